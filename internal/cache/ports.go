@@ -1,0 +1,73 @@
+package cache
+
+import (
+	"context"
+	"io"
+	"iter"
+	"os"
+	"time"
+
+	"mirrord/internal/oci"
+)
+
+// Store keeps verified blobs by digest; it knows no repository, recency or
+// limit. Methods may be called concurrently, for one digest too.
+type Store interface {
+	// Open returns the blob d, whole; the caller closes it. It fails with
+	// fs.ErrNotExist when d is not kept. A reader keeps what it has open when
+	// the blob is removed.
+	Open(ctx context.Context, d oci.Digest) (io.ReadSeekCloser, error)
+
+	// Put keeps the verified content of f as d, durably when it returns: file
+	// and directory are synced. It takes over f's name, not f, which the
+	// caller closes. Putting a digest that is kept replaces it.
+	Put(ctx context.Context, d oci.Digest, f *os.File) error
+
+	// Remove forgets d. An absent one is no error.
+	Remove(ctx context.Context, d oci.Digest) error
+
+	// All yields what is kept, in any order, for rebuilding the index. What is
+	// put or removed meanwhile may or may not be among it.
+	All(ctx context.Context) iter.Seq2[Blob, error]
+}
+
+// Blob is one blob of a Store. Size is in bytes.
+type Blob struct {
+	Digest  oci.Digest
+	Size    int64
+	ModTime time.Time
+}
+
+// Policy chooses what to forget. The Cache holds its lock around every call.
+type Policy interface {
+	Add(d oci.Digest, size int64) // as the most recently used
+	Touch(d oci.Digest)           // an unknown one is no error
+	Remove(d oci.Digest)          // an unknown one is no error
+	Victim() (oci.Digest, bool)   // what to forget next; it stays until Remove
+}
+
+// Index remembers across restarts what is kept and when it was used. Methods
+// may be called concurrently. What a method wrote survives a kill of the
+// process; a power failure may take the last writes.
+type Index interface {
+	Blobs() iter.Seq2[BlobRecord, error]
+	Tags() iter.Seq2[TagRecord, error]
+	PutBlobs(records ...BlobRecord) error // new ones, and new recency of old ones
+	RemoveBlobs(ds ...oci.Digest) error   // absent ones are no error
+	PutTag(t TagRecord) error
+	RemoveTags(refs ...oci.Ref) error // absent ones are no error
+}
+
+// BlobRecord is what the index knows of one blob.
+type BlobRecord struct {
+	oci.Descriptor
+	Used time.Time // to the second
+}
+
+// TagRecord is what a tag named when it was last asked about.
+type TagRecord struct {
+	Ref      oci.Ref
+	Latest   oci.Descriptor // what the upstream said last
+	Previous oci.Descriptor // what it named before and the cache held; zero when unknown
+	Checked  time.Time      // when the upstream confirmed Latest
+}

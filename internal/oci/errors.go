@@ -1,0 +1,80 @@
+package oci
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Code is an error code of distribution-spec 1.1, or Unavailable.
+type Code string
+
+const (
+	BlobUnknown     Code = "BLOB_UNKNOWN"
+	DigestInvalid   Code = "DIGEST_INVALID"
+	ManifestInvalid Code = "MANIFEST_INVALID"
+	ManifestUnknown Code = "MANIFEST_UNKNOWN"
+	NameInvalid     Code = "NAME_INVALID"
+	NameUnknown     Code = "NAME_UNKNOWN"
+	Denied          Code = "DENIED"
+	Unsupported     Code = "UNSUPPORTED"
+	TooManyRequests Code = "TOOMANYREQUESTS"
+	// Unavailable is distribution's extension: the upstream did not answer, or
+	// not with what it promised.
+	Unavailable Code = "UNAVAILABLE"
+)
+
+// Error is what a Registry answers instead of content. Message is for a person
+// and repeats no secret; Err, the cause, may be nil.
+type Error struct {
+	Code    Code
+	Message string
+	Err     error
+}
+
+// Errorf makes an Error; a cause given with %w is kept.
+func Errorf(code Code, format string, args ...any) *Error {
+	err := fmt.Errorf(format, args...)
+	return &Error{Code: code, Message: err.Error(), Err: errors.Unwrap(err)}
+}
+
+func (e *Error) Error() string { return e.Message }
+func (e *Error) Unwrap() error { return e.Err }
+
+// LimitError says that the upstream limits requests: what was asked was not
+// answered, and asking again before RetryAt is known to fail.
+type LimitError struct {
+	Upstream string
+	Pulls    bool   // only manifest GETs are refused; false: every request
+	Message  string // the upstream's words
+	RetryAt  time.Time
+}
+
+func (e *LimitError) Error() string {
+	what := "requests"
+	if e.Pulls {
+		what = "pulls"
+	}
+	return fmt.Sprintf("%s limits %s until %s: %s", e.Upstream, what, e.RetryAt.UTC().Format(time.RFC3339), e.Message)
+}
+
+// CodeOf returns the code of err: its own, TooManyRequests for a LimitError,
+// and Unavailable for anything else.
+func CodeOf(err error) Code {
+	var limit *LimitError
+	if errors.As(err, &limit) {
+		return TooManyRequests
+	}
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Code
+	}
+	return Unavailable
+}
+
+// Temporary reports whether err tells of the upstream's state and not of what
+// was asked for: then what is cached may be served instead.
+func Temporary(err error) bool {
+	code := CodeOf(err)
+	return code == Unavailable || code == TooManyRequests
+}

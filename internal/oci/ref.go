@@ -1,0 +1,159 @@
+package oci
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+
+	// The algorithms that a digest may name: both are legal in the spec.
+	_ "crypto/sha256"
+	_ "crypto/sha512"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// DockerHub is the name of the upstream whose one-component repositories lie
+// below library/.
+const DockerHub = "docker.io"
+
+// Digest is a content digest such as sha256:<hex>.
+type Digest = digest.Digest
+
+// Kind tells the two kinds of content that a reference can name.
+type Kind uint8
+
+const (
+	Manifest Kind = iota + 1
+	Blob
+)
+
+func (k Kind) String() string {
+	switch k {
+	case Manifest:
+		return "manifest"
+	case Blob:
+		return "blob"
+	}
+	return "none"
+}
+
+// Ref names one piece of content: a manifest by tag or digest, or a blob by
+// digest, in a repository of an upstream. Only the Parse functions make one,
+// so holding a Ref proves that each part of it is valid. It is comparable and
+// serves as a map key. The zero Ref names nothing.
+type Ref struct {
+	upstream   string
+	repository string
+	kind       Kind
+	tag        string
+	digest     Digest
+}
+
+// Names and tags as distribution-spec 1.1 has them; a name is bounded so that
+// host and name together stay below 256 characters.
+var (
+	nameRE = regexp.MustCompile(`^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$`)
+	tagRE  = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$`)
+)
+
+const maxName = 255
+
+// ParseRepository returns the repository that a client's name means at the
+// upstream: the name itself, or library/<name> for Docker Hub's official
+// images. It fails with NAME_INVALID.
+func ParseRepository(upstream, name string) (string, error) {
+	if len(name) > maxName || !nameRE.MatchString(name) {
+		return "", Errorf(NameInvalid, "invalid repository name %q", clip(name))
+	}
+	if upstream == DockerHub && !strings.Contains(name, "/") {
+		return "library/" + name, nil
+	}
+	return name, nil
+}
+
+// ParseManifest makes the Ref of a manifest. reference is a tag or a digest.
+// It fails with NAME_INVALID, DIGEST_INVALID or MANIFEST_INVALID.
+func ParseManifest(upstream, name, reference string) (Ref, error) {
+	repository, err := ParseRepository(upstream, name)
+	if err != nil {
+		return Ref{}, err
+	}
+	ref := Ref{upstream: upstream, repository: repository, kind: Manifest}
+	if strings.Contains(reference, ":") {
+		ref.digest, err = ParseDigest(reference)
+		return ref, err
+	}
+	if !tagRE.MatchString(reference) {
+		return Ref{}, Errorf(ManifestInvalid, "invalid tag %q", clip(reference))
+	}
+	ref.tag = reference
+	return ref, nil
+}
+
+// ParseBlob makes the Ref of a blob. It fails with NAME_INVALID or
+// DIGEST_INVALID.
+func ParseBlob(upstream, name, reference string) (Ref, error) {
+	repository, err := ParseRepository(upstream, name)
+	if err != nil {
+		return Ref{}, err
+	}
+	d, err := ParseDigest(reference)
+	if err != nil {
+		return Ref{}, err
+	}
+	return Ref{upstream: upstream, repository: repository, kind: Blob, digest: d}, nil
+}
+
+// ParseDigest checks s. It fails with DIGEST_INVALID.
+func ParseDigest(s string) (Digest, error) {
+	d, err := digest.Parse(s)
+	if err != nil {
+		return "", Errorf(DigestInvalid, "invalid digest %q: %v", clip(s), err)
+	}
+	return d, nil
+}
+
+// clip bounds what an error repeats of a client's words.
+func clip(s string) string {
+	const most = 128
+	if len(s) > most {
+		return s[:most] + "…"
+	}
+	return s
+}
+
+func (r Ref) Upstream() string   { return r.upstream }
+func (r Ref) Repository() string { return r.repository }
+func (r Ref) Kind() Kind         { return r.kind }
+
+// Tag is empty for a reference by digest.
+func (r Ref) Tag() string { return r.tag }
+
+// Digest is empty for a reference by tag.
+func (r Ref) Digest() Digest { return r.digest }
+
+// ByDigest reports whether what r names can never change.
+func (r Ref) ByDigest() bool { return r.digest != "" }
+
+// At returns the reference to the content d in r's repository.
+func (r Ref) At(d Digest) Ref {
+	r.tag, r.digest = "", d
+	return r
+}
+
+// Reference is the tag or the digest: the last part of a request's path.
+func (r Ref) Reference() string {
+	if r.digest != "" {
+		return r.digest.String()
+	}
+	return r.tag
+}
+
+// String is r as a person writes it: docker.io/library/alpine:3.
+func (r Ref) String() string {
+	separator := ":"
+	if r.ByDigest() {
+		separator = "@"
+	}
+	return fmt.Sprintf("%s/%s%s%s", r.upstream, r.repository, separator, r.Reference())
+}

@@ -1,0 +1,140 @@
+package oci
+
+import (
+	"context"
+	"io"
+)
+
+// MaxManifestSize is the largest manifest that is moved, in bytes: the limit of
+// distribution and of containers/image.
+const MaxManifestSize = 4 << 20
+
+// UnknownSize is the Size of content whose upstream tells no length.
+const UnknownSize = -1
+
+// Registry is a read-only view of a container registry. Methods may be called
+// concurrently. Errors are an *Error or a *LimitError, or wrap a context's.
+type Registry interface {
+	// Resolve returns what ref names now, moving no content. Upstream this is
+	// a HEAD.
+	Resolve(ctx context.Context, ref Ref) (Answer, error)
+
+	// Open returns the content that ref names; the caller closes it. It returns
+	// once the size is known. Body yields exactly Size bytes that hash to
+	// Digest, or fails before the last byte. A Body that is also an io.Seeker
+	// reads any part; what is read after a Seek is checked by the caller, for
+	// no part of a blob can be checked alone. ctx bounds the reader, never a
+	// fill behind it.
+	//
+	// An upstream that tells no length has Size UnknownSize; its Body is
+	// verified all the same. A Cache always knows the size.
+	Open(ctx context.Context, ref Ref) (*Content, error)
+
+	// List returns one page of a repository's tags or of a manifest's
+	// referrers.
+	List(ctx context.Context, q Listing) (*Page, error)
+}
+
+// Descriptor says what content is. MediaType is as the upstream sent it; it is
+// empty for a blob. Size is in bytes.
+type Descriptor struct {
+	MediaType string
+	Digest    Digest
+	Size      int64
+}
+
+// Answer is a Descriptor and how it came.
+type Answer struct {
+	Descriptor
+	Via Via
+}
+
+// Content is an Answer with its bytes.
+type Content struct {
+	Answer
+	Body io.ReadCloser // an io.Seeker too where that is cheap
+
+	// Done, when not nil, is called once by Close: what lends the Body learns
+	// that it is no longer read. It leaves Body free to be an *os.File itself.
+	Done func()
+}
+
+// Close closes the Body and tells its lender.
+func (c *Content) Close() error {
+	err := c.Body.Close()
+	if done := c.Done; done != nil {
+		c.Done = nil
+		done()
+	}
+	return err
+}
+
+// Via tells how an answer came.
+type Via string
+
+const (
+	Hit         Via = "hit"         // from the cache, nothing asked
+	Revalidated Via = "revalidated" // from the cache, after the upstream said that the tag has not moved
+	Fill        Via = "fill"        // from the upstream into the cache, led or joined
+	Stale       Via = "stale"       // from the cache, because the upstream could not be asked
+	Pass        Via = "pass"        // from the upstream, past the cache
+)
+
+// ListKind tells what a Listing lists.
+type ListKind uint8
+
+const (
+	Tags ListKind = iota + 1
+	Referrers
+)
+
+func (k ListKind) String() string {
+	if k == Referrers {
+		return "referrers"
+	}
+	return "tags"
+}
+
+// Listing asks for one page. Make one with ParseTags or ParseReferrers.
+type Listing struct {
+	upstream   string
+	repository string
+	kind       ListKind
+	subject    Digest
+	query      string
+}
+
+// ParseTags makes the Listing of a repository's tags. query holds the paging
+// parameters, encoded and opaque: they are the upstream's. It fails with
+// NAME_INVALID.
+func ParseTags(upstream, name, query string) (Listing, error) {
+	repository, err := ParseRepository(upstream, name)
+	return Listing{upstream: upstream, repository: repository, kind: Tags, query: query}, err
+}
+
+// ParseReferrers makes the Listing of what refers to the manifest subject. It
+// fails with NAME_INVALID or DIGEST_INVALID.
+func ParseReferrers(upstream, name, subject, query string) (Listing, error) {
+	repository, err := ParseRepository(upstream, name)
+	if err != nil {
+		return Listing{}, err
+	}
+	d, err := ParseDigest(subject)
+	return Listing{upstream: upstream, repository: repository, kind: Referrers, subject: d, query: query}, err
+}
+
+func (l Listing) Upstream() string   { return l.upstream }
+func (l Listing) Repository() string { return l.repository }
+func (l Listing) Kind() ListKind     { return l.kind }
+func (l Listing) Subject() Digest    { return l.subject }
+func (l Listing) Query() string      { return l.query }
+
+// Page is one page of a Listing: Tags or, for referrers, the upstream's image
+// index byte for byte.
+type Page struct {
+	Tags           []string
+	Index          []byte
+	FiltersApplied string // the upstream's OCI-Filters-Applied
+	Next           string // the query of the next page, empty at the end
+	Via            Via
+}
