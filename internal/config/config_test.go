@@ -1,0 +1,202 @@
+package config
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/pflag"
+)
+
+// load is Load with args as the command line and yaml, unless it is empty, in
+// a file called mirrord.yaml in the working directory.
+func load(t *testing.T, yaml string, environ []string, args ...string) (*Config, error) {
+	t.Helper()
+	t.Setenv("XDG_CACHE_HOME", "/home/u/.cache")
+	t.Chdir(t.TempDir())
+	if yaml != "" {
+		if err := os.WriteFile("mirrord.yaml", []byte(yaml), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		args = append([]string{"--config=mirrord.yaml"}, args...)
+	}
+	fs := pflag.NewFlagSet("mirrord", pflag.ContinueOnError)
+	AddFlags(fs)
+	if err := fs.Parse(args); err != nil {
+		t.Fatal(err)
+	}
+	return Load(fs, environ)
+}
+
+// wantProblems fails t unless err is an *Error of exactly these lines.
+func wantProblems(t *testing.T, err error, want ...string) {
+	t.Helper()
+	var failure *Error
+	if !errors.As(err, &failure) {
+		t.Fatalf("got %v, want an *Error", err)
+	}
+	if diff := cmp.Diff(strings.Join(want, "\n"), failure.Error()); diff != "" {
+		t.Errorf("problems (-want +got):\n%s", diff)
+	}
+}
+
+// defaultConfig is written out, not taken from the table: a default that
+// changes must be changed twice.
+func defaultConfig() *Config {
+	c := new(Config)
+	c.Listen = "127.0.0.1:5000"
+	c.Admin.Listen = "127.0.0.1:5001"
+	c.Cache.Dir = filepath.FromSlash("/home/u/.cache/mirrord")
+	c.Cache.MaxSize = 50 << 30
+	c.Cache.MinFree = 2 << 30
+	c.Tags.Fresh = time.Minute
+	c.Upstreams = []Upstream{{Name: "docker.io", URL: "https://registry-1.docker.io"}}
+	c.Log.Level = "info"
+	c.Log.Format = "json"
+	return c
+}
+
+func TestDefaults(t *testing.T) {
+	for _, yaml := range []string{"", "# nothing\n", "---\n", "\ufeff", "cache:\n  # dir: /x\nlog:\n", "%YAML 1.2\n---\n{}\n"} {
+		c, err := load(t, yaml, nil)
+		if err != nil {
+			t.Fatalf("%q: %v", yaml, err)
+		}
+		if diff := cmp.Diff(defaultConfig(), c); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", yaml, diff)
+		}
+	}
+}
+
+func TestPrecedence(t *testing.T) {
+	yaml := "tags: {fresh: 2m}\nlog: {level: warn, format: console}\nlisten: :1\nupstreams:\n  - {name: a, url: http://a}\n  - {name: b, url: http://b}\n"
+	environ := []string{"HOME=/root", "MIRRORD_LISTEN=:2", "MIRRORD_LOG_LEVEL=error", "MIRRORD_LOG_FORMAT=",
+		"MIRRORD_UPSTREAMS= name=c,url=http://c  name=d:5000,url=https://d/ "}
+	c, err := load(t, yaml, environ, "--listen=:3", "--listen=:4",
+		"--upstream=name=e,url=http://e,username=u,password-file=/f", "--upstream", "name=f,url=http://f")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := defaultConfig()
+	want.Tags.Fresh = 2 * time.Minute
+	want.Log.Level = "error"
+	want.Log.Format = "console"
+	want.Listen = ":4"
+	want.Upstreams = []Upstream{{"e", "http://e", "u", "/f"}, {Name: "f", URL: "http://f"}}
+	if diff := cmp.Diff(want, c); diff != "" {
+		t.Errorf("flags over environment over file (-want +got):\n%s", diff)
+	}
+
+	c, err = load(t, yaml, environ)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want.Listen = ":2"
+	want.Upstreams = []Upstream{{Name: "c", URL: "http://c"}, {Name: "d:5000", URL: "https://d"}}
+	if diff := cmp.Diff(want, c); diff != "" {
+		t.Errorf("environment over file (-want +got):\n%s", diff)
+	}
+}
+
+func TestConfigFileFromEnvironment(t *testing.T) {
+	dir := t.TempDir()
+	one, two := filepath.Join(dir, "one.yaml"), filepath.Join(dir, "two.yaml")
+	for path, text := range map[string]string{one: "listen: :1\n", two: "listen: :2\n"} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, err := load(t, "", []string{"MIRRORD_CONFIG=" + one})
+	if err != nil || c.Listen != ":1" {
+		t.Errorf("MIRRORD_CONFIG: got %+v, %v", c, err)
+	}
+	c, err = load(t, "", []string{"MIRRORD_CONFIG=" + one}, "--config", two)
+	if err != nil || c.Listen != ":2" {
+		t.Errorf("--config over MIRRORD_CONFIG: got %+v, %v", c, err)
+	}
+	c, err = LoadFile(two)
+	if err != nil || c.Listen != ":2" {
+		t.Errorf("LoadFile: got %+v, %v", c, err)
+	}
+}
+
+func TestCacheDirectory(t *testing.T) {
+	c, err := load(t, "", []string{"CACHE_DIRECTORY=/var/cache/mirrord:/var/cache/other"})
+	if err != nil || c.Cache.Dir != "/var/cache/mirrord" {
+		t.Errorf("CACHE_DIRECTORY: got %+v, %v", c, err)
+	}
+	c, err = load(t, "cache: {dir: /data}\n", []string{"CACHE_DIRECTORY=/var/cache/mirrord"})
+	if err != nil || c.Cache.Dir != "/data" {
+		t.Errorf("file over CACHE_DIRECTORY: got %+v, %v", c, err)
+	}
+}
+
+func TestNoHome(t *testing.T) {
+	for _, name := range []string{"HOME", "XDG_CACHE_HOME", "CACHE_DIRECTORY", "LocalAppData"} {
+		t.Setenv(name, "")
+	}
+	path := filepath.Join(t.TempDir(), "mirrord.yaml")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := LoadFile(path)
+	wantProblems(t, err, "cache.dir: has no default, because there is neither $CACHE_DIRECTORY nor a home directory; set it")
+
+	if err := os.WriteFile(path, []byte("cache: {dir: /data}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := LoadFile(path); err != nil {
+		t.Errorf("with cache.dir: %v", err)
+	}
+}
+
+func TestTable(t *testing.T) {
+	table := Table()
+	for _, row := range []string{
+		"| key | flag | environment | default | meaning |\n|---|---|---|---|---|\n",
+		"\n| `cache.max_size` | `--cache-max-size` | `MIRRORD_CACHE_MAX_SIZE` | `50GiB` | how much the cache may hold before it forgets what was used least recently |\n",
+		"\n| `upstreams` | `--upstream` | `MIRRORD_UPSTREAMS` | `name=docker.io,url=https://registry-1.docker.io` |",
+	} {
+		if !strings.Contains(table, row) {
+			t.Errorf("no %q in\n%s", row, table)
+		}
+	}
+}
+
+// The documented defaults are the defaults.
+func TestFallbacks(t *testing.T) {
+	l := newLoader("/d")
+	for _, f := range fields {
+		switch f.key {
+		case cacheDirKey:
+		case upstreamsKey:
+			want := l.config.Upstreams
+			l.upstreamTexts(place{}, []string{f.fallback})
+			if diff := cmp.Diff(want, l.config.Upstreams); diff != "" {
+				t.Errorf("%s (-default +documented):\n%s", f.key, diff)
+			}
+		default:
+			if got := f.text(l.config); got != f.fallback {
+				t.Errorf("%s: default %q, documented %q", f.key, got, f.fallback)
+			}
+		}
+	}
+}
+
+func TestUsage(t *testing.T) {
+	fs := pflag.NewFlagSet("mirrord", pflag.ContinueOnError)
+	AddFlags(fs)
+	usage := strings.Join(strings.Fields(fs.FlagUsages()), " ")
+	for _, want := range []string{
+		"--config FILE the YAML file to read settings from (environment MIRRORD_CONFIG)",
+		"--cache-min-free SIZE how much of the cache's file system stays free (default 2GiB; environment MIRRORD_CACHE_MIN_FREE)",
+	} {
+		if !strings.Contains(usage, want) {
+			t.Errorf("no %q in\n%s", want, fs.FlagUsages())
+		}
+	}
+}

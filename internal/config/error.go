@@ -1,0 +1,43 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Error is everything that is wrong with a configuration. A problem is one
+// line: where it was written, and what to write instead.
+type Error struct {
+	Problems []string
+}
+
+// Error has one line a problem.
+func (e *Error) Error() string { return strings.Join(e.Problems, "\n") }
+
+// place is where a setting was written.
+type place struct {
+	position string // file:line:column; empty outside files
+	name     string // the key, variable or flag; empty where position says enough
+}
+
+func (p place) String() string {
+	if p.position == "" || p.name == "" {
+		return p.position + p.name
+	}
+	return p.position + ": " + p.name
+}
+
+// index is the place of entry i of the list at p.
+func (p place) index(i int) place {
+	p.name = fmt.Sprintf("%s[%d]", p.name, i)
+	return p
+}
+
+// child is the place of key in the mapping at p.
+func (p place) child(key string) place {
+	if p.name != "" {
+		key = p.name + "." + key
+	}
+	p.name = key
+	return p
+}

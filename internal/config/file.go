@@ -1,0 +1,54 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"os"
+	"unicode/utf8"
+
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+)
+
+// file applies the YAML file at path. An empty one changes nothing.
+func (l *loader) file(path string) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		if cause := (*fs.PathError)(nil); errors.As(err, &cause) {
+			err = cause.Err
+		}
+		l.problem(place{position: path}, "cannot be read: %v", err)
+		return
+	}
+	l.parse(path, data)
+}
+
+// parse applies data, the contents of the file that problems call path.
+func (l *loader) parse(path string, data []byte) {
+	if !utf8.Valid(data) {
+		l.problem(place{position: path}, "is not UTF-8 text")
+		return
+	}
+	data = bytes.TrimPrefix(data, []byte("\ufeff"))
+	w := walker{loader: l, path: path}
+	file, err := parser.ParseBytes(data, 0, parser.AllowDuplicateMapKey()) // walker.key reports every one, not only the first
+	if err != nil {
+		w.syntax(err)
+		return
+	}
+	var root ast.Node
+	for _, doc := range file.Docs {
+		if doc.Body == nil || doc.Body.Type() == ast.DirectiveType {
+			continue
+		}
+		if root != nil {
+			l.problem(w.at("", doc.Body), "a second document starts here; keep one")
+			return
+		}
+		root = doc.Body
+	}
+	if root != nil {
+		w.group(w.at("", root), root)
+	}
+}

@@ -1,0 +1,189 @@
+package config
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestFileProblems(t *testing.T) {
+	const keys = "listen, admin, cache, tags, upstreams, log"
+	for _, test := range []struct{ name, yaml, want string }{
+		{"unknown key", "cache:\n  dir: /d\n  maxsize: 1\n",
+			`mirrord.yaml:3:3: unknown key "cache.maxsize"; did you mean "cache.max_size"?`},
+		{"unknown key like none", "cache:\n  colour: red\n",
+			`mirrord.yaml:2:3: unknown key "cache.colour"; known here: cache.dir, cache.max_size, cache.min_free`},
+		{"key of another group", "max_size: 1GiB\n",
+			`mirrord.yaml:1:1: unknown key "max_size"; did you mean "cache.max_size"?`},
+		{"dotted key", "cache.max_size: 1GiB\n",
+			`mirrord.yaml:1:1: unknown key "cache.max_size"; write max_size inside the mapping cache`},
+		{"number as key", "5000: x\n",
+			`mirrord.yaml:1:1: unknown key "5000"; known here: ` + keys},
+		{"repeated key", "listen: :1\nlog: {level: info}\nlisten: :2\n",
+			`mirrord.yaml:3:1: listen: is also written on line 1; keep one`},
+		{"complex key", "? listen\n: :1\n",
+			`mirrord.yaml:1:1: is not a plain key; write one of ` + keys},
+		{"merge key", "<<: {listen: ':1'}\n",
+			`mirrord.yaml:1:1: is not a plain key; write one of ` + keys},
+
+		{"size", "cache:\n\n  # big\n  max_size: 50 apples\n",
+			`mirrord.yaml:4:13: cache.max_size: "50 apples" is not a size; write a number with a unit, such as 50GiB`},
+		{"size of nothing", "cache: {max_size: 0}\n",
+			`mirrord.yaml:1:19: cache.max_size: "0" is too small; write a size above 0, such as 50GiB`},
+		{"negative size", "cache: {min_free: -1}\n",
+			`mirrord.yaml:1:19: cache.min_free: "-1" is not a size; write a number with a unit, such as 50GiB`},
+		{"duration", "tags:\n  fresh: 5\n",
+			`mirrord.yaml:2:10: tags.fresh: "5" is not a duration; write a number with a unit, such as 1m or 30s`},
+		{"negative duration", "tags:\n  fresh: -5s\n",
+			`mirrord.yaml:2:10: tags.fresh: "-5s" is negative; write 0 or more, such as 1m or 30s`},
+		{"address", "listen: 5000\n",
+			`mirrord.yaml:1:9: listen: "5000" is not an address; write host:port with a port from 0 to 65535, such as 127.0.0.1:5000`},
+		{"port", "admin: {listen: 'localhost:65536'}\n",
+			`mirrord.yaml:1:17: admin.listen: "localhost:65536" is not an address; write host:port with a port from 0 to 65535, such as 127.0.0.1:5000`},
+		{"word", "log: {level: loud}\n",
+			`mirrord.yaml:1:14: log.level: "loud" is not understood; write debug, info, warn or error`},
+		{"other word", "log: {format: yes}\n",
+			`mirrord.yaml:1:15: log.format: "yes" is not understood; write json or console`},
+		{"empty text", "cache: {dir: ''}\n",
+			`mirrord.yaml:1:14: cache.dir: is empty; write a value or leave it out`},
+		{"several lines", "cache:\n  dir: |\n    /a\n    /b\n",
+			`mirrord.yaml:2:8: cache.dir: "/a\n/b\n" holds characters that cannot be printed; write it without them`},
+		{"no value", "listen:\n",
+			`mirrord.yaml:1:9: listen: has no value; write one or remove the key`},
+
+		{"mapping for a value", "listen:\n  host: x\n",
+			`mirrord.yaml:2:3: listen: is a mapping; write a single value`},
+		{"list for a value", "listen: [':1']\n",
+			`mirrord.yaml:1:9: listen: is a list; write a single value`},
+		{"value for a mapping", "cache: /d\n",
+			`mirrord.yaml:1:8: cache: is a single value; write a mapping with the keys dir, max_size, min_free`},
+		{"list for a mapping", "cache:\n  - dir: /d\n",
+			`mirrord.yaml:2:3: cache: is a list; write a mapping with the keys dir, max_size, min_free`},
+		{"list for the file", "- listen\n",
+			`mirrord.yaml:1:1: is a list; write a mapping with the keys ` + keys},
+		{"value for the file", "hello\n",
+			`mirrord.yaml:1:1: is a single value; write a mapping with the keys ` + keys},
+		{"mapping for a list", "upstreams:\n  name: docker.io\n",
+			`mirrord.yaml:2:3: upstreams: is a mapping; write a list of mappings with the keys name, url, username, password_file`},
+		{"value in a list", "upstreams:\n  - docker.io\n",
+			`mirrord.yaml:2:5: upstreams[0]: is a single value; write a mapping with the keys name, url, username, password_file`},
+
+		{"anchor", "listen: &a ':1'\n",
+			`mirrord.yaml:1:9: listen: has an anchor, alias or tag; write a single value`},
+		{"alias", "listen: *a\n",
+			`mirrord.yaml:1:9: listen: has an anchor, alias or tag; write a single value`},
+		{"tag", "cache: !x {dir: /d}\n",
+			`mirrord.yaml:1:8: cache: has an anchor, alias or tag; write a mapping with the keys dir, max_size, min_free`},
+		{"two documents", "listen: :1\n---\nlisten: :2\n",
+			`mirrord.yaml:3:1: a second document starts here; keep one`},
+		{"syntax", "cache: [1,\n",
+			`mirrord.yaml:1:8: is not YAML: sequence end token ']' not found`},
+		{"tab", "cache:\n\tdir: /d\n",
+			`mirrord.yaml:2:1: is not YAML: found character '` + "\t" + `' that cannot start any token`},
+		{"encoding", "listen: \xff\n",
+			`mirrord.yaml: is not UTF-8 text`},
+
+		{"no upstream", "upstreams: []\n",
+			`mirrord.yaml:1:12: upstreams: is empty; write at least one upstream, or leave it out for docker.io`},
+		{"nothing for upstreams", "upstreams:\n",
+			`mirrord.yaml:1:12: upstreams: is empty; write at least one upstream, or leave it out for docker.io`},
+		{"unknown key of an upstream", "upstreams:\n  - name: a\n    uri: http://a\n",
+			`mirrord.yaml:3:5: unknown key "upstreams[0].uri"; did you mean "upstreams[0].url"?`},
+		{"password", "upstreams:\n  - {name: a, url: http://a, password: x}\n",
+			`mirrord.yaml:2:30: unknown key "upstreams[0].password"; did you mean "upstreams[0].password_file"?`},
+		{"same name", "upstreams:\n  - {name: a, url: http://a}\n  - {name: a, url: http://b}\n",
+			`mirrord.yaml:3:5: upstreams[1]: has the name a, as upstreams[0] has; give each its own`},
+		{"empty upstream", "upstreams:\n  -\n",
+			"mirrord.yaml:2:5: upstreams[0]: has no name; write the host that references start with, such as docker.io\n" +
+				"mirrord.yaml:2:5: upstreams[0]: has no url; write where the registry is, such as https://registry-1.docker.io"},
+		{"username alone", "upstreams:\n  - {name: a, url: http://a, username: u}\n",
+			`mirrord.yaml:2:5: upstreams[0]: has a username but no password file; write both or neither`},
+		{"password file alone", "upstreams:\n  - {name: a, url: http://a, password_file: /f}\n",
+			`mirrord.yaml:2:5: upstreams[0]: has a password file but no username; write both or neither`},
+		{"name", "upstreams:\n  - {name: Docker.io, url: http://a}\n",
+			`mirrord.yaml:2:12: upstreams[0].name: "Docker.io" is not a registry's name; write a lower-case host or host:port, such as docker.io`},
+		{"url", "upstreams:\n  - {name: a, url: 'ftp://a'}\n",
+			`mirrord.yaml:2:20: upstreams[0].url: "ftp://a" is not a registry's URL; write http or https and a host, such as https://registry-1.docker.io`},
+
+		{"same address", "listen: :5000\nadmin: {listen: ':5000'}\n",
+			`mirrord.yaml:2:17: admin.listen: :5000 is the address of both listen and admin.listen; give each its own`},
+		{"address of the default", "listen: 127.0.0.1:5001\n",
+			`mirrord.yaml:1:9: listen: 127.0.0.1:5001 is the address of both listen and admin.listen; give each its own`},
+		{"all at once", "listen: x\nlog: {level: y}\nz: 1\n",
+			`mirrord.yaml:1:9: listen: "x" is not an address; write host:port with a port from 0 to 65535, such as 127.0.0.1:5000` + "\n" +
+				`mirrord.yaml:2:14: log.level: "y" is not understood; write debug, info, warn or error` + "\n" +
+				`mirrord.yaml:3:1: unknown key "z"; known here: ` + keys},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			_, err := load(t, test.yaml, nil)
+			wantProblems(t, err, strings.Split(test.want, "\n")...)
+		})
+	}
+}
+
+func TestMissingFile(t *testing.T) {
+	t.Chdir(t.TempDir())
+	_, err := LoadFile("mirrord.yaml")
+	wantProblems(t, err, "mirrord.yaml: cannot be read: no such file or directory")
+	_, err = LoadFile(".")
+	wantProblems(t, err, ".: cannot be read: is a directory")
+}
+
+func TestEnvironmentProblems(t *testing.T) {
+	for _, test := range []struct{ name, entry, want string }{
+		{"size", "MIRRORD_CACHE_MAX_SIZE=x", `MIRRORD_CACHE_MAX_SIZE: "x" is not a size; write a number with a unit, such as 50GiB`},
+		{"unknown", "MIRRORD_CACHE_SIZE=1", `MIRRORD_CACHE_SIZE: unknown variable; did you mean "MIRRORD_CACHE_MAX_SIZE"?`},
+		{"unknown like none", "MIRRORD_FOO=1", `MIRRORD_FOO: unknown variable; known here: MIRRORD_CONFIG, MIRRORD_LISTEN, MIRRORD_ADMIN_LISTEN, ` +
+			`MIRRORD_CACHE_DIR, MIRRORD_CACHE_MAX_SIZE, MIRRORD_CACHE_MIN_FREE, MIRRORD_TAGS_FRESH, MIRRORD_UPSTREAMS, MIRRORD_LOG_LEVEL, MIRRORD_LOG_FORMAT`},
+		{"spelling", "MIRRORD_LOGLEVL=x", `MIRRORD_LOGLEVL: unknown variable; did you mean "MIRRORD_LOG_LEVEL"?`},
+		{"file", "MIRRORD_CONFIG=gone.yaml", `gone.yaml: cannot be read: no such file or directory`},
+		{"no upstream", "MIRRORD_UPSTREAMS= ", `MIRRORD_UPSTREAMS: is empty; write at least one upstream, or leave it out for docker.io`},
+		{"no name", "MIRRORD_UPSTREAMS=name=a,url=http://a url=http://b",
+			`MIRRORD_UPSTREAMS[1]: has no name; write the host that references start with, such as docker.io`},
+		{"same name", "MIRRORD_UPSTREAMS=name=a,url=http://a name=a,url=http://b",
+			`MIRRORD_UPSTREAMS[1]: has the name a, as MIRRORD_UPSTREAMS[0] has; give each its own`},
+		{"same address", "MIRRORD_ADMIN_LISTEN=127.0.0.1:5000",
+			`MIRRORD_ADMIN_LISTEN: 127.0.0.1:5000 is the address of both listen and admin.listen; give each its own`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			_, err := load(t, "", []string{test.entry})
+			wantProblems(t, err, test.want)
+		})
+	}
+}
+
+func TestServiceLinks(t *testing.T) {
+	environ := []string{
+		"MIRRORD_SERVICE_HOST=10.0.0.1", "MIRRORD_SERVICE_PORT=5000", "MIRRORD_SERVICE_PORT_HTTP=5000",
+		"MIRRORD_PORT=tcp://10.0.0.1:5000", "MIRRORD_PORT_5000_TCP=tcp://10.0.0.1:5000", "MIRRORD_PORT_5000_TCP_ADDR=10.0.0.1",
+		"MIRRORD_ADMIN_SERVICE_HOST=10.0.0.2", "MIRRORD_ADMIN_PORT_5001_TCP_PROTO=tcp",
+	}
+	if _, err := load(t, "", environ); err != nil {
+		t.Errorf("variables of a Kubernetes Service: %v", err)
+	}
+}
+
+func TestFlagProblems(t *testing.T) {
+	for _, test := range []struct{ name, arg, want string }{
+		{"size", "--cache-max-size=50 apples", `--cache-max-size: "50 apples" is not a size; write a number with a unit, such as 50GiB`},
+		{"empty", "--listen=", `--listen: "" is not an address; write host:port with a port from 0 to 65535, such as 127.0.0.1:5000`},
+		{"no file", "--config=", `--config: is empty; name a file or leave the flag out`},
+		{"upstream", "--upstream=docker.io", `--upstream[0]: part 1 is not key=value; write such as name=docker.io,url=https://registry-1.docker.io`},
+		{"unknown key", "--upstream=name=a,url=http://a,password=/f", `--upstream[0]: unknown key "password"; did you mean "password-file"?`},
+		{"repeated key", "--upstream=name=a,name=b,url=http://a", `--upstream[0].name: is written twice; keep one`},
+		{"value", "--upstream=name=a,url=a", `--upstream[0].url: "a" is not a registry's URL; write http or https and a host, such as https://registry-1.docker.io`},
+		{"empty value", "--upstream=name=a,url=http://a,username=,password-file=/f", `--upstream[0].username: is empty; write a value or leave it out`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			_, err := load(t, "", nil, test.arg)
+			wantProblems(t, err, test.want)
+		})
+	}
+}
+
+func TestEverySourceIsReported(t *testing.T) {
+	_, err := load(t, "listn: x\n", []string{"MIRRORD_TAGS_FRESH=x"}, "--log-format=x")
+	wantProblems(t, err,
+		`mirrord.yaml:1:1: unknown key "listn"; did you mean "listen"?`,
+		`MIRRORD_TAGS_FRESH: "x" is not a duration; write a number with a unit, such as 1m or 30s`,
+		`--log-format: "x" is not understood; write json or console`)
+}

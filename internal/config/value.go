@@ -1,0 +1,103 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// duration prints without the units that are zero: 1m, not 1m0s.
+type duration time.Duration
+
+func (d duration) String() string {
+	s := time.Duration(d).String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
+
+func parseDuration(s string) (duration, error) {
+	d, err := time.ParseDuration(s)
+	if err != nil {
+		return 0, fmt.Errorf("%q is not a duration; write a number with a unit, such as 1m or 30s", s)
+	}
+	if d < 0 {
+		return 0, fmt.Errorf("%q is negative; write 0 or more, such as 1m or 30s", s)
+	}
+	return duration(d), nil
+}
+
+func parseSize(s string) (Size, error) {
+	var size Size
+	err := size.Set(s)
+	return size, err
+}
+
+func parseMaxSize(s string) (Size, error) {
+	size, err := parseSize(s)
+	if err == nil && size == 0 {
+		err = fmt.Errorf("%q is too small; write a size above 0, such as 50GiB", s)
+	}
+	return size, err
+}
+
+// hostRE is a DNS name in either case.
+var hostRE = regexp.MustCompile(`^[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*$`)
+
+// parseAddress accepts what net.Listen does, but no name for a port.
+func parseAddress(s string) (string, error) {
+	host, port, err := net.SplitHostPort(s)
+	if err != nil || !isPort(port) || !isHost(host) {
+		return "", fmt.Errorf("%q is not an address; write host:port with a port from 0 to 65535, such as 127.0.0.1:5000", s)
+	}
+	return s, nil
+}
+
+// isHost reports whether host can be listened on; empty means everywhere.
+func isHost(host string) bool {
+	_, err := netip.ParseAddr(host)
+	return printable(host) && (host == "" || err == nil || hostRE.MatchString(host))
+}
+
+func isPort(s string) bool {
+	_, err := strconv.ParseUint(s, 10, 16)
+	return err == nil
+}
+
+// oneOf accepts exactly the words.
+func oneOf(words ...string) func(string) (string, error) {
+	return func(s string) (string, error) {
+		if !slices.Contains(words, s) {
+			last := len(words) - 1
+			return "", fmt.Errorf("%q is not understood; write %s or %s", s, strings.Join(words[:last], ", "), words[last])
+		}
+		return s, nil
+	}
+}
+
+// parseText accepts any text that a file can show on one line.
+func parseText(s string) (string, error) {
+	if s == "" {
+		return "", fmt.Errorf("is empty; write a value or leave it out")
+	}
+	if !printable(s) {
+		return "", fmt.Errorf("%q holds characters that cannot be printed; write it without them", s)
+	}
+	return s, nil
+}
+
+// printable is what WriteYAML can repeat exactly.
+func printable(s string) bool {
+	return utf8.ValidString(s) && strings.IndexFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) < 0
+}

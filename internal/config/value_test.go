@@ -1,0 +1,157 @@
+package config
+
+import (
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestSize(t *testing.T) {
+	for _, test := range []struct {
+		text string
+		want Size
+		back string
+	}{
+		{"0", 0, "0"},
+		{"1", 1, "1"},
+		{"1023", 1023, "1023"},
+		{"1536", 1536, "1536"},
+		{"512m", 512 << 20, "512MiB"},
+		{"50G", 50 << 30, "50GiB"},
+		{"50GB", 50 << 30, "50GiB"},
+		{"50 GiB", 50 << 30, "50GiB"},
+		{"1.5k", 1536, "1536"},
+		{"1024PiB", 1 << 60, "1024PiB"},
+		{"9007199254740993", 1<<53 + 1, "9007199254740993"},
+		{"9223372036854775807", math.MaxInt64, "9223372036854775807"},
+	} {
+		var size Size
+		if err := size.Set(test.text); err != nil || size != test.want {
+			t.Errorf("Set(%q) = %d, %v; want %d", test.text, size, err, test.want)
+		}
+		if got := size.String(); got != test.back {
+			t.Errorf("Set(%q).String() = %q, want %q", test.text, got, test.back)
+		}
+	}
+	for _, text := range []string{"", " ", "x", "-1", "-1k", "1x", "1kbb", "inf ", "nan b", "9223372036854775808", "8192PiB", "1e30", "1 2"} {
+		size := Size(7)
+		if err := size.Set(text); err == nil || size != 7 {
+			t.Errorf("Set(%q) = %d, %v; want an error and no change", text, size, err)
+		}
+	}
+}
+
+func TestDuration(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		0: "0s", time.Second: "1s", time.Minute: "1m", 90 * time.Second: "1m30s", 10 * time.Minute: "10m",
+		time.Hour: "1h", 100 * time.Hour: "100h", time.Hour + time.Second: "1h0m1s", time.Millisecond: "1ms",
+	} {
+		if got := duration(d).String(); got != want {
+			t.Errorf("%v: got %q, want %q", d, got, want)
+		}
+		if back, err := parseDuration(want); err != nil || time.Duration(back) != d {
+			t.Errorf("parse %q: got %v, %v", want, back, err)
+		}
+	}
+	if d, err := parseDuration("0"); err != nil || d != 0 {
+		t.Errorf(`parse "0": got %v, %v`, d, err)
+	}
+}
+
+// accepts tests that parse takes the good texts, as they are, and not the bad.
+func accepts(t *testing.T, parse func(string) (string, error), good, bad []string) {
+	t.Helper()
+	for _, s := range good {
+		if got, err := parse(s); err != nil || got != s {
+			t.Errorf("%q: got %q, %v", s, got, err)
+		}
+	}
+	for _, s := range bad {
+		if got, err := parse(s); err == nil {
+			t.Errorf("%q: got %q, want an error", s, got)
+		}
+	}
+}
+
+func TestAddress(t *testing.T) {
+	accepts(t, parseAddress,
+		[]string{":0", ":5000", "0.0.0.0:65535", "[::]:1", "[fe80::1%eth0]:1", "localhost:1", "My-Host.local:1"},
+		[]string{"", ":", "x", "::1:5000", "1.2.3.4", "x:http", "x:-1", "x:65536", "a b:1", "-x:1", "x-:1", "a..b:1", "http://x:1", "[fe80::1%\n]:1"})
+}
+
+func TestName(t *testing.T) {
+	accepts(t, parseName,
+		[]string{"docker.io", "localhost", "localhost:5000", "127.0.0.1:5000", "xn--a.example", "a-b.c0"},
+		[]string{"", "Docker.io", "docker.io/x", "docker.io:", "docker.io:65536", ":1", ".io", "a..b", "https://a", "a b", "a:1:2"})
+}
+
+func TestURL(t *testing.T) {
+	accepts(t, parseURL,
+		[]string{"https://registry-1.docker.io", "http://127.0.0.1:5000", "http://[::1]:5000", "https://h/artifactory/hub"},
+		[]string{"", "/", "https://", "https:h", "h", "h:5000", "http://:5000", "http://h:65536", "http://h:x", "http://h?", "http://h#f", "http://h\n", "unix:///x"})
+	if got, err := parseURL("https://h//"); err != nil || got != "https://h" {
+		t.Errorf("slashes at the end: got %q, %v", got, err)
+	}
+}
+
+func TestURLErrorsKeepSecrets(t *testing.T) {
+	for _, s := range []string{"https://u:s3cret@h", "u:s3cret@h", "https://u:s3cret @h", "https://u:s3cret@h:x", "ftp://u:s3cret@h?q", "//u:s3cret@h", "https://h?token=s3cret", "https://h#s3cret"} {
+		if _, err := parseURL(s); err == nil || strings.Contains(err.Error(), "s3cret") {
+			t.Errorf("%q: got %v", s, err)
+		}
+	}
+	_, err := parseURL("https://u:p@h")
+	if want := "holds a user name or password; write them as username and password_file"; err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+func TestPassword(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "password")
+	u := Upstream{Name: "docker.io", Username: "u", PasswordFile: path}
+	_, err := u.Password()
+	if want := "read password of upstream docker.io: open " + path + ": no such file or directory"; err == nil || err.Error() != want {
+		t.Errorf("missing: got %v, want %s", err, want)
+	}
+	for text, want := range map[string]string{"p": "p", "p\n": "p", "p\r\n": "p", "p\n\n": "p\n", " p ": " p "} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := u.Password(); err != nil || got != want {
+			t.Errorf("%q: got %q, %v", text, got, err)
+		}
+	}
+	if err := os.WriteFile(path, []byte("\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err = u.Password()
+	if want := "read password of upstream docker.io: " + path + " is empty"; err == nil || err.Error() != want {
+		t.Errorf("empty: got %v, want %s", err, want)
+	}
+	if got, err := (Upstream{Name: "docker.io"}).Password(); got != "" || err != nil {
+		t.Errorf("anonymous: got %q, %v", got, err)
+	}
+}
+
+func TestNearest(t *testing.T) {
+	known := []string{"dir", "max_size", "min_free"}
+	for word, want := range map[string]string{
+		"maxsize": "max_size", "MAX-SIZE": "max_size", "min_fre": "min_free", "max": "max_size", "dirs": "dir",
+		"": "", "x": "", "ma": "", "directory": "", "colour": "",
+	} {
+		if got, ok := nearest(word, known); got != want || ok != (want != "") {
+			t.Errorf("%q: got %q, %v; want %q", word, got, ok, want)
+		}
+	}
+	for _, test := range []struct {
+		a, b string
+		want int
+	}{{"", "", 0}, {"", "abc", 3}, {"abc", "", 3}, {"kitten", "sitting", 3}, {"flaw", "lawn", 2}, {"same", "same", 0}} {
+		if got := distance(test.a, test.b); got != test.want {
+			t.Errorf("distance(%q, %q) = %d, want %d", test.a, test.b, got, test.want)
+		}
+	}
+}

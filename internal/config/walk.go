@@ -1,0 +1,169 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/token"
+)
+
+// walker applies the nodes of one file to its loader.
+type walker struct {
+	*loader
+	path string
+}
+
+// syntax reports the parser's error.
+func (w walker) syntax(err error) {
+	var located yaml.Error
+	if errors.As(err, &located) && located.GetToken() != nil {
+		w.problem(w.atToken("", located.GetToken()), "is not YAML: %s", located.GetMessage())
+		return
+	}
+	w.problem(place{position: w.path}, "is not YAML: %v", err)
+}
+
+// at is the place of node, the value of key.
+func (w walker) at(key string, node ast.Node) place {
+	// The token of a mapping in block style is the colon of its first key.
+	if m, ok := node.(*ast.MappingNode); ok && !m.IsFlowStyle && len(m.Values) > 0 {
+		node = m.Values[0].Key
+	}
+	return w.atToken(key, node.GetToken())
+}
+
+func (w walker) atToken(key string, t *token.Token) place {
+	return place{position: fmt.Sprintf("%s:%d:%d", w.path, t.Position.Line, t.Position.Column), name: key}
+}
+
+// group applies the mapping node, the value of the key that at names; the
+// whole file has no name.
+func (w walker) group(at place, node ast.Node) {
+	for key, child := range w.pairs(at, node, keysBelow(at.name)) {
+		value := w.at(at.child(key).name, child)
+		f := fieldByKey(value.name)
+		switch {
+		case f == nil:
+			w.group(value, child)
+		case f.parse == nil:
+			w.list(value, child)
+		default:
+			if s, ok := w.scalar(value, child); ok {
+				w.set(f, value, s)
+			}
+		}
+	}
+}
+
+// list applies the sequence of upstreams.
+func (w walker) list(at place, node ast.Node) {
+	list, ok := node.(*ast.SequenceNode)
+	if !ok && node.Type() != ast.NullType {
+		w.shape(at, node, "a list of mappings with the keys "+strings.Join(upstreamKeys(), ", "))
+		return
+	}
+	if !ok || len(list.Values) == 0 {
+		w.upstreams(at, 0, nil)
+		return
+	}
+	w.upstreams(at, len(list.Values), func(i int, u *Upstream) place {
+		entry := w.at(at.index(i).name, list.Values[i])
+		for key, child := range w.pairs(entry, list.Values[i], upstreamKeys()) {
+			value := w.at(entry.child(key).name, child)
+			if s, ok := w.scalar(value, child); ok {
+				w.setUpstream(u, upstreamKey(key), value, s)
+			}
+		}
+		return entry
+	})
+}
+
+// pairs yields what node, a mapping at that place, has for the known keys, and
+// reports all else. An empty value, such as that of a group whose lines are
+// all comments, is a mapping without keys.
+func (w walker) pairs(at place, node ast.Node, known []string) iter.Seq2[string, ast.Node] {
+	return func(yield func(string, ast.Node) bool) {
+		mapping, ok := node.(*ast.MappingNode)
+		if !ok {
+			if node.Type() != ast.NullType {
+				w.shape(at, node, "a mapping with the keys "+strings.Join(known, ", "))
+			}
+			return
+		}
+		lines := make(map[string]int)
+		for _, v := range mapping.Values {
+			key, ok := w.key(at, v.Key, known, lines)
+			if ok && !yield(key, v.Value) {
+				return
+			}
+		}
+	}
+}
+
+// key returns the text of node, a key of the mapping at that place, unless it
+// must be reported. lines are the lines of the keys before it.
+func (w walker) key(at place, node ast.MapKeyNode, known []string, lines map[string]int) (string, bool) {
+	key, plain := plainKey(node)
+	where, full := w.at("", node), at.child(key).name
+	line, repeated := lines[key]
+	switch {
+	case !plain:
+		w.problem(where, "is not a plain key; write one of %s", strings.Join(known, ", "))
+	case !slices.Contains(known, key):
+		w.problem(where, "unknown key %q; %s", full, suggestKey(at, key, known))
+	case repeated:
+		w.problem(where, "%s: is also written on line %d; keep one", full, line)
+	default:
+		lines[key] = node.GetToken().Position.Line
+		return key, true
+	}
+	return "", false
+}
+
+// plainKey returns the text of a key that is a single value.
+func plainKey(node ast.MapKeyNode) (string, bool) {
+	switch n := node.(type) {
+	case *ast.StringNode:
+		return n.Value, true
+	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.NullNode, *ast.InfinityNode, *ast.NanNode:
+		return n.GetToken().Value, true
+	}
+	return "", false
+}
+
+// scalar returns the text of a single value as it was written: what looks like
+// a number to YAML is none to us.
+func (w walker) scalar(at place, node ast.Node) (string, bool) {
+	switch n := node.(type) {
+	case *ast.StringNode:
+		return n.Value, true
+	case *ast.LiteralNode:
+		return n.Value.Value, true
+	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.InfinityNode, *ast.NanNode:
+		return n.GetToken().Value, true
+	case *ast.NullNode:
+		w.problem(at, "has no value; write one or remove the key")
+	default:
+		w.shape(at, node, "a single value")
+	}
+	return "", false
+}
+
+// shape reports that node is not what belongs at that place.
+func (w walker) shape(at place, node ast.Node, want string) {
+	kind := "is a single value"
+	switch node.(type) {
+	case *ast.MappingNode:
+		kind = "is a mapping"
+	case *ast.SequenceNode:
+		kind = "is a list"
+	case *ast.AliasNode, *ast.AnchorNode, *ast.TagNode:
+		kind = "has an anchor, alias or tag"
+	}
+	w.problem(at, "%s; write %s", kind, want)
+}

@@ -1,0 +1,122 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// read is LoadFile of data, without a file.
+func read(data []byte) (*Config, error) {
+	l := newLoader("/var/cache/mirrord")
+	l.parse("mirrord.yaml", data)
+	return l.finish()
+}
+
+func TestWriteYAML(t *testing.T) {
+	c, err := read([]byte("upstreams:\n- name: docker.io\n  url: https://registry-1.docker.io\n- {url: http://b, name: 'b:5000', username: 'it''s', password_file: /run/b}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = `listen: 127.0.0.1:5000
+admin:
+  listen: 127.0.0.1:5001
+cache:
+  dir: /var/cache/mirrord
+  max_size: 50GiB
+  min_free: 2GiB
+tags:
+  fresh: 1m
+upstreams:
+  - name: docker.io
+    url: https://registry-1.docker.io
+  - name: b:5000
+    url: http://b
+    username: 'it''s'
+    password_file: /run/b
+log:
+  level: info
+  format: json
+`
+	var b bytes.Buffer
+	if err := c.WriteYAML(&b); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, b.String()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	roundTrip(t, c)
+}
+
+// roundTrip fails t unless what WriteYAML writes is c.
+func roundTrip(t *testing.T, c *Config) {
+	t.Helper()
+	var b bytes.Buffer
+	if err := c.WriteYAML(&b); err != nil {
+		t.Fatal(err)
+	}
+	back, err := read(b.Bytes())
+	if err != nil {
+		t.Fatalf("%v\nin\n%s", err, &b)
+	}
+	if diff := cmp.Diff(c, back); diff != "" {
+		t.Fatalf("(-want +got):\n%s\nfrom\n%s", diff, &b)
+	}
+}
+
+// What YAML could take for something else comes back as it was.
+func TestRoundTripText(t *testing.T) {
+	for _, text := range []string{
+		"null", "NULL", "~", "true", "no", "0x1F", "0123", "1_000", "1.50", "1e3", ".inf", ".nan", "2001-01-01", "0o17", "1:30",
+		"- a", "a: b", "a:", ":a", "a #b", "#a", "&a", "*a", "!a", "|", ">", "%a", "@a", "`a`", "{a}", "[a]", "a, b", "?", "? a", "---", "...", "<<", "=",
+		"it's", "''", `"`, `\n`, " a ", "  ", "é", "日本", "😀", "a  b", "<<: *a",
+	} {
+		c := defaultConfig()
+		c.Cache.Dir = text
+		c.Upstreams[0].Username = text
+		c.Upstreams[0].PasswordFile = text
+		roundTrip(t, c)
+	}
+}
+
+// full is a writer of a full device.
+type full struct{}
+
+var errFull = errors.New("no space left on device")
+
+func (full) Write([]byte) (int, error) { return 0, errFull }
+
+func TestWriteYAMLFails(t *testing.T) {
+	if err := defaultConfig().WriteYAML(full{}); !errors.Is(err, errFull) {
+		t.Errorf("got %v, want %v", err, errFull)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	for _, seed := range []string{
+		"", "---\n", "listen: :1\n", "cache:\n  dir: \"\\x41é\"\n  max_size: 1.5g\n", "tags: {fresh: 0}\n", "a: &x 1\nb: *x\n<<: *x\n",
+		"upstreams:\n- name: a\n  url: http://a\n  username: 'u ''\n'\n  password_file: >-\n    a\n    b\n", "? a\n: b\n", "[[{",
+		"cache: {dir: null, min_free: 0x10}\n", "log: {level: !!str info}\n", "%YAML 1.2\n---\na: 1\n...\n---\n",
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c, err := read(data)
+		if err != nil {
+			var failure *Error
+			if !errors.As(err, &failure) || len(failure.Problems) == 0 {
+				t.Fatalf("got %#v, want an *Error with problems", err)
+			}
+			for _, problem := range failure.Problems {
+				if strings.Contains(problem, "\n") {
+					t.Errorf("a problem of several lines: %q", problem)
+				}
+			}
+			return
+		}
+		roundTrip(t, c)
+	})
+}
