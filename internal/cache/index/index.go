@@ -1,0 +1,234 @@
+// Package index remembers in a badger database what is cached and when it was
+// used. It is read once at the start and written behind the cache's back; the
+// blobs themselves can always rebuild it, but for tags and recency.
+package index
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"iter"
+	"os"
+	"strings"
+	"sync"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"mirrord/internal/cache"
+	"mirrord/internal/oci"
+)
+
+var _ cache.Index = (*Index)(nil)
+
+var (
+	// ErrDamaged says that the database, or one record of it, cannot be read.
+	ErrDamaged = errors.New("index is damaged")
+	// ErrVersion says that a newer mirrord has written the database.
+	ErrVersion = errors.New("index was written by a newer mirrord")
+	// ErrInUse says that another process, or this one, has the database open.
+	ErrInUse = errors.New("index is in use")
+)
+
+const (
+	schemaKey     = "schema"
+	schemaVersion = 1
+)
+
+// Options may be zero.
+type Options struct {
+	// Warn, when not nil, gets badger's own errors and warnings; it may be
+	// called at any time until Close returns and from several goroutines.
+	Warn func(message string)
+}
+
+// Index is a cache.Index. What it wrote survives a kill of the process, for the
+// kernel holds the mapped log; a power failure may take the last writes.
+// Methods may be called concurrently; Close after all others have returned.
+type Index struct {
+	db    *badger.DB
+	close func() error
+}
+
+// Open opens the database in dir and creates it when it is absent. It fails
+// with ErrInUse, with ErrVersion, or with ErrDamaged when badger cannot open
+// what is there. Badger's goroutines are the Index's until Close.
+func Open(dir string, o Options) (*Index, error) {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return nil, fmt.Errorf("open index: %w", err)
+	}
+	unlock, err := lock(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open index %s: %w", dir, err)
+	}
+	db, err := openLocked(dir, o)
+	if err != nil {
+		return nil, fmt.Errorf("open index %s: %w", dir, errors.Join(err, unlock()))
+	}
+	return &Index{db: db, close: sync.OnceValue(func() error {
+		return errors.Join(db.Close(), unlock())
+	})}, nil
+}
+
+func openLocked(dir string, o Options) (*badger.DB, error) {
+	warn := o.Warn
+	if warn == nil {
+		warn = func(string) {}
+	}
+	tuned := tune(dir, warn)
+	if err := verify(tuned); err != nil {
+		return nil, err
+	}
+	db, err := openBadger(tuned)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	if err := checkSchema(db); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return db, nil
+}
+
+// checkSchema refuses a newer schema and marks a new database with this one.
+func checkSchema(db *badger.DB) error {
+	return db.Update(func(txn *badger.Txn) error {
+		item, err := txn.Get([]byte(schemaKey))
+		if errors.Is(err, badger.ErrKeyNotFound) {
+			return txn.Set([]byte(schemaKey), binary.AppendUvarint(nil, schemaVersion))
+		}
+		if err != nil {
+			return err
+		}
+		return item.Value(func(value []byte) error {
+			version, n := binary.Uvarint(value)
+			switch {
+			case n <= 0 || version == 0:
+				return fmt.Errorf("%w: its schema version is unreadable", ErrDamaged)
+			case version > schemaVersion:
+				return fmt.Errorf("%w: schema %d, this one knows %d: upgrade, or remove the directory",
+					ErrVersion, version, schemaVersion)
+			}
+			return nil
+		})
+	})
+}
+
+// Close writes what memory holds and gives up the directory. Only the first
+// call does anything; all return its error.
+func (ix *Index) Close() error { return ix.close() }
+
+// Blobs yields the blob records. One that cannot be decoded is told as an error
+// that wraps ErrDamaged and names it, and the sequence goes on; any other error
+// is the last.
+func (ix *Index) Blobs() iter.Seq2[cache.BlobRecord, error] {
+	return records(ix.db, blobPrefix, decodeBlob)
+}
+
+// Tags yields the tag records, with errors as Blobs has them.
+func (ix *Index) Tags() iter.Seq2[cache.TagRecord, error] {
+	return records(ix.db, tagPrefix, decodeTag)
+}
+
+// PutBlobs writes new records and replaces old ones. A very large batch is
+// written in several steps, and an error may leave some of them done.
+func (ix *Index) PutBlobs(records ...cache.BlobRecord) error {
+	err := ix.write(func(batch *badger.WriteBatch) error {
+		for _, r := range records {
+			if err := batch.Set(blobKey(r.Digest), encodeBlob(r)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return wrap("put blob records", err)
+}
+
+// RemoveBlobs forgets the blobs ds. Absent ones are no error.
+func (ix *Index) RemoveBlobs(ds ...oci.Digest) error {
+	err := ix.write(func(batch *badger.WriteBatch) error {
+		for _, d := range ds {
+			if err := batch.Delete(blobKey(d)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return wrap("remove blob records", err)
+}
+
+// PutTag writes t or replaces it. It fails when t.Ref names no tag.
+func (ix *Index) PutTag(t cache.TagRecord) error {
+	if t.Ref.Tag() == "" {
+		return fmt.Errorf("put tag record: %s is not a tag", t.Ref)
+	}
+	err := ix.write(func(batch *badger.WriteBatch) error {
+		return batch.Set(tagKey(t.Ref), encodeTag(t))
+	})
+	return wrap("put tag record", err)
+}
+
+// RemoveTags forgets the tags refs. Absent ones are no error.
+func (ix *Index) RemoveTags(refs ...oci.Ref) error {
+	err := ix.write(func(batch *badger.WriteBatch) error {
+		for _, ref := range refs {
+			if err := batch.Delete(tagKey(ref)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return wrap("remove tag records", err)
+}
+
+func (ix *Index) write(fill func(*badger.WriteBatch) error) error {
+	if ix.db.IsClosed() { // a batch would wait for ever
+		return badger.ErrDBClosed
+	}
+	batch := ix.db.NewWriteBatch()
+	defer batch.Cancel()
+	if err := fill(batch); err != nil {
+		return err
+	}
+	return batch.Flush()
+}
+
+func wrap(what string, err error) error {
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return nil
+}
+
+// records yields what decode makes of every key with the prefix.
+func records[R any](db *badger.DB, prefix string, decode func(key string, value []byte) (R, error)) iter.Seq2[R, error] {
+	return func(yield func(R, error) bool) {
+		err := db.View(func(txn *badger.Txn) error {
+			o := badger.DefaultIteratorOptions
+			o.Prefix = []byte(prefix)
+			o.PrefetchValues = false // values lie beside their keys; prefetching starts a goroutine for each
+			cursor := txn.NewIterator(o)
+			defer cursor.Close()
+			for cursor.Rewind(); cursor.Valid(); cursor.Next() {
+				if !yield(read(cursor.Item(), decode)) {
+					return nil
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			var none R
+			yield(none, fmt.Errorf("read index: %w", err))
+		}
+	}
+}
+
+func read[R any](item *badger.Item, decode func(key string, value []byte) (R, error)) (r R, err error) {
+	key := string(item.Key())
+	err = item.Value(func(value []byte) error {
+		r, err = decode(key, value)
+		return err
+	})
+	if err != nil {
+		err = fmt.Errorf("%w: record %q: %w", ErrDamaged, strings.ToValidUTF8(key, "?"), err)
+	}
+	return r, err
+}

@@ -1,0 +1,96 @@
+package index
+
+import (
+	"bytes"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"mirrord/internal/oci"
+)
+
+func TestDecodeRefuses(t *testing.T) {
+	record := tag(t, oci.DockerHub, "alpine", "3")
+	blobKey, tagKey := string(blobKey(blob(2).Digest)), string(tagKey(record.Ref))
+	for i := range encodeBlob(blob(2)) {
+		if _, err := decodeBlob(blobKey, encodeBlob(blob(2))[:i]); err == nil {
+			t.Errorf("the first %d bytes of a blob record are one", i)
+		}
+	}
+	for i := range encodeTag(record) {
+		if _, err := decodeTag(tagKey, encodeTag(record)[:i]); err == nil {
+			t.Errorf("the first %d bytes of a tag record are one", i)
+		}
+	}
+	if _, err := decodeBlob(blobKey, append(encodeBlob(blob(2)), 0)); err == nil {
+		t.Error("a blob record with one byte more is one")
+	}
+	negative := blob(2)
+	negative.Size = -1
+	if _, err := decodeBlob(blobKey, encodeBlob(negative)); err == nil {
+		t.Error("a negative size was read")
+	}
+	for _, key := range []string{"", "b/", "b/sha256:ab", tagKey} {
+		if _, err := decodeBlob(key, encodeBlob(blob(2))); err == nil {
+			t.Errorf("%q is a blob's key", key)
+		}
+	}
+	for _, key := range []string{"", "t/", "t/docker.io", "t/docker.io alpine", "t/docker.io A:3", "t/docker.io alpine:3:4", "t/docker.io alpine:" + blob(1).Digest.String(), blobKey} {
+		if _, err := decodeTag(key, encodeTag(record)); err == nil {
+			t.Errorf("%q is a tag's key", key)
+		}
+	}
+	record.Latest = oci.Descriptor{}
+	if _, err := decodeTag(tagKey, encodeTag(record)); err == nil {
+		t.Error("a tag that names nothing was read")
+	}
+}
+
+func TestParseDigest(t *testing.T) {
+	whole := blob(1).Digest.String()
+	for _, s := range []string{
+		whole, whole[:70], whole + "0", strings.ToUpper(whole), "sha256:" + strings.ToUpper(whole[7:]),
+		whole[:20] + "g" + whole[21:], whole[:20] + "/" + whole[21:], "sha256:", "", "md5:00",
+		digest.SHA512.FromString("").String(),
+	} {
+		want, wantErr := oci.ParseDigest(s)
+		got, err := parseDigest(s)
+		if got != want || (err == nil) != (wantErr == nil) {
+			t.Errorf("%q: %q, %v, want %q, %v", s, got, err, want, wantErr)
+		}
+	}
+}
+
+// What decodes must encode to what decodes to the same.
+func FuzzDecode(f *testing.F) {
+	ref, err := oci.ParseManifest(oci.DockerHub, "alpine", "3")
+	if err != nil {
+		f.Fatal(err)
+	}
+	old := blob(4)
+	old.Used = time.Unix(math.MinInt64, 0)
+	f.Add(string(blobKey(blob(2).Digest)), encodeBlob(blob(2)))
+	f.Add(string(blobKey(old.Digest)), encodeBlob(old))
+	f.Add(string(tagKey(ref)), append([]byte{recordVersion}, bytes.Repeat([]byte{0}, 7)...))
+	record := []byte{recordVersion}
+	record = appendDescriptor(record, blob(2).Descriptor)
+	record = appendDescriptor(record, oci.Descriptor{})
+	f.Add(string(tagKey(ref)), append(record, 2))
+	f.Fuzz(func(t *testing.T, key string, value []byte) {
+		if r, err := decodeBlob(key, value); err == nil {
+			again, err := decodeBlob(string(blobKey(r.Digest)), encodeBlob(r))
+			if err != nil || again != r {
+				t.Errorf("%+v comes back as %+v, %v", r, again, err)
+			}
+		}
+		if r, err := decodeTag(key, value); err == nil {
+			again, err := decodeTag(string(tagKey(r.Ref)), encodeTag(r))
+			if err != nil || again != r {
+				t.Errorf("%+v comes back as %+v, %v", r, again, err)
+			}
+		}
+	})
+}

@@ -1,0 +1,57 @@
+package lru
+
+import "github.com/hashicorp/golang-lru/v2/simplelru"
+
+// Bytes keeps the most recently used values whose sizes add up to a number of
+// bytes at most. Not safe for concurrent use.
+type Bytes[V any] struct {
+	order *simplelru.LRU[string, sized[V]]
+	max   int64
+	size  int64
+}
+
+type sized[V any] struct {
+	value V
+	size  int64
+}
+
+// NewBytes returns an empty Bytes for max bytes; zero keeps nothing.
+func NewBytes[V any](max int64) *Bytes[V] {
+	return &Bytes[V]{order: unbounded[string, sized[V]](), max: max}
+}
+
+// Get returns the value of key and makes it the most recently used.
+func (b *Bytes[V]) Get(key string) (V, bool) {
+	item, ok := b.order.Get(key)
+	return item.value, ok
+}
+
+// Add keeps v, of size bytes, as the most recently used and forgets what was
+// used longest ago until all fits. It replaces what key had. A value that is
+// larger than the bound is not kept.
+func (b *Bytes[V]) Add(key string, v V, size int64) {
+	b.Remove(key)
+	if size > b.max {
+		return
+	}
+	b.order.Add(key, sized[V]{value: v, size: size})
+	b.size += size
+	for b.size > b.max {
+		_, oldest, _ := b.order.RemoveOldest()
+		b.size -= oldest.size
+	}
+}
+
+// Remove forgets key. An unknown one is no error.
+func (b *Bytes[V]) Remove(key string) {
+	if item, ok := b.order.Peek(key); ok {
+		b.order.Remove(key)
+		b.size -= item.size
+	}
+}
+
+// Len is the number of values.
+func (b *Bytes[V]) Len() int { return b.order.Len() }
+
+// Size is the sum of the sizes in bytes.
+func (b *Bytes[V]) Size() int64 { return b.size }
