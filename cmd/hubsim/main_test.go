@@ -1,0 +1,94 @@
+package main
+
+import (
+	"bytes"
+	"net/http"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"mirrord/internal/hubsim"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func newPuller(t *testing.T) (*hubsim.Hub, *puller) {
+	t.Helper()
+	hub, err := hubsim.Start(hubsim.Options{NoAuth: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(hub.Close)
+	if err := seedDemo(hub); err != nil {
+		t.Fatal(err)
+	}
+	transport := &http.Transport{}
+	t.Cleanup(transport.CloseIdleConnections)
+	return hub, &puller{http: http.Client{Transport: transport}, url: hub.URL(), repo: demoRepo, via: map[string]int{}}
+}
+
+func TestPullGetsOnePlatform(t *testing.T) {
+	hub, p := newPuller(t)
+	if err := p.pull(t.Context(), demoTag); err != nil {
+		t.Fatal(err)
+	}
+	n := hub.Counters()
+	if n.ManifestGETs != 2 || n.CDNGETs != 5 || n.CDNBytes < 20<<20 || p.via[""] != 7 {
+		t.Errorf("pulled by %v, counted %+v", p.via, n)
+	}
+}
+
+func TestPullNoticesWhatIsWrong(t *testing.T) {
+	hub, p := newPuller(t)
+	at := int64(100)
+	for want, fault := range map[string]hubsim.Fault{
+		"not it":         {Op: "cdn", FlipAt: &at},
+		"bytes that":     {Op: "cdn", Truncate: 1},
+		"unexpected EOF": {Op: "cdn", DropAfter: 10},
+		", not sha256:":  {Op: "manifest", FlipAt: &at},
+		"503":            {Op: "manifest", Status: 503},
+	} {
+		remove := hub.Inject(fault)
+		if err := p.pull(t.Context(), demoTag); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%+v: error %v, want %q", fault, err, want)
+		}
+		remove()
+	}
+}
+
+func TestSeedSaysWhatItHolds(t *testing.T) {
+	hub, err := hubsim.Start(hubsim.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(hub.Close)
+	var out bytes.Buffer
+	if err := seed(hub, &out); err != nil {
+		t.Fatal(err)
+	}
+	for _, image := range []string{"library/busybox:latest", "library/demo:20layers", "ratelimitpreview/test:latest"} {
+		if !strings.Contains(out.String(), image+" ") {
+			t.Errorf("%s is not in %q", image, out.String())
+		}
+	}
+}
+
+func TestDemoFailsWithoutADaemon(t *testing.T) {
+	var out bytes.Buffer
+	if err := demo(t.Context(), "/bin/false", &out); err == nil || !strings.Contains(err.Error(), "exit status 1") {
+		t.Errorf("error %v, want that mirrord ended", err)
+	}
+}
+
+// A mirror that saves nothing must not pass for one that does.
+func TestJudge(t *testing.T) {
+	spent := hubsim.Counters{ManifestGETs: 2, CDNBytes: 1}
+	asked := hubsim.Counters{ManifestHEADs: 1}
+	if err := judge([]cost{{upstream: spent}, {upstream: asked}, {}}); err != nil {
+		t.Error(err)
+	}
+	if err := judge([]cost{{upstream: spent}, {upstream: spent}, {}}); err == nil {
+		t.Error("a second pull that costs was passed")
+	}
+}

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"mirrord/internal/hubsim"
+)
+
+func serveCommand() *cobra.Command {
+	var o hubsim.Options
+	c := &cobra.Command{
+		Use:   "serve",
+		Short: "Serve a few images until interrupted",
+		Long: `Serve a few images until interrupted.
+
+While it runs, curl shows and breaks things:
+
+  curl URL/_sim/counters
+  curl URL/_sim/faults -d '{"op":"cdn","bandwidth":100000}'
+  curl URL/_sim/faults -d '{"op":"manifest","pulllimit":true,"times":3}'
+  curl URL/_sim/faults -X DELETE`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			hub, err := hubsim.Start(o)
+			if err != nil {
+				return err
+			}
+			defer hub.Close()
+			fmt.Fprintf(c.OutOrStdout(), "Docker Hub simulator at %s\n", hub.URL())
+			if err := seed(hub, c.OutOrStdout()); err != nil {
+				return err
+			}
+			<-c.Context().Done()
+			return nil
+		},
+	}
+	c.Flags().StringVar(&o.Addr, "listen", "127.0.0.1:5050", "address of the registry and its token service")
+	c.Flags().IntVar(&o.Limit, "limit", 100, "manifest GETs per client in 6 h; 0 for no limit")
+	c.Flags().DurationVar(&o.TokenTTL, "token-ttl", 0, "how long a token holds (default 5m)")
+	return c
+}
+
+// seed puts the images in and says so.
+func seed(hub *hubsim.Hub, out io.Writer) error {
+	busybox, err := hubsim.MultiPlatform(1, hubsim.OCI)
+	if err != nil {
+		return err
+	}
+	demo, err := hubsim.Layers(20, 1<<20, 2, hubsim.Docker)
+	if err != nil {
+		return err
+	}
+	preview, err := hubsim.Layers(1, 1<<10, 3, hubsim.Docker)
+	if err != nil {
+		return err
+	}
+	busyboxDigest, err := hub.AddIndex("library/busybox", "latest", busybox)
+	if err != nil {
+		return err
+	}
+	demoDigest, err := hub.AddImage("library/demo", "20layers", demo)
+	if err != nil {
+		return err
+	}
+	previewDigest, err := hub.AddImage("ratelimitpreview/test", "latest", preview)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "  library/busybox:latest        %s  linux/amd64 and linux/arm64\n", busyboxDigest)
+	fmt.Fprintf(out, "  library/demo:20layers         %s  20 layers of 1 MiB\n", demoDigest)
+	fmt.Fprintf(out, "  ratelimitpreview/test:latest  %s  for a HEAD that shows the quota\n", previewDigest)
+	return nil
+}

@@ -1,0 +1,84 @@
+package hubsim
+
+import (
+	"context"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"sync"
+)
+
+// endpoint is an address of the hub that can go away and come back.
+type endpoint struct {
+	handler http.Handler
+
+	mu     sync.Mutex // guards the fields below; not held while serving
+	addr   string     // after the first up with its port
+	server *http.Server
+	cancel context.CancelFunc // ends the requests of server
+
+	work sync.WaitGroup // the accept loop and the handlers
+}
+
+func (e *endpoint) address() string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.addr
+}
+
+// up does nothing when it is up already.
+func (e *endpoint) up() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.server != nil {
+		return nil
+	}
+	listener, err := net.Listen("tcp", e.addr)
+	if err != nil {
+		return err
+	}
+	e.addr = listener.Addr().String()
+	ctx, cancel := context.WithCancel(context.Background())
+	server := &http.Server{
+		Handler:     e,
+		BaseContext: func(net.Listener) context.Context { return ctx },
+		ErrorLog:    log.New(io.Discard, "", 0),
+	}
+	e.server, e.cancel = server, cancel
+	e.work.Go(func() { _ = server.Serve(listener) })
+	return nil
+}
+
+// down cuts all connections and waits for the handlers.
+func (e *endpoint) down() {
+	e.mu.Lock()
+	server, cancel := e.server, e.cancel
+	e.server = nil
+	e.mu.Unlock()
+	if server == nil {
+		return
+	}
+	_ = server.Close()
+	cancel()
+	e.work.Wait()
+}
+
+// ServeHTTP keeps count of the handlers, so that down can wait for them.
+func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !e.enter() {
+		panic(http.ErrAbortHandler)
+	}
+	defer e.work.Done()
+	e.handler.ServeHTTP(w, r)
+}
+
+func (e *endpoint) enter() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.server == nil {
+		return false
+	}
+	e.work.Add(1)
+	return true
+}

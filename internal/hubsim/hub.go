@@ -1,0 +1,135 @@
+package hubsim
+
+import (
+	"cmp"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// Options say what kind of Hub to be. The zero value is Docker Hub without a
+// limit on pulls.
+type Options struct {
+	// Addr is the address of the registry and its token service; empty means
+	// a free port of 127.0.0.1. The CDN always has a free port of 127.0.0.1.
+	Addr string
+	// TokenTTL is how long a token holds; 0 means 300 s. It is announced in
+	// whole seconds, rounded up, so a shorter one expires before it said.
+	TokenTTL time.Duration
+	// LinkTTL is how long a redirect to the CDN is valid; 0 means 20 min.
+	LinkTTL time.Duration
+	// Limit is how many manifest GETs an identity (an account, or the address
+	// of an anonymous client) has in a Window; 0 means no limit and no quota
+	// headers.
+	Limit int
+	// Window begins with the first pull counted; 0 means 6 h.
+	Window time.Duration
+	// NoAuth makes a registry that asks for no token. A missing repository is
+	// then a 404, and SetPrivate has no effect.
+	NoAuth bool
+	// Direct makes the registry answer blobs itself, without a CDN.
+	Direct bool
+	// NoLength omits Content-Length from blobs and manifest GETs: the bodies
+	// are chunked.
+	NoLength bool
+	// Users maps the accounts of the token service to their passwords.
+	Users map[string]string
+}
+
+func (o Options) withDefaults() Options {
+	o.Addr = cmp.Or(o.Addr, "127.0.0.1:0")
+	o.TokenTTL = cmp.Or(o.TokenTTL, 300*time.Second)
+	o.LinkTTL = cmp.Or(o.LinkTTL, 20*time.Minute)
+	o.Window = cmp.Or(o.Window, 6*time.Hour)
+	return o
+}
+
+// Hub is a running simulator. It is also the http.Handler of its registry.
+// All methods may be called concurrently.
+type Hub struct {
+	opts   Options
+	secret []byte // signs the links to the CDN
+
+	store  *store
+	tokens *tokens
+	quota  *quota
+	faults *faults
+	tally  *tally
+
+	life     sync.Mutex // held while the endpoints go up or down
+	closed   bool       // guarded by life
+	registry *endpoint
+	cdn      *endpoint
+}
+
+var errClosed = errors.New("hub is closed")
+
+// Start listens and serves until Close.
+func Start(o Options) (*Hub, error) {
+	o = o.withDefaults()
+	h := &Hub{
+		opts:   o,
+		secret: []byte(rand.Text()),
+		store:  newStore(),
+		tokens: newTokens(o.TokenTTL),
+		quota:  newQuota(o.Limit, o.Window),
+		faults: &faults{},
+		tally:  newTally(),
+	}
+	h.registry = &endpoint{addr: o.Addr, handler: h}
+	h.cdn = &endpoint{addr: "127.0.0.1:0", handler: http.HandlerFunc(h.serveCDN)}
+	if err := h.Up(); err != nil {
+		return nil, fmt.Errorf("start hub: %w", err)
+	}
+	return h, nil
+}
+
+// Close stops serving, waits for the handlers and removes the blobs on disk.
+// A hub that is closed does not come Up again.
+func (h *Hub) Close() {
+	h.Down()
+	h.life.Lock()
+	defer h.life.Unlock()
+	h.closed = true
+	h.store.close()
+}
+
+// URL is where the registry is, and stays through Down and Up.
+func (h *Hub) URL() string { return "http://" + h.registry.address() }
+
+// Down takes the hub off the network: connections are cut, also in the middle
+// of a body, and new ones are refused. It returns when the last handler has.
+func (h *Hub) Down() {
+	h.life.Lock()
+	defer h.life.Unlock()
+	h.registry.down()
+	h.cdn.down()
+}
+
+// Up listens again on the ports it had before Down. It fails when the hub is
+// closed or when somebody else has taken a port since.
+func (h *Hub) Up() error {
+	h.life.Lock()
+	defer h.life.Unlock()
+	if h.closed {
+		return errClosed
+	}
+	if err := h.registry.up(); err != nil {
+		return err
+	}
+	if err := h.cdn.up(); err != nil {
+		h.registry.down()
+		return err
+	}
+	return nil
+}
+
+// Counters returns a copy of all counts since Start or the last Reset. A
+// request is in them before its client sees the answer.
+func (h *Hub) Counters() Counters { return h.tally.snapshot() }
+
+// Reset sets all counters to zero. The quota stays spent.
+func (h *Hub) Reset() { h.tally.reset() }

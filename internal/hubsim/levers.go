@@ -1,0 +1,60 @@
+package hubsim
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// faultJSON is a Fault as a person writes it: with a latency like "1.5s".
+type faultJSON struct {
+	Fault
+	Latency string
+}
+
+func (f faultJSON) parse() (Fault, error) {
+	if f.Latency == "" {
+		return f.Fault, nil
+	}
+	latency, err := time.ParseDuration(f.Latency)
+	f.Fault.Latency = latency
+	return f.Fault, err
+}
+
+// serveLevers is for a person with curl: GET /_sim/counters, POST /_sim/faults
+// with a Fault in JSON, DELETE /_sim/faults. It needs no token, no fault
+// strikes it and nothing counts it.
+func (h *Hub) serveLevers(w http.ResponseWriter, r *http.Request) {
+	switch r.Method + " " + r.URL.Path {
+	case "GET /_sim/counters":
+		w.Header().Set("Content-Type", "application/json")
+		encoder := json.NewEncoder(w)
+		encoder.SetIndent("", "  ")
+		_ = encoder.Encode(h.Counters())
+	case "POST /_sim/faults":
+		h.postFault(w, r)
+	case "DELETE /_sim/faults":
+		h.faults.clear()
+		w.WriteHeader(http.StatusNoContent)
+	default:
+		http.Error(w, "try GET /_sim/counters, POST or DELETE /_sim/faults", http.StatusNotFound)
+	}
+}
+
+func (h *Hub) postFault(w http.ResponseWriter, r *http.Request) {
+	var posted faultJSON
+	decoder := json.NewDecoder(r.Body)
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&posted); err != nil {
+		http.Error(w, fmt.Sprintf("read fault: %v", err), http.StatusBadRequest)
+		return
+	}
+	fault, err := posted.parse()
+	if err != nil {
+		http.Error(w, fmt.Sprintf("read latency: %v", err), http.StatusBadRequest)
+		return
+	}
+	h.Inject(fault)
+	w.WriteHeader(http.StatusNoContent)
+}

@@ -1,0 +1,99 @@
+package hubsim
+
+import (
+	"crypto/rand"
+	"math"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+)
+
+// grant is what the holder of a token is and may do.
+type grant struct {
+	user    string // empty: anonymous
+	repos   map[string]bool
+	expires time.Time
+}
+
+// tokens remembers the tokens that are out; to clients they are opaque.
+type tokens struct {
+	ttl time.Duration
+
+	mu  sync.Mutex // guards out
+	out map[string]grant
+}
+
+func newTokens(ttl time.Duration) *tokens {
+	return &tokens{ttl: ttl, out: map[string]grant{}}
+}
+
+func (t *tokens) issue(user string, repos map[string]bool, now time.Time) string {
+	token := rand.Text() + rand.Text()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.out[token] = grant{user: user, repos: repos, expires: now.Add(t.ttl)}
+	return token
+}
+
+// redeem forgets a token that has expired.
+func (t *tokens) redeem(token string, now time.Time) (grant, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	g, ok := t.out[token]
+	if ok && !now.Before(g.expires) {
+		delete(t.out, token)
+		return grant{}, false
+	}
+	return g, ok
+}
+
+// tokenAnswer is what the token service says.
+type tokenAnswer struct {
+	Token       string `json:"token"`
+	AccessToken string `json:"access_token"`
+	ExpiresIn   int    `json:"expires_in"`
+	IssuedAt    string `json:"issued_at"`
+}
+
+// serveToken grants of the scopes asked for what the client may have; that
+// this is less than asked, or nothing, is no error.
+func (h *Hub) serveToken(a *answer, r *http.Request) {
+	if r.Method != http.MethodGet {
+		a.fail(http.StatusMethodNotAllowed, "UNSUPPORTED", "The operation is unsupported.", nil)
+		return
+	}
+	user, password, basic := r.BasicAuth()
+	if want, known := h.opts.Users[user]; basic && (!known || want != password) {
+		h.tally.add(func(c *Counters) { c.TokenFailures++ })
+		a.json(http.StatusUnauthorized, map[string]string{"details": "incorrect username or password"})
+		return
+	}
+	now := time.Now()
+	token := h.tokens.issue(user, h.granted(user, r.URL.Query()["scope"]), now)
+	a.json(http.StatusOK, tokenAnswer{
+		Token:       token,
+		AccessToken: token,
+		ExpiresIn:   int(math.Ceil(h.opts.TokenTTL.Seconds())),
+		IssuedAt:    now.UTC().Format(time.RFC3339),
+	})
+}
+
+// granted picks the repositories that user may pull from out of scopes such
+// as "repository:library/busybox:pull".
+func (h *Hub) granted(user string, scopes []string) map[string]bool {
+	repos := map[string]bool{}
+	for _, scope := range strings.Fields(strings.Join(scopes, " ")) {
+		parts := strings.Split(scope, ":")
+		if len(parts) != 3 || parts[0] != "repository" {
+			continue
+		}
+		_, allowed := h.store.exists(parts[1], user)
+		for action := range strings.SplitSeq(parts[2], ",") {
+			if action == "pull" && allowed {
+				repos[parts[1]] = true
+			}
+		}
+	}
+	return repos
+}
