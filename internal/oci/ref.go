@@ -113,6 +113,9 @@ func ParseDigest(s string) (Digest, error) {
 	return d, nil
 }
 
+// FromBytes returns the sha256 digest of p.
+func FromBytes(p []byte) Digest { return digest.FromBytes(p) }
+
 // clip bounds what an error repeats of a client's words.
 func clip(s string) string {
 	const most = 128

@@ -59,6 +59,13 @@ type Content struct {
 	Done func()
 }
 
+// Reopener is a Body of which more readers can be had while it is read, each
+// from an offset of its own. What they yield is not verified. The caller closes
+// them; ctx bounds them.
+type Reopener interface {
+	Reopen(ctx context.Context, offset int64) (io.ReadCloser, error)
+}
+
 // Close closes the Body and tells its lender.
 func (c *Content) Close() error {
 	err := c.Body.Close()

@@ -2,6 +2,7 @@ package oci
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -43,6 +44,14 @@ func (v *verified) Seek(offset int64, whence int) (int64, error) {
 	}
 	v.ahead = nil
 	return seeker.Seek(offset, whence)
+}
+
+// Reopen implements Reopener where the body below does.
+func (v *verified) Reopen(ctx context.Context, offset int64) (io.ReadCloser, error) {
+	if r, ok := v.body.(Reopener); ok {
+		return r.Reopen(ctx, offset)
+	}
+	return nil, ErrSeek
 }
 
 func (v *verified) Read(p []byte) (int, error) {

@@ -1,0 +1,135 @@
+// Package cache is a Registry in front of a Registry: what was fetched once is
+// served from disk, one fetch serves every client that waits for it, tags are
+// asked about again when they are no longer fresh, and the least recently used
+// blobs make room for new ones.
+package cache
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"mirrord/internal/cache/lru"
+	"mirrord/internal/oci"
+)
+
+// Options of a Cache. Hooks and Free may be nil.
+type Options struct {
+	Next   oci.Registry // what is asked for what is not kept
+	Store  Store
+	Policy Policy
+	Index  Index
+
+	Parts   string                // directory of unfinished fills, on the Store's file system
+	MaxSize int64                 // bytes that the cache may take
+	MinFree int64                 // bytes that stay free on the file system
+	Free    func() (int64, error) // free bytes of that file system
+
+	Fresh time.Duration // how long a tag is served without asking; 0: ask every time
+	Hooks Hooks
+}
+
+// Hooks tell what no call returns. Each may be nil, is called without a lock
+// held and must not block for long.
+type Hooks struct {
+	FillFailed  func(ref oci.Ref, err error)      // a fill broke after its clients had been answered
+	Resumed     func(ref oci.Ref, offset int64)   // a fill went on where an earlier one had ended
+	Evicted     func(d oci.Digest, size int64)    // a blob made room
+	Damaged     func(d oci.Digest, err error)     // a blob was not as it was put, and is forgotten
+	IndexFailed func(err error)                   // the index did not take a record
+	CheckFailed func(ref oci.Ref, err error)      // a tag could not be asked about
+	Reconciled  func(r Reconciliation, err error) // the directory was held against the index
+}
+
+// Cache is a Registry in front of another. New makes one; Run works for it.
+type Cache struct {
+	Options
+
+	// ctx is that of the fills: it outlives every client and ends with Run.
+	ctx     context.Context
+	cancel  context.CancelFunc
+	running sync.WaitGroup // fills and tag checks
+	slots   chan struct{}  // one for each fill that may run at once
+
+	// mu guards all below. No I/O, hook or badger call happens under it.
+	mu       sync.Mutex
+	closed   bool
+	entries  map[oci.Digest]*entry
+	dirty    map[oci.Digest]struct{} // entries whose recency the index does not know
+	manifest *lru.Bytes[[]byte]      // the bytes of hot manifests, by digest
+	flights  map[flightKey]*flight
+	evicting map[oci.Digest]chan struct{} // closed when the file is gone
+	parts    map[flightKey]part           // what failed fills left behind
+	tags     map[oci.Ref]*tag
+	checks   map[oci.Ref]*check
+	used     int64 // bytes of entries
+	reserved int64 // bytes promised to fills
+	rooms    map[*room]struct{}
+	stats    Stats
+}
+
+const (
+	maxFills       = 32       // fills at once; more wait for their turn
+	manifestMemory = 64 << 20 // bytes of manifests in memory
+)
+
+// New returns a Cache that knows what the index knows. It starts nothing: call
+// Run. It fails when the index cannot be read.
+func New(o Options) (*Cache, error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	c := &Cache{
+		Options:  o,
+		ctx:      ctx,
+		cancel:   cancel,
+		slots:    make(chan struct{}, maxFills),
+		entries:  make(map[oci.Digest]*entry),
+		dirty:    make(map[oci.Digest]struct{}),
+		manifest: lru.NewBytes[[]byte](manifestMemory),
+		flights:  make(map[flightKey]*flight),
+		evicting: make(map[oci.Digest]chan struct{}),
+		parts:    make(map[flightKey]part),
+		rooms:    make(map[*room]struct{}),
+		tags:     make(map[oci.Ref]*tag),
+		checks:   make(map[oci.Ref]*check),
+	}
+	if err := c.load(); err != nil {
+		cancel()
+		return nil, err
+	}
+	return c, nil
+}
+
+// Resolve answers from the cache where it can and never moves content.
+func (c *Cache) Resolve(ctx context.Context, ref oci.Ref) (oci.Answer, error) {
+	if !ref.ByDigest() {
+		answer, err := c.resolveTag(ctx, ref)
+		if err != nil && answer.Via != oci.Stale {
+			return oci.Answer{}, err
+		}
+		return answer, nil
+	}
+	if answer, ok := c.lookUp(ref); ok {
+		return answer, nil
+	}
+	answer, err := c.Next.Resolve(ctx, ref)
+	answer.Via = oci.Pass
+	return answer, err
+}
+
+// Open answers from the cache, or fills it and answers while it fills.
+func (c *Cache) Open(ctx context.Context, ref oci.Ref) (*oci.Content, error) {
+	if ref.ByDigest() {
+		return c.openDigest(ctx, ref)
+	}
+	return c.openTag(ctx, ref)
+}
+
+// List asks the upstream every time: a list is cheap and costs no quota.
+func (c *Cache) List(ctx context.Context, q oci.Listing) (*oci.Page, error) {
+	page, err := c.Next.List(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	page.Via = oci.Pass
+	return page, nil
+}

@@ -1,0 +1,195 @@
+package cache
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"time"
+
+	"mirrord/internal/oci"
+)
+
+// entry is one blob that is kept.
+type entry struct {
+	mediaType string // empty: never fetched as a manifest
+	size      int64
+	used      time.Time
+	readers   int // who reads it now; it is not evicted meanwhile
+}
+
+// serves reports whether the entry can answer a request of that kind: a
+// manifest's media type is known only when it was fetched as a manifest.
+func (e *entry) serves(kind oci.Kind) bool {
+	return e != nil && (kind != oci.Manifest || e.mediaType != "")
+}
+
+func (e *entry) answer(ref oci.Ref, via oci.Via) oci.Answer {
+	a := oci.Answer{Descriptor: oci.Descriptor{Digest: ref.Digest(), Size: e.size}, Via: via}
+	if ref.Kind() == oci.Manifest {
+		a.MediaType = e.mediaType
+	}
+	return a
+}
+
+// errAbsent says that what is asked for is not kept.
+var errAbsent = errors.New("not kept")
+
+// lookUp answers for content that is kept or being filled.
+func (c *Cache) lookUp(ref oci.Ref) (oci.Answer, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e := c.entries[ref.Digest()]; e.serves(ref.Kind()) {
+		c.touch(ref.Digest(), e)
+		return e.answer(ref, oci.Hit), true
+	}
+	if f := c.flights[keyOf(ref)]; f != nil && f.answered() {
+		return f.answer, true
+	}
+	return oci.Answer{}, false
+}
+
+// touch notes that e was used. The caller holds mu.
+func (c *Cache) touch(d oci.Digest, e *entry) {
+	e.used = time.Now()
+	c.dirty[d] = struct{}{}
+	c.Policy.Touch(d)
+}
+
+// openKept opens what is kept. It fails with errAbsent when that is nothing, or
+// not what was put.
+func (c *Cache) openKept(ctx context.Context, ref oci.Ref) (*oci.Content, error) {
+	d := ref.Digest()
+	c.mu.Lock()
+	e := c.entries[d]
+	if !e.serves(ref.Kind()) {
+		c.mu.Unlock()
+		return nil, errAbsent
+	}
+	c.touch(d, e)
+	answer := e.answer(ref, oci.Hit)
+	if ref.Kind() == oci.Manifest {
+		if raw, ok := c.manifest.Get(d.String()); ok {
+			c.mu.Unlock()
+			return inMemory(answer, raw), nil
+		}
+	}
+	e.readers++
+	c.mu.Unlock()
+
+	body, err := c.openStored(ctx, answer.Descriptor)
+	if err != nil {
+		c.unread(e)
+		return nil, err
+	}
+	content := &oci.Content{Answer: answer, Body: body, Done: func() { c.unread(e) }}
+	if ref.Kind() == oci.Manifest {
+		return c.remember(content)
+	}
+	return content, nil
+}
+
+func (c *Cache) unread(e *entry) {
+	c.mu.Lock()
+	e.readers--
+	c.mu.Unlock()
+}
+
+// openStored opens a blob and drops it when it is gone or not of its size.
+func (c *Cache) openStored(ctx context.Context, want oci.Descriptor) (io.ReadSeekCloser, error) {
+	body, err := c.Store.Open(ctx, want.Digest)
+	if err == nil {
+		if err = checkSize(body, want.Size); err == nil {
+			return body, nil
+		}
+		_ = body.Close()
+	}
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errWrongSize) {
+		c.dropDamaged(want.Digest, err)
+		return nil, errAbsent
+	}
+	return nil, fmt.Errorf("open blob %s: %w", want.Digest, err)
+}
+
+var errWrongSize = errors.New("file has the wrong size")
+
+func checkSize(body io.Seeker, want int64) error {
+	size, err := body.Seek(0, io.SeekEnd)
+	if err != nil {
+		return err
+	}
+	if size != want {
+		return fmt.Errorf("%w: %d bytes instead of %d", errWrongSize, size, want)
+	}
+	_, err = body.Seek(0, io.SeekStart)
+	return err
+}
+
+// dropDamaged forgets a blob that is not what was put.
+func (c *Cache) dropDamaged(d oci.Digest, why error) {
+	c.mu.Lock()
+	v := c.sentence(d)
+	c.mu.Unlock()
+	call2(c.Hooks.Damaged, d, why)
+	c.remove([]victim{v})
+}
+
+// forget drops the entry of d. The caller holds mu.
+func (c *Cache) forget(d oci.Digest) {
+	e := c.entries[d]
+	if e == nil {
+		return
+	}
+	delete(c.entries, d)
+	delete(c.dirty, d)
+	c.Policy.Remove(d)
+	c.manifest.Remove(d.String())
+	c.used -= e.size
+}
+
+// keep makes an entry of d, most recently used. The caller holds mu.
+func (c *Cache) keep(d oci.Descriptor, used time.Time) {
+	c.forget(d.Digest)
+	c.entries[d.Digest] = &entry{mediaType: d.MediaType, size: d.Size, used: used}
+	c.Policy.Add(d.Digest, d.Size)
+	c.used += d.Size
+}
+
+// remember reads a manifest into memory, where the next request finds it.
+func (c *Cache) remember(content *oci.Content) (*oci.Content, error) {
+	defer func() { _ = content.Close() }()
+	raw, err := io.ReadAll(content.Body)
+	if err != nil {
+		return nil, fmt.Errorf("read manifest %s: %w", content.Digest, err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.entries[content.Digest] != nil {
+		c.manifest.Add(content.Digest.String(), raw, int64(len(raw)))
+	}
+	return inMemory(content.Answer, raw), nil
+}
+
+type memoryBody struct{ bytes.Reader }
+
+func (*memoryBody) Close() error { return nil }
+
+func inMemory(answer oci.Answer, raw []byte) *oci.Content {
+	body := new(memoryBody)
+	body.Reset(raw)
+	return &oci.Content{Answer: answer, Body: body}
+}
+
+func call[A any](hook func(A), a A) {
+	if hook != nil {
+		hook(a)
+	}
+}
+
+func call2[A, B any](hook func(A, B), a A, b B) {
+	if hook != nil {
+		hook(a, b)
+	}
+}

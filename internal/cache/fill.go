@@ -1,0 +1,137 @@
+package cache
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"mirrord/internal/oci"
+)
+
+// fill copies what the upstream sends through a spool over p into the store, in
+// the room that was made for it.
+func (c *Cache) fill(f *flight, p part, room *room) {
+	s := newSpool(p.file, f.source.Size, p.written)
+	defer s.release()
+	c.mu.Lock()
+	room.spool = s
+	c.mu.Unlock()
+	if f.source.Size > 0 {
+		f.open(s, f.source.Size)
+	}
+	err := c.pour(f, s, p.written, room)
+	s.finish(err)
+	if err == nil {
+		err = c.store(f, s)
+	} else {
+		c.setAside(f.ref, p, s, err)
+	}
+	c.land(f, s, err, room)
+}
+
+// open answers everybody who waits: the content can be read from s.
+func (f *flight) open(s *spool, size int64) {
+	f.answer = f.source.Answer
+	f.answer.Via, f.answer.Size = oci.Fill, size
+	if f.ref.Kind() == oci.Blob {
+		f.answer.MediaType = ""
+	}
+	f.spool = s
+	close(f.opened)
+}
+
+// errCorrupt marks content that is not what its digest says.
+var errCorrupt = errors.New("content is not what its digest says")
+
+// pour moves the source through the hash into the spool and verifies it. The
+// bytes that the spool holds already are hashed first.
+func (c *Cache) pour(f *flight, s *spool, have int64, room *room) error {
+	want := f.source.Descriptor
+	verifier := want.Digest.Verifier()
+	if seeker, ok := f.source.Body.(io.Seeker); ok {
+		if _, err := io.Copy(verifier, io.NewSectionReader(s.file, 0, have)); err != nil {
+			return fmt.Errorf("read unfinished fill: %w", err)
+		}
+		if _, err := seeker.Seek(have, io.SeekStart); err != nil {
+			return err
+		}
+	}
+	if err := copyBody(s, verifier, f.source, have, room); err != nil {
+		return err
+	}
+	if err := oci.CheckContent(want, s.written, verifier); err != nil {
+		return fmt.Errorf("%w: %w", errCorrupt, err)
+	}
+	return nil
+}
+
+const copyBuffer = 128 << 10
+
+// copyBody copies at most what was announced. Each byte is hashed before a
+// reader can have it.
+func copyBody(s *spool, verifier digest.Verifier, source *oci.Content, have int64, room *room) error {
+	var body io.Reader = source.Body
+	to := io.MultiWriter(verifier, s)
+	if source.Size == oci.UnknownSize {
+		to = io.MultiWriter(room, verifier, s)
+	} else {
+		body = io.LimitReader(body, source.Size-have+1)
+	}
+	_, err := io.CopyBuffer(to, body, make([]byte, copyBuffer))
+	return err
+}
+
+// store puts the verified content of s.
+func (c *Cache) store(f *flight, s *spool) error {
+	d := f.ref.Digest()
+	c.awaitEvicted(d)
+	if err := c.Store.Put(c.ctx, d, s.file); err != nil {
+		_ = os.Remove(s.file.Name())
+		return fmt.Errorf("store blob %s: %w", d, err)
+	}
+	return nil
+}
+
+// land ends a flight: what it fetched is kept, or the error told.
+func (c *Cache) land(f *flight, s *spool, err error, room *room) {
+	kept := oci.Descriptor{Digest: f.ref.Digest(), Size: s.written}
+	if f.ref.Kind() == oci.Manifest {
+		kept.MediaType = f.source.MediaType
+	}
+	now := time.Now()
+	c.mu.Lock()
+	delete(c.flights, keyOf(f.ref))
+	c.stats.Fills--
+	room.releaseLocked()
+	if err == nil {
+		c.keep(kept, now)
+	} else {
+		c.stats.Failed++
+	}
+	c.mu.Unlock()
+	if err == nil {
+		if err := c.Index.PutBlobs(BlobRecord{Descriptor: kept, Used: now}); err != nil {
+			call(c.Hooks.IndexFailed, err)
+		}
+	}
+	c.tell(f, s, err)
+}
+
+// tell answers who still waits for a flight, and reports a failure that came
+// after the answer.
+func (c *Cache) tell(f *flight, s *spool, err error) {
+	switch {
+	case f.spool != nil && err != nil:
+		call2(c.Hooks.FillFailed, f.ref, err)
+	case f.spool != nil:
+	case err != nil:
+		f.err = oci.Errorf(oci.Unavailable, "fetch %s: %w", f.ref, err)
+		close(f.opened)
+	default:
+		f.open(s, s.written)
+	}
+}

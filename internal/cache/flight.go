@@ -1,0 +1,244 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"mirrord/internal/oci"
+)
+
+// flightKey tells flights apart: one for a digest across all repositories.
+type flightKey struct {
+	digest oci.Digest
+	kind   oci.Kind
+}
+
+func keyOf(ref oci.Ref) flightKey { return flightKey{ref.Digest(), ref.Kind()} }
+
+// flight is one fetch of one digest, on behalf of all who want it.
+type flight struct {
+	ref oci.Ref // of who asked first
+
+	// opened is closed when the fields below are set: the upstream has
+	// answered, or failed to.
+	opened chan struct{}
+	err    error
+	answer oci.Answer
+	source *oci.Content      // the upstream's
+	spool  *spool            // nil when the content goes past the cache
+	past   chan *oci.Content // then it holds source for the first who takes it
+}
+
+// answered reports whether answer is known.
+func (f *flight) answered() bool {
+	select {
+	case <-f.opened:
+		return f.err == nil
+	default:
+		return false
+	}
+}
+
+// openDigest opens what is kept, or joins or starts the flight that fetches it.
+func (c *Cache) openDigest(ctx context.Context, ref oci.Ref) (*oci.Content, error) {
+	for {
+		content, err := c.openKept(ctx, ref)
+		if err == nil {
+			return content, nil
+		}
+		if !errors.Is(err, errAbsent) {
+			return c.openPast(ctx, ref) // the disk fails, the upstream may not
+		}
+		f, err := c.join(ref)
+		if err != nil {
+			return nil, err
+		}
+		if f == nil {
+			continue // it has just come to be kept
+		}
+		content, err = c.board(ctx, ref, f)
+		if errors.Is(err, errSpoolClosed) || refusedAnother(ref, f, err) {
+			continue
+		}
+		return content, err
+	}
+}
+
+// refusedAnother reports whether err answers another repository's request: it
+// says nothing of ref's.
+func refusedAnother(ref oci.Ref, f *flight, err error) bool {
+	return err != nil && f.ref != ref && err == f.err && !oci.Temporary(err)
+}
+
+// join returns the flight for ref, and starts one when there is none. It
+// returns nil when the content has come to be kept.
+func (c *Cache) join(ref oci.Ref) (*flight, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.entries[ref.Digest()].serves(ref.Kind()) {
+		return nil, nil
+	}
+	if f := c.flights[keyOf(ref)]; f != nil {
+		c.stats.Joined++
+		return f, nil
+	}
+	if c.closed {
+		return nil, errClosed()
+	}
+	f := &flight{ref: ref, opened: make(chan struct{})}
+	c.flights[keyOf(ref)] = f
+	c.stats.Fills++
+	c.running.Go(func() { c.fly(f) })
+	return f, nil
+}
+
+func errClosed() error {
+	return oci.Errorf(oci.Unavailable, "the mirror is shutting down")
+}
+
+// board waits for the upstream's answer and returns a reader of the flight.
+func (c *Cache) board(ctx context.Context, ref oci.Ref, f *flight) (*oci.Content, error) {
+	select {
+	case <-f.opened:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	if f.err != nil {
+		return nil, f.err
+	}
+	if f.spool == nil {
+		select {
+		case content := <-f.past:
+			return content, nil
+		default:
+			return c.openPast(ctx, ref)
+		}
+	}
+	if err := f.spool.acquire(); err != nil {
+		return nil, err
+	}
+	r := &reader{ctx: ctx, spool: f.spool, size: f.answer.Size}
+	r.reopen = func(ctx context.Context, offset int64) (io.ReadCloser, error) {
+		return c.reopen(ctx, ref, f.source, offset)
+	}
+	return &oci.Content{Answer: f.answer, Body: r}, nil
+}
+
+// openPast opens the upstream's content, past the cache.
+func (c *Cache) openPast(ctx context.Context, ref oci.Ref) (*oci.Content, error) {
+	content, err := c.Next.Open(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	content.Via = oci.Pass
+	return content, nil
+}
+
+// reopen returns one more reader of what the upstream sends, at offset.
+func (c *Cache) reopen(ctx context.Context, ref oci.Ref, source *oci.Content, offset int64) (io.ReadCloser, error) {
+	if body, ok := source.Body.(oci.Reopener); ok {
+		return body.Reopen(ctx, offset)
+	}
+	content, err := c.Next.Open(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	if err := skip(content.Body, offset); err != nil {
+		_ = content.Close()
+		return nil, err
+	}
+	return content.Body, nil
+}
+
+// skip moves a body that was just opened to offset.
+func skip(body io.Reader, offset int64) error {
+	if seeker, ok := body.(io.Seeker); ok {
+		_, err := seeker.Seek(offset, io.SeekStart)
+		return err
+	}
+	_, err := io.CopyN(io.Discard, body, offset)
+	return err
+}
+
+// fly asks the upstream and fills the cache with what it sends, or hands that
+// over to who waits when there is no room for it.
+func (c *Cache) fly(f *flight) {
+	select {
+	case c.slots <- struct{}{}:
+		defer func() { <-c.slots }()
+	case <-c.ctx.Done():
+		c.fail(f, errClosed())
+		return
+	}
+	source, err := c.launch(f.ref)
+	if err != nil {
+		c.fail(f, err)
+		return
+	}
+	f.source = source
+	left, have := c.claimPart(f.ref)
+	room := c.reserve(max(source.Size, 0))
+	if room == nil {
+		removeParts([]part{left})
+		c.handOver(f)
+		return
+	}
+	defer func() { _ = source.Close() }()
+	p, err := c.openPart(f.ref, source, left, have)
+	if err != nil {
+		room.release()
+		c.fail(f, oci.Errorf(oci.Unavailable, "make a file for %s: %w", f.ref, err))
+		return
+	}
+	c.fill(f, p, room)
+}
+
+// launch opens ref upstream.
+func (c *Cache) launch(ref oci.Ref) (*oci.Content, error) {
+	source, err := c.Next.Open(c.ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	if ref.Kind() == oci.Manifest && source.Size > oci.MaxManifestSize {
+		_ = source.Close()
+		return nil, oci.Errorf(oci.Unavailable, "manifest %s has %d bytes; more than %d are not served", ref, source.Size, oci.MaxManifestSize)
+	}
+	return source, nil
+}
+
+// fail ends a flight that nobody has been answered for.
+func (c *Cache) fail(f *flight, err error) {
+	c.mu.Lock()
+	delete(c.flights, keyOf(f.ref))
+	c.stats.Fills--
+	c.stats.Failed++
+	c.mu.Unlock()
+	f.err = err
+	close(f.opened)
+}
+
+// How long what is handed over waits for the first who takes it.
+const handOverTime = time.Second
+
+// handOver ends a flight whose content finds no room: the first who takes it
+// reads what was opened, everybody else opens his own.
+func (c *Cache) handOver(f *flight) {
+	c.mu.Lock()
+	delete(c.flights, keyOf(f.ref))
+	c.stats.Fills--
+	c.mu.Unlock()
+	f.source.Via = oci.Pass
+	f.answer = f.source.Answer
+	f.past = make(chan *oci.Content, 1)
+	f.past <- f.source
+	close(f.opened)
+	time.AfterFunc(handOverTime, func() {
+		select {
+		case content := <-f.past:
+			_ = content.Close() // whoever wanted it has left
+		default:
+		}
+	})
+}

@@ -1,0 +1,157 @@
+package cache
+
+import (
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"mirrord/internal/oci"
+)
+
+// part is an unfinished fill: a file that the next fill of the same digest goes
+// on with, for as long as partAge.
+type part struct {
+	file    *os.File // open while a fill writes it
+	path    string
+	written int64
+	left    time.Time // when its fill ended
+}
+
+const partAge = time.Hour
+
+// claimPart takes what an earlier fill of ref left, if anything, away from the
+// janitor.
+func (c *Cache) claimPart(ref oci.Ref) (part, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p, ok := c.parts[keyOf(ref)]
+	delete(c.parts, keyOf(ref))
+	return p, ok
+}
+
+// openPart opens the file for a fill from source: that of left, when source can
+// be read from where it ends, or a new one.
+func (c *Cache) openPart(ref oci.Ref, source *oci.Content, left part, have bool) (part, error) {
+	if have && resumable(source, left.written) {
+		if file, err := os.OpenFile(left.path, os.O_RDWR, 0); err == nil {
+			c.mu.Lock()
+			c.stats.Resumed++
+			c.mu.Unlock()
+			call2(c.Hooks.Resumed, ref, left.written)
+			left.file = file
+			return left, nil
+		}
+	}
+	if have {
+		removeParts([]part{left})
+	}
+	file, err := os.CreateTemp(c.Parts, partPrefix(ref)+"*")
+	if err != nil {
+		return part{}, err
+	}
+	return part{file: file, path: file.Name()}, nil
+}
+
+// partPrefix begins the name of each part of ref; a unique end follows, so that
+// removing one part never hits another.
+func partPrefix(ref oci.Ref) string {
+	d := ref.Digest()
+	return d.Algorithm().String() + "-" + d.Encoded() + "." + ref.Kind().String() + "."
+}
+
+// resumable reports whether source can be read from the offset written.
+func resumable(source *oci.Content, written int64) bool {
+	_, seeks := source.Body.(io.Seeker)
+	return seeks && source.Size != oci.UnknownSize && written <= source.Size
+}
+
+// setAside keeps what a failed fill has got for the next one, or removes it
+// when it is not to be trusted.
+func (c *Cache) setAside(ref oci.Ref, p part, s *spool, why error) {
+	if errors.Is(why, errCorrupt) || s.written == 0 {
+		_ = os.Remove(p.path) // what stays behind is dropped by age
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.parts[keyOf(ref)] = part{path: p.path, written: s.written, left: time.Now()}
+}
+
+// partBytes returns what unfinished fills take that nobody writes. The caller
+// holds mu.
+func (c *Cache) partBytes() int64 {
+	var n int64
+	for _, p := range c.parts {
+		n += p.written
+	}
+	return n
+}
+
+// dropParts forgets all unfinished fills when room is short; their files are
+// for removeParts. The caller holds mu.
+func (c *Cache) dropParts(excess int64) []part {
+	if excess <= 0 {
+		return nil
+	}
+	return c.dropPartsBefore(time.Now())
+}
+
+func (c *Cache) dropPartsBefore(t time.Time) []part {
+	var dropped []part
+	for key, p := range c.parts {
+		if !p.left.After(t) {
+			delete(c.parts, key)
+			dropped = append(dropped, p)
+		}
+	}
+	return dropped
+}
+
+func bytesOf(parts []part) int64 {
+	var n int64
+	for _, p := range parts {
+		n += p.written
+	}
+	return n
+}
+
+func removeParts(parts []part) {
+	for _, p := range parts {
+		_ = os.Remove(p.path) // what stays is found by the next start
+	}
+}
+
+// loadParts takes stock of what an earlier process left unfinished.
+func (c *Cache) loadParts() error {
+	files, err := os.ReadDir(c.Parts)
+	if err != nil {
+		return err
+	}
+	for _, file := range files {
+		p := part{path: filepath.Join(c.Parts, file.Name())}
+		key, ok := parsePart(file.Name())
+		info, err := file.Info()
+		if _, twice := c.parts[key]; !ok || twice || err != nil {
+			removeParts([]part{p})
+			continue
+		}
+		p.written, p.left = info.Size(), info.ModTime()
+		c.parts[key] = p
+	}
+	return nil
+}
+
+func parsePart(name string) (flightKey, bool) {
+	id, rest, _ := strings.Cut(name, ".")
+	kind, _, _ := strings.Cut(rest, ".")
+	d, err := oci.ParseDigest(strings.Replace(id, "-", ":", 1))
+	for _, k := range []oci.Kind{oci.Manifest, oci.Blob} {
+		if err == nil && k.String() == kind {
+			return flightKey{d, k}, true
+		}
+	}
+	return flightKey{}, false
+}

@@ -1,0 +1,91 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync/atomic"
+
+	"mirrord/internal/oci"
+)
+
+// reader reads a spool while it is being written. One that has seeked far ahead
+// of the writer reads from the upstream instead, bytes that nobody has verified
+// and that Via says so of.
+type reader struct {
+	ctx     context.Context
+	spool   *spool
+	size    int64
+	offset  int64
+	reopen  func(ctx context.Context, offset int64) (io.ReadCloser, error)
+	passing atomic.Bool   // Via may be asked by another goroutine than reads
+	pass    io.ReadCloser // the upstream's body at offset, once it was needed
+	closed  bool
+}
+
+// Via tells how the bytes at the present offset come: fill, or pass.
+func (r *reader) Via() oci.Via {
+	if r.passing.Load() {
+		return oci.Pass
+	}
+	return oci.Fill
+}
+
+func (r *reader) Read(p []byte) (int, error) {
+	if r.offset >= r.size {
+		return 0, io.EOF
+	}
+	n, err := r.read(p)
+	r.offset += int64(n)
+	return n, err
+}
+
+func (r *reader) read(p []byte) (int, error) {
+	if !r.passing.Load() {
+		return r.spool.readAt(r.ctx, p, r.offset)
+	}
+	if r.pass == nil {
+		body, err := r.reopen(r.ctx, r.offset)
+		if err != nil {
+			return 0, err
+		}
+		r.pass = body
+	}
+	return r.pass.Read(p)
+}
+
+func (r *reader) Seek(offset int64, whence int) (int64, error) {
+	switch whence {
+	case io.SeekCurrent:
+		offset += r.offset
+	case io.SeekEnd:
+		offset += r.size
+	}
+	if offset < 0 {
+		return 0, fmt.Errorf("seek to %d: before the beginning", offset)
+	}
+	if offset != r.offset {
+		r.stopPassing()
+		r.offset = offset
+	}
+	r.passing.Store(r.pass != nil || offset < r.size && r.spool.far(offset))
+	return offset, nil
+}
+
+func (r *reader) stopPassing() {
+	if r.pass != nil {
+		_ = r.pass.Close() // a body that is given up has nothing to say
+		r.pass = nil
+	}
+}
+
+func (r *reader) Close() error {
+	if r.closed {
+		return errors.New("reader closed twice")
+	}
+	r.closed = true
+	r.stopPassing()
+	r.spool.release()
+	return nil
+}

@@ -1,0 +1,203 @@
+package cache
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"math"
+
+	"mirrord/internal/oci"
+)
+
+// room is a promise of bytes to one fill. Its owner releases it once.
+type room struct {
+	cache *Cache
+	bytes int64
+	spool *spool // whose written bytes take up the room; nil until there is one
+	taken int64  // bytes written through Write
+}
+
+// victim is a blob that has been forgotten and whose file is to go.
+type victim struct {
+	digest oci.Digest
+	size   int64
+	gone   chan struct{}
+}
+
+// reserve makes room for size bytes, evicting what was least recently used. It
+// returns nil when there is none to be made.
+func (c *Cache) reserve(size int64) *room {
+	r := &room{cache: c}
+	if !r.grow(size) {
+		return nil
+	}
+	return r
+}
+
+func (r *room) grow(size int64) bool {
+	c := r.cache
+	free := c.free()
+	c.mu.Lock()
+	if c.reserved+size > c.MaxSize {
+		c.mu.Unlock()
+		return false
+	}
+	parts := c.dropParts(c.excess(size, free))
+	victims, ok := c.choose(c.excess(size, free+bytesOf(parts)))
+	if ok {
+		c.reserved += size
+		r.bytes += size
+		c.rooms[r] = struct{}{}
+	}
+	c.mu.Unlock()
+	removeParts(parts)
+	c.evict(victims)
+	return ok
+}
+
+// free returns the free bytes of the disk, or what cannot be a limit.
+func (c *Cache) free() int64 {
+	if c.Free == nil {
+		return math.MaxInt64 / 2
+	}
+	free, err := c.Free()
+	if err != nil {
+		return math.MaxInt64 / 2 // the write will tell
+	}
+	return free
+}
+
+// excess returns how many bytes have to go before size more may come: for the
+// budget or for the free-space floor, whichever asks for more. The caller holds
+// mu.
+func (c *Cache) excess(size, free int64) int64 {
+	budget := c.used + c.reserved + c.partBytes() + size - c.MaxSize
+	floor := c.MinFree + c.unwritten() + size - free
+	return max(budget, floor)
+}
+
+// unwritten returns how many of the reserved bytes are still to be written.
+// The caller holds mu.
+func (c *Cache) unwritten() int64 {
+	var n int64
+	for r := range c.rooms {
+		n += r.bytes
+		if r.spool != nil {
+			n -= r.spool.progress()
+		}
+	}
+	return n
+}
+
+// choose forgets the least recently used blobs of at least excess bytes; one
+// that is being read stays. It reports false, and forgets nothing, when all
+// blobs together are not enough. The caller holds mu.
+func (c *Cache) choose(excess int64) ([]victim, bool) {
+	if excess <= 0 {
+		return nil, true
+	}
+	if excess > c.used {
+		return nil, false
+	}
+	var victims []victim
+	var first oci.Digest // the first that was being read
+	for excess > 0 {
+		d, ok := c.Policy.Victim()
+		if !ok || d == first {
+			return victims, false
+		}
+		e := c.entries[d]
+		if e.readers > 0 {
+			if first == "" {
+				first = d
+			}
+			c.Policy.Touch(d)
+			continue
+		}
+		victims = append(victims, c.sentence(d))
+		excess -= e.size
+		c.stats.Evictions++
+		c.stats.EvictedBytes += e.size
+	}
+	return victims, true
+}
+
+// sentence forgets d and returns what is to be removed. The caller holds mu.
+func (c *Cache) sentence(d oci.Digest) victim {
+	v := victim{digest: d, gone: make(chan struct{})}
+	if e := c.entries[d]; e != nil {
+		v.size = e.size
+	}
+	c.forget(d)
+	c.evicting[d] = v.gone
+	return v
+}
+
+// evict removes what was chosen.
+func (c *Cache) evict(victims []victim) {
+	if len(victims) == 0 {
+		return
+	}
+	c.remove(victims)
+	for _, v := range victims {
+		call2(c.Hooks.Evicted, v.digest, v.size)
+	}
+}
+
+// remove removes blobs: from the index first, so that no crash leaves a record
+// without a file.
+func (c *Cache) remove(victims []victim) {
+	digests := make([]oci.Digest, len(victims))
+	for i, v := range victims {
+		digests[i] = v.digest
+	}
+	if err := c.Index.RemoveBlobs(digests...); err != nil {
+		call(c.Hooks.IndexFailed, err)
+	}
+	for _, v := range victims {
+		if err := c.Store.Remove(context.WithoutCancel(c.ctx), v.digest); err != nil {
+			call2(c.Hooks.Damaged, v.digest, fmt.Errorf("remove: %w", err))
+		}
+		c.mu.Lock()
+		if c.evicting[v.digest] == v.gone {
+			delete(c.evicting, v.digest)
+		}
+		c.mu.Unlock()
+		close(v.gone)
+	}
+}
+
+// awaitEvicted waits until a file of d that is being removed is gone, so that
+// the removal cannot hit the new one.
+func (c *Cache) awaitEvicted(d oci.Digest) {
+	c.mu.Lock()
+	gone := c.evicting[d]
+	c.mu.Unlock()
+	if gone != nil {
+		<-gone
+	}
+}
+
+func (r *room) release() {
+	r.cache.mu.Lock()
+	defer r.cache.mu.Unlock()
+	r.releaseLocked()
+}
+
+func (r *room) releaseLocked() {
+	r.cache.reserved -= r.bytes
+	delete(r.cache.rooms, r)
+}
+
+// How much more room is asked for at a time when nobody knows the size.
+const roomStep = 16 << 20
+
+// Write takes p's length of the room, and more room when that is used up. It
+// fails when there is none.
+func (r *room) Write(p []byte) (int, error) {
+	r.taken += int64(len(p))
+	if r.taken > r.bytes && !r.grow(max(roomStep, r.taken-r.bytes)) {
+		return 0, oci.Errorf(oci.Unavailable, "no room in the cache: %w", fs.ErrInvalid)
+	}
+	return len(p), nil
+}

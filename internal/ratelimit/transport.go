@@ -1,0 +1,136 @@
+package ratelimit
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"mirrord/internal/oci"
+)
+
+// Budget is what an upstream has said of its limit on manifest GETs. The zero
+// Budget knows of no limit.
+type Budget struct {
+	Limit     int           // manifest GETs in a window; 0: no limit known
+	Window    time.Duration // 0: not told
+	Remaining int           // may be negative: Docker Hub has said so
+	Observed  time.Time     // when the upstream said it
+}
+
+// Transport observes the quota of one upstream. RoundTrip fails with
+// *oci.LimitError for an answer 429. It is an http.RoundTripper and may be used
+// concurrently.
+type Transport struct {
+	upstream string
+	next     http.RoundTripper
+
+	mu     sync.Mutex // guards budget
+	budget Budget
+}
+
+// New returns a Transport that names the upstream in its errors.
+func New(upstream string, next http.RoundTripper) *Transport {
+	return &Transport{upstream: upstream, next: next}
+}
+
+// Budget returns what the upstream said last.
+func (t *Transport) Budget() Budget {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.budget
+}
+
+func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := t.next.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	t.observe(resp.Header, now)
+	if resp.StatusCode != http.StatusTooManyRequests {
+		return resp, nil
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxWords)) // what could be read is what is told
+	return nil, limitError(t.upstream, resp.Header, body, now)
+}
+
+// observe notes the quota headers, where there are any: an answer without them
+// says nothing, and never that nothing is left.
+func (t *Transport) observe(h http.Header, now time.Time) {
+	limit, window, ok := parseQuota(h.Get("RateLimit-Limit"))
+	if !ok {
+		return
+	}
+	remaining, _, ok := parseQuota(h.Get("RateLimit-Remaining"))
+	if !ok {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.budget = Budget{Limit: limit, Window: window, Remaining: remaining, Observed: now}
+}
+
+// parseQuota reads "100;w=21600": a signed number and a window in seconds.
+func parseQuota(s string) (n int, window time.Duration, ok bool) {
+	number, parameters, _ := strings.Cut(s, ";")
+	n, err := strconv.Atoi(strings.TrimSpace(number))
+	if err != nil {
+		return 0, 0, false
+	}
+	for parameter := range strings.SplitSeq(parameters, ";") {
+		if w, found := strings.CutPrefix(strings.TrimSpace(parameter), "w="); found {
+			seconds, err := strconv.ParseUint(w, 10, 31)
+			if err == nil {
+				window = time.Duration(seconds) * time.Second
+			}
+		}
+	}
+	return n, window, true
+}
+
+const (
+	maxWords = 1 << 10 // bytes read of what an upstream says of a refusal
+
+	// What Retry-After may ask for, and what is waited without one.
+	minRetry     = time.Second
+	maxRetry     = 15 * time.Minute
+	defaultRetry = time.Minute
+)
+
+// limitError tells the two kinds of 429 apart: the pull limit speaks the
+// registry's JSON, the abuse limiter plain text.
+func limitError(upstream string, h http.Header, body []byte, now time.Time) *oci.LimitError {
+	e := &oci.LimitError{
+		Upstream: upstream,
+		Message:  strings.TrimSpace(string(body)),
+		RetryAt:  retryAt(h.Get("Retry-After"), now),
+	}
+	var spec struct {
+		Errors []struct{ Message string }
+	}
+	if json.Unmarshal(body, &spec) == nil && len(spec.Errors) > 0 {
+		e.Pulls, e.Message = true, spec.Errors[0].Message
+	}
+	return e
+}
+
+// retryAt reads Retry-After: seconds or a date as RFC 9110 has it, or a moment
+// in seconds since 1970, which Docker has sent.
+func retryAt(s string, now time.Time) time.Time {
+	wait := defaultRetry
+	if n, err := strconv.ParseInt(strings.TrimSpace(s), 10, 64); err == nil {
+		const epoch = 1_000_000_000 // as a number of seconds: 31 years
+		if n > epoch {
+			n -= now.Unix()
+		}
+		wait = time.Duration(min(n, int64(maxRetry/time.Second))) * time.Second
+	} else if date, err := http.ParseTime(s); err == nil {
+		wait = date.Sub(now)
+	}
+	return now.Add(min(max(wait, minRetry), maxRetry))
+}

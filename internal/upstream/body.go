@@ -1,0 +1,209 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/cenkalti/backoff/v6"
+
+	"mirrord/internal/oci"
+)
+
+const (
+	firstTries  = 2       // requests for a blob before anybody is answered
+	maxFailures = 8       // in a row while a blob is read, with hardly a byte between them
+	progress    = 1 << 20 // bytes after which earlier failures are forgotten
+	firstPause  = 100 * time.Millisecond
+	maxPause    = 5 * time.Second
+)
+
+// body reads a blob from wherever it was last seeked to. It connects when it is
+// read, and connects again, through a fresh redirect, when the upstream breaks
+// off.
+type body struct {
+	registry *Registry
+	ctx      context.Context
+	ref      oci.Ref
+	size     int64 // oci.UnknownSize until an answer tells
+	offset   int64
+
+	stream   *stream // nil: not connected
+	pause    *backoff.ExponentialBackOff
+	failures int
+	fine     int64 // bytes read since the last failure
+}
+
+func (r *Registry) newBody(ctx context.Context, ref oci.Ref, offset int64) *body {
+	pause := backoff.NewExponentialBackOff()
+	pause.InitialInterval, pause.MaxInterval = firstPause, maxPause
+	return &body{registry: r, ctx: ctx, ref: ref, size: oci.UnknownSize, offset: offset, pause: pause}
+}
+
+// Reopen implements oci.Reopener.
+func (b *body) Reopen(ctx context.Context, offset int64) (io.ReadCloser, error) {
+	other := b.registry.newBody(ctx, b.ref, offset)
+	other.size = b.size
+	return other, nil
+}
+
+// connectFirst connects before anybody is answered: soon or not at all.
+func (b *body) connectFirst() error {
+	for try := 1; ; try++ {
+		err := b.connect()
+		if err == nil || try == firstTries || !b.worthRetrying(err) {
+			return err
+		}
+		if err := b.wait(); err != nil {
+			return err
+		}
+	}
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	for {
+		if b.size != oci.UnknownSize && b.offset >= b.size {
+			return 0, io.EOF
+		}
+		n, err := b.read(p)
+		if n > 0 {
+			b.advance(int64(n))
+			return n, nil
+		}
+		if err == io.EOF && b.size == oci.UnknownSize {
+			return 0, io.EOF
+		}
+		if err != nil {
+			if err := b.recover(err); err != nil {
+				return 0, err
+			}
+		}
+	}
+}
+
+func (b *body) read(p []byte) (int, error) {
+	if b.stream == nil {
+		if err := b.connect(); err != nil {
+			return 0, err
+		}
+	}
+	return b.stream.Read(p)
+}
+
+func (b *body) advance(n int64) {
+	b.offset += n
+	if b.fine += n; b.fine >= progress {
+		b.failures = 0
+		b.pause.Reset()
+	}
+}
+
+// recover prepares for another try after err, or returns why there is none.
+func (b *body) recover(err error) error {
+	b.disconnect()
+	b.fine = 0
+	b.failures++
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	if b.failures >= maxFailures || !b.worthRetrying(err) {
+		return oci.Errorf(oci.CodeOf(err), "%s: blob %s broke off at byte %d of %d: %w", b.registry.Name, b.ref.Digest(), b.offset, b.size, redact(err))
+	}
+	b.registry.Resumed()
+	return b.wait()
+}
+
+// worthRetrying reports whether err is of the kind that passes.
+func (b *body) worthRetrying(err error) bool {
+	return b.ctx.Err() == nil && oci.CodeOf(err) == oci.Unavailable && !errors.Is(err, errRange)
+}
+
+func (b *body) wait() error {
+	timer := time.NewTimer(b.pause.NextBackOff())
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-b.ctx.Done():
+		return context.Cause(b.ctx)
+	}
+}
+
+// errRange says that the upstream sends other bytes than were asked for.
+var errRange = errors.New("the upstream does not keep to the range")
+
+// connect asks for the bytes from offset on.
+func (b *body) connect() error {
+	ctx, answered, cancel := untilAnswer(b.ctx)
+	var byteRange string
+	if b.offset > 0 {
+		byteRange = fmt.Sprintf("bytes=%d-", b.offset)
+	}
+	resp, err := b.registry.getBlob(ctx, b.ref, byteRange)
+	answered()
+	if err != nil {
+		cancel()
+		return err
+	}
+	b.stream = newStream(resp.Body, cancel)
+	if err := b.accept(resp); err != nil {
+		b.disconnect()
+		return err
+	}
+	return nil
+}
+
+// accept checks that the answer begins at offset, and skips to there when the
+// upstream sends the whole.
+func (b *body) accept(resp *http.Response) error {
+	first, size := int64(0), resp.ContentLength
+	if resp.StatusCode == http.StatusPartialContent {
+		var err error
+		if first, size, err = contentRange(resp); err != nil {
+			return fmt.Errorf("%w: %w", errRange, err)
+		}
+	}
+	if b.size == oci.UnknownSize && size >= 0 {
+		b.size = size
+	}
+	if size >= 0 && size != b.size || first > b.offset {
+		return fmt.Errorf("%w: from byte %d of %d, asked for byte %d of %d", errRange, first, size, b.offset, b.size)
+	}
+	_, err := io.CopyN(io.Discard, b.stream, b.offset-first)
+	return err
+}
+
+func (b *body) Seek(offset int64, whence int) (int64, error) {
+	switch whence {
+	case io.SeekCurrent:
+		offset += b.offset
+	case io.SeekEnd:
+		if b.size == oci.UnknownSize {
+			return 0, errors.New("seek from the end of a blob of unknown size")
+		}
+		offset += b.size
+	}
+	if offset < 0 {
+		return 0, fmt.Errorf("seek to %d: before the beginning", offset)
+	}
+	if offset != b.offset {
+		b.disconnect()
+		b.offset = offset
+	}
+	return offset, nil
+}
+
+func (b *body) disconnect() {
+	if b.stream != nil {
+		b.stream.close()
+		b.stream = nil
+	}
+}
+
+func (b *body) Close() error {
+	b.disconnect()
+	return nil
+}

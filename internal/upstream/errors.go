@@ -1,0 +1,107 @@
+package upstream
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"unicode"
+
+	"mirrord/internal/oci"
+)
+
+// maxWords bounds, in bytes, what an error repeats of an upstream's answer.
+const maxWords = 512
+
+// refusal makes the error of an answer that is none of the 2xx.
+func (r *Registry) refusal(q request, resp *http.Response, fromRegistry bool) error {
+	words := wordsOf(resp)
+	switch {
+	case !fromRegistry:
+		// Links of a storage host expire: this says nothing of the content.
+		return oci.Errorf(oci.Unavailable, "%s: its storage %s answered %s%s", r.Name, resp.Request.URL.Host, resp.Status, words)
+	case resp.StatusCode == http.StatusNotFound:
+		return oci.Errorf(unknown(q.what), "%s: not found%s", r.Name, words)
+	case resp.StatusCode == http.StatusUnauthorized:
+		// With a fresh token: Docker Hub does not tell missing from private.
+		return oci.Errorf(oci.NameUnknown, "%s: repository %s does not exist, or its login may not pull it%s", r.Name, q.repository, words)
+	case resp.StatusCode == http.StatusForbidden:
+		return oci.Errorf(oci.Denied, "%s: pull of %s denied%s", r.Name, q.repository, words)
+	}
+	return oci.Errorf(oci.Unavailable, "%s answered %s%s", r.Name, resp.Status, words)
+}
+
+func unknown(ref oci.Ref) oci.Code {
+	switch ref.Kind() {
+	case oci.Blob:
+		return oci.BlobUnknown
+	case oci.Manifest:
+		return oci.ManifestUnknown
+	}
+	return oci.NameUnknown
+}
+
+// wordsOf returns what an upstream says in an error body, as ": words".
+func wordsOf(resp *http.Response) string {
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, 8<<10)) // what could be read is what is told
+	var spec struct {
+		Errors []struct{ Code, Message string }
+	}
+	words := string(body)
+	if json.Unmarshal(body, &spec) == nil && len(spec.Errors) > 0 {
+		words = spec.Errors[0].Code + " " + spec.Errors[0].Message
+	} else if strings.Contains(resp.Header.Get("Content-Type"), "html") {
+		words = "an HTML page"
+	}
+	words = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(words, "?"))
+	words = strings.Join(strings.Fields(words), " ")
+	if words == "" {
+		return ""
+	}
+	if len(words) > maxWords {
+		words = strings.ToValidUTF8(words[:maxWords], "") + "…"
+	}
+	return ": " + words
+}
+
+// unreachable makes the error of a request without an answer. A signed link is
+// a secret for as long as it is valid, so no query is repeated.
+func (r *Registry) unreachable(err error) error {
+	var known *oci.Error
+	var limit *oci.LimitError
+	if errors.As(err, &limit) {
+		return limit
+	}
+	if errors.As(err, &known) {
+		return known
+	}
+	return oci.Errorf(oci.Unavailable, "%s cannot be reached: %w", r.Name, redact(err))
+}
+
+// redact drops the query of the address that a client error names.
+func redact(err error) error {
+	var failed *url.Error
+	if !errors.As(err, &failed) {
+		return err
+	}
+	address := "an address that does not parse"
+	if u, parseErr := url.Parse(failed.URL); parseErr == nil {
+		u.RawQuery, u.Fragment, u.User = "", "", nil
+		address = u.String()
+	}
+	return &url.Error{Op: failed.Op, URL: address, Err: failed.Err}
+}
+
+// discard reads a little of what is left, so that the connection can serve
+// again, and closes.
+func discard(resp *http.Response) {
+	_, _ = io.CopyN(io.Discard, resp.Body, 8<<10)
+	_ = resp.Body.Close()
+}

@@ -1,0 +1,36 @@
+package upstream
+
+import (
+	"context"
+	"net/http"
+)
+
+// Operation says what a request to the upstream is for. There are no others
+// than these, so it serves as a metric's label.
+type Operation string
+
+const (
+	Ping           Operation = "ping"
+	Token          Operation = "token"
+	ManifestHead   Operation = "manifest_head"
+	ManifestGet    Operation = "manifest_get"
+	BlobHead       Operation = "blob_head"
+	BlobGet        Operation = "blob_get"
+	ListOperation  Operation = "list"
+	OtherOperation Operation = "other"
+)
+
+type operationKey struct{}
+
+// asking marks requests, the hops of their redirects included, as made for op.
+func asking(ctx context.Context, op Operation) context.Context {
+	return context.WithValue(ctx, operationKey{}, op)
+}
+
+// OperationOf returns what a request that a Registry has sent is for.
+func OperationOf(req *http.Request) Operation {
+	if op, ok := req.Context().Value(operationKey{}).(Operation); ok {
+		return op
+	}
+	return OtherOperation
+}

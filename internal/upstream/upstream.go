@@ -1,0 +1,122 @@
+// Package upstream is a Registry over HTTP: tokens, redirects, and bodies that
+// go on where they broke off.
+package upstream
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+
+	"mirrord/internal/oci"
+)
+
+// Options of a Registry. Resumed may be nil.
+type Options struct {
+	Name      string   // in references and errors
+	URL       *url.URL // the registry's root, without /v2/
+	Auth      authn.Authenticator
+	Transport http.RoundTripper // from NewTransport, decorated or not
+	Resumed   func()            // a body broke off and is asked for again
+}
+
+// Registry is one upstream registry.
+type Registry struct {
+	Options
+	client *http.Client
+	tokens *tokens
+}
+
+// New returns the Registry. It sends nothing: an upstream that is down is found
+// out by the first request.
+func New(o Options) *Registry {
+	if o.Resumed == nil {
+		o.Resumed = func() {}
+	}
+	return &Registry{
+		Options: o,
+		client:  &http.Client{Transport: o.Transport, CheckRedirect: redirects(o.URL)},
+		tokens:  newTokens(o),
+	}
+}
+
+// url returns the address of path below /v2/, which starts with the repository.
+func (r *Registry) url(path, query string) string {
+	u := *r.URL
+	u.Path = strings.TrimSuffix(u.Path, "/") + "/v2/" + path
+	u.RawQuery = query
+	return u.String()
+}
+
+func (r *Registry) contentURL(ref oci.Ref) string {
+	return r.url(ref.Repository()+"/"+ref.Kind().String()+"s/"+ref.Reference(), "")
+}
+
+// acceptManifests is sent always and whole: with less, registries translate
+// manifests or deny that they exist.
+var acceptManifests = strings.Join([]string{
+	"application/vnd.oci.image.index.v1+json",
+	"application/vnd.docker.distribution.manifest.list.v2+json",
+	"application/vnd.oci.image.manifest.v1+json",
+	"application/vnd.docker.distribution.manifest.v2+json",
+}, ", ")
+
+const userAgent = "mirrord"
+
+// request describes one request to the registry.
+type request struct {
+	operation  Operation
+	method     string
+	url        string
+	repository string // whose token is needed
+	accept     string
+	byteRange  string
+	what       oci.Ref // for errors; zero for a list
+}
+
+// do sends a request with the token it needs and returns the answer that is no
+// error; the caller closes its body. A token that the registry no longer takes
+// is renewed once.
+func (r *Registry) do(ctx context.Context, q request) (*http.Response, error) {
+	for attempt := 0; ; attempt++ {
+		authorization, err := r.tokens.authorization(ctx, q.repository)
+		if err != nil {
+			return nil, err
+		}
+		resp, err := r.send(asking(ctx, q.operation), q, authorization.header)
+		if err != nil {
+			return nil, r.unreachable(err)
+		}
+		fromRegistry := resp.Request.URL.Host == r.URL.Host
+		if fromRegistry && resp.StatusCode == http.StatusUnauthorized && attempt == 0 && r.tokens.renew(q.repository, authorization) {
+			discard(resp)
+			continue
+		}
+		if resp.StatusCode < 300 {
+			return resp, nil
+		}
+		defer discard(resp)
+		return nil, r.refusal(q, resp, fromRegistry)
+	}
+}
+
+func (r *Registry) send(ctx context.Context, q request, authorization string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, q.method, q.url, nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("User-Agent", userAgent)
+	req.Header.Set("Accept-Encoding", "identity")
+	for name, value := range map[string]string{
+		"Authorization": authorization,
+		"Accept":        q.accept,
+		"Range":         q.byteRange,
+	} {
+		if value != "" {
+			req.Header.Set(name, value)
+		}
+	}
+	return r.client.Do(req)
+}
