@@ -1,0 +1,86 @@
+// Command mirrord is a pull-through mirror for container registries.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+
+	"mirrord/internal/config"
+)
+
+// version is set by the linker in a release build.
+var version = ""
+
+func main() {
+	os.Exit(run())
+}
+
+// Exit statuses.
+const (
+	exitFailed  = 1 // it ran, and then failed
+	exitRefused = 2 // it cannot run as it was told to: the message says what to change
+)
+
+func run() int {
+	err := newRootCommand().Execute()
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintf(os.Stderr, "mirrord: %v\n", err)
+	if isRefusal(err) {
+		return exitRefused
+	}
+	return exitFailed
+}
+
+// refusal is an error that a person mends by telling mirrord something else.
+type refusal struct{ error }
+
+func (r refusal) Unwrap() error { return r.error }
+
+func isRefusal(err error) bool {
+	return errors.As(err, new(refusal)) || errors.As(err, new(*config.Error))
+}
+
+func newRootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "mirrord",
+		Short:         "A pull-through mirror for container registries",
+		Version:       buildVersion(),
+		Args:          refuse(cobra.NoArgs),
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return refusal{fmt.Errorf("%w; see %s --help", err, c.CommandPath())}
+	})
+	root.AddCommand(newServeCommand(), newConfigCommand())
+	return root
+}
+
+// refuse makes wrong arguments an error of the command line.
+func refuse(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if err := check(c, args); err != nil {
+			return refusal{fmt.Errorf("%w; see %s --help", err, c.CommandPath())}
+		}
+		return nil
+	}
+}
+
+// buildVersion returns the version that the linker stamped, or what the Go
+// toolchain knows of the source.
+func buildVersion() string {
+	if version != "" {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "unknown"
+}

@@ -1,0 +1,146 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"mirrord/internal/config"
+	"mirrord/internal/telemetry"
+)
+
+// drainTime is how long requests under way may go on after SIGTERM.
+const drainTime = 30 * time.Second
+
+func newServeCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "serve",
+		Short: "Run the mirror",
+		Long: `Run the mirror. Without any configuration it mirrors Docker Hub on
+127.0.0.1:5000 and keeps what it fetches in the user's cache directory.
+
+SIGTERM and SIGINT let requests under way finish, for 30 seconds at most; a
+second one ends the process at once.`,
+		Args: refuse(cobra.NoArgs),
+		RunE: func(c *cobra.Command, _ []string) error {
+			cfg, err := config.Load(c.Flags(), os.Environ())
+			if err != nil {
+				return err
+			}
+			return serve(c.Context(), cfg)
+		},
+	}
+	config.AddFlags(c.Flags())
+	return c
+}
+
+// serve runs the daemon until a signal or a failure.
+func serve(ctx context.Context, cfg *config.Config) (err error) {
+	log, err := telemetry.NewLogger(os.Stderr, cfg.Log.Level, cfg.Log.Format)
+	if err != nil {
+		return refusal{err}
+	}
+	d, err := build(cfg, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.close()) }()
+	if err := d.listen(cfg); err != nil {
+		return refusal{err}
+	}
+	ctx, forget := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
+	defer forget()
+	context.AfterFunc(ctx, forget) // the next signal has its usual effect
+	return d.run(ctx, log)
+}
+
+// servers is what listens.
+type servers struct {
+	mirror, admin   *http.Server
+	mirrorL, adminL net.Listener
+	draining        atomic.Bool
+}
+
+// listen takes both addresses, or neither.
+func (s *servers) listen(cfg *config.Config) (err error) {
+	if s.mirrorL, err = listen(cfg.Listen, "listen"); err != nil {
+		return err
+	}
+	if s.adminL, err = listen(cfg.Admin.Listen, "admin.listen"); err != nil {
+		return errors.Join(err, s.mirrorL.Close())
+	}
+	return nil
+}
+
+func listen(address, key string) (net.Listener, error) {
+	l, err := net.Listen("tcp", address)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("%s: %s is in use: stop what listens there or choose another address", key, address)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", key, err)
+	}
+	return l, nil
+}
+
+// run serves until ctx ends or a server fails, then drains: the mirror's
+// requests first, then the cache's fills, and the admin listener last, so that
+// the drain can be watched.
+func (d *mirrord) run(ctx context.Context, log *zap.Logger) error {
+	servers, ctx := errgroup.WithContext(ctx)
+	servers.Go(func() error { return serveOn(d.mirror, d.mirrorL) })
+	servers.Go(func() error { return serveOn(d.admin, d.adminL) })
+	working, stopWork := context.WithCancel(context.Background())
+	var worker errgroup.Group
+	worker.Go(func() error { return d.cache.Run(working) })
+
+	log.Info("serving", zap.Stringer("listen", d.mirrorL.Addr()), zap.Stringer("admin", d.adminL.Addr()), zap.String("version", buildVersion()))
+	notify(log, daemon.SdNotifyReady)
+	<-ctx.Done()
+	log.Info("draining", zap.Duration("at_most", drainTime))
+	d.draining.Store(true)
+	notify(log, daemon.SdNotifyStopping)
+
+	drained := drain(d.mirror)
+	stopWork()
+	err := errors.Join(drained, worker.Wait(), d.admin.Close(), servers.Wait())
+	log.Info("stopped", zap.Error(err))
+	return err
+}
+
+func serveOn(s *http.Server, l net.Listener) error {
+	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve %s: %w", l.Addr(), err)
+	}
+	return nil
+}
+
+// drain lets requests under way finish, and cuts those that take too long.
+func drain(s *http.Server) error {
+	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+	defer cancel()
+	if err := s.Shutdown(ctx); errors.Is(err, context.DeadlineExceeded) {
+		return s.Close()
+	} else if err != nil {
+		return fmt.Errorf("drain: %w", err)
+	}
+	return nil
+}
+
+func notify(log *zap.Logger, state string) {
+	if _, err := daemon.SdNotify(false, state); err != nil {
+		log.Warn("systemd was not told", zap.String("state", state), zap.Error(err))
+	}
+}

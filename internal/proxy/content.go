@@ -1,0 +1,116 @@
+package proxy
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"os"
+	"strconv"
+	"time"
+
+	"mirrord/internal/oci"
+)
+
+// viaHeader tells a client how its answer came.
+const viaHeader = "X-Mirrord-Cache"
+
+// staleWarning is what containers/image and containerd show their user.
+const staleWarning = `299 - "mirrord serves the copy it has, because the upstream could not be asked"`
+
+func (h *Handler) serveContent(w http.ResponseWriter, r *http.Request, t target, upstream string, e *Event) error {
+	ref, err := t.ref(upstream)
+	if err != nil {
+		return err
+	}
+	e.Repository, e.Reference = ref.Repository(), ref.Reference()
+	if r.Method == http.MethodHead {
+		answer, err := h.Registry.Resolve(r.Context(), ref)
+		if err != nil {
+			return err
+		}
+		e.Via = answer.Via
+		setHeaders(w.Header(), ref, answer)
+		w.Header().Set("Content-Length", strconv.FormatInt(answer.Size, 10))
+		w.WriteHeader(http.StatusOK)
+		return nil
+	}
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	content, err := h.Registry.Open(ctx, ref)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = content.Close() }()
+	setHeaders(w.Header(), ref, content.Answer)
+	e.Via = content.Via
+	return cut(send(w, r, content, e, cancel))
+}
+
+// setHeaders describes content as HEAD and GET both do.
+func setHeaders(header http.Header, ref oci.Ref, a oci.Answer) {
+	d := a.Digest.String()
+	header.Set("Docker-Content-Digest", d)
+	header.Set("Etag", `"`+d+`"`)
+	header.Set(viaHeader, string(a.Via))
+	if a.Via == oci.Stale {
+		header.Set("Warning", staleWarning)
+	}
+	if ref.Kind() == oci.Manifest {
+		header.Set("Content-Type", a.MediaType)
+		return
+	}
+	header.Set("Content-Type", "application/octet-stream")
+	header.Set("Accept-Ranges", "bytes")
+	header.Set("Cache-Control", "max-age=31536000, immutable")
+}
+
+// send writes the content, or the ranges of it that are asked for. A body that
+// is a plain file reaches the connection as it is, so the kernel sends it.
+// cancel ends a read that waits.
+func send(w http.ResponseWriter, r *http.Request, content *oci.Content, e *Event, cancel func()) error {
+	body, ok := content.Body.(io.ReadSeeker)
+	if !ok || content.Size == oci.UnknownSize {
+		return sendWhole(w, content)
+	}
+	if file, ok := body.(*os.File); ok {
+		http.ServeContent(w, r, "", time.Time{}, file)
+		return nil
+	}
+	if v, ok := body.(viaTeller); ok {
+		w = &viaWriter{ResponseWriter: w, body: v, event: e}
+	}
+	watched := &watched{body: body}
+	http.ServeContent(w, r, "", time.Time{}, watched)
+	cancel()
+	return watched.end()
+}
+
+// sendWhole writes a body that cannot seek.
+func sendWhole(w http.ResponseWriter, content *oci.Content) error {
+	if content.Size != oci.UnknownSize {
+		w.Header().Set("Content-Length", strconv.FormatInt(content.Size, 10))
+	}
+	w.WriteHeader(http.StatusOK)
+	_, err := io.Copy(w, content.Body)
+	return err
+}
+
+// viaTeller is a body of which parts may come another way than the rest.
+type viaTeller interface{ Via() oci.Via }
+
+// viaWriter corrects, at the last moment, how the answer says it comes: only
+// then is it known which part is asked for.
+type viaWriter struct {
+	http.ResponseWriter
+	body  viaTeller
+	event *Event
+}
+
+func (w *viaWriter) WriteHeader(status int) {
+	w.event.Via = w.body.Via()
+	w.Header().Set(viaHeader, string(w.event.Via))
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap is for http.ResponseController.
+func (w *viaWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

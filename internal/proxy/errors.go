@@ -1,0 +1,74 @@
+package proxy
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"mirrord/internal/oci"
+)
+
+var statusOf = map[oci.Code]int{
+	oci.BlobUnknown:     http.StatusNotFound,
+	oci.ManifestUnknown: http.StatusNotFound,
+	oci.NameUnknown:     http.StatusNotFound,
+	oci.DigestInvalid:   http.StatusBadRequest,
+	oci.ManifestInvalid: http.StatusBadRequest,
+	oci.NameInvalid:     http.StatusBadRequest,
+	oci.Denied:          http.StatusForbidden,
+	oci.Unsupported:     http.StatusMethodNotAllowed,
+	oci.TooManyRequests: http.StatusServiceUnavailable,
+	oci.Unavailable:     http.StatusServiceUnavailable,
+}
+
+// statusClientGone is for the log: the client has left and reads no answer.
+const statusClientGone = 499
+
+// specError is one error of the spec's JSON.
+type specError struct {
+	Code    oci.Code `json:"code"`
+	Message string   `json:"message"`
+	Detail  any      `json:"detail,omitempty"`
+}
+
+// writeError is the only place where an error becomes a status.
+//
+// A blob that the upstream does not give now is 404 BLOB_UNKNOWN, the one
+// answer that every client leaves quickly for the next host; detail has the
+// cause. A manifest is 503, never 429 or a false 404: those cost clients
+// minutes, or hide signatures.
+func writeError(w http.ResponseWriter, r *http.Request, kind string, err error) {
+	if r.Context().Err() != nil {
+		w.WriteHeader(statusClientGone)
+		return
+	}
+	code := oci.CodeOf(err)
+	e := specError{Code: code, Message: err.Error()}
+	status := statusOf[code]
+	switch {
+	case kind == "blob" && oci.Temporary(err):
+		e = specError{Code: oci.BlobUnknown, Message: "the blob cannot be had now", Detail: specError{Code: code, Message: err.Error()}}
+		status = http.StatusNotFound
+	case status == http.StatusServiceUnavailable:
+		setRetryAfter(w.Header(), err)
+	}
+	body, _ := json.Marshal(map[string][]specError{"errors": {e}}) // strings always marshal
+	header := w.Header()
+	header.Set("Content-Type", "application/json")
+	header.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(body) // a client that has left misses nothing
+	}
+}
+
+// setRetryAfter tells when the upstream's limit is over, where that is known.
+func setRetryAfter(header http.Header, err error) {
+	var limit *oci.LimitError
+	if errors.As(err, &limit) {
+		seconds := max(1, int(time.Until(limit.RetryAt).Round(time.Second)/time.Second))
+		header.Set("Retry-After", strconv.Itoa(seconds))
+	}
+}

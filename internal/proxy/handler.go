@@ -1,0 +1,128 @@
+// Package proxy serves a Registry as the read-only /v2/ API of the OCI
+// distribution spec. It turns a path into a reference, an answer into a
+// response and an error into its status; it does nothing else.
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	"github.com/felixge/httpsnoop"
+
+	"mirrord/internal/oci"
+)
+
+// Options of a Handler.
+type Options struct {
+	Registry   oci.Registry
+	Namespaces Namespaces
+	Observe    func(*http.Request, Event) // called at the end of each request; may be nil
+}
+
+// Event tells of one request that has ended. Its strings come from the code,
+// but for Repository and Reference, which are valid, and empty when the request
+// named none that is.
+type Event struct {
+	Operation  string // ping, get, head, list or other
+	Kind       string // manifest, blob, tags, referrers or none
+	Upstream   string // empty when none is known by that name
+	Repository string
+	Reference  string
+	Status     int
+	Bytes      int64 // of the body
+	Duration   time.Duration
+	Via        oci.Via // empty for what is neither content nor a list
+	Err        error   // why the answer is not what was asked for
+}
+
+// Handler is the http.Handler of the mirror.
+type Handler struct {
+	Options
+}
+
+// New returns the Handler.
+func New(o Options) *Handler {
+	if o.Observe == nil {
+		o.Observe = func(*http.Request, Event) {}
+	}
+	return &Handler{o}
+}
+
+// ServeHTTP answers one request. No panic leaves it but http.ErrAbortHandler,
+// which cuts an answer short that cannot be finished.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	e := Event{Operation: "other", Kind: "none"}
+	m := httpsnoop.Metrics{Code: http.StatusOK}
+	defer func() {
+		e.Status, e.Bytes, e.Duration = m.Code, m.Written, m.Duration
+		h.Observe(r, e)
+		if errors.Is(e.Err, errCut) {
+			panic(http.ErrAbortHandler)
+		}
+	}()
+	m.CaptureMetrics(w, func(w http.ResponseWriter) {
+		e.Err = h.guard(w, r, &e)
+		if e.Err != nil && !errors.Is(e.Err, errCut) {
+			writeError(w, r, e.Kind, e.Err)
+		}
+	})
+}
+
+// errCut says that an answer broke off after its beginning had been sent.
+var errCut = errors.New("answer cut short")
+
+// guard turns a panic into an error.
+func (h *Handler) guard(w http.ResponseWriter, r *http.Request, e *Event) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: panic: %v\n%s", errCut, p, debug.Stack())
+		}
+	}()
+	return h.route(w, r, e)
+}
+
+func (h *Handler) route(w http.ResponseWriter, r *http.Request, e *Event) error {
+	w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
+	t, err := parsePath(r.URL)
+	e.Operation, e.Kind = t.operation(r.Method), t.kindName()
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		return oci.Errorf(oci.Unsupported, "%s is not supported: this mirror is read-only", r.Method)
+	}
+	if err != nil {
+		return err
+	}
+	if t.endpoint == ping {
+		return servePing(w)
+	}
+	upstream, ns, err := h.Namespaces.lookUp(t.query)
+	if err != nil {
+		return err
+	}
+	if ns != "" {
+		w.Header().Set("OCI-Namespace", ns)
+	}
+	e.Upstream = upstream
+	if t.endpoint == tags || t.endpoint == referrers {
+		return h.serveList(w, r, t, upstream, e)
+	}
+	return h.serveContent(w, r, t, upstream, e)
+}
+
+func servePing(w http.ResponseWriter) error {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", "2")
+	_, err := w.Write([]byte("{}"))
+	return cut(err)
+}
+
+// cut marks err as having come after the answer had begun.
+func cut(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", errCut, err)
+}

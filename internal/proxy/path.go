@@ -1,0 +1,131 @@
+package proxy
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+
+	"mirrord/internal/oci"
+)
+
+type endpoint uint8
+
+const (
+	unknown endpoint = iota
+	ping
+	manifests
+	blobs
+	tags
+	referrers
+)
+
+// target is what the path of a request asks for, its parts not yet checked.
+type target struct {
+	endpoint  endpoint
+	name      string
+	reference string
+	query     url.Values
+}
+
+// parsePath takes a path of the API apart. The last part may be escaped (some
+// clients escape the colon of a digest), the repository's name may not: an
+// escaped slash names no repository.
+func parsePath(u *url.URL) (target, error) {
+	t := target{}
+	if u.RawQuery != "" {
+		t.query = u.Query()
+	}
+	path := u.EscapedPath()
+	if path == "/v2" || path == "/v2/" {
+		t.endpoint = ping
+		return t, nil
+	}
+	rest, ok := strings.CutPrefix(path, "/v2/")
+	if !ok {
+		return t, oci.Errorf(oci.NameUnknown, "nothing here: the registry API is below /v2/")
+	}
+	if name, ok := strings.CutSuffix(rest, "/tags/list"); ok {
+		t.endpoint, t.name = tags, name
+		return t, nil
+	}
+	rest, last, _ := cutLast(rest)
+	name, word, _ := cutLast(rest)
+	t.endpoint = map[string]endpoint{"manifests": manifests, "blobs": blobs, "referrers": referrers}[word]
+	reference, err := url.PathUnescape(last)
+	if err != nil || t.endpoint == unknown || name == "" {
+		t.endpoint = unknown
+		return t, oci.Errorf(oci.Unsupported, "not supported by this mirror, which serves manifests, blobs, tags/list and referrers")
+	}
+	t.name, t.reference = name, reference
+	return t, nil
+}
+
+// cutLast splits path at its last slash.
+func cutLast(path string) (before, last string, found bool) {
+	i := strings.LastIndexByte(path, '/')
+	if i < 0 {
+		return "", path, false
+	}
+	return path[:i], path[i+1:], true
+}
+
+// operation names what is done, for the log and the metrics.
+func (t target) operation(method string) string {
+	switch {
+	case t.endpoint == ping:
+		return "ping"
+	case t.endpoint == unknown:
+		return "other"
+	case t.endpoint == tags || t.endpoint == referrers:
+		return "list"
+	case method == http.MethodHead:
+		return "head"
+	case method == http.MethodGet:
+		return "get"
+	}
+	return "other"
+}
+
+func (t target) kindName() string {
+	switch t.endpoint {
+	case manifests:
+		return "manifest"
+	case blobs:
+		return "blob"
+	case tags:
+		return "tags"
+	case referrers:
+		return "referrers"
+	}
+	return "none"
+}
+
+// ref parses the reference of a manifest or a blob.
+func (t target) ref(upstream string) (oci.Ref, error) {
+	if t.endpoint == blobs {
+		return oci.ParseBlob(upstream, t.name, t.reference)
+	}
+	return oci.ParseManifest(upstream, t.name, t.reference)
+}
+
+// Namespaces says which upstream a request's ns means. Names holds every
+// accepted name, in lower case, with the upstream it stands for.
+type Namespaces struct {
+	Default string // the upstream of a request without ns
+	Names   map[string]string
+}
+
+// lookUp returns the upstream that a query asks for, and the ns it named. An
+// unknown one is refused: a client that asks for another registry's image must
+// not get the default's.
+func (n Namespaces) lookUp(query url.Values) (upstream, ns string, err error) {
+	ns = query.Get("ns")
+	if ns == "" {
+		return n.Default, "", nil
+	}
+	upstream, ok := n.Names[strings.ToLower(ns)]
+	if !ok {
+		return "", "", oci.Errorf(oci.NameUnknown, "this mirror has no upstream for the namespace asked for; it is configured under upstreams")
+	}
+	return upstream, ns, nil
+}

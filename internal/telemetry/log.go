@@ -1,0 +1,98 @@
+package telemetry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"mirrord/internal/cache"
+	"mirrord/internal/oci"
+	"mirrord/internal/proxy"
+)
+
+// NewLogger returns a logger that writes lines to w, as JSON or for a console.
+// level and format are those of the configuration.
+func NewLogger(w io.Writer, level, format string) (*zap.Logger, error) {
+	lowest, err := zapcore.ParseLevel(level)
+	if err != nil {
+		return nil, fmt.Errorf("log level: %w", err)
+	}
+	c := zap.NewProductionEncoderConfig()
+	c.TimeKey, c.EncodeTime = "time", zapcore.RFC3339NanoTimeEncoder
+	c.EncodeDuration = zapcore.SecondsDurationEncoder
+	encoder := zapcore.NewJSONEncoder(c)
+	if format == "console" {
+		c.EncodeLevel = zapcore.CapitalLevelEncoder
+		c.EncodeDuration = zapcore.StringDurationEncoder
+		encoder = zapcore.NewConsoleEncoder(c)
+	}
+	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(w)), lowest)), nil
+}
+
+// AccessLog returns an observer that writes one line a request. Errors of the
+// upstream's are warnings, with the upstream's words; a client that leaves is
+// none.
+func AccessLog(log *zap.Logger) func(*http.Request, proxy.Event) {
+	return func(r *http.Request, e proxy.Event) {
+		level := zapcore.InfoLevel
+		if e.Err != nil && oci.Temporary(e.Err) && r.Context().Err() == nil {
+			level = zapcore.WarnLevel
+		}
+		entry := log.Check(level, "request")
+		if entry == nil {
+			return
+		}
+		fields := append(make([]zap.Field, 0, 12),
+			zap.String("method", r.Method),
+			zap.String("kind", e.Kind),
+			zap.String("upstream", e.Upstream),
+			zap.String("repository", e.Repository),
+			zap.String("reference", e.Reference),
+			zap.Int("status", e.Status),
+			zap.Int64("bytes", e.Bytes),
+			zap.Duration("duration", e.Duration.Round(time.Microsecond)),
+			zap.String("via", string(e.Via)),
+			zap.String("client", r.RemoteAddr),
+			zap.String("agent", r.UserAgent()),
+		)
+		if e.Err != nil && !errors.Is(e.Err, context.Canceled) {
+			fields = append(fields, zap.NamedError("error", e.Err))
+		}
+		entry.Write(fields...)
+	}
+}
+
+// CacheHooks returns hooks that log and count what no request tells of.
+func CacheHooks(log *zap.Logger, m *Metrics) cache.Hooks {
+	return cache.Hooks{
+		FillFailed: func(ref oci.Ref, err error) {
+			log.Warn("fill failed", zap.Stringer("ref", ref), zap.Error(err))
+		},
+		Resumed: func(ref oci.Ref, offset int64) {
+			log.Info("fill goes on where an earlier one ended", zap.Stringer("ref", ref), zap.Int64("offset", offset))
+		},
+		Evicted: func(d oci.Digest, size int64) {
+			log.Debug("evicted", zap.Stringer("digest", d), zap.Int64("bytes", size))
+		},
+		Damaged: func(d oci.Digest, err error) {
+			m.damaged.Inc()
+			log.Warn("blob is damaged; it is dropped and will be fetched again", zap.Stringer("digest", d), zap.Error(err))
+		},
+		IndexFailed: func(err error) {
+			m.indexErrors.Inc()
+			log.Error("index", zap.Error(err))
+		},
+		CheckFailed: func(ref oci.Ref, err error) {
+			log.Warn("tag could not be checked", zap.Stringer("ref", ref), zap.Error(err))
+		},
+		Reconciled: func(r cache.Reconciliation, err error) {
+			log.Info("cache directory checked against the index", zap.Int("adopted", r.Adopted), zap.Int("lost", r.Lost), zap.Error(err))
+		},
+	}
+}

@@ -1,0 +1,53 @@
+package telemetry
+
+import (
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"mirrord/internal/upstream"
+)
+
+// Transport counts the requests to one upstream and the bytes that come back.
+func (m *Metrics) Transport(name string, next http.RoundTripper) http.RoundTripper {
+	return &transport{metrics: m, upstream: name, next: next}
+}
+
+// Resumed returns a hook for the upstream that counts resumed downloads.
+func (m *Metrics) Resumed(name string) func() {
+	return m.upstreamResumes.WithLabelValues(name).Inc
+}
+
+type transport struct {
+	metrics  *Metrics
+	upstream string
+	next     http.RoundTripper
+}
+
+func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	operation := string(upstream.OperationOf(req))
+	begun := time.Now()
+	resp, err := t.next.RoundTrip(req)
+	t.metrics.upstreamDuration.WithLabelValues(t.upstream, operation).Observe(time.Since(begun).Seconds())
+	if err != nil {
+		t.metrics.upstreamRequests.WithLabelValues(t.upstream, operation, "error").Inc()
+		return nil, err
+	}
+	t.metrics.upstreamRequests.WithLabelValues(t.upstream, operation, statusClass(resp.StatusCode)).Inc()
+	resp.Body = &counted{resp.Body, t.metrics.upstreamBytes.WithLabelValues(t.upstream, operation)}
+	return resp, nil
+}
+
+// counted counts a body's bytes as they are read.
+type counted struct {
+	io.ReadCloser
+	bytes prometheus.Counter
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.ReadCloser.Read(p)
+	c.bytes.Add(float64(n))
+	return n, err
+}
