@@ -1,0 +1,255 @@
+// Package ocitest has a Registry for tests and the contract suite that every
+// Registry passes.
+package ocitest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"maps"
+	"net/url"
+	"slices"
+	"strconv"
+	"sync"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"mirrord/internal/oci"
+)
+
+// Fake is a Registry in memory, with faults on demand and counters. It answers
+// for any upstream. Its zero value is empty and ready; methods may be called
+// concurrently.
+type Fake struct {
+	mu     sync.Mutex
+	repos  map[string]*repository
+	fault  func(Call) error
+	wrap   func(oci.Ref, io.ReadSeeker) io.Reader
+	noSize bool
+	calls  map[Call]int
+}
+
+// Call is one call of a Fake's method, as the counters and faults see it.
+type Call struct {
+	Method    string // Resolve, Open or List
+	Reference string
+}
+
+type repository struct {
+	blobs     map[oci.Digest][]byte
+	manifests map[oci.Digest]manifest
+	tags      map[string]oci.Digest
+}
+
+type manifest struct {
+	mediaType string
+	raw       []byte
+}
+
+// AddBlob puts a blob.
+func (f *Fake) AddBlob(repo string, content []byte) oci.Digest {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	d := oci.FromBytes(content)
+	f.repo(repo).blobs[d] = content
+	return d
+}
+
+// AddManifest puts a manifest, under a tag unless that is empty.
+func (f *Fake) AddManifest(repo, tag, mediaType string, raw []byte) oci.Digest {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	d := oci.FromBytes(raw)
+	r := f.repo(repo)
+	r.manifests[d] = manifest{mediaType, raw}
+	if tag != "" {
+		r.tags[tag] = d
+	}
+	return d
+}
+
+// RemoveTag makes a tag unknown.
+func (f *Fake) RemoveTag(repo, tag string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.repo(repo).tags, tag)
+}
+
+// Fail makes calls fail for which fault returns an error; nil ends that.
+func (f *Fake) Fail(fault func(Call) error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.fault = fault
+}
+
+// Wrap puts what wrap returns in the place of each body; nil ends that. The
+// body is then no Seeker, unless what wrap returns is one.
+func (f *Fake) Wrap(wrap func(oci.Ref, io.ReadSeeker) io.Reader) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.wrap = wrap
+}
+
+// HideSize makes Open tell no size.
+func (f *Fake) HideSize() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.noSize = true
+}
+
+// Calls returns how often method was called for reference.
+func (f *Fake) Calls(method, reference string) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.calls[Call{method, reference}]
+}
+
+// repo returns a repository to write to. The caller holds mu.
+func (f *Fake) repo(name string) *repository {
+	if f.repos == nil {
+		f.repos = make(map[string]*repository)
+	}
+	if f.repos[name] == nil {
+		f.repos[name] = &repository{
+			blobs:     make(map[oci.Digest][]byte),
+			manifests: make(map[oci.Digest]manifest),
+			tags:      make(map[string]oci.Digest),
+		}
+	}
+	return f.repos[name]
+}
+
+// begin counts a call and returns its fault.
+func (f *Fake) begin(method, reference string) error {
+	f.mu.Lock()
+	if f.calls == nil {
+		f.calls = make(map[Call]int)
+	}
+	c := Call{method, reference}
+	f.calls[c]++
+	fault := f.fault
+	f.mu.Unlock()
+	if fault != nil {
+		return fault(c)
+	}
+	return nil
+}
+
+func (f *Fake) find(ref oci.Ref) (oci.Descriptor, []byte, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	r := f.repos[ref.Repository()]
+	if r == nil {
+		return oci.Descriptor{}, nil, oci.Errorf(oci.NameUnknown, "no repository %s", ref.Repository())
+	}
+	d := ref.Digest()
+	if ref.Kind() == oci.Blob {
+		content, ok := r.blobs[d]
+		if !ok {
+			return oci.Descriptor{}, nil, oci.Errorf(oci.BlobUnknown, "no blob %s", d)
+		}
+		return oci.Descriptor{Digest: d, Size: int64(len(content))}, content, nil
+	}
+	if !ref.ByDigest() {
+		d = r.tags[ref.Tag()]
+	}
+	m, ok := r.manifests[d]
+	if !ok {
+		return oci.Descriptor{}, nil, oci.Errorf(oci.ManifestUnknown, "no manifest %s", ref)
+	}
+	return oci.Descriptor{MediaType: m.mediaType, Digest: d, Size: int64(len(m.raw))}, m.raw, nil
+}
+
+// Resolve implements oci.Registry.
+func (f *Fake) Resolve(_ context.Context, ref oci.Ref) (oci.Answer, error) {
+	if err := f.begin("Resolve", ref.Reference()); err != nil {
+		return oci.Answer{}, err
+	}
+	d, _, err := f.find(ref)
+	return oci.Answer{Descriptor: d, Via: oci.Pass}, err
+}
+
+// Open implements oci.Registry.
+func (f *Fake) Open(_ context.Context, ref oci.Ref) (*oci.Content, error) {
+	if err := f.begin("Open", ref.Reference()); err != nil {
+		return nil, err
+	}
+	d, raw, err := f.find(ref)
+	if err != nil {
+		return nil, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var body io.Reader = bytes.NewReader(raw)
+	if f.wrap != nil {
+		body = f.wrap(ref, bytes.NewReader(raw))
+	}
+	if f.noSize {
+		d.Size = oci.UnknownSize
+	}
+	return &oci.Content{Answer: oci.Answer{Descriptor: d, Via: oci.Pass}, Body: closable(body, d)}, nil
+}
+
+type plainBody struct{ io.Reader }
+
+func (plainBody) Close() error { return nil }
+
+type seekBody struct{ io.ReadSeeker }
+
+func (seekBody) Close() error { return nil }
+
+// closable gives a body the contract of Open, and keeps from one that cannot
+// seek the method that says so.
+func closable(body io.Reader, d oci.Descriptor) io.ReadCloser {
+	if seeker, ok := body.(io.ReadSeeker); ok {
+		return oci.Verify(seekBody{seeker}, d)
+	}
+	return plainBody{oci.Verify(plainBody{body}, d)}
+}
+
+// List implements oci.Registry. Tags page by n and last, as the spec has it.
+func (f *Fake) List(_ context.Context, q oci.Listing) (*oci.Page, error) {
+	if err := f.begin("List", q.Repository()); err != nil {
+		return nil, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	r := f.repos[q.Repository()]
+	if r == nil {
+		return nil, oci.Errorf(oci.NameUnknown, "no repository %s", q.Repository())
+	}
+	if q.Kind() == oci.Referrers {
+		return r.referrers(q.Subject())
+	}
+	return r.tagPage(q.Query())
+}
+
+func (r *repository) tagPage(query string) (*oci.Page, error) {
+	parameters, err := url.ParseQuery(query)
+	if err != nil {
+		return nil, oci.Errorf(oci.Unsupported, "query %q", query)
+	}
+	tags := slices.DeleteFunc(slices.Sorted(maps.Keys(r.tags)), func(tag string) bool { return tag <= parameters.Get("last") })
+	page := &oci.Page{Tags: tags, Via: oci.Pass}
+	if n, err := strconv.Atoi(parameters.Get("n")); err == nil && n < len(tags) {
+		page.Tags = tags[:n]
+		if n > 0 {
+			page.Next = url.Values{"n": {strconv.Itoa(n)}, "last": {tags[n-1]}}.Encode()
+		}
+	}
+	return page, nil
+}
+
+func (r *repository) referrers(subject oci.Digest) (*oci.Page, error) {
+	index := ocispec.Index{MediaType: ocispec.MediaTypeImageIndex, Manifests: []ocispec.Descriptor{}}
+	index.SchemaVersion = 2
+	for d, m := range r.manifests {
+		var has ocispec.Manifest
+		if json.Unmarshal(m.raw, &has) == nil && has.Subject != nil && has.Subject.Digest == subject {
+			index.Manifests = append(index.Manifests, ocispec.Descriptor{MediaType: m.mediaType, Digest: d, Size: int64(len(m.raw))})
+		}
+	}
+	raw, err := json.Marshal(index)
+	return &oci.Page{Index: raw, Via: oci.Pass}, err
+}

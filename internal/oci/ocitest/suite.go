@@ -1,0 +1,314 @@
+package ocitest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
+
+	"mirrord/internal/oci"
+)
+
+// Repo is the repository that the suite fills, Upstream the one it asks.
+const (
+	Upstream = "registry.example"
+	Repo     = "team/app"
+)
+
+// Run holds a Registry against the contract of oci.Registry. open returns the
+// one to test, in front of fake, and has t close what it needs.
+func Run(t *testing.T, open func(t *testing.T, fake *Fake) oci.Registry) {
+	for _, test := range []struct {
+		name string
+		run  func(*testing.T, *Fake, oci.Registry)
+	}{
+		{"resolve", testResolve},
+		{"open", testOpen},
+		{"exact bytes", testExactBytes},
+		{"empty blob", testEmpty},
+		{"seek", testSeek},
+		{"unknown", testUnknown},
+		{"upstream fails", testUnavailable},
+		{"limited", testLimited},
+		{"wrong byte", testWrongByte},
+		{"short body", testShortBody},
+		{"reader's context", testContext},
+		{"many at once", testConcurrent},
+		{"tags", testTags},
+		{"referrers", testReferrers},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			fake := new(Fake)
+			test.run(t, fake, open(t, fake))
+		})
+	}
+}
+
+// Content makes n bytes that are the same in each run and differ by seed.
+func Content(n int, seed byte) []byte {
+	p := make([]byte, n)
+	x := uint32(seed) + 1
+	for i := range p {
+		x = x*1664525 + 1013904223
+		p[i] = byte(x >> 24)
+	}
+	return p
+}
+
+// ManifestRef and BlobRef make references into Repo.
+func ManifestRef(t testing.TB, reference string) oci.Ref {
+	t.Helper()
+	ref, err := oci.ParseManifest(Upstream, Repo, reference)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ref
+}
+
+func BlobRef(t testing.TB, d oci.Digest) oci.Ref {
+	t.Helper()
+	ref, err := oci.ParseBlob(Upstream, Repo, d.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ref
+}
+
+// Read opens ref and returns its bytes and how they came.
+func Read(ctx context.Context, r oci.Registry, ref oci.Ref) ([]byte, oci.Answer, error) {
+	content, err := r.Open(ctx, ref)
+	if err != nil {
+		return nil, oci.Answer{}, err
+	}
+	raw, err := io.ReadAll(content.Body)
+	return raw, content.Answer, errors.Join(err, content.Close())
+}
+
+func testResolve(t *testing.T, fake *Fake, r oci.Registry) {
+	blob := Content(1000, 1)
+	b := fake.AddBlob(Repo, blob)
+	raw := []byte(`{"schemaVersion":2}`)
+	m := fake.AddManifest(Repo, "v1", ocispec.MediaTypeImageManifest, raw)
+	want := oci.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: m, Size: int64(len(raw))}
+	for ref, want := range map[oci.Ref]oci.Descriptor{
+		ManifestRef(t, "v1"):       want,
+		ManifestRef(t, m.String()): want,
+		BlobRef(t, b):              {Digest: b, Size: 1000},
+	} {
+		got, err := r.Resolve(t.Context(), ref)
+		if diff := cmp.Diff(want, got.Descriptor); err != nil || diff != "" {
+			t.Errorf("resolve %s: %v\n%s", ref, err, diff)
+		}
+		if got.Via == "" {
+			t.Errorf("resolve %s: does not say how the answer came", ref)
+		}
+		if n := fake.Calls("Open", ref.Reference()); n > 0 {
+			t.Errorf("resolve %s moved content", ref)
+		}
+	}
+}
+
+func testOpen(t *testing.T, fake *Fake, r oci.Registry) {
+	blob := Content(300_000, 2)
+	ref := BlobRef(t, fake.AddBlob(Repo, blob))
+	for range 3 {
+		got, answer, err := Read(t.Context(), r, ref)
+		if err != nil || !bytes.Equal(got, blob) {
+			t.Fatalf("%d bytes, %v", len(got), err)
+		}
+		if answer.Size != int64(len(blob)) || answer.Digest != ref.Digest() || answer.Via == "" {
+			t.Errorf("answer %+v", answer)
+		}
+	}
+}
+
+func testExactBytes(t *testing.T, fake *Fake, r oci.Registry) {
+	raw := []byte("{ \"schemaVersion\" :2,\n\t\"x\":\"\u00e4\" }\n")
+	const mediaType = "application/vnd.docker.distribution.manifest.list.v2+json"
+	d := fake.AddManifest(Repo, "odd", mediaType, raw)
+	for _, reference := range []string{"odd", d.String(), "odd"} {
+		got, answer, err := Read(t.Context(), r, ManifestRef(t, reference))
+		if err != nil || !bytes.Equal(got, raw) {
+			t.Fatalf("%s: %q, %v", reference, got, err)
+		}
+		if answer.MediaType != mediaType || answer.Digest != d {
+			t.Errorf("%s: answer %+v", reference, answer)
+		}
+	}
+}
+
+func testEmpty(t *testing.T, fake *Fake, r oci.Registry) {
+	ref := BlobRef(t, fake.AddBlob(Repo, nil))
+	got, answer, err := Read(t.Context(), r, ref)
+	if err != nil || len(got) != 0 || answer.Size != 0 {
+		t.Errorf("%d bytes, %+v, %v", len(got), answer, err)
+	}
+}
+
+func testSeek(t *testing.T, fake *Fake, r oci.Registry) {
+	blob := Content(2<<20, 3)
+	ref := BlobRef(t, fake.AddBlob(Repo, blob))
+	content, err := r.Open(t.Context(), ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = content.Close() }()
+	body, ok := content.Body.(io.ReadSeeker)
+	if !ok {
+		t.Skip("the body of this Registry does not seek")
+	}
+	for _, offset := range []int64{1 << 20, 0, int64(len(blob)) - 10, 5} {
+		if _, err := body.Seek(offset, io.SeekStart); err != nil {
+			t.Fatal(err)
+		}
+		got := make([]byte, 10)
+		if _, err := io.ReadFull(body, got); err != nil || !bytes.Equal(got, blob[offset:offset+10]) {
+			t.Errorf("at %d: %v", offset, err)
+		}
+	}
+	if end, err := body.Seek(0, io.SeekEnd); err != nil || end != int64(len(blob)) {
+		t.Errorf("end at %d, %v", end, err)
+	}
+}
+
+func testUnknown(t *testing.T, fake *Fake, r oci.Registry) {
+	fake.AddManifest(Repo, "v1", ocispec.MediaTypeImageManifest, []byte("{}"))
+	absent := oci.FromBytes([]byte("absent"))
+	for ref, want := range map[oci.Ref]oci.Code{
+		ManifestRef(t, "absent"):        oci.ManifestUnknown,
+		ManifestRef(t, absent.String()): oci.ManifestUnknown,
+		BlobRef(t, absent):              oci.BlobUnknown,
+	} {
+		_, err := r.Resolve(t.Context(), ref)
+		if got := oci.CodeOf(err); err == nil || got != want {
+			t.Errorf("resolve %s: %v, want code %s", ref, err, want)
+		}
+		_, _, err = Read(t.Context(), r, ref)
+		if got := oci.CodeOf(err); err == nil || got != want {
+			t.Errorf("open %s: %v, want code %s", ref, err, want)
+		}
+	}
+}
+
+func testUnavailable(t *testing.T, fake *Fake, r oci.Registry) {
+	fake.Fail(func(Call) error { return oci.Errorf(oci.Unavailable, "the line is cut") })
+	for _, ref := range []oci.Ref{ManifestRef(t, "v1"), BlobRef(t, oci.FromBytes(nil))} {
+		if _, err := r.Resolve(t.Context(), ref); err == nil {
+			t.Errorf("resolve %s: no error", ref)
+		}
+		if _, _, err := Read(t.Context(), r, ref); err == nil || !strings.Contains(err.Error(), "cannot be had now") && !oci.Temporary(err) {
+			t.Errorf("open %s: %v, want a temporary error", ref, err)
+		}
+	}
+}
+
+func testLimited(t *testing.T, fake *Fake, r oci.Registry) {
+	fake.Fail(func(Call) error { return &oci.LimitError{Upstream: Upstream, Pulls: true, Message: "enough"} })
+	if _, _, err := Read(t.Context(), r, ManifestRef(t, "v1")); err == nil || !oci.Temporary(err) {
+		t.Errorf("%v, want a temporary error", err)
+	}
+}
+
+func testWrongByte(t *testing.T, fake *Fake, r oci.Registry) {
+	blob := Content(300_000, 4)
+	ref := BlobRef(t, fake.AddBlob(Repo, blob))
+	fake.Wrap(func(_ oci.Ref, body io.ReadSeeker) io.Reader {
+		return io.MultiReader(strings.NewReader("x"), io.NewSectionReader(bytes.NewReader(blob), 1, 1<<40))
+	})
+	got, _, err := Read(t.Context(), r, ref)
+	if err == nil || len(got) >= len(blob) {
+		t.Fatalf("%d of %d bytes of a wrong blob, %v", len(got), len(blob), err)
+	}
+	fake.Wrap(nil)
+	if got, _, err := Read(t.Context(), r, ref); err != nil || !bytes.Equal(got, blob) {
+		t.Errorf("afterwards: %d bytes, %v", len(got), err)
+	}
+}
+
+func testShortBody(t *testing.T, fake *Fake, r oci.Registry) {
+	blob := Content(300_000, 5)
+	ref := BlobRef(t, fake.AddBlob(Repo, blob))
+	fake.Wrap(func(_ oci.Ref, body io.ReadSeeker) io.Reader { return io.LimitReader(body, 200_000) })
+	if got, _, err := Read(t.Context(), r, ref); err == nil {
+		t.Fatalf("%d of %d bytes and no error", len(got), len(blob))
+	}
+	fake.Wrap(nil)
+	if got, _, err := Read(t.Context(), r, ref); err != nil || !bytes.Equal(got, blob) {
+		t.Errorf("afterwards: %d bytes, %v", len(got), err)
+	}
+}
+
+func testContext(t *testing.T, fake *Fake, r oci.Registry) {
+	ref := BlobRef(t, fake.AddBlob(Repo, Content(1000, 6)))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, _, err := Read(ctx, r, ref); err != nil && !errors.Is(err, context.Canceled) && !oci.Temporary(err) {
+		t.Errorf("%v, want the context's error or the content", err)
+	}
+	if got, _, err := Read(t.Context(), r, ref); err != nil || len(got) != 1000 {
+		t.Errorf("afterwards: %d bytes, %v", len(got), err)
+	}
+}
+
+func testConcurrent(t *testing.T, fake *Fake, r oci.Registry) {
+	blob := Content(500_000, 7)
+	ref := BlobRef(t, fake.AddBlob(Repo, blob))
+	var group errgroup.Group
+	for i := range 20 {
+		group.Go(func() error {
+			got, _, err := Read(t.Context(), r, ref)
+			if err == nil && !bytes.Equal(got, blob) {
+				err = fmt.Errorf("reader %d got %d wrong bytes", i, len(got))
+			}
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
+func testTags(t *testing.T, fake *Fake, r oci.Registry) {
+	for _, tag := range []string{"c", "a", "e", "b", "d"} {
+		fake.AddManifest(Repo, tag, ocispec.MediaTypeImageManifest, []byte("{}"))
+	}
+	var got [][]string
+	query := "n=2"
+	for range 5 {
+		q, err := oci.ParseTags(Upstream, Repo, query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		page, err := r.List(t.Context(), q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, page.Tags)
+		if query = page.Next; query == "" {
+			break
+		}
+	}
+	if diff := cmp.Diff([][]string{{"a", "b"}, {"c", "d"}, {"e"}}, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func testReferrers(t *testing.T, fake *Fake, r oci.Registry) {
+	subject := fake.AddManifest(Repo, "v1", ocispec.MediaTypeImageManifest, []byte("{}"))
+	refers := fake.AddManifest(Repo, "", ocispec.MediaTypeImageManifest, fmt.Appendf(nil, `{"subject":{"digest":%q}}`, subject))
+	q, err := oci.ParseReferrers(Upstream, Repo, subject.String(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := r.List(t.Context(), q)
+	if err != nil || !strings.Contains(string(page.Index), refers.String()) {
+		t.Errorf("%v, %v", page, err)
+	}
+}
