@@ -1,7 +1,6 @@
 package cache
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -23,14 +22,14 @@ func (c *Cache) fill(f *flight, p part, room *room) {
 	if f.source.Size > 0 {
 		f.open(s, f.source.Size)
 	}
-	err := c.pour(f, s, p.written, room)
-	s.finish(err)
-	if err == nil {
-		err = c.store(f, s)
-	} else {
+	if err := c.pour(f, s, p.written, room); err != nil {
 		c.setAside(f.ref, p, s, err)
+		c.land(f, s, err, room)
+		s.finish(err) // after landing: who comes now gets a flight of his own
+		return
 	}
-	c.land(f, s, err, room)
+	s.finish(nil)
+	c.land(f, s, c.store(f, s), room)
 }
 
 // open answers everybody who waits: the content can be read from s.
@@ -43,9 +42,6 @@ func (f *flight) open(s *spool, size int64) {
 	f.spool = s
 	close(f.opened)
 }
-
-// errCorrupt marks content that is not what its digest says.
-var errCorrupt = errors.New("content is not what its digest says")
 
 // pour moves the source through the hash into the spool and verifies it. The
 // bytes that the spool holds already are hashed first.
@@ -63,10 +59,7 @@ func (c *Cache) pour(f *flight, s *spool, have int64, room *room) error {
 	if err := copyBody(s, verifier, f.source, have, room); err != nil {
 		return err
 	}
-	if err := oci.CheckContent(want, s.written, verifier); err != nil {
-		return fmt.Errorf("%w: %w", errCorrupt, err)
-	}
-	return nil
+	return oci.CheckContent(want, s.written, verifier)
 }
 
 const copyBuffer = 128 << 10

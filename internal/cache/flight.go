@@ -139,7 +139,10 @@ func (c *Cache) openPast(ctx context.Context, ref oci.Ref) (*oci.Content, error)
 // reopen returns one more reader of what the upstream sends, at offset.
 func (c *Cache) reopen(ctx context.Context, ref oci.Ref, source *oci.Content, offset int64) (io.ReadCloser, error) {
 	if body, ok := source.Body.(oci.Reopener); ok {
-		return body.Reopen(ctx, offset)
+		more, err := body.Reopen(ctx, offset)
+		if !errors.Is(err, oci.ErrSeek) {
+			return more, err
+		}
 	}
 	content, err := c.Next.Open(ctx, ref)
 	if err != nil {

@@ -71,7 +71,7 @@ func resumable(source *oci.Content, written int64) bool {
 // setAside keeps what a failed fill has got for the next one, or removes it
 // when it is not to be trusted.
 func (c *Cache) setAside(ref oci.Ref, p part, s *spool, why error) {
-	if errors.Is(why, errCorrupt) || s.written == 0 {
+	if errors.Is(why, oci.ErrCorrupt) || s.written == 0 {
 		_ = os.Remove(p.path) // what stays behind is dropped by age
 		return
 	}

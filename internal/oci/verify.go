@@ -4,13 +4,13 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 
 	"github.com/opencontainers/go-digest"
 )
 
-// ErrSeek is what a verified Body says to Seek when the body below cannot.
+// ErrSeek is what a verified Body says to Seek and Reopen when the body below
+// cannot.
 var ErrSeek = errors.New("body cannot seek")
 
 // Verify returns body with the contract of Registry.Open kept: read from its
@@ -46,7 +46,8 @@ func (v *verified) Seek(offset int64, whence int) (int64, error) {
 	return seeker.Seek(offset, whence)
 }
 
-// Reopen implements Reopener where the body below does.
+// Reopen implements Reopener; it fails with ErrSeek where the body below does
+// not.
 func (v *verified) Reopen(ctx context.Context, offset int64) (io.ReadCloser, error) {
 	if r, ok := v.body.(Reopener); ok {
 		return r.Reopen(ctx, offset)
@@ -89,14 +90,18 @@ func (v *verified) check(err error) error {
 	return io.EOF
 }
 
+// ErrCorrupt marks content that is not what its digest says, and never will be.
+var ErrCorrupt = errors.New("content is not what its digest says")
+
 // CheckContent reports what is wrong with size bytes of the given hash that
-// should be what want describes.
+// should be what want describes: ErrCorrupt, or io.ErrUnexpectedEOF when there
+// are too few of them.
 func CheckContent(want Descriptor, size int64, verifier digest.Verifier) error {
-	if want.Size != UnknownSize && size != want.Size {
-		return fmt.Errorf("%w: %d bytes of %s instead of %d", io.ErrUnexpectedEOF, size, want.Digest, want.Size)
-	}
-	if !verifier.Verified() {
-		return Errorf(Unavailable, "the upstream sent %d bytes that do not hash to %s", size, want.Digest)
+	switch {
+	case want.Size != UnknownSize && size < want.Size:
+		return Errorf(Unavailable, "%w: %d bytes of %s instead of %d", io.ErrUnexpectedEOF, size, want.Digest, want.Size)
+	case want.Size != UnknownSize && size > want.Size, !verifier.Verified():
+		return Errorf(Unavailable, "%w: the upstream sent %d bytes for %s", ErrCorrupt, size, want.Digest)
 	}
 	return nil
 }

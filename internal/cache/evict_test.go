@@ -1,0 +1,172 @@
+package cache_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"mirrord/internal/cache"
+	"mirrord/internal/oci"
+	"mirrord/internal/oci/ocitest"
+)
+
+// budget limits the cache to n bytes.
+func budget(n int64) func(*cache.Options) {
+	return func(o *cache.Options) { o.MaxSize = n }
+}
+
+// fill puts n blobs of size into the fake.
+func blobs(t *testing.T, fake *ocitest.Fake, n, size int) (refs []oci.Ref, contents [][]byte) {
+	for i := range n {
+		content := ocitest.Content(size, byte(i))
+		refs = append(refs, ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, content)))
+		contents = append(contents, content)
+	}
+	return refs, contents
+}
+
+func TestLeastRecentlyUsedGoes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		refs, contents := blobs(t, fake, 4, 100_000)
+		f := start(t, fake, budget(350_000))
+		for i := range 3 {
+			f.mustRead(t, refs[i], contents[i], oci.Fill)
+			f.settled(t)
+			<-time.After(time.Second)
+		}
+		f.mustRead(t, refs[0], contents[0], oci.Hit)
+		f.mustRead(t, refs[3], contents[3], oci.Fill) // 1 is the oldest now
+		f.settled(t)
+		for _, i := range []int{0, 2, 3} {
+			f.mustRead(t, refs[i], contents[i], oci.Hit)
+		}
+		f.mustRead(t, refs[1], contents[1], oci.Fill)
+		f.settled(t)
+		if s := f.Stats(); s.Bytes > 350_000 || s.Evictions != 2 || s.EvictedBytes != 200_000 || s.Reserved != 0 {
+			t.Errorf("%+v", s)
+		}
+		if kept := files(t, f.dir, "blobs", "*", "*", "*"); len(kept) != 3 {
+			t.Errorf("%d files, want 3", len(kept))
+		}
+	})
+}
+
+// A blob that is being read stays, and its reader gets all of it.
+func TestEvictionSparesReaders(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		refs, contents := blobs(t, fake, 4, 100_000)
+		f := start(t, fake, budget(250_000))
+		f.mustRead(t, refs[0], contents[0], oci.Fill)
+		f.settled(t)
+		read, err := f.Open(t.Context(), refs[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(read.Body, make([]byte, 10)); err != nil {
+			t.Fatal(err)
+		}
+		for i := 1; i < 4; i++ {
+			<-time.After(time.Second)
+			f.mustRead(t, refs[i], contents[i], oci.Fill)
+			f.settled(t)
+		}
+		rest, err := io.ReadAll(read.Body)
+		if err = errors.Join(err, read.Close()); err != nil || !bytes.Equal(rest, contents[0][10:]) {
+			t.Errorf("the reader got %d bytes, %v", len(rest), err)
+		}
+		f.mustRead(t, refs[0], contents[0], oci.Hit)
+	})
+}
+
+// With everything being read there is no room: what comes is passed through.
+func TestNoVictimPassesThrough(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		refs, contents := blobs(t, fake, 2, 100_000)
+		f := start(t, fake, budget(150_000))
+		f.mustRead(t, refs[0], contents[0], oci.Fill)
+		f.settled(t)
+		read, err := f.Open(t.Context(), refs[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.mustRead(t, refs[1], contents[1], oci.Pass)
+		if err := read.Close(); err != nil {
+			t.Fatal(err)
+		}
+		f.mustRead(t, refs[0], contents[0], oci.Hit)
+		f.mustRead(t, refs[1], contents[1], oci.Fill)
+	})
+}
+
+func TestLargerThanTheCache(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		small, contents := blobs(t, fake, 1, 50_000)
+		large := ocitest.Content(200_000, 99)
+		ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, large))
+		f := start(t, fake, budget(100_000))
+		f.mustRead(t, small[0], contents[0], oci.Fill)
+		f.settled(t)
+		for range 2 {
+			f.mustRead(t, ref, large, oci.Pass)
+		}
+		if n := fake.Calls("Open", ref.Reference()); n != 2 {
+			t.Errorf("%d fetches for 2 clients", n)
+		}
+		f.mustRead(t, small[0], contents[0], oci.Hit) // nothing went for what could not fit
+		if left := files(t, f.dir, "fills", "*"); len(left) > 0 {
+			t.Errorf("left behind: %v", left)
+		}
+		<-time.After(2 * time.Second) // what was handed over and not taken is closed
+	})
+}
+
+// The floor of free space is kept as the budget is, also when something else
+// fills the disk.
+func TestFreeSpaceFloor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		refs, contents := blobs(t, fake, 3, 100_000)
+		var free atomic.Int64
+		free.Store(450_000)
+		f := start(t, fake, func(o *cache.Options) {
+			o.MinFree = 300_000
+			o.Free = func() (int64, error) { return free.Load(), nil }
+		})
+		f.mustRead(t, refs[0], contents[0], oci.Fill)
+		f.settled(t)
+		free.Store(350_000)
+		f.mustRead(t, refs[1], contents[1], oci.Fill) // 0 makes room
+		f.settled(t)
+		if s := f.Stats(); s.Entries != 1 || s.Evictions != 1 {
+			t.Errorf("%+v, want one blob evicted for the other", s)
+		}
+		free.Store(250_000)
+		<-time.After(time.Minute)
+		if s := f.Stats(); s.Entries != 0 {
+			t.Errorf("%+v, want the floor kept without a request", s)
+		}
+		f.mustRead(t, refs[2], contents[2], oci.Pass)
+	})
+}
+
+func TestUnknownSizeLargerThanTheCache(t *testing.T) {
+	fake := new(ocitest.Fake)
+	ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, ocitest.Content(200_000, 1)))
+	fake.HideSize()
+	f := start(t, fake, budget(100_000))
+	if _, _, err := ocitest.Read(t.Context(), f, ref); !oci.Temporary(err) {
+		t.Errorf("%v, want an error that says there is no room", err)
+	}
+	f.stop()
+	if s := f.Stats(); s.Reserved != 0 || s.Bytes != 0 {
+		t.Errorf("%+v", s)
+	}
+}

@@ -1,0 +1,444 @@
+package cache_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"mirrord/internal/cache"
+	"mirrord/internal/oci"
+	"mirrord/internal/oci/ocitest"
+)
+
+const mebibyte = 1 << 20
+
+// 50 clients at one cold blob behind a slow line: one fetch, and each has its
+// last byte within a tenth of the time that the fetch takes.
+func TestManyClientsOneFetch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		blob := ocitest.Content(4*mebibyte, 1)
+		ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, blob))
+		pace(fake, mebibyte)
+		f := start(t, fake)
+		begun := time.Now()
+		var clients sync.WaitGroup
+		for range 50 {
+			clients.Go(func() {
+				got, _, err := ocitest.Read(t.Context(), f, ref)
+				if err != nil || !bytes.Equal(got, blob) {
+					t.Errorf("%d bytes, %v", len(got), err)
+				}
+				if took := time.Since(begun); took > 4400*time.Millisecond {
+					t.Errorf("last byte after %s, the upstream takes 4 s", took)
+				}
+			})
+		}
+		clients.Wait()
+		if n := fake.Calls("Open", ref.Reference()); n != 1 {
+			t.Errorf("%d fetches, want 1", n)
+		}
+		if s := f.Stats(); s.Joined != 49 {
+			t.Errorf("%d joined, want 49", s.Joined)
+		}
+	})
+}
+
+// The answer comes before the content: containerd gives up without a header.
+func TestAnswerBeforeContent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, ocitest.Content(mebibyte, 1)))
+		pace(fake, 1024)
+		f := start(t, fake)
+		begun := time.Now()
+		content, err := f.Open(t.Context(), ref)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = content.Close() }()
+		if took := time.Since(begun); took > 0 || content.Size != mebibyte {
+			t.Errorf("answer of %d bytes after %s", content.Size, took)
+		}
+	})
+}
+
+func TestSilentClientHoldsNobodyUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		blob := ocitest.Content(2*mebibyte, 2)
+		ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, blob))
+		pace(fake, mebibyte)
+		f := start(t, fake)
+		silent, err := f.Open(t.Context(), ref)
+		if err != nil {
+			t.Fatal(err)
+		}
+		begun := time.Now()
+		f.mustRead(t, ref, blob, oci.Fill)
+		if took := time.Since(begun); took > 2200*time.Millisecond {
+			t.Errorf("took %s beside a client that does not read", took)
+		}
+		f.settled(t)
+		got, err := io.ReadAll(silent.Body) // it wakes up when all is over
+		if err = errors.Join(err, silent.Close()); err != nil || !bytes.Equal(got, blob) {
+			t.Errorf("the silent client got %d bytes, %v", len(got), err)
+		}
+	})
+}
+
+func TestFillOutlivesItsClients(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		blob := ocitest.Content(2*mebibyte, 3)
+		ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, blob))
+		pace(fake, mebibyte)
+		f := start(t, fake)
+		ctx, leave := context.WithTimeout(t.Context(), 500*time.Millisecond)
+		defer leave()
+		var second sync.WaitGroup
+		second.Go(func() { f.mustRead(t, ref, blob, oci.Fill) })
+		got, _, err := ocitest.Read(ctx, f, ref)
+		if !errors.Is(err, context.DeadlineExceeded) || len(got) == 0 || len(got) == len(blob) {
+			t.Errorf("the client that leaves: %d bytes, %v", len(got), err)
+		}
+		second.Wait()
+		f.settled(t)
+		f.mustRead(t, ref, blob, oci.Hit)
+		if n := fake.Calls("Open", ref.Reference()); n != 1 {
+			t.Errorf("%d fetches, want 1", n)
+		}
+	})
+}
+
+// A range at the end of a cold blob does not wait for what lies before it.
+func TestTailRangeWhileCold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		blob := ocitest.Content(8*mebibyte, 4)
+		ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, blob))
+		pace(fake, mebibyte)
+		f := start(t, fake)
+		content, err := f.Open(t.Context(), ref)
+		if err != nil {
+			t.Fatal(err)
+		}
+		begun := time.Now()
+		body := content.Body.(io.ReadSeeker)
+		if _, err := body.Seek(-1000, io.SeekEnd); err != nil {
+			t.Fatal(err)
+		}
+		if via := content.Body.(interface{ Via() oci.Via }).Via(); via != oci.Pass {
+			t.Errorf("via %s, want pass", via)
+		}
+		got, err := io.ReadAll(body)
+		if err = errors.Join(err, content.Close()); err != nil || !bytes.Equal(got, blob[len(blob)-1000:]) {
+			t.Errorf("%d bytes, %v", len(got), err)
+		}
+		if took := time.Since(begun); took > 100*time.Millisecond {
+			t.Errorf("the tail took %s, the whole takes 8 s", took)
+		}
+		f.settled(t)
+		f.mustRead(t, ref, blob, oci.Hit) // the fill went on
+	})
+}
+
+// A range just ahead of the fill waits for it: no second request is made.
+func TestNearRangeWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		blob := ocitest.Content(2*mebibyte, 5)
+		ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, blob))
+		pace(fake, mebibyte)
+		f := start(t, fake)
+		content, err := f.Open(t.Context(), ref)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = content.Close() }()
+		body := content.Body.(io.ReadSeeker)
+		if _, err := body.Seek(100<<10, io.SeekStart); err != nil {
+			t.Fatal(err)
+		}
+		got := make([]byte, 10)
+		if _, err := io.ReadFull(body, got); err != nil || !bytes.Equal(got, blob[100<<10:100<<10+10]) {
+			t.Errorf("%x, %v", got, err)
+		}
+		if n := fake.Calls("Open", ref.Reference()); n != 1 {
+			t.Errorf("%d fetches, want 1", n)
+		}
+	})
+}
+
+// spoilt is a body whose byte at offset is wrong.
+type spoilt struct {
+	io.ReadSeeker
+	at, offset int64
+}
+
+func (s *spoilt) Seek(offset int64, whence int) (n int64, err error) {
+	s.offset, err = s.ReadSeeker.Seek(offset, whence)
+	return s.offset, err
+}
+
+func (s *spoilt) Read(p []byte) (int, error) {
+	n, err := s.ReadSeeker.Read(p)
+	if i := s.at - s.offset; i >= 0 && i < int64(n) {
+		p[i] ^= 1
+	}
+	s.offset += int64(n)
+	return n, err
+}
+
+func TestWrongByteNeverCompletes(t *testing.T) {
+	fake := new(ocitest.Fake)
+	blob := ocitest.Content(mebibyte, 6)
+	ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, blob))
+	fake.Wrap(func(_ oci.Ref, body io.ReadSeeker) io.Reader { return &spoilt{ReadSeeker: body, at: 1000} })
+	f := start(t, fake)
+	var clients sync.WaitGroup
+	for range 10 {
+		clients.Go(func() {
+			got, _, err := ocitest.Read(t.Context(), f, ref)
+			if err == nil || len(got) >= len(blob) {
+				t.Errorf("%d of %d bytes of a wrong blob, %v", len(got), len(blob), err)
+			}
+		})
+	}
+	clients.Wait()
+	f.stop()
+	if left := files(t, f.dir, "fills", "*"); len(left) > 0 {
+		t.Errorf("wrong bytes are kept: %v", left)
+	}
+	if left := files(t, f.dir, "blobs", "*", "*", "*"); len(left) > 0 {
+		t.Errorf("a wrong blob is stored: %v", left)
+	}
+	fake.Wrap(nil)
+	f.restart(t)
+	f.mustRead(t, ref, blob, oci.Fill)
+}
+
+// broken ends after n bytes from where it was seeked to.
+type broken struct {
+	io.ReadSeeker
+	left int64
+	from func(offset int64)
+}
+
+func (b *broken) Seek(offset int64, whence int) (int64, error) {
+	n, err := b.ReadSeeker.Seek(offset, whence)
+	b.from(n)
+	return n, err
+}
+
+func (b *broken) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		return 0, oci.Errorf(oci.Unavailable, "the line is cut")
+	}
+	n, err := b.ReadSeeker.Read(p[:min(int64(len(p)), b.left)])
+	b.left -= int64(n)
+	return n, err
+}
+
+// What a failed fill has got is not fetched again: not by the next request, and
+// not after a restart.
+func TestUnfinishedFillIsResumed(t *testing.T) {
+	fake := new(ocitest.Fake)
+	blob := ocitest.Content(mebibyte, 7)
+	ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, blob))
+	var mu sync.Mutex
+	var offsets []int64
+	fake.Wrap(func(_ oci.Ref, body io.ReadSeeker) io.Reader {
+		return &broken{ReadSeeker: body, left: 400_000, from: func(offset int64) {
+			mu.Lock()
+			defer mu.Unlock()
+			offsets = append(offsets, offset)
+		}}
+	})
+	f := start(t, fake)
+	for range 2 {
+		if _, _, err := ocitest.Read(t.Context(), f, ref); err == nil {
+			t.Fatal("a broken fill completed")
+		}
+		f.stop()
+		f.restart(t)
+	}
+	f.mustRead(t, ref, blob, oci.Fill)
+	mu.Lock()
+	defer mu.Unlock()
+	if len(offsets) != 3 || offsets[0] != 0 || offsets[1] != 400_000 || offsets[2] != 800_000 {
+		t.Errorf("fetched from %v, want from where the last one ended", offsets)
+	}
+	f.stop()
+	if left := files(t, f.dir, "fills", "*"); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+// An unfinished fill whose bytes have gone bad on disk does no harm.
+func TestSpoiltUnfinishedFill(t *testing.T) {
+	fake := new(ocitest.Fake)
+	blob := ocitest.Content(mebibyte, 8)
+	ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, blob))
+	fake.Wrap(func(_ oci.Ref, body io.ReadSeeker) io.Reader {
+		return &broken{ReadSeeker: body, left: 400_000, from: func(int64) {}}
+	})
+	f := start(t, fake)
+	if _, _, err := ocitest.Read(t.Context(), f, ref); err == nil {
+		t.Fatal("a broken fill completed")
+	}
+	f.stop()
+	left := files(t, f.dir, "fills", "*")
+	if len(left) != 1 {
+		t.Fatalf("left behind: %v", left)
+	}
+	if err := os.WriteFile(left[0], bytes.Repeat([]byte("x"), 500_000), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	fake.Wrap(nil)
+	f.restart(t)
+	if got, _, err := ocitest.Read(t.Context(), f, ref); err == nil || len(got) >= len(blob) {
+		t.Errorf("%d bytes on a spoilt beginning, %v", len(got), err)
+	}
+	f.mustRead(t, ref, blob, oci.Fill)
+}
+
+func TestUnknownSize(t *testing.T) {
+	fake := new(ocitest.Fake)
+	blob := ocitest.Content(mebibyte, 9)
+	ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, blob))
+	fake.HideSize()
+	f := start(t, fake)
+	var clients sync.WaitGroup
+	for range 5 {
+		clients.Go(func() {
+			got, answer, err := ocitest.Read(t.Context(), f, ref)
+			if err != nil || !bytes.Equal(got, blob) || answer.Size != mebibyte {
+				t.Errorf("%d bytes, %+v, %v", len(got), answer, err)
+			}
+		})
+	}
+	clients.Wait()
+	f.mustRead(t, ref, blob, oci.Hit)
+	if n := fake.Calls("Open", ref.Reference()); n != 1 {
+		t.Errorf("%d fetches, want 1", n)
+	}
+}
+
+// One repository's refusal says nothing of another's: both ask for one digest,
+// only one may have it.
+func TestRefusalOfAnotherRepository(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		blob := ocitest.Content(1000, 10)
+		ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, blob))
+		fake.AddBlob("team/other", nil)
+		other, err := oci.ParseBlob(ocitest.Upstream, "team/other", ref.Reference())
+		if err != nil {
+			t.Fatal(err)
+		}
+		fake.Fail(func(ocitest.Call) error { <-time.After(time.Second); return nil })
+		f := start(t, fake)
+		var refused sync.WaitGroup
+		refused.Go(func() {
+			if _, _, err := ocitest.Read(t.Context(), f, other); oci.CodeOf(err) != oci.BlobUnknown {
+				t.Errorf("%v, want BLOB_UNKNOWN", err)
+			}
+		})
+		synctest.Wait() // the refused one leads the flight
+		f.mustRead(t, ref, blob, oci.Fill)
+		refused.Wait()
+	})
+}
+
+// No more fills run at once than the cache has slots for; the others come when
+// it is their turn.
+func TestFillsWaitForTheirTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		pace(fake, mebibyte)
+		f := start(t, fake)
+		var clients sync.WaitGroup
+		begun := time.Now()
+		for i := range 40 {
+			blob := ocitest.Content(mebibyte, byte(i))
+			ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, blob))
+			clients.Go(func() { f.mustRead(t, ref, blob, oci.Fill) })
+		}
+		clients.Wait()
+		if took := time.Since(begun).Round(100 * time.Millisecond); took != 2*time.Second {
+			t.Errorf("40 fills of a second each took %s, want 2s with 32 at once", took)
+		}
+	})
+}
+
+func TestShutDownEndsFills(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, ocitest.Content(mebibyte, 11)))
+		line, cut := context.WithCancel(t.Context())
+		fake.Wrap(func(_ oci.Ref, body io.ReadSeeker) io.Reader { return &hanging{body, line} })
+		f := start(t, fake)
+		content, err := f.Open(t.Context(), ref)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cut()
+		f.stop()
+		if _, err := io.ReadAll(content.Body); err == nil {
+			t.Error("a fill that was ended completed")
+		}
+		if err := content.Close(); err != nil {
+			t.Error(err)
+		}
+		if _, err := f.Open(t.Context(), ref); !oci.Temporary(err) {
+			t.Errorf("open after the end: %v", err)
+		}
+	})
+}
+
+// hanging never yields a byte, until its context ends.
+type hanging struct {
+	io.ReadSeeker
+	ctx context.Context
+}
+
+func (h *hanging) Read([]byte) (int, error) {
+	<-h.ctx.Done()
+	return 0, h.ctx.Err()
+}
+
+// What is older than an hour, or not a part at all, goes.
+func TestOldPartsAreDropped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		f := start(t, fake)
+		f.stop()
+		name := "sha256-" + oci.FromBytes(nil).Encoded() + ".blob.1"
+		for _, n := range []string{name, "stray"} {
+			path := filepath.Join(f.dir, "fills", n)
+			if err := os.WriteFile(path, []byte("x"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Chtimes(path, time.Now(), time.Now()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f.restart(t, func(o *cache.Options) {})
+		if left := files(t, f.dir, "fills", "*"); len(left) != 1 {
+			t.Errorf("after the start: %v", left)
+		}
+		<-time.After(2 * time.Hour)
+		f.stop()
+		if left := files(t, f.dir, "fills", "*"); len(left) != 0 {
+			t.Errorf("after two hours: %v", left)
+		}
+	})
+}

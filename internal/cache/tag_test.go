@@ -1,0 +1,265 @@
+package cache_test
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"mirrord/internal/cache"
+	"mirrord/internal/oci"
+	"mirrord/internal/oci/ocitest"
+)
+
+// put adds a manifest that differs by n, and returns it.
+func put(fake *ocitest.Fake, tag string, n int) []byte {
+	raw := fmt.Appendf(nil, `{"schemaVersion":2,"n":%d}`, n)
+	fake.AddManifest(ocitest.Repo, tag, ocispec.MediaTypeImageManifest, raw)
+	return raw
+}
+
+var errDown = oci.Errorf(oci.Unavailable, "the upstream is down")
+
+func down(ocitest.Call) error { return errDown }
+
+// The whole life of a tag: asked once a window, fetched once a digest.
+func TestTagLife(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		tag := ocitest.ManifestRef(t, "v1")
+		f := start(t, fake)
+		first := put(fake, "v1", 1)
+		f.mustRead(t, tag, first, oci.Fill)
+		f.settled(t)
+		f.mustRead(t, tag, first, oci.Hit)
+
+		second := put(fake, "v1", 2)
+		f.mustRead(t, tag, first, oci.Hit) // still fresh
+		<-time.After(time.Minute)
+		f.mustRead(t, tag, second, oci.Fill)
+		<-time.After(time.Minute)
+		f.mustRead(t, tag, second, oci.Revalidated)
+		f.mustRead(t, tag, second, oci.Hit)
+
+		put(fake, "v1", 1) // it moves back to what is kept
+		<-time.After(time.Minute)
+		f.mustRead(t, tag, first, oci.Revalidated)
+
+		if n := fake.Calls("Resolve", "v1"); n != 4 {
+			t.Errorf("%d HEADs, want 4", n)
+		}
+		for _, raw := range [][]byte{first, second} {
+			if n := fake.Calls("Open", oci.FromBytes(raw).String()); n != 1 {
+				t.Errorf("%d GETs of one digest, want 1", n)
+			}
+		}
+		if n := fake.Calls("Open", "v1"); n != 0 {
+			t.Errorf("%d GETs by tag, want none", n)
+		}
+	})
+}
+
+// A HEAD moves no content, and the GET after it asks nothing but the content.
+func TestHeadThenGet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		tag := ocitest.ManifestRef(t, "v1")
+		raw := put(fake, "v1", 1)
+		f := start(t, fake)
+		answer, err := f.Resolve(t.Context(), tag)
+		if err != nil || answer.Via != oci.Pass || answer.Digest != oci.FromBytes(raw) {
+			t.Fatalf("%+v, %v", answer, err)
+		}
+		if n := fake.Calls("Open", answer.Digest.String()); n != 0 {
+			t.Errorf("a HEAD fetched the content")
+		}
+		f.mustRead(t, tag.At(answer.Digest), raw, oci.Fill)
+		f.settled(t)
+		f.mustRead(t, tag, raw, oci.Hit)
+		answer, err = f.Resolve(t.Context(), tag)
+		if err != nil || answer.Via != oci.Hit || answer.MediaType != ocispec.MediaTypeImageManifest {
+			t.Errorf("%+v, %v", answer, err)
+		}
+		if n := fake.Calls("Resolve", "v1"); n != 1 {
+			t.Errorf("%d HEADs, want 1", n)
+		}
+	})
+}
+
+func TestHeadOfColdBlobDownloadsNothing(t *testing.T) {
+	fake := new(ocitest.Fake)
+	ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, ocitest.Content(1000, 1)))
+	f := start(t, fake)
+	answer, err := f.Resolve(t.Context(), ref)
+	if err != nil || answer.Size != 1000 || answer.Via != oci.Pass {
+		t.Errorf("%+v, %v", answer, err)
+	}
+	if n := fake.Calls("Open", ref.Reference()); n != 0 {
+		t.Errorf("%d fetches, want none", n)
+	}
+}
+
+// Each way in which an upstream cannot be asked is answered with the copy.
+func TestStale(t *testing.T) {
+	for name, err := range map[string]error{
+		"down":        errDown,
+		"pull limit":  &oci.LimitError{Upstream: ocitest.Upstream, Pulls: true},
+		"abuse limit": &oci.LimitError{Upstream: ocitest.Upstream},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				fake := new(ocitest.Fake)
+				tag := ocitest.ManifestRef(t, "v1")
+				raw := put(fake, "v1", 1)
+				f := start(t, fake)
+				f.mustRead(t, tag, raw, oci.Fill)
+				<-time.After(2 * time.Minute)
+				fake.Fail(func(ocitest.Call) error { return err })
+				f.mustRead(t, tag, raw, oci.Stale)
+				answer, err := f.Resolve(t.Context(), tag)
+				if err != nil || answer.Via != oci.Stale || answer.Digest != oci.FromBytes(raw) {
+					t.Errorf("resolve: %+v, %v", answer, err)
+				}
+				f.mustRead(t, tag, raw, oci.Stale)
+				if n := fake.Calls("Resolve", "v1"); n != 2 {
+					t.Errorf("%d HEADs, want 2: after a failure the upstream has a pause", n)
+				}
+				fake.Fail(nil)
+				<-time.After(11 * time.Second)
+				f.mustRead(t, tag, raw, oci.Revalidated)
+			})
+		})
+	}
+}
+
+// An upstream that does not answer keeps nobody waiting who can have the copy.
+func TestStaleWithinTwoSeconds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		tag := ocitest.ManifestRef(t, "v1")
+		raw := put(fake, "v1", 1)
+		f := start(t, fake)
+		f.mustRead(t, tag, raw, oci.Fill)
+		<-time.After(2 * time.Minute)
+		fake.Fail(func(ocitest.Call) error { <-time.After(15 * time.Second); return errDown })
+		begun := time.Now()
+		f.mustRead(t, tag, raw, oci.Stale)
+		if took := time.Since(begun); took > 2*time.Second {
+			t.Errorf("stale answer after %s", took)
+		}
+		<-time.After(5 * time.Second)
+		begun = time.Now()
+		f.mustRead(t, tag, raw, oci.Stale) // the check has been under way for long
+		if took := time.Since(begun); took > 0 {
+			t.Errorf("second stale answer after %s", took)
+		}
+		<-time.After(time.Minute)
+	})
+}
+
+// The tag has moved, HEAD says so, and the new content cannot be had: in time
+// the copy of the old one is served.
+func TestStaleWhenNewContentCannotBeHad(t *testing.T) {
+	for name, wait := range map[string]time.Duration{"refused": 0, "no answer": 15 * time.Second} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				fake := new(ocitest.Fake)
+				tag := ocitest.ManifestRef(t, "v1")
+				older := put(fake, "v1", 1)
+				f := start(t, fake)
+				f.mustRead(t, tag, older, oci.Fill)
+				newer := put(fake, "v1", 2)
+				<-time.After(2 * time.Minute)
+				fake.Fail(func(c ocitest.Call) error {
+					if c.Method != "Open" {
+						return nil
+					}
+					<-time.After(wait)
+					return &oci.LimitError{Upstream: ocitest.Upstream, Pulls: true}
+				})
+				begun := time.Now()
+				f.mustRead(t, tag, older, oci.Stale)
+				if took := time.Since(begun); took > 2*time.Second {
+					t.Errorf("stale answer after %s", took)
+				}
+				<-time.After(time.Minute)
+				f.mustRead(t, tag, older, oci.Stale) // the older copy is not lost by the second check
+				<-time.After(time.Minute)
+				fake.Fail(nil)
+				f.mustRead(t, tag, newer, oci.Fill)
+			})
+		})
+	}
+}
+
+// Not found and denied are told as they are, at once, whatever is kept.
+func TestRefusalsAreTold(t *testing.T) {
+	for _, code := range []oci.Code{oci.ManifestUnknown, oci.NameUnknown, oci.Denied} {
+		t.Run(string(code), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				fake := new(ocitest.Fake)
+				tag := ocitest.ManifestRef(t, "v1")
+				raw := put(fake, "v1", 1)
+				f := start(t, fake)
+				f.mustRead(t, tag, raw, oci.Fill)
+				<-time.After(2 * time.Minute)
+				refusal := oci.Errorf(code, "no")
+				fake.Fail(func(ocitest.Call) error { return refusal })
+				if _, _, err := ocitest.Read(t.Context(), f, tag); !errors.Is(err, refusal) {
+					t.Errorf("%v, want the refusal", err)
+				}
+				fake.Fail(down)
+				if _, _, err := ocitest.Read(t.Context(), f, tag); !errors.Is(err, errDown) {
+					t.Errorf("%v: what was refused is served again", err)
+				}
+				f.mustRead(t, tag.At(oci.FromBytes(raw)), raw, oci.Hit) // by digest it is what it was
+			})
+		})
+	}
+}
+
+// A thousand clients of one expired tag are one question.
+func TestHerdAtAnExpiredTag(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		tag := ocitest.ManifestRef(t, "v1")
+		raw := put(fake, "v1", 1)
+		f := start(t, fake)
+		f.mustRead(t, tag, raw, oci.Fill)
+		<-time.After(2 * time.Minute)
+		fake.Fail(func(ocitest.Call) error { <-time.After(300 * time.Millisecond); return nil })
+		var clients sync.WaitGroup
+		for range 1000 {
+			clients.Go(func() { f.mustRead(t, tag, raw, oci.Revalidated) })
+		}
+		clients.Wait()
+		if n := fake.Calls("Resolve", "v1"); n != 2 {
+			t.Errorf("%d HEADs, want 2", n)
+		}
+	})
+}
+
+// The tag was checked and then the upstream went away before the content came:
+// nothing is served that was not asked for.
+func TestNeverSeenWhileDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		fake.Fail(down)
+		var told atomic.Int32
+		f := start(t, fake, func(o *cache.Options) {
+			o.Hooks.CheckFailed = func(oci.Ref, error) { told.Add(1) }
+		})
+		_, _, err := ocitest.Read(t.Context(), f, ocitest.ManifestRef(t, "v1"))
+		if !errors.Is(err, errDown) {
+			t.Errorf("%v, want the upstream's error", err)
+		}
+		if told.Load() != 1 {
+			t.Errorf("told %d times, want once", told.Load())
+		}
+	})
+}
