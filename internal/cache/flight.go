@@ -43,9 +43,10 @@ func (f *flight) answered() bool {
 
 // openDigest opens what is kept, or joins or starts the flight that fetches it.
 func (c *Cache) openDigest(ctx context.Context, ref oci.Ref) (*oci.Content, error) {
-	for {
+	for via := oci.Hit; ; {
 		content, err := c.openKept(ctx, ref)
 		if err == nil {
+			content.Via = via
 			return content, nil
 		}
 		if !errors.Is(err, errAbsent) {
@@ -59,10 +60,12 @@ func (c *Cache) openDigest(ctx context.Context, ref oci.Ref) (*oci.Content, erro
 			continue // it has just come to be kept
 		}
 		content, err = c.board(ctx, ref, f)
-		if errors.Is(err, errSpoolClosed) || refusedAnother(ref, f, err) {
-			continue
+		switch {
+		case errors.Is(err, errSpoolClosed): // the fill was faster than its client
+			via = oci.Fill
+		case !refusedAnother(ref, f, err):
+			return content, err
 		}
-		return content, err
 	}
 }
 

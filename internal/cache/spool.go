@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -30,8 +31,8 @@ type spool struct {
 	users    int           // the writer and the readers; the last one closes file
 }
 
-// errSpoolClosed says that the last user has left: the content is in the store,
-// or nowhere.
+// errSpoolClosed says that the last user has left and that the content is in
+// the store.
 var errSpoolClosed = errors.New("spool closed")
 
 // newSpool returns the spool over file, which holds written bytes already. The
@@ -67,13 +68,13 @@ func (s *spool) change(apply func()) {
 	}
 }
 
-// acquire makes the caller a user, who releases it. It fails with
-// errSpoolClosed when there is none left.
+// acquire makes the caller a user, who releases it. When there is none left it
+// fails with why the fill failed, or with errSpoolClosed.
 func (s *spool) acquire() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.users == 0 {
-		return errSpoolClosed
+		return cmp.Or(s.err, errSpoolClosed)
 	}
 	s.users++
 	return nil

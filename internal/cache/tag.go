@@ -191,7 +191,11 @@ func (c *Cache) openTag(ctx context.Context, ref oci.Ref) (*oci.Content, error) 
 	if err != nil {
 		return nil, err
 	}
-	if content.Via == oci.Hit {
+	switch {
+	case content.Via != oci.Hit:
+	case answer.Via == oci.Pass: // it came to be kept since the upstream was asked
+		content.Via = oci.Revalidated
+	default:
 		content.Via = answer.Via
 	}
 	return content, nil
