@@ -1,0 +1,289 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/v1"
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"mirrord/internal/hubsim"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"mirrord": main})
+}
+
+// TestScripts runs the real binary as a person does, against a Docker Hub on
+// loopback whose counters are asserted. The commands are described in
+// testdata/script/README.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:   "testdata/script",
+		Setup: setUp,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"serve":   serveCommand,
+			"stop":    stopCommand,
+			"get":     getCommand,
+			"pull":    pullCommand,
+			"hub":     hubCommand,
+			"spent":   spentCommand,
+			"await":   awaitCommand,
+			"refused": refusedCommand,
+		},
+	})
+}
+
+// world is what one script plays with.
+type world struct {
+	hub     *hubsim.Hub
+	mirror  string // address of the daemon's listener
+	admin   string
+	mu      sync.Mutex // guards log
+	log     bytes.Buffer
+	running *exec.Cmd
+	ended   chan error
+}
+
+// Write takes the daemon's log.
+func (w *world) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.log.Write(p)
+}
+
+func (w *world) text() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.log.String()
+}
+
+type worldKey struct{}
+
+func setUp(env *testscript.Env) error {
+	hub, err := hubsim.Start(hubsim.Options{Limit: 100})
+	if err != nil {
+		return err
+	}
+	env.Defer(hub.Close)
+	amd64, err := hubsim.BusyboxImage("", v1.Platform{OS: "linux", Architecture: "amd64"}, 1, hubsim.OCI)
+	if err != nil {
+		return err
+	}
+	index, err := hubsim.MultiPlatform(1, hubsim.OCI)
+	if err != nil {
+		return err
+	}
+	if _, err := hub.AddImage("library/single", "latest", amd64); err != nil {
+		return err
+	}
+	if _, err := hub.AddIndex("library/multi", "latest", index); err != nil {
+		return err
+	}
+	w := &world{hub: hub}
+	if w.mirror, err = freeAddress(); err != nil {
+		return err
+	}
+	if w.admin, err = freeAddress(); err != nil {
+		return err
+	}
+	env.Values[worldKey{}] = w
+	env.Vars = append(env.Vars,
+		"HOME="+env.WorkDir, "HUB="+hub.URL(), "MIRROR="+w.mirror, "ADMIN="+w.admin, "CACHE="+env.WorkDir+"/cache")
+	env.Defer(w.kill)
+	return nil
+}
+
+func freeAddress() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
+}
+
+func (w *world) kill() {
+	if w.running != nil {
+		_ = w.running.Process.Kill()
+		<-w.ended
+		w.running = nil
+	}
+}
+
+func worldOf(ts *testscript.TestScript) *world { return ts.Value(worldKey{}).(*world) }
+
+// serve [FLAG...] starts the daemon and waits until it is ready.
+func serveCommand(ts *testscript.TestScript, neg bool, args []string) {
+	w := worldOf(ts)
+	if w.running != nil {
+		ts.Fatalf("the daemon runs already")
+	}
+	binary, err := exec.LookPath("mirrord")
+	ts.Check(err)
+	w.running = exec.Command(binary, append([]string{
+		"serve", "--listen", w.mirror, "--admin-listen", w.admin, "--cache-dir", ts.Getenv("CACHE"),
+		"--cache-min-free", "0", "--tags-fresh", "0s", "--upstream", "name=docker.io,url=" + w.hub.URL(),
+	}, args...)...)
+	w.running.Dir = ts.Getenv("WORK")
+	w.running.Env = append(os.Environ(), "HOME="+ts.Getenv("HOME"))
+	w.running.Stderr = w
+	ts.Check(w.running.Start())
+	w.ended = make(chan error, 1)
+	go func() { w.ended <- w.running.Wait() }()
+	w.awaitReady(ts)
+}
+
+func (w *world) awaitReady(ts *testscript.TestScript) {
+	w.poll(ts, "readiness", func() bool {
+		resp, err := http.Get("http://" + w.admin + "/readyz")
+		if err != nil {
+			return false
+		}
+		defer func() { _ = resp.Body.Close() }()
+		return resp.StatusCode == http.StatusOK
+	})
+}
+
+// poll waits for a condition of another process.
+func (w *world) poll(ts *testscript.TestScript, what string, holds func() bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !holds() {
+		select {
+		case <-tick.C:
+		case err := <-w.ended:
+			w.running = nil
+			ts.Fatalf("waiting for %s: the daemon ended: %v\n%s", what, err, w.text())
+		case <-ctx.Done():
+			ts.Fatalf("waiting for %s took too long\n%s", what, w.text())
+		}
+	}
+}
+
+// stop SIGNAL ends the daemon and puts its log on stderr.
+func stopCommand(ts *testscript.TestScript, neg bool, args []string) {
+	w := worldOf(ts)
+	signals := map[string]os.Signal{"TERM": terminate, "KILL": os.Kill}
+	if len(args) != 1 || signals[args[0]] == nil || w.running == nil {
+		ts.Fatalf("usage: stop TERM|KILL, with a daemon running")
+	}
+	ts.Check(w.running.Process.Signal(signals[args[0]]))
+	err := <-w.ended
+	w.running = nil
+	if args[0] == "TERM" && err != nil {
+		ts.Fatalf("the daemon ended with %v\n%s", err, w.text())
+	}
+	_, _ = io.WriteString(ts.Stderr(), w.text())
+}
+
+// get [METHOD] PATH sends one request to the mirror and prints status line,
+// headers and body; ADMIN in the place of METHOD asks the admin listener.
+func getCommand(ts *testscript.TestScript, neg bool, args []string) {
+	w := worldOf(ts)
+	method, host := http.MethodGet, w.mirror
+	if len(args) == 2 {
+		method, args = args[0], args[1:]
+	}
+	if method == "ADMIN" {
+		method, host = http.MethodGet, w.admin
+	}
+	req, err := http.NewRequest(method, "http://"+host+args[0], nil)
+	ts.Check(err)
+	resp, err := http.DefaultClient.Do(req)
+	ts.Check(err)
+	defer func() { _ = resp.Body.Close() }()
+	_, _ = fmt.Fprintf(ts.Stdout(), "%s %s\n", resp.Proto, resp.Status)
+	ts.Check(resp.Header.Write(ts.Stdout()))
+	_, err = io.Copy(ts.Stdout(), resp.Body)
+	ts.Check(err)
+}
+
+// pull NAME:TAG pulls an image as a client does, checks each digest and prints
+// how each answer came.
+func pullCommand(ts *testscript.TestScript, neg bool, args []string) {
+	w := worldOf(ts)
+	name, tag, _ := strings.Cut(args[0], ":")
+	p := puller{base: "http://" + w.mirror + "/v2/" + name}
+	err := p.pull(tag)
+	_, _ = fmt.Fprintln(ts.Stdout(), strings.Join(p.vias, "\n"))
+	if neg && err == nil {
+		ts.Fatalf("pull %s succeeded", args[0])
+	}
+	if !neg {
+		ts.Check(err)
+	}
+}
+
+// refused ARG... runs the binary, which must end with status 2.
+func refusedCommand(ts *testscript.TestScript, neg bool, args []string) {
+	err := ts.Exec("mirrord", args...)
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != exitRefused {
+		ts.Fatalf("ended with %v, want status %d", err, exitRefused)
+	}
+}
+
+// hub down|up|reset changes the upstream; hub fault JSON breaks it.
+func hubCommand(ts *testscript.TestScript, neg bool, args []string) {
+	hub := worldOf(ts).hub
+	switch args[0] {
+	case "down":
+		hub.Down()
+	case "up":
+		ts.Check(hub.Up())
+	case "reset":
+		hub.Reset()
+	case "fault":
+		var f hubsim.Fault
+		ts.Check(json.Unmarshal([]byte(args[1]), &f))
+		hub.Inject(f)
+	default:
+		ts.Fatalf("unknown: hub %s", args[0])
+	}
+}
+
+// spent NAME=N... asserts the simulator's counters by their names.
+func spentCommand(ts *testscript.TestScript, neg bool, args []string) {
+	raw, err := json.Marshal(worldOf(ts).hub.Counters())
+	ts.Check(err)
+	var counters map[string]any
+	ts.Check(json.Unmarshal(raw, &counters))
+	for _, arg := range args {
+		name, want, _ := strings.Cut(arg, "=")
+		got, ok := counters[name]
+		if !ok {
+			ts.Fatalf("no counter %s", name)
+		}
+		if fmt.Sprint(got) != want {
+			ts.Fatalf("%s is %v, want %s\n%s", name, got, want, raw)
+		}
+	}
+}
+
+// await METRIC VALUE waits until a metric without labels has a value.
+func awaitCommand(ts *testscript.TestScript, neg bool, args []string) {
+	w := worldOf(ts)
+	w.poll(ts, args[0]+" "+args[1], func() bool {
+		resp, err := http.Get("http://" + w.admin + "/metrics")
+		if err != nil {
+			return false
+		}
+		defer func() { _ = resp.Body.Close() }()
+		text, err := io.ReadAll(resp.Body)
+		return err == nil && strings.Contains(string(text), "\n"+args[0]+" "+args[1]+"\n")
+	})
+}

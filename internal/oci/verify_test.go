@@ -1,0 +1,95 @@
+package oci_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"testing"
+	"testing/iotest"
+
+	"mirrord/internal/oci"
+)
+
+func body(p []byte) io.ReadCloser { return io.NopCloser(bytes.NewReader(p)) }
+
+// Whatever the reader's buffer, all comes when all is right.
+func TestVerifyYieldsAll(t *testing.T) {
+	content := bytes.Repeat([]byte("0123456789"), 10_000)
+	for _, size := range []int{0, 1, 2, 3, 31, 32<<10 - 1, 32 << 10, 32<<10 + 1, 100_000} {
+		p := content[:size]
+		want := oci.Descriptor{Digest: oci.FromBytes(p), Size: int64(size)}
+		for name, read := range map[string]func(io.Reader) io.Reader{
+			"whole":       func(r io.Reader) io.Reader { return r },
+			"one by one":  iotest.OneByteReader,
+			"end at once": iotest.DataErrReader,
+		} {
+			got, err := io.ReadAll(read(oci.Verify(body(p), want)))
+			if err != nil || !bytes.Equal(got, p) {
+				t.Errorf("%d bytes, %s: %d bytes, %v", size, name, len(got), err)
+			}
+		}
+		want.Size = oci.UnknownSize
+		if got, err := io.ReadAll(oci.Verify(body(p), want)); err != nil || len(got) != size {
+			t.Errorf("%d bytes of unknown size: %d, %v", size, len(got), err)
+		}
+	}
+}
+
+// The last byte never comes when anything is wrong.
+func TestVerifyWithholds(t *testing.T) {
+	right := []byte("the right content")
+	want := oci.Descriptor{Digest: oci.FromBytes(right), Size: int64(len(right))}
+	for name, test := range map[string]struct {
+		content []byte
+		broken  bool
+		err     error
+	}{
+		"wrong byte": {[]byte("the wrong content"), false, oci.ErrCorrupt},
+		"short":      {right[:10], false, io.ErrUnexpectedEOF},
+		"empty":      {nil, false, io.ErrUnexpectedEOF},
+		"long":       {append(right[:len(right):len(right)], 'x'), false, oci.ErrCorrupt},
+		"broken":     {right, true, iotest.ErrTimeout},
+	} {
+		for _, buffer := range []int{1, 5, 100} {
+			b := body(test.content)
+			if test.broken {
+				b = io.NopCloser(iotest.TimeoutReader(iotest.OneByteReader(b)))
+			}
+			got, err := io.ReadAll(smallReads{oci.Verify(b, want), buffer})
+			if !errors.Is(err, test.err) {
+				t.Errorf("%s, %d at a time: %v, want %v", name, buffer, err, test.err)
+			}
+			if len(got) >= len(right) && name != "long" {
+				t.Errorf("%s, %d at a time: all %d bytes came", name, buffer, len(got))
+			}
+		}
+	}
+}
+
+// smallReads reads n bytes at a time.
+type smallReads struct {
+	io.Reader
+	n int
+}
+
+func (s smallReads) Read(p []byte) (int, error) { return s.Reader.Read(p[:min(len(p), s.n)]) }
+
+func TestVerifyWithoutSeek(t *testing.T) {
+	v := oci.Verify(body(nil), oci.Descriptor{Digest: oci.FromBytes(nil)})
+	if _, err := v.(io.Seeker).Seek(0, io.SeekStart); !errors.Is(err, oci.ErrSeek) {
+		t.Errorf("%v, want ErrSeek", err)
+	}
+}
+
+func TestCloseTellsTheLenderOnce(t *testing.T) {
+	var told int
+	c := &oci.Content{Body: body(nil), Done: func() { told++ }}
+	for range 2 {
+		if err := c.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if told != 1 {
+		t.Errorf("told %d times", told)
+	}
+}
