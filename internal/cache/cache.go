@@ -37,7 +37,7 @@ type Hooks struct {
 	Evicted     func(d oci.Digest, size int64)    // a blob made room
 	Damaged     func(d oci.Digest, err error)     // a blob was not as it was put, and is forgotten
 	IndexFailed func(err error)                   // the index did not take a record
-	CheckFailed func(ref oci.Ref, err error)      // a tag could not be asked about
+	TagStale    func(ref oci.Ref, err error)      // a tag could not be asked about; the older copy is served
 	Reconciled  func(r Reconciliation, err error) // the directory was held against the index
 }
 

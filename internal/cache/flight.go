@@ -219,7 +219,9 @@ func (c *Cache) fail(f *flight, err error) {
 	c.mu.Lock()
 	delete(c.flights, keyOf(f.ref))
 	c.stats.Fills--
-	c.stats.Failed++
+	if oci.Temporary(err) {
+		c.stats.Failed++
+	}
 	c.mu.Unlock()
 	f.err = err
 	close(f.opened)

@@ -128,6 +128,7 @@ func (c *Cache) check(ref oci.Ref, k *check) {
 	c.mu.Lock()
 	delete(c.checks, ref)
 	var record *TagRecord
+	_, stale := c.olderCopy(c.tags[ref])
 	switch {
 	case err == nil:
 		record = c.moveTag(ref, answer.Descriptor)
@@ -146,6 +147,9 @@ func (c *Cache) check(ref oci.Ref, k *check) {
 
 	k.answer, k.err = answer, err
 	close(k.done)
+	if stale && oci.Temporary(err) {
+		call2(c.Hooks.TagStale, ref, err)
+	}
 	c.noteCheck(ref, record, err)
 }
 
@@ -161,15 +165,13 @@ func (c *Cache) moveTag(ref oci.Ref, d oci.Descriptor) *TagRecord {
 	return &record
 }
 
-// noteCheck tells the index and who listens how a check went.
+// noteCheck tells the index how a check went.
 func (c *Cache) noteCheck(ref oci.Ref, record *TagRecord, err error) {
 	var failed error
 	switch {
 	case record != nil:
 		failed = c.Index.PutTag(*record)
-	case oci.Temporary(err):
-		call2(c.Hooks.CheckFailed, ref, err)
-	default:
+	case !oci.Temporary(err):
 		failed = c.Index.RemoveTags(ref)
 	}
 	if failed != nil {

@@ -88,8 +88,8 @@ func CacheHooks(log *zap.Logger, m *Metrics) cache.Hooks {
 			m.indexErrors.Inc()
 			log.Error("index", zap.Error(err))
 		},
-		CheckFailed: func(ref oci.Ref, err error) {
-			log.Warn("tag could not be checked", zap.Stringer("ref", ref), zap.Error(err))
+		TagStale: func(ref oci.Ref, err error) {
+			log.Warn("tag could not be checked; the copy at hand is served", zap.Stringer("ref", ref), zap.Error(err))
 		},
 		Reconciled: func(r cache.Reconciliation, err error) {
 			log.Info("cache directory checked against the index", zap.Int("adopted", r.Adopted), zap.Int("lost", r.Lost), zap.Error(err))
