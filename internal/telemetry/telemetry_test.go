@@ -1,0 +1,198 @@
+package telemetry_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"mirrord/internal/cache"
+	"mirrord/internal/oci"
+	"mirrord/internal/proxy"
+	"mirrord/internal/ratelimit"
+	"mirrord/internal/telemetry"
+)
+
+func event(err error) proxy.Event {
+	return proxy.Event{
+		Operation: "get", Kind: "blob", Upstream: "docker.io", Repository: "library/alpine", Reference: "latest",
+		Status: 200, Bytes: 1234, Duration: 1500 * time.Millisecond, Via: oci.Hit, Err: err,
+	}
+}
+
+// logged returns what the access log writes for a request, parsed.
+func logged(t *testing.T, r *http.Request, e proxy.Event) map[string]any {
+	t.Helper()
+	var out bytes.Buffer
+	log, err := telemetry.NewLogger(&out, "info", "json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	telemetry.AccessLog(log)(r, e)
+	var line map[string]any
+	if err := json.Unmarshal(out.Bytes(), &line); err != nil {
+		t.Fatalf("%q: %v", out.String(), err)
+	}
+	if strings.Count(out.String(), "\n") != 1 {
+		t.Errorf("more than a line: %q", out.String())
+	}
+	delete(line, "time")
+	return line
+}
+
+func TestAccessLine(t *testing.T) {
+	r := httptest.NewRequest(http.MethodGet, "/v2/", nil)
+	r.Header.Set("User-Agent", "docker/29")
+	want := map[string]any{
+		"level": "info", "msg": "request", "method": "GET", "kind": "blob", "upstream": "docker.io",
+		"repository": "library/alpine", "reference": "latest", "status": 200.0, "bytes": 1234.0,
+		"duration": 1.5, "via": "hit", "client": r.RemoteAddr, "agent": "docker/29",
+	}
+	if diff := cmp.Diff(want, logged(t, r, event(nil))); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestAccessLevels(t *testing.T) {
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	for name, test := range map[string]struct {
+		ctx   context.Context
+		err   error
+		level string
+	}{
+		"upstream's fault": {t.Context(), oci.Errorf(oci.Unavailable, "down"), "warn"},
+		"limit":            {t.Context(), &oci.LimitError{Upstream: "docker.io"}, "warn"},
+		"not found":        {t.Context(), oci.Errorf(oci.ManifestUnknown, "no"), "info"},
+		"client left":      {gone, context.Canceled, "info"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := httptest.NewRequestWithContext(test.ctx, http.MethodGet, "/v2/", nil)
+			line := logged(t, r, event(test.err))
+			if line["level"] != test.level {
+				t.Errorf("level %v, want %s", line["level"], test.level)
+			}
+			if _, told := line["error"]; told == errors.Is(test.err, context.Canceled) {
+				t.Errorf("error told: %v", told)
+			}
+		})
+	}
+}
+
+func TestLoggerRefusesAWrongLevel(t *testing.T) {
+	if _, err := telemetry.NewLogger(io.Discard, "loud", "json"); err == nil {
+		t.Error("no error")
+	}
+}
+
+func TestRequestMetrics(t *testing.T) {
+	m := telemetry.NewMetrics("1.2.3")
+	r := httptest.NewRequest(http.MethodGet, "/v2/", nil)
+	m.Observe(r, event(nil))
+	m.Observe(r, proxy.Event{Operation: "ping", Kind: "none", Status: 200})
+	want := `
+# HELP mirrord_requests_total Requests from clients, by how they were answered.
+# TYPE mirrord_requests_total counter
+mirrord_requests_total{kind="blob",operation="get",status="2xx",upstream="docker.io",via="hit"} 1
+mirrord_requests_total{kind="none",operation="ping",status="2xx",upstream="",via="none"} 1
+# HELP mirrord_response_bytes_total Bytes of bodies sent to clients.
+# TYPE mirrord_response_bytes_total counter
+mirrord_response_bytes_total{kind="blob",upstream="docker.io",via="hit"} 1234
+mirrord_response_bytes_total{kind="none",upstream="",via="none"} 0
+`
+	if err := testutil.GatherAndCompare(m.Gatherer(), strings.NewReader(want), "mirrord_requests_total", "mirrord_response_bytes_total"); err != nil {
+		t.Error(err)
+	}
+}
+
+// roundTripper is a function that answers.
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+func TestUpstreamMetrics(t *testing.T) {
+	m := telemetry.NewMetrics("1.2.3")
+	answers := m.Transport("docker.io", roundTripper(func(*http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: http.StatusPartialContent, Body: io.NopCloser(strings.NewReader("12345"))}, nil
+	}))
+	fails := m.Transport("docker.io", roundTripper(func(*http.Request) (*http.Response, error) {
+		return nil, errors.New("cut")
+	}))
+	r := httptest.NewRequest(http.MethodGet, "/v2/", nil)
+	resp, err := answers.RoundTrip(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fails.RoundTrip(r); err == nil {
+		t.Error("the error is lost")
+	}
+	m.Resumed("docker.io")()
+	want := `
+# HELP mirrord_upstream_body_resumes_total Downloads that broke off and were asked for again from where they ended.
+# TYPE mirrord_upstream_body_resumes_total counter
+mirrord_upstream_body_resumes_total{upstream="docker.io"} 1
+# HELP mirrord_upstream_received_bytes_total Bytes of bodies received from the upstream.
+# TYPE mirrord_upstream_received_bytes_total counter
+mirrord_upstream_received_bytes_total{operation="other",upstream="docker.io"} 5
+# HELP mirrord_upstream_requests_total Requests to the upstream, redirects counted by each hop; status is error when no answer came.
+# TYPE mirrord_upstream_requests_total counter
+mirrord_upstream_requests_total{operation="other",status="2xx",upstream="docker.io"} 1
+mirrord_upstream_requests_total{operation="other",status="error",upstream="docker.io"} 1
+`
+	if err := testutil.GatherAndCompare(m.Gatherer(), strings.NewReader(want),
+		"mirrord_upstream_requests_total", "mirrord_upstream_received_bytes_total", "mirrord_upstream_body_resumes_total"); err != nil {
+		t.Error(err)
+	}
+}
+
+// A budget that nobody has told is absent, not zero.
+func TestBudgetMetrics(t *testing.T) {
+	m := telemetry.NewMetrics("1.2.3")
+	var budget ratelimit.Budget
+	m.WatchBudget("docker.io", func() ratelimit.Budget { return budget })
+	const limit, remaining = "mirrord_upstream_quota_limit", "mirrord_upstream_quota_remaining"
+	if n, err := testutil.GatherAndCount(m.Gatherer(), limit, remaining); n != 0 || err != nil {
+		t.Errorf("%d figures, %v, want none", n, err)
+	}
+	budget = ratelimit.Budget{Limit: 100, Remaining: -3, Observed: time.Now()}
+	want := `
+# HELP mirrord_upstream_quota_remaining Manifest GETs left in the upstream's window; absent when it tells no limit.
+# TYPE mirrord_upstream_quota_remaining gauge
+mirrord_upstream_quota_remaining{upstream="docker.io"} -3
+`
+	if err := testutil.GatherAndCompare(m.Gatherer(), strings.NewReader(want), remaining); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestCacheMetrics(t *testing.T) {
+	m := telemetry.NewMetrics("1.2.3")
+	m.WatchCache(func() cache.Stats { return cache.Stats{Bytes: 7, Evictions: 2, Oldest: time.Minute} })
+	want := `
+# HELP mirrord_cache_bytes Bytes of the blobs that are kept.
+# TYPE mirrord_cache_bytes gauge
+mirrord_cache_bytes 7
+# HELP mirrord_cache_evictions_total Blobs dropped to make room.
+# TYPE mirrord_cache_evictions_total counter
+mirrord_cache_evictions_total 2
+# HELP mirrord_cache_oldest_age_seconds Time since the least recently used blob was used.
+# TYPE mirrord_cache_oldest_age_seconds gauge
+mirrord_cache_oldest_age_seconds 60
+`
+	if err := testutil.GatherAndCompare(m.Gatherer(), strings.NewReader(want),
+		"mirrord_cache_bytes", "mirrord_cache_evictions_total", "mirrord_cache_oldest_age_seconds"); err != nil {
+		t.Error(err)
+	}
+}
