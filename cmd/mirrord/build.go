@@ -45,6 +45,7 @@ func build(cfg *config.Config, log *zap.Logger) (*mirrord, error) {
 	if err != nil {
 		return nil, refusal{err}
 	}
+	warnFullDisk(cfg, storage, log)
 	cached, err := cache.New(cache.Options{
 		Next:    upstreams,
 		Store:   storage.blobs,
@@ -74,6 +75,15 @@ func build(cfg *config.Config, log *zap.Logger) (*mirrord, error) {
 	d.mirror = newServer(handler, log)
 	d.admin = newServer(newAdmin(metrics, &d.draining), log)
 	return d, nil
+}
+
+// warnFullDisk tells why a mirror on a full disk keeps nothing.
+func warnFullDisk(cfg *config.Config, s *storage, log *zap.Logger) {
+	free, err := s.blobs.Free()
+	if err == nil && free < int64(cfg.Cache.MinFree) {
+		log.Warn("the disk has less free space than cache.min_free: blobs go past the cache until there is more",
+			zap.String("dir", cfg.Cache.Dir), zap.Int64("free_bytes", free), zap.Stringer("min_free", cfg.Cache.MinFree))
+	}
 }
 
 // newServer bounds what a client may take before its request is known.

@@ -49,7 +49,7 @@ type Cache struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
 	running sync.WaitGroup // fills and tag checks
-	slots   chan struct{}  // one for each fill that may run at once
+	slots   chan struct{}  // one for each blob's fill that may run at once
 
 	// mu guards all below. No I/O, hook or badger call happens under it.
 	mu       sync.Mutex
@@ -69,7 +69,7 @@ type Cache struct {
 }
 
 const (
-	maxFills       = 32       // fills at once; more wait for their turn
+	maxFills       = 32       // blobs filled at once; more wait for their turn
 	manifestMemory = 64 << 20 // bytes of manifests in memory
 )
 

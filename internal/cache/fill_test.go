@@ -372,6 +372,12 @@ func TestFillsWaitForTheirTurn(t *testing.T) {
 			ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, blob))
 			clients.Go(func() { f.mustRead(t, ref, blob, oci.Fill) })
 		}
+		synctest.Wait()
+		raw := put(fake, "v1", 1)
+		f.mustRead(t, ocitest.ManifestRef(t, "v1"), raw, oci.Fill)
+		if took := time.Since(begun); took > 100*time.Millisecond {
+			t.Errorf("a manifest took %s behind the layers", took)
+		}
 		clients.Wait()
 		if took := time.Since(begun).Round(100 * time.Millisecond); took != 2*time.Second {
 			t.Errorf("40 fills of a second each took %s, want 2s with 32 at once", took)

@@ -171,12 +171,14 @@ func skip(body io.Reader, offset int64) error {
 // fly asks the upstream and fills the cache with what it sends, or hands that
 // over to who waits when there is no room for it.
 func (c *Cache) fly(f *flight) {
-	select {
-	case c.slots <- struct{}{}:
-		defer func() { <-c.slots }()
-	case <-c.ctx.Done():
-		c.fail(f, errClosed())
-		return
+	if f.ref.Kind() == oci.Blob { // a manifest is small and does not queue behind layers
+		select {
+		case c.slots <- struct{}{}:
+			defer func() { <-c.slots }()
+		case <-c.ctx.Done():
+			c.fail(f, errClosed())
+			return
+		}
 	}
 	source, err := c.launch(f.ref)
 	if err != nil {
