@@ -1,0 +1,59 @@
+# `make` tells what there is to make; README.md tells the rest.
+
+GO      ?= go
+PREFIX  ?= /usr/local
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+VERSION := $(shell git describe --always --dirty --tags 2>/dev/null || echo unknown)
+
+.PHONY: help
+help: ## tell the targets
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: run
+run: build ## mirror Docker Hub on 127.0.0.1:5000, with no configuration
+	bin/mirrord serve
+
+.PHONY: demo
+demo: build ## show in ten seconds what it is for: no Docker, no internet
+	$(GO) build -trimpath -o bin/hubsim ./cmd/hubsim
+	bin/hubsim demo --mirrord bin/mirrord
+
+.PHONY: test
+test: cc ## run all tests but e2e, under the race detector (needs gcc)
+	CGO_ENABLED=1 $(GO) test -race ./...
+
+.PHONY: e2e
+e2e: ## pull with real clients, installed where missing (Debian, root)
+	sh e2e/install.sh
+	$(GO) test -tags e2e -count=1 -timeout 15m ./e2e/...
+
+.PHONY: bench
+bench: ## run the benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: lint
+lint: ## check with gofmt, go vet and staticcheck
+	@files="$$(gofmt -l .)"; test -z "$$files" || { echo "not formatted, run gofmt -w:" $$files >&2; exit 1; }
+	$(GO) vet ./...
+	$(GO) vet -tags e2e ./...
+	$(GO) tool staticcheck ./...
+	$(GO) tool staticcheck -tags e2e ./...
+
+.PHONY: build
+build: ## build the static binary bin/mirrord
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/mirrord ./cmd/mirrord
+
+.PHONY: install
+install: bin/mirrord ## install what was built and the systemd unit (PREFIX, DESTDIR)
+	install -D -m 755 bin/mirrord $(DESTDIR)$(PREFIX)/bin/mirrord
+	install -d $(DESTDIR)$(UNITDIR)
+	sed 's|/usr/local/bin/|$(PREFIX)/bin/|' deploy/systemd/mirrord.service > $(DESTDIR)$(UNITDIR)/mirrord.service
+	chmod 644 $(DESTDIR)$(UNITDIR)/mirrord.service
+
+bin/mirrord:
+	$(MAKE) build
+
+.PHONY: cc
+cc:
+	@command -v "$$($(GO) env CC)" >/dev/null || \
+		{ echo "the race detector needs a C compiler: apt-get install gcc libc6-dev" >&2; exit 1; }

@@ -1,0 +1,62 @@
+// Package doccheck holds what is written beside the code against the code: the
+// README, the dashboard, the systemd unit and the import rules.
+package doccheck
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"mirrord/internal/config"
+)
+
+// root is the module's, seen from here, where tests run.
+var root = filepath.Join("..", "..")
+
+func readFile(t *testing.T, path ...string) string {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(append([]string{root}, path...)...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+// section returns what stands between <!-- name --> and <!-- /name --> in a
+// document.
+func section(t *testing.T, document, name string) string {
+	t.Helper()
+	_, after, begun := strings.Cut(readFile(t, document), "<!-- "+name+" -->\n")
+	text, _, ended := strings.Cut(after, "<!-- /"+name+" -->")
+	if !begun || !ended {
+		t.Fatalf("%s has no section <!-- %s --> … <!-- /%[2]s -->", document, name)
+	}
+	return text
+}
+
+const readme = "README.md"
+
+func TestConfigTable(t *testing.T) {
+	if diff := cmp.Diff(config.Table(), section(t, readme, "config-table")); diff != "" {
+		t.Errorf("the table of the README is not the code's (-code +README):\n%s", diff)
+	}
+}
+
+// The sample is a file that mirrord takes.
+func TestConfigSample(t *testing.T) {
+	_, after, _ := strings.Cut(section(t, readme, "config-sample"), "```yaml\n")
+	sample, _, ok := strings.Cut(after, "```")
+	if !ok {
+		t.Fatal("the section has no ```yaml block")
+	}
+	path := filepath.Join(t.TempDir(), "mirrord.yaml")
+	if err := os.WriteFile(path, []byte(sample), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := config.LoadFile(path); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,146 @@
+package doccheck
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"mirrord/internal/cache"
+	"mirrord/internal/oci"
+	"mirrord/internal/proxy"
+	"mirrord/internal/ratelimit"
+	"mirrord/internal/telemetry"
+)
+
+// metric is what a scrape tells of one metric, but for its values.
+type metric struct {
+	kind   string
+	labels []string
+}
+
+// gathered returns every metric of the code, by name, as a daemon shows it that
+// has done all there is to do once.
+func gathered(t *testing.T) map[string]metric {
+	t.Helper()
+	m := telemetry.NewMetrics("v0")
+	m.WatchCache(func() cache.Stats { return cache.Stats{} })
+	m.WatchBudget("docker.io", func() ratelimit.Budget { return ratelimit.Budget{Observed: time.Now()} })
+	m.Observe(nil, proxy.Event{})
+	m.Resumed("docker.io")()
+	ask(t, m)
+
+	families, err := m.Gatherer().Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := make(map[string]metric)
+	for _, family := range families {
+		labels := make(map[string]bool)
+		for _, sample := range family.GetMetric() {
+			for _, label := range sample.GetLabel() {
+				labels[label.GetName()] = true
+			}
+		}
+		kind := strings.ToLower(family.GetType().String())
+		seen[family.GetName()] = metric{kind, slices.Sorted(maps.Keys(labels))}
+	}
+	// A vector without children is registered and not gathered.
+	for _, name := range described(t, m.Gatherer()) {
+		if _, ok := seen[name]; !ok && strings.HasPrefix(name, "mirrord_") {
+			t.Errorf("%s is registered, and this test does not make it show: count it once in gathered", name)
+		}
+	}
+	return seen
+}
+
+// ask sends a request through the transport's decorator.
+func ask(t *testing.T, m *telemetry.Metrics) {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "body")
+	}))
+	defer server.Close()
+	client := http.Client{Transport: m.Transport("docker.io", server.Client().Transport)}
+	resp, err := client.Get(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		t.Fatal(err)
+	}
+	if err := resp.Body.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+var nameRE = regexp.MustCompile(`fqName: "([^"]+)"`)
+
+// described returns the names of all that is registered.
+func described(t *testing.T, g prometheus.Gatherer) []string {
+	t.Helper()
+	registry, ok := g.(prometheus.Collector)
+	if !ok {
+		t.Fatalf("%T does not tell what is registered", g)
+	}
+	descs := make(chan *prometheus.Desc)
+	go func() {
+		defer close(descs)
+		registry.Describe(descs)
+	}()
+	var names []string
+	for desc := range descs {
+		names = append(names, nameRE.FindStringSubmatch(desc.String())[1])
+	}
+	if len(names) == 0 {
+		t.Fatal("nothing is registered")
+	}
+	return names
+}
+
+func TestMetricsTable(t *testing.T) {
+	var want, got []string
+	for name, m := range gathered(t) {
+		if strings.HasPrefix(name, "mirrord_") {
+			want = append(want, fmt.Sprintf("%s | %s | %s", name, m.kind, strings.Join(m.labels, ", ")))
+		}
+	}
+	for _, line := range strings.Split(section(t, readme, "metrics-table"), "\n") {
+		cells := strings.Split(line, "|")
+		if len(cells) != 6 || !strings.Contains(cells[1], "mirrord_") {
+			continue
+		}
+		name, kind := trim(cells[1]), trim(cells[2])
+		labels := strings.FieldsFunc(trim(cells[3]), func(r rune) bool { return r == ',' || r == ' ' })
+		slices.Sort(labels)
+		got = append(got, fmt.Sprintf("%s | %s | %s", name, kind, strings.Join(labels, ", ")))
+		if trim(cells[4]) == "" {
+			t.Errorf("%s has no meaning", name)
+		}
+	}
+	slices.Sort(want)
+	slices.Sort(got)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("the metrics of the README are not the code's (-code +README):\n%s", diff)
+	}
+}
+
+func trim(cell string) string { return strings.Trim(cell, " `") }
+
+func TestViaTable(t *testing.T) {
+	text := section(t, readme, "via-table")
+	for _, via := range []oci.Via{oci.Hit, oci.Revalidated, oci.Fill, oci.Stale, oci.Pass} {
+		if !strings.Contains(text, "\n| `"+string(via)+"` |") {
+			t.Errorf("the README does not explain %s", via)
+		}
+	}
+}

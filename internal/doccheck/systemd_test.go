@@ -1,0 +1,36 @@
+package doccheck
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// The unit is verified with a program that exists in the place of the one that
+// is not installed here.
+func TestSystemdUnit(t *testing.T) {
+	const program = "/usr/local/bin/mirrord"
+	unit := readFile(t, "deploy", "systemd", "mirrord.service")
+	if strings.Count(unit, "ExecStart="+program+" ") != 1 {
+		t.Fatalf("the unit does not start %s, which make install replaces", program)
+	}
+	verify, err := exec.LookPath("systemd-analyze")
+	if err != nil {
+		t.Skip("there is no systemd-analyze here to verify the unit with")
+	}
+	dir := t.TempDir()
+	standIn := filepath.Join(dir, "mirrord")
+	if err := os.WriteFile(standIn, []byte("#!/bin/sh\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "mirrord.service")
+	if err := os.WriteFile(path, []byte(strings.ReplaceAll(unit, program, standIn)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command(verify, "verify", "--man=no", path).CombinedOutput()
+	if err != nil || len(out) > 0 {
+		t.Errorf("systemd-analyze verify: %v\n%s", err, out)
+	}
+}
