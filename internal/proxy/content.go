@@ -30,7 +30,7 @@ func (h *Handler) serveContent(w http.ResponseWriter, r *http.Request, t target,
 		}
 		e.Via = answer.Via
 		setHeaders(w.Header(), ref, answer)
-		w.Header().Set("Content-Length", strconv.FormatInt(answer.Size, 10))
+		setLength(w.Header(), answer.Size)
 		w.WriteHeader(http.StatusOK)
 		return nil
 	}
@@ -87,12 +87,16 @@ func send(w http.ResponseWriter, r *http.Request, content *oci.Content, e *Event
 
 // sendWhole writes a body that cannot seek.
 func sendWhole(w http.ResponseWriter, content *oci.Content) error {
-	if content.Size != oci.UnknownSize {
-		w.Header().Set("Content-Length", strconv.FormatInt(content.Size, 10))
-	}
+	setLength(w.Header(), content.Size)
 	w.WriteHeader(http.StatusOK)
 	_, err := io.Copy(w, content.Body)
 	return err
+}
+
+func setLength(header http.Header, size int64) {
+	if size != oci.UnknownSize {
+		header.Set("Content-Length", strconv.FormatInt(size, 10))
+	}
 }
 
 // viaTeller is a body of which parts may come another way than the rest.

@@ -26,6 +26,13 @@ var statusOf = map[oci.Code]int{
 // statusClientGone is for the log: the client has left and reads no answer.
 const statusClientGone = 499
 
+// errParameter marks what is wrong with a query: no code of the spec says so.
+var errParameter = errors.New("bad parameter")
+
+func badParameter(message string) error {
+	return &oci.Error{Code: oci.Unsupported, Message: message, Err: errParameter}
+}
+
 // specError is one error of the spec's JSON.
 type specError struct {
 	Code    oci.Code `json:"code"`
@@ -46,22 +53,20 @@ func writeError(w http.ResponseWriter, r *http.Request, kind string, err error) 
 	}
 	code := oci.CodeOf(err)
 	e := specError{Code: code, Message: err.Error()}
-	status := statusOf[code]
+	status, known := statusOf[code]
 	switch {
 	case kind == "blob" && oci.Temporary(err):
 		e = specError{Code: oci.BlobUnknown, Message: "the blob cannot be had now", Detail: specError{Code: code, Message: err.Error()}}
 		status = http.StatusNotFound
-	case status == http.StatusServiceUnavailable:
+	case errors.Is(err, errParameter):
+		status = http.StatusBadRequest
+	case !known || status == http.StatusServiceUnavailable:
+		status = http.StatusServiceUnavailable
 		setRetryAfter(w.Header(), err)
 	}
 	body, _ := json.Marshal(map[string][]specError{"errors": {e}}) // strings always marshal
-	header := w.Header()
-	header.Set("Content-Type", "application/json")
-	header.Set("Content-Length", strconv.Itoa(len(body)))
-	w.WriteHeader(status)
-	if r.Method != http.MethodHead {
-		_, _ = w.Write(body) // a client that has left misses nothing
-	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = writeBody(w, r, status, body) // a client that has left misses nothing
 }
 
 // setRetryAfter tells when the upstream's limit is over, where that is known.

@@ -7,7 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"runtime/debug"
+	"strconv"
 	"time"
 
 	"github.com/felixge/httpsnoop"
@@ -78,7 +78,7 @@ var errCut = errors.New("answer cut short")
 func (h *Handler) guard(w http.ResponseWriter, r *http.Request, e *Event) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("%w: panic: %v\n%s", errCut, p, debug.Stack())
+			err = cut(caught(p))
 		}
 	}()
 	return h.route(w, r, e)
@@ -96,7 +96,7 @@ func (h *Handler) route(w http.ResponseWriter, r *http.Request, e *Event) error 
 		return err
 	}
 	if t.endpoint == ping {
-		return servePing(w)
+		return servePing(w, r)
 	}
 	upstream, ns, err := h.Namespaces.lookUp(t.query)
 	if err != nil {
@@ -112,11 +112,21 @@ func (h *Handler) route(w http.ResponseWriter, r *http.Request, e *Event) error 
 	return h.serveContent(w, r, t, upstream, e)
 }
 
-func servePing(w http.ResponseWriter) error {
+func servePing(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Content-Length", "2")
-	_, err := w.Write([]byte("{}"))
-	return cut(err)
+	return cut(writeBody(w, r, http.StatusOK, []byte("{}")))
+}
+
+// writeBody ends an answer. net/http would swallow the body of a HEAD, and the
+// Event would count it.
+func writeBody(w http.ResponseWriter, r *http.Request, status int, body []byte) error {
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	if r.Method == http.MethodHead {
+		return nil
+	}
+	_, err := w.Write(body)
+	return err
 }
 
 // cut marks err as having come after the answer had begun.

@@ -33,7 +33,6 @@ func (h *Handler) serveList(w http.ResponseWriter, r *http.Request, t target, up
 	}
 	header := w.Header()
 	header.Set("Content-Type", contentType)
-	header.Set("Content-Length", strconv.Itoa(len(body)))
 	header.Set(viaHeader, string(page.Via))
 	if page.FiltersApplied != "" {
 		header.Set("OCI-Filters-Applied", page.FiltersApplied)
@@ -41,8 +40,7 @@ func (h *Handler) serveList(w http.ResponseWriter, r *http.Request, t target, up
 	if page.Next != "" {
 		header.Set("Link", t.link(r.URL, page.Next))
 	}
-	_, err = w.Write(body)
-	return cut(err)
+	return cut(writeBody(w, r, http.StatusOK, body))
 }
 
 type tagList struct {
@@ -69,7 +67,7 @@ func (t target) listing(upstream string) (oci.Listing, error) {
 	}
 	if n := query.Get("n"); n != "" {
 		if _, err := strconv.ParseUint(n, 10, 31); err != nil {
-			return oci.Listing{}, oci.Errorf(oci.Unsupported, "n must be a number of tags, 0 or more")
+			return oci.Listing{}, badParameter("n must be a number of tags, 0 or more")
 		}
 	}
 	if t.endpoint == tags {

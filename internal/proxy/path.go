@@ -27,15 +27,25 @@ type target struct {
 	query     url.Values
 }
 
-// parsePath takes a path of the API apart. The last part may be escaped (some
-// clients escape the colon of a digest), the repository's name may not: an
-// escaped slash names no repository.
 func parsePath(u *url.URL) (target, error) {
-	t := target{}
-	if u.RawQuery != "" {
-		t.query = u.Query()
+	t, err := parseEndpoint(u.EscapedPath())
+	if u.RawQuery == "" {
+		return t, err
 	}
-	path := u.EscapedPath()
+	query, queryErr := url.ParseQuery(u.RawQuery)
+	t.query = query
+	if err == nil && queryErr != nil {
+		// What does not parse may be the ns, and must not mean the default.
+		err = badParameter("the query of the address does not parse")
+	}
+	return t, err
+}
+
+// parseEndpoint takes a path of the API apart. The last part may be escaped
+// (some clients escape the colon of a digest), the repository's name may not:
+// an escaped slash names no repository.
+func parseEndpoint(path string) (target, error) {
+	t := target{}
 	if path == "/v2" || path == "/v2/" {
 		t.endpoint = ping
 		return t, nil
@@ -50,7 +60,7 @@ func parsePath(u *url.URL) (target, error) {
 	}
 	rest, last, _ := cutLast(rest)
 	name, word, _ := cutLast(rest)
-	t.endpoint = map[string]endpoint{"manifests": manifests, "blobs": blobs, "referrers": referrers}[word]
+	t.endpoint = endpointOf(word)
 	reference, err := url.PathUnescape(last)
 	if err != nil || t.endpoint == unknown || name == "" {
 		t.endpoint = unknown
@@ -58,6 +68,18 @@ func parsePath(u *url.URL) (target, error) {
 	}
 	t.name, t.reference = name, reference
 	return t, nil
+}
+
+func endpointOf(word string) endpoint {
+	switch word {
+	case "manifests":
+		return manifests
+	case "blobs":
+		return blobs
+	case "referrers":
+		return referrers
+	}
+	return unknown
 }
 
 // cutLast splits path at its last slash.
@@ -116,16 +138,24 @@ type Namespaces struct {
 }
 
 // lookUp returns the upstream that a query asks for, and the ns it named. An
-// unknown one is refused: a client that asks for another registry's image must
-// not get the default's.
+// unknown one, or two that differ, are refused: a client that asks for another
+// registry's image must not get the default's.
 func (n Namespaces) lookUp(query url.Values) (upstream, ns string, err error) {
-	ns = query.Get("ns")
+	upstream = n.Default
+	for i, name := range query["ns"] {
+		named, ok := n.named(name)
+		if !ok || i > 0 && named != upstream {
+			return "", "", oci.Errorf(oci.NameUnknown, "this mirror has no upstream for the namespace asked for; it is configured under upstreams")
+		}
+		upstream = named
+	}
+	return upstream, query.Get("ns"), nil
+}
+
+func (n Namespaces) named(ns string) (upstream string, ok bool) {
 	if ns == "" {
-		return n.Default, "", nil
+		return n.Default, true
 	}
-	upstream, ok := n.Names[strings.ToLower(ns)]
-	if !ok {
-		return "", "", oci.Errorf(oci.NameUnknown, "this mirror has no upstream for the namespace asked for; it is configured under upstreams")
-	}
-	return upstream, ns, nil
+	upstream, ok = n.Names[strings.ToLower(ns)]
+	return upstream, ok
 }

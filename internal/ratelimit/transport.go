@@ -2,6 +2,7 @@ package ratelimit
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"strconv"
@@ -75,8 +76,26 @@ func (t *Transport) observe(h http.Header, now time.Time) {
 	t.budget = Budget{Limit: limit, Window: window, Remaining: remaining, Observed: now}
 }
 
-// parseQuota reads "100;w=21600": a signed number and a window in seconds.
+// parseQuota reads "100;w=21600": a signed number and a window in seconds. More
+// policies may follow after commas: the first number counts, and has the window
+// of the policy with the same number where it tells none itself.
 func parseQuota(s string) (n int, window time.Duration, ok bool) {
+	for policy := range strings.SplitSeq(s, ",") {
+		number, w, valid := parsePolicy(policy)
+		if !valid {
+			return n, window, ok
+		}
+		if !ok {
+			n, ok = number, true
+		}
+		if number == n && window == 0 {
+			window = w
+		}
+	}
+	return n, window, ok
+}
+
+func parsePolicy(s string) (n int, window time.Duration, ok bool) {
 	number, parameters, _ := strings.Cut(s, ";")
 	n, err := strconv.Atoi(strings.TrimSpace(number))
 	if err != nil {
@@ -123,12 +142,12 @@ func limitError(upstream string, h http.Header, body []byte, now time.Time) *oci
 // in seconds since 1970, which Docker has sent.
 func retryAt(s string, now time.Time) time.Time {
 	wait := defaultRetry
-	if n, err := strconv.ParseInt(strings.TrimSpace(s), 10, 64); err == nil {
+	if n, err := strconv.ParseInt(strings.TrimSpace(s), 10, 64); err == nil || errors.Is(err, strconv.ErrRange) {
 		const epoch = 1_000_000_000 // as a number of seconds: 31 years
 		if n > epoch {
 			n -= now.Unix()
 		}
-		wait = time.Duration(min(n, int64(maxRetry/time.Second))) * time.Second
+		wait = time.Duration(min(max(n, 0), int64(maxRetry/time.Second))) * time.Second
 	} else if date, err := http.ParseTime(s); err == nil {
 		wait = date.Sub(now)
 	}

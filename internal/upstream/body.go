@@ -14,9 +14,10 @@ import (
 )
 
 const (
-	firstTries  = 2       // requests for a blob before anybody is answered
-	maxFailures = 8       // in a row while a blob is read, with hardly a byte between them
-	progress    = 1 << 20 // bytes after which earlier failures are forgotten
+	firstTries  = 2               // requests for a blob before anybody is answered
+	maxFailures = 8               // in a row while a blob is read, with hardly a byte between them
+	progress    = 1 << 20         // bytes after which earlier failures are forgotten
+	patience    = 5 * time.Second // a first request that took longer is the last: clients wait 30 s
 	firstPause  = 100 * time.Millisecond
 	maxPause    = 5 * time.Second
 )
@@ -52,9 +53,10 @@ func (b *body) Reopen(ctx context.Context, offset int64) (io.ReadCloser, error) 
 
 // connectFirst connects before anybody is answered: soon or not at all.
 func (b *body) connectFirst() error {
+	begun := time.Now()
 	for try := 1; ; try++ {
 		err := b.connect()
-		if err == nil || try == firstTries || !b.worthRetrying(err) {
+		if err == nil || try == firstTries || time.Since(begun) > patience || !b.worthRetrying(err) {
 			return err
 		}
 		if err := b.wait(); err != nil {
@@ -173,6 +175,9 @@ func (b *body) accept(resp *http.Response) error {
 		return fmt.Errorf("%w: from byte %d of %d, asked for byte %d of %d", errRange, first, size, b.offset, b.size)
 	}
 	_, err := io.CopyN(io.Discard, b.stream, b.offset-first)
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF // which is not the blob's end
+	}
 	return err
 }
 

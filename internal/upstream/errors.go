@@ -5,7 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"net/url"
+	"regexp"
 	"strings"
 	"unicode"
 
@@ -19,11 +19,12 @@ const maxWords = 512
 func (r *Registry) refusal(q request, resp *http.Response, fromRegistry bool) error {
 	words := wordsOf(resp)
 	switch {
+	case resp.StatusCode == http.StatusNotFound && (fromRegistry || q.what.Kind() != oci.Blob):
+		// Registries such as registry.k8s.io redirect manifests too.
+		return oci.Errorf(unknown(q.what), "%s: not found%s", r.Name, words)
 	case !fromRegistry:
 		// Links of a storage host expire: this says nothing of the content.
 		return oci.Errorf(oci.Unavailable, "%s: its storage %s answered %s%s", r.Name, resp.Request.URL.Host, resp.Status, words)
-	case resp.StatusCode == http.StatusNotFound:
-		return oci.Errorf(unknown(q.what), "%s: not found%s", r.Name, words)
 	case resp.StatusCode == http.StatusUnauthorized:
 		// With a fresh token: Docker Hub does not tell missing from private.
 		return oci.Errorf(oci.NameUnknown, "%s: repository %s does not exist, or its login may not pull it%s", r.Name, q.repository, words)
@@ -60,7 +61,7 @@ func wordsOf(resp *http.Response) string {
 			return ' '
 		}
 		return r
-	}, strings.ToValidUTF8(words, "?"))
+	}, strings.ToValidUTF8(withoutSecrets(words, resp.Request), "?"))
 	words = strings.Join(strings.Fields(words), " ")
 	if words == "" {
 		return ""
@@ -85,19 +86,40 @@ func (r *Registry) unreachable(err error) error {
 	return oci.Errorf(oci.Unavailable, "%s cannot be reached: %w", r.Name, redact(err))
 }
 
-// redact drops the query of the address that a client error names.
-func redact(err error) error {
-	var failed *url.Error
-	if !errors.As(err, &failed) {
-		return err
+// withoutSecrets takes out of words what req was let in with: storage hosts
+// repeat the parts of a signed link when they refuse it.
+func withoutSecrets(words string, req *http.Request) string {
+	const shortest = 8 // what is shorter signs nothing
+	_, token, _ := strings.Cut(req.Header.Get("Authorization"), " ")
+	secrets := []string{req.URL.RawQuery, token}
+	for _, values := range req.URL.Query() {
+		secrets = append(secrets, values...)
 	}
-	address := "an address that does not parse"
-	if u, parseErr := url.Parse(failed.URL); parseErr == nil {
-		u.RawQuery, u.Fragment, u.User = "", "", nil
-		address = u.String()
+	for _, secret := range secrets {
+		if len(secret) >= shortest {
+			words = strings.ReplaceAll(words, secret, "…")
+		}
 	}
-	return &url.Error{Op: failed.Op, URL: address, Err: failed.Err}
+	return words
 }
+
+// redacted is an error whose words repeat no query and no login of an address.
+// The address may be in the words of a cause, as of a redirect that fails.
+type redacted struct{ error }
+
+// An address ends at the quote that is not escaped, or with the words.
+var (
+	queries = regexp.MustCompile(`\?(?:\\.|[^"\\])*`)
+	logins  = regexp.MustCompile(`//[^/"\s]*@`)
+)
+
+func (r redacted) Error() string {
+	return logins.ReplaceAllString(queries.ReplaceAllString(r.error.Error(), ""), "//")
+}
+
+func (r redacted) Unwrap() error { return r.error }
+
+func redact(err error) error { return redacted{err} }
 
 // discard reads a little of what is left, so that the connection can serve
 // again, and closes.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -59,15 +60,28 @@ func (r *Registry) readReferrers(page *oci.Page, resp *http.Response, raw []byte
 
 // next returns the query of the Link to the next page: RFC 8288.
 func next(resp *http.Response) string {
-	for _, link := range resp.Header.Values("Link") {
+	links := strings.Split(strings.Join(resp.Header.Values("Link"), ","), "<")
+	for _, link := range links[1:] {
 		target, parameters, ok := strings.Cut(link, ">")
-		if !ok || !strings.Contains(strings.ReplaceAll(parameters, `"`, ""), "rel=next") {
+		if !ok || !isNext(parameters) {
 			continue
 		}
-		target = strings.TrimPrefix(strings.TrimSpace(target), "<")
-		if u, err := url.Parse(target); err == nil {
+		if u, err := url.Parse(strings.TrimSpace(target)); err == nil {
 			return u.RawQuery
 		}
 	}
 	return ""
+}
+
+// isNext reports whether the parameters of a link, which a comma may follow,
+// say that it leads to the next page.
+func isNext(parameters string) bool {
+	for parameter := range strings.SplitSeq(parameters, ";") {
+		name, value, _ := strings.Cut(strings.TrimRight(parameter, ", "), "=")
+		relations := strings.Fields(strings.ToLower(strings.Trim(value, `" `)))
+		if strings.EqualFold(strings.TrimSpace(name), "rel") && slices.Contains(relations, "next") {
+			return true
+		}
+	}
+	return false
 }

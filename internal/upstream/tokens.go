@@ -74,10 +74,14 @@ func newTokens(o Options) *tokens {
 
 // authorization returns what to send for a pull from repository.
 func (t *tokens) authorization(ctx context.Context, repository string) (authorization, error) {
-	if a, ok := t.byRepo.Get(repository); ok && time.Now().Before(a.until) {
+	if a, ok := t.known(repository); ok {
 		return a, nil
 	}
 	flight := t.flights.DoChan(repository, func() (any, error) {
+		// Another flight may have landed since.
+		if a, ok := t.known(repository); ok {
+			return a, nil
+		}
 		// The exchange serves everybody who waits: no single one ends it.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tokenTime)
 		defer cancel()
@@ -94,6 +98,12 @@ func (t *tokens) authorization(ctx context.Context, repository string) (authoriz
 	case <-ctx.Done():
 		return authorization{}, context.Cause(ctx)
 	}
+}
+
+// known returns the authorization that is remembered and still holds.
+func (t *tokens) known(repository string) (authorization, bool) {
+	a, ok := t.byRepo.Get(repository)
+	return a, ok && time.Now().Before(a.until)
 }
 
 // renew drops what the registry did not take and reports whether asking again
@@ -199,8 +209,22 @@ func (t *tokens) failed(what string, err error) error {
 		return limit
 	}
 	var refused *transport.Error
-	if errors.As(err, &refused) && (refused.StatusCode == http.StatusUnauthorized || refused.StatusCode == http.StatusForbidden) {
-		return oci.Errorf(oci.Unavailable, "%s refuses the login: check its user name and password (%s answered %d)", t.name, what, refused.StatusCode)
+	if !errors.As(err, &refused) {
+		return oci.Errorf(oci.Unavailable, "%s: %s: %w", t.name, what, firstLine{redact(err)})
 	}
-	return oci.Errorf(oci.Unavailable, "%s: %s: %w", t.name, what, redact(err))
+	if refused.StatusCode == http.StatusUnauthorized || refused.StatusCode == http.StatusForbidden {
+		return oci.Errorf(oci.Unavailable, "%s refuses the login: check its user name and password (%s: answered %d)", t.name, what, refused.StatusCode)
+	}
+	return oci.Errorf(oci.Unavailable, "%s: %s: answered %d", t.name, what, refused.StatusCode)
 }
+
+// firstLine is an error without what the library repeats of a token service's
+// answer on further lines: it may hold a token.
+type firstLine struct{ error }
+
+func (f firstLine) Error() string {
+	line, _, _ := strings.Cut(f.error.Error(), "\n")
+	return line
+}
+
+func (f firstLine) Unwrap() error { return f.error }

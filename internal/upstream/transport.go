@@ -46,7 +46,7 @@ func NewTransport(upstream *url.URL) *http.Transport {
 func hostPort(u *url.URL) string {
 	port := u.Port()
 	if port == "" {
-		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+		port = map[string]string{"http": "80", "https": "443", "socks5": "1080", "socks5h": "1080"}[u.Scheme]
 	}
 	return net.JoinHostPort(u.Hostname(), port)
 }
@@ -135,7 +135,9 @@ func redirects(upstream *url.URL) func(*http.Request, []*http.Request) error {
 			return err
 		}
 		if req.URL.Host != upstream.Host {
-			req.Header = onlyFor(req.Header, "Range", "User-Agent", "Accept-Encoding")
+			// Accept is asked for with manifests only: some registries
+			// redirect them, and without it they would be translated.
+			req.Header = onlyFor(req.Header, "Range", "User-Agent", "Accept-Encoding", "Accept")
 		}
 		return nil
 	}

@@ -90,7 +90,8 @@ func (r *Registry) do(ctx context.Context, q request) (*http.Response, error) {
 			return nil, r.unreachable(err)
 		}
 		fromRegistry := resp.Request.URL.Host == r.URL.Host
-		if fromRegistry && resp.StatusCode == http.StatusUnauthorized && attempt == 0 && r.tokens.renew(q.repository, authorization) {
+		refused := fromRegistry && resp.StatusCode == http.StatusUnauthorized
+		if refused && r.tokens.renew(q.repository, authorization) && attempt == 0 {
 			discard(resp)
 			continue
 		}

@@ -1,0 +1,114 @@
+package proxy
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"mirrord/internal/oci"
+)
+
+// Nothing that is no valid name, tag or digest reaches the Registry.
+func TestPathTricks(t *testing.T) {
+	t.Parallel()
+	m := start(t, failing(nil)) // an answer of nil would be a panic
+	hex := strings.Repeat("a", 64)
+	for path, code := range map[string]oci.Code{
+		"/v2/Alpine/manifests/3":                            oci.NameInvalid,
+		"/v2/a..b/manifests/3":                              oci.NameInvalid,
+		"/v2/../etc/manifests/3":                            oci.NameInvalid,
+		"/v2/a/../b/manifests/3":                            oci.NameInvalid,
+		"/v2/./a/manifests/3":                               oci.NameInvalid,
+		"/v2/a//b/manifests/3":                              oci.NameInvalid,
+		"/v2//a/manifests/3":                                oci.NameInvalid,
+		"/v2/a/b//manifests/3":                              oci.NameInvalid,
+		"/v2/a%2Fb/manifests/3":                             oci.NameInvalid,
+		"/v2/%2e%2e/a/manifests/3":                          oci.NameInvalid,
+		"/v2/a%00/manifests/3":                              oci.NameInvalid,
+		"/v2/a%ff/manifests/3":                              oci.NameInvalid,
+		"/v2/a\xff/manifests/3":                             oci.NameInvalid,
+		"/v2/" + strings.Repeat("a", 256) + "/manifests/3":  oci.NameInvalid,
+		"/v2/" + strings.Repeat("a/", 9000) + "b/tags/list": oci.NameInvalid,
+		"/v2//tags/list":                                    oci.NameInvalid,
+		"/v2/a/manifests/":                                  oci.ManifestInvalid,
+		"/v2/a/manifests/..":                                oci.ManifestInvalid,
+		"/v2/a/manifests/a%2Fb":                             oci.ManifestInvalid,
+		"/v2/a/manifests/%2e%2e%2fx":                        oci.ManifestInvalid,
+		"/v2/a/manifests/a%00":                              oci.ManifestInvalid,
+		"/v2/a/manifests/%ff":                               oci.ManifestInvalid,
+		"/v2/a/manifests/-a":                                oci.ManifestInvalid,
+		"/v2/a/manifests/" + strings.Repeat("a", 129):       oci.ManifestInvalid,
+		"/v2/a/manifests/sha256:baddigeststring":            oci.DigestInvalid,
+		"/v2/a/manifests/sha256:" + hex + "a":               oci.DigestInvalid,
+		"/v2/a/manifests/md5:" + hex[:32]:                   oci.DigestInvalid,
+		"/v2/a/blobs/latest":                                oci.DigestInvalid,
+		"/v2/a/blobs/sha256:" + strings.ToUpper(hex):        oci.DigestInvalid,
+		"/v2/a/blobs/sha256:" + hex[:62] + "..":             oci.DigestInvalid,
+		"/v2/a/referrers/latest":                            oci.DigestInvalid,
+	} {
+		m.raw(path).wantError(t, http.StatusBadRequest, code)
+		e := <-m.events
+		if e.Repository != "" || e.Reference != "" || e.Err == nil {
+			t.Errorf("%.80s: observed %+v", path, e)
+		}
+	}
+}
+
+func TestPathsThatLookOdd(t *testing.T) {
+	t.Parallel()
+	sha512 := "sha512:" + strings.Repeat("a", 128)
+	for path, want := range map[string]string{
+		"/v2/manifests/manifests/blobs":          "docker.io/library/manifests:blobs",
+		"/v2/tags/list/manifests/list":           "docker.io/tags/list:list",
+		"/v2/blobs/tags/blobs/" + sha512:         "docker.io/blobs/tags@" + sha512,
+		"/v2/a/manifests/sha512%3a" + sha512[7:]: "docker.io/library/a@" + sha512,
+		"/v2/a/manifests/sha256-abc.sig":         "docker.io/library/a:sha256-abc.sig",
+		"/v2/ghcr.io/a/manifests/3":              "docker.io/ghcr.io/a:3",
+	} {
+		u, err := url.ParseRequestURI(path)
+		check(t, err)
+		parsed, err := parsePath(u)
+		check(t, err)
+		ref, err := parsed.ref(oci.DockerHub)
+		if err != nil || ref.String() != want {
+			t.Errorf("%s: %s, %v; want %s", path, ref, err, want)
+		}
+	}
+}
+
+func FuzzParsePath(f *testing.F) {
+	for _, path := range []string{
+		"/v2/", "/v2/a/manifests/3", "/v2/a/b/blobs/" + imageRef, "/v2/a/tags/list?n=1&ns=x", "/v2/a/referrers/" + imageRef,
+		"/v2/a/manifests/sha256%3Aabc", "/v2/%2e%2e/manifests/%00", "//v2//", "/v2/a/../manifests/x", "/v2/tags/list/tags/list",
+	} {
+		f.Add(path)
+	}
+	f.Fuzz(func(t *testing.T, path string) {
+		u, err := url.ParseRequestURI(path)
+		if err != nil {
+			return
+		}
+		parsed, err := parsePath(u)
+		_, _, _ = parsed.operation(http.MethodGet), parsed.kindName(), parsed.operation(http.MethodPut)
+		if err != nil {
+			return
+		}
+		_, _ = parsed.listing(oci.DockerHub)
+		// 247: with library/ before it the name is not longer than one may be.
+		if parsed.endpoint != manifests && parsed.endpoint != blobs || len(parsed.name) > 247 {
+			return
+		}
+		ref, err := parsed.ref(oci.DockerHub)
+		if err != nil {
+			return
+		}
+		u = &url.URL{Path: "/v2/" + ref.Repository() + "/" + ref.Kind().String() + "s/" + ref.Reference()}
+		again, err := parsePath(u)
+		check(t, err)
+		same, err := again.ref(oci.DockerHub)
+		if err != nil || same != ref || same.String() != ref.String() {
+			t.Errorf("%q is %s, which is %s, %v", path, ref, same, err)
+		}
+	})
+}

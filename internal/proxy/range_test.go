@@ -1,0 +1,155 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"mime"
+	"mime/multipart"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"mirrord/internal/oci"
+)
+
+// asFile is the blob as the cache has it: a file.
+func asFile(t testing.TB, content []byte) (*os.File, oci.Answer) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "blob")
+	check(t, os.WriteFile(path, content, 0o600))
+	file, err := os.Open(path)
+	check(t, err)
+	return file, oci.Answer{Descriptor: oci.Descriptor{Digest: oci.FromBytes(content), Size: int64(len(content))}, Via: oci.Hit}
+}
+
+// files opens the blob anew for each request.
+func files(t testing.TB, content []byte) scripted {
+	file, a := asFile(t, content)
+	check(t, file.Close())
+	return scripted{
+		open: func(context.Context, oci.Ref) (*oci.Content, error) {
+			body, err := os.Open(file.Name())
+			return &oci.Content{Answer: a, Body: body}, err
+		},
+		resolve: func(context.Context, oci.Ref) (oci.Answer, error) { return a, nil },
+	}
+}
+
+func TestRanges(t *testing.T) {
+	t.Parallel()
+	for name, registry := range map[string]oci.Registry{"reader": filled(), "file": files(t, blob)} {
+		m := start(t, registry)
+		for asked, span := range map[string][2]int{
+			"bytes=0-0":         {0, 0},
+			"bytes=0-":          {0, 9999},
+			"bytes=5-9":         {5, 9},
+			"bytes=9999-":       {9999, 9999},
+			"bytes=9000-10000":  {9000, 9999}, // clipped
+			"bytes=9000-999999": {9000, 9999},
+			"bytes=-1":          {9999, 9999},
+			"bytes=-10000":      {0, 9999},
+			"bytes=-20000":      {0, 9999},
+		} {
+			r := m.do(http.MethodGet, blobPath, "Range", asked)
+			r.want(t, http.StatusPartialContent, string(blob[span[0]:span[1]+1]))
+			r.wantHeader(t, "Content-Range", fmt.Sprintf("bytes %d-%d/10000", span[0], span[1]), "Accept-Ranges", "bytes",
+				"Content-Type", "application/octet-stream", "Docker-Content-Digest", blobDigest, "Etag", `"`+blobDigest+`"`,
+				"Cache-Control", "max-age=31536000, immutable", "Content-Encoding", "", "Content-Length", fmt.Sprint(span[1]-span[0]+1))
+			if r.Header.Get(viaHeader) == "" || t.Failed() {
+				t.Fatalf("%s: %s", name, asked)
+			}
+		}
+		for _, asked := range []string{"bytes=10000-", "bytes=10000-10001", "bytes=99999-"} {
+			r := m.do(http.MethodGet, blobPath, "Range", asked).wantHeader(t, "Content-Range", "bytes */10000")
+			if r.StatusCode != http.StatusRequestedRangeNotSatisfiable {
+				t.Errorf("%s: %d", asked, r.StatusCode)
+			}
+		}
+		tag := `"` + blobDigest + `"`
+		if r := m.do(http.MethodGet, blobPath, "Range", "bytes=5-", "If-Range", tag); r.StatusCode != http.StatusPartialContent {
+			t.Errorf("If-Range with the tag: %d", r.StatusCode)
+		}
+		m.do(http.MethodGet, blobPath, "Range", "bytes=5-", "If-Range", `"other"`).want(t, http.StatusOK, string(blob))
+		m.do(http.MethodHead, blobPath, "Range", "bytes=5-9").want(t, http.StatusOK, "").wantHeader(t, "Content-Length", "10000")
+	}
+}
+
+// wantParts checks that a reply has exactly these parts, in this order.
+func (r reply) wantParts(t *testing.T, content []byte, spans [][2]int) {
+	t.Helper()
+	kind, parameters, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || kind != "multipart/byteranges" || r.StatusCode != http.StatusPartialContent || r.err != nil {
+		t.Fatalf("status %d, type %q, %v", r.StatusCode, kind, r.err)
+	}
+	r.wantHeader(t, "Content-Length", fmt.Sprint(len(r.body)), "Accept-Ranges", "bytes")
+	parts := multipart.NewReader(bytes.NewReader(r.body), parameters["boundary"])
+	for i, span := range spans {
+		part, err := parts.NextPart()
+		check(t, err)
+		raw, err := io.ReadAll(part)
+		check(t, err)
+		want := fmt.Sprintf("bytes %d-%d/%d", span[0], span[1], len(content))
+		if got := part.Header.Get("Content-Range"); got != want || !bytes.Equal(raw, content[span[0]:span[1]+1]) {
+			t.Fatalf("part %d: %s of %d bytes, want %s", i, got, len(raw), want)
+		}
+	}
+	if _, err := parts.NextPart(); err != io.EOF {
+		t.Errorf("more than %d parts: %v", len(spans), err)
+	}
+}
+
+func TestSeveralRanges(t *testing.T) {
+	t.Parallel()
+	for name, registry := range map[string]oci.Registry{"reader": filled(), "file": files(t, blob)} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := start(t, registry)
+			m.do(http.MethodGet, blobPath, "Range", "bytes=100-199,0-9,10-19,5-14,-1").
+				wantParts(t, blob, [][2]int{{100, 199}, {0, 9}, {10, 19}, {5, 14}, {9999, 9999}})
+			// More than the whole: the whole.
+			m.do(http.MethodGet, blobPath, "Range", "bytes=0-8999,0-8999").want(t, http.StatusOK, string(blob))
+		})
+	}
+}
+
+// Podman asks for up to 1024 parts in one header of about 32 KiB.
+func TestThousandRanges(t *testing.T) {
+	t.Parallel()
+	content := make([]byte, 3<<20)
+	var spans [][2]int
+	var asked []string
+	for i := range 1024 {
+		first := i * 2048
+		content[first] = byte(i)
+		spans = append(spans, [2]int{first, first + 99})
+		asked = append(asked, fmt.Sprintf("%015d-%015d", first, first+99))
+	}
+	header := "bytes=" + strings.Join(asked, ",")
+	if len(header) < 31<<10 {
+		t.Fatalf("the header has only %d bytes", len(header))
+	}
+	start(t, giving(seekable{bytes.NewReader(content)}, oci.Answer{
+		Descriptor: oci.Descriptor{Digest: oci.Digest(blobDigest), Size: int64(len(content))}, Via: oci.Hit,
+	})).do(http.MethodGet, blobPath, "Range", header).wantParts(t, content, spans)
+}
+
+type seekable struct{ io.ReadSeeker }
+
+func (seekable) Close() error { return nil }
+
+func TestEmptyBlob(t *testing.T) {
+	t.Parallel()
+	m := start(t, files(t, nil))
+	m.do(http.MethodGet, blobPath).want(t, http.StatusOK, "").wantHeader(t, "Content-Length", "0")
+	m.do(http.MethodGet, blobPath, "Range", "bytes=0-").want(t, http.StatusOK, "")
+}
+
+func TestRangeOfAManifest(t *testing.T) {
+	t.Parallel()
+	m := start(t, filled())
+	m.do(http.MethodGet, "/v2/alpine/manifests/3", "Range", "bytes=1-3").want(t, http.StatusPartialContent, image[1:4])
+}

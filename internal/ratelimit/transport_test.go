@@ -1,0 +1,242 @@
+package ratelimit
+
+import (
+	"errors"
+	"io"
+	"math"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"mirrord/internal/oci"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestParseQuota(t *testing.T) {
+	t.Parallel()
+	const day = 24 * time.Hour
+	for in, want := range map[string]struct {
+		n      int
+		window time.Duration
+		ok     bool
+	}{
+		"100;w=21600":              {100, 6 * time.Hour, true},
+		"20;w=3600":                {20, time.Hour, true},
+		"-3;w=21600":               {-3, 6 * time.Hour, true},
+		"0;w=21600":                {0, 6 * time.Hour, true},
+		" 100 ; w=21600 ":          {100, 6 * time.Hour, true},
+		"100":                      {100, 0, true},
+		"100;burst=5;w=60":         {100, time.Minute, true},
+		"100;w=21600,200;w=86400":  {100, 6 * time.Hour, true},
+		"100, 10;w=1, 100;w=86400": {100, day, true},
+		"100, 10;w=1":              {100, 0, true},
+		"100;w=60, garbage":        {100, time.Minute, true},
+		"100;w=-1":                 {100, 0, true},
+		"100;w=99999999999999":     {100, 0, true},
+		"100;w=":                   {100, 0, true},
+		"":                         {},
+		";w=21600":                 {},
+		"garbage, 100;w=60":        {},
+		"unlimited":                {},
+		"1e3;w=60":                 {},
+		"99999999999999999999;w=1": {},
+	} {
+		if n, window, ok := parseQuota(in); n != want.n || window != want.window || ok != want.ok {
+			t.Errorf("%q: %d, %v, %v; want %+v", in, n, window, ok, want)
+		}
+	}
+}
+
+func TestRetryAt(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1_790_000_000, 0)
+	for in, want := range map[string]time.Duration{
+		"":                              defaultRetry,
+		"soon":                          defaultRetry,
+		"1.5":                           defaultRetry,
+		"60":                            time.Minute,
+		" 60 ":                          time.Minute,
+		"0":                             minRetry,
+		"-5":                            minRetry,
+		strconv.Itoa(math.MinInt):       minRetry,
+		"-9223372037":                   minRetry, // as nanoseconds more than an int64 holds
+		"-99999999999999999999":         minRetry,
+		"900":                           maxRetry,
+		"901":                           maxRetry,
+		"999999999":                     maxRetry,
+		"99999999999999999999":          maxRetry,
+		strconv.Itoa(math.MaxInt):       maxRetry,
+		"1790000090":                    90 * time.Second,
+		"1789999000":                    minRetry,
+		"1799999999":                    maxRetry,
+		at(now, 30*time.Second):         30 * time.Second,
+		at(now, -time.Hour):             minRetry,
+		at(now, 24*time.Hour):           maxRetry,
+		"Mon, 01 Jan 0001 00:00:00 GMT": minRetry,
+	} {
+		if got := retryAt(in, now).Sub(now); got != want {
+			t.Errorf("%q: in %v, want %v", in, got, want)
+		}
+	}
+}
+
+func at(now time.Time, d time.Duration) string { return now.Add(d).UTC().Format(http.TimeFormat) }
+
+func FuzzParseQuota(f *testing.F) {
+	for _, s := range []string{"100;w=21600", "-3", "100;w=21600,200;w=86400", ";;,,", "9;w=9;w=10"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		n, window, ok := parseQuota(s)
+		if window < 0 || !ok && (n != 0 || window != 0) {
+			t.Errorf("%q: %d, %v, %v", s, n, window, ok)
+		}
+	})
+}
+
+func FuzzRetryAt(f *testing.F) {
+	for _, s := range []string{"", "60", "-1", "1746136938", "Fri, 31 Dec 1999 23:59:59 GMT", "9223372036854775807"} {
+		f.Add(s, int64(1_790_000_000))
+	}
+	f.Fuzz(func(t *testing.T, s string, unix int64) {
+		now := time.Unix(unix%(1<<40), 0)
+		if wait := retryAt(s, now).Sub(now); wait < minRetry || wait > maxRetry {
+			t.Errorf("%q at %v: in %v", s, now, wait)
+		}
+	})
+}
+
+// replies is a RoundTripper that says the same always.
+type replies struct {
+	status int
+	header http.Header
+	body   string
+	err    error
+	closed bool
+}
+
+func (r *replies) RoundTrip(*http.Request) (*http.Response, error) {
+	if r.err != nil {
+		return nil, r.err
+	}
+	return &http.Response{StatusCode: r.status, Header: r.header, Body: r}, nil
+}
+
+func (r *replies) Read(p []byte) (int, error) {
+	if r.body == "" {
+		return 0, io.EOF
+	}
+	n := copy(p, r.body)
+	r.body = r.body[n:]
+	return n, nil
+}
+
+func (r *replies) Close() error {
+	r.closed = true
+	return nil
+}
+
+func header(pairs ...string) http.Header {
+	h := make(http.Header)
+	for i := 0; i < len(pairs); i += 2 {
+		h.Add(pairs[i], pairs[i+1])
+	}
+	return h
+}
+
+func TestBothKindsOf429(t *testing.T) {
+	t.Parallel()
+	const unauthenticated = "You have reached your unauthenticated pull rate limit. https://www.docker.com/increase-rate-limit"
+	for name, test := range map[string]struct {
+		reply replies
+		want  oci.LimitError
+		wait  time.Duration
+	}{
+		"pulls": {
+			replies{body: `{"errors":[{"code":"TOOMANYREQUESTS","message":"` + unauthenticated + `"}]}`},
+			oci.LimitError{Pulls: true, Message: unauthenticated}, defaultRetry,
+		},
+		"abuse": {
+			replies{header: header("Retry-After", "60", "Connection", "close"), body: "Too Many Requests (HAP429).\n"},
+			oci.LimitError{Message: "Too Many Requests (HAP429)."}, time.Minute,
+		},
+		"no errors in it": {replies{body: `{"errors":[]}`}, oci.LimitError{Message: `{"errors":[]}`}, defaultRetry},
+		"nothing said":    {replies{header: header("Retry-After", "5")}, oci.LimitError{}, 5 * time.Second},
+		"a long page":     {replies{body: strings.Repeat("x", 9000)}, oci.LimitError{Message: strings.Repeat("x", maxWords)}, defaultRetry},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test.reply.status = http.StatusTooManyRequests
+			_, err := New("docker.io", &test.reply).RoundTrip(new(http.Request))
+			var got *oci.LimitError
+			if !errors.As(err, &got) {
+				t.Fatalf("%v is no LimitError", err)
+			}
+			wait := time.Until(got.RetryAt)
+			if wait > test.wait || wait < test.wait-10*time.Second {
+				t.Errorf("again in %v, want %v", wait, test.wait)
+			}
+			test.want.Upstream, test.want.RetryAt = "docker.io", got.RetryAt
+			if diff := cmp.Diff(&test.want, got); diff != "" {
+				t.Error(diff)
+			}
+			if !test.reply.closed {
+				t.Error("the body is left open")
+			}
+		})
+	}
+}
+
+func TestBudget(t *testing.T) {
+	t.Parallel()
+	next := &replies{status: 200}
+	transport := New("docker.io", next)
+	say := func(pairs ...string) Budget {
+		next.header = header(pairs...)
+		resp, err := transport.RoundTrip(new(http.Request))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if resp.StatusCode != 200 || next.closed {
+			t.Fatal("the answer does not come through")
+		}
+		b := transport.Budget()
+		b.Observed = time.Time{}
+		return b
+	}
+	if b := say(); b != (Budget{}) || !transport.Budget().Observed.IsZero() {
+		t.Errorf("nothing said: %+v", b)
+	}
+	want := Budget{Limit: 100, Window: 6 * time.Hour, Remaining: -2}
+	if b := say("ratelimit-limit", "100;w=21600", "RateLimit-Remaining", "-2;w=21600"); b != want || time.Since(transport.Budget().Observed) > time.Minute {
+		t.Errorf("%+v, want %+v", b, want)
+	}
+	for _, pairs := range [][]string{
+		{},
+		{"RateLimit-Limit", "100;w=21600"},
+		{"RateLimit-Remaining", "0;w=21600"},
+		{"RateLimit-Limit", "garbage", "RateLimit-Remaining", "0"},
+	} {
+		if b := say(pairs...); b != want {
+			t.Errorf("after %v: %+v, want still %+v", pairs, b, want)
+		}
+	}
+	next.status, next.header = http.StatusTooManyRequests, header("RateLimit-Limit", "100;w=21600", "RateLimit-Remaining", "0;w=21600")
+	if _, err := transport.RoundTrip(new(http.Request)); err == nil || transport.Budget().Remaining != 0 {
+		t.Errorf("a 429 tells the budget too: %+v, %v", transport.Budget(), err)
+	}
+}
+
+func TestTransportError(t *testing.T) {
+	t.Parallel()
+	want := errors.New("no line")
+	if _, err := New("docker.io", &replies{err: want}).RoundTrip(new(http.Request)); err != want {
+		t.Errorf("%v, want %v", err, want)
+	}
+}

@@ -1,0 +1,291 @@
+package upstream
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"testing"
+	"time"
+
+	"mirrord/internal/hubsim"
+	"mirrord/internal/oci"
+	"mirrord/internal/oci/ocitest"
+)
+
+func TestBlobFromEveryKindOfRegistry(t *testing.T) {
+	t.Parallel()
+	content := ocitest.Content(100_000, 1)
+	for name, o := range map[string]hubsim.Options{
+		"docker hub": {}, "no auth": {NoAuth: true}, "direct": {Direct: true},
+		"no length": {NoLength: true}, "plain": {NoAuth: true, Direct: true, NoLength: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := startHub(t, o)
+			d := h.AddBlob(repo, content)
+			c := connect(t, h.URL())
+			wantBlob(t, c, d, len(content))
+			opened, err := c.Open(t.Context(), blobRef(t, d))
+			check(t, err)
+			check(t, opened.Close())
+			if opened.Size != int64(len(content)) {
+				t.Errorf("size %d, want %d", opened.Size, len(content))
+			}
+		})
+	}
+}
+
+func TestHeadMovesNoBlob(t *testing.T) {
+	t.Parallel()
+	h := startHub(t, hubsim.Options{})
+	d := h.AddBlob(repo, ocitest.Content(100_000, 1))
+	c := connect(t, h.URL())
+	got, err := c.Resolve(t.Context(), blobRef(t, d))
+	if err != nil || got.Size != 100_000 || got.Digest != d {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if n := h.Counters(); n.CDNGETs != 0 || n.CDNBytes != 0 {
+		t.Errorf("%d downloads, %d bytes", n.CDNGETs, n.CDNBytes)
+	}
+	_, err = c.Resolve(t.Context(), blobRef(t, oci.FromBytes([]byte("absent"))))
+	c.wantCode(t, err, oci.BlobUnknown)
+	if n := h.Counters(); n.BlobGETs != 0 {
+		t.Errorf("%d GETs for a blob that HEAD says is absent", n.BlobGETs)
+	}
+}
+
+// A link that is signed for GET refuses HEAD: one byte tells the size.
+func TestHeadRefusedByTheStorage(t *testing.T) {
+	t.Parallel()
+	content := ocitest.Content(1000, 1)
+	for name, handle := range map[string]http.HandlerFunc{
+		"range": func(w http.ResponseWriter, r *http.Request) {
+			http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(content))
+		},
+		"whole": func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(content) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ranges := make(chan string, 1)
+			storage := serve(t, func(w http.ResponseWriter, r *http.Request) {
+				if r.Method == http.MethodHead {
+					w.WriteHeader(http.StatusForbidden)
+					return
+				}
+				ranges <- r.Header.Get("Range")
+				handle(w, r)
+			})
+			s := serve(t, openly(func(w http.ResponseWriter, r *http.Request) {
+				http.Redirect(w, r, storage.URL+"/x?sig=1", http.StatusTemporaryRedirect)
+			}))
+			c := connect(t, s.URL)
+			got, err := c.Resolve(t.Context(), blobRef(t, oci.FromBytes(content)))
+			if err != nil || got.Size != 1000 {
+				t.Errorf("%+v, %v", got, err)
+			}
+			if r := <-ranges; r != "bytes=0-0" {
+				t.Errorf("asked for range %q", r)
+			}
+		})
+	}
+}
+
+func TestBodyGoesOnAfterDrops(t *testing.T) {
+	t.Parallel()
+	h := startHub(t, hubsim.Options{})
+	content := ocitest.Content(900_000, 2)
+	d := h.AddBlob(repo, content)
+	for _, after := range []int64{1, 40_000, 7, 100_000, 333_333} {
+		h.Inject(hubsim.Fault{Op: "cdn", DropAfter: after, Times: 1})
+	}
+	c := connect(t, h.URL())
+	resumed := 0
+	c.Resumed = func() { resumed++ }
+	wantBlob(t, c, d, len(content))
+	n := h.Counters()
+	if n.RangeGETs != 5 || n.CDNGETs != 6 || n.BlobGETs != 6 || resumed != 5 || n.CDNBytes != int64(len(content)) {
+		t.Errorf("%d ranges, %d downloads through %d redirects, %d resumed, %d bytes; want 5, 6, 6, 5, %d",
+			n.RangeGETs, n.CDNGETs, n.BlobGETs, resumed, n.CDNBytes, len(content))
+	}
+}
+
+// The link has expired when the body breaks off: 403 is not the end.
+func TestExpiredLink(t *testing.T) {
+	t.Parallel()
+	h := startHub(t, hubsim.Options{})
+	content := ocitest.Content(100_000, 3)
+	d := h.AddBlob(repo, content)
+	h.Inject(hubsim.Fault{Op: "cdn", DropAfter: 50_000, Times: 1})
+	h.Inject(hubsim.Fault{Op: "cdn", Status: http.StatusForbidden, Body: "Access denied", Times: 2})
+	wantBlob(t, connect(t, h.URL()), d, len(content))
+	if n := h.Counters(); n.BlobGETs != 4 || n.RangeGETs != 1 || n.CDNBytes != int64(len(content)) {
+		t.Errorf("%d redirects, %d ranges, %d bytes; want 4, 1, %d", n.BlobGETs, n.RangeGETs, n.CDNBytes, len(content))
+	}
+}
+
+func TestLinksThatExpireAtOnce(t *testing.T) {
+	t.Parallel()
+	h := startHub(t, hubsim.Options{LinkTTL: time.Nanosecond})
+	d := h.AddBlob(repo, []byte("content"))
+	c := connect(t, h.URL())
+	_, err := read(t, c, blobRef(t, d))
+	c.wantCode(t, err, oci.Unavailable)
+	if n := h.Counters(); n.CDNForbidden != firstTries || n.BlobGETs != firstTries {
+		t.Errorf("%d refused after %d redirects, want %d", n.CDNForbidden, n.BlobGETs, firstTries)
+	}
+}
+
+func TestBadBodies(t *testing.T) {
+	t.Parallel()
+	at := int64(70_000)
+	for name, fault := range map[string]hubsim.Fault{
+		"wrong byte": {FlipAt: &at},
+		"short":      {Truncate: 10},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := startHub(t, hubsim.Options{})
+			content := ocitest.Content(100_000, 4)
+			d := h.AddBlob(repo, content)
+			fault.Op = "cdn"
+			remove := h.Inject(fault)
+			c := connect(t, h.URL())
+			raw, err := read(t, c, blobRef(t, d))
+			c.wantCode(t, err, oci.Unavailable)
+			if len(raw) >= len(content) {
+				t.Errorf("%d bytes of a blob of %d that is wrong", len(raw), len(content))
+			}
+			remove()
+			wantBlob(t, c, d, len(content))
+		})
+	}
+}
+
+// flaky serves content, breaks off after the first half, and then answers as
+// again does.
+func flaky(content []byte, again http.HandlerFunc) http.HandlerFunc {
+	first := true
+	return openly(func(w http.ResponseWriter, r *http.Request) {
+		if !first {
+			again(w, r)
+			return
+		}
+		first = false
+		w.Header().Set("Content-Length", fmt.Sprint(len(content)))
+		_, _ = w.Write(content[:len(content)/2])
+		_ = http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	})
+}
+
+func TestResumeAnsweredOtherwise(t *testing.T) {
+	t.Parallel()
+	content := ocitest.Content(1000, 5)
+	part := func(first int, total string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-999/%s", first, total))
+			w.WriteHeader(http.StatusPartialContent)
+			_, _ = w.Write(content[first:])
+		}
+	}
+	for name, test := range map[string]struct {
+		again http.HandlerFunc
+		ok    bool
+	}{
+		"whole":          {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(content) }, true},
+		"as asked":       {part(500, "1000"), true},
+		"earlier":        {part(400, "1000"), true},
+		"later":          {part(600, "1000"), false},
+		"another size":   {part(500, "2000"), false},
+		"no size":        {part(500, "*"), false},
+		"shorter whole":  {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(content[:200]) }, false},
+		"no such blob":   {answer(404, ""), false},
+		"denied":         {answer(403, ""), false},
+		"limited":        {answer(429, "slow down"), false},
+		"no range given": {answer(206, ""), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := connect(t, serve(t, flaky(content, test.again)).URL)
+			raw, err := read(t, c, blobRef(t, oci.FromBytes(content)))
+			if (err == nil) != test.ok || test.ok && !bytes.Equal(raw, content) {
+				t.Errorf("%d bytes, %v; want ok %v", len(raw), err, test.ok)
+			}
+			if n := len(c.sent.all()); n != 3 {
+				t.Errorf("%d requests, want the ping and 2", n)
+			}
+		})
+	}
+}
+
+// Without a length, the end of a shorter whole is not the end of the blob.
+func TestSkippingIsNotTheEnd(t *testing.T) {
+	t.Parallel()
+	content := ocitest.Content(1000, 6)
+	c := connect(t, serve(t, openly(func(w http.ResponseWriter, _ *http.Request) {
+		_ = http.NewResponseController(w).Flush() // so that no length is told
+		_, _ = w.Write(content[:200])
+	})).URL)
+	b := c.newBody(t.Context(), blobRef(t, oci.FromBytes(content)), 500)
+	if err := b.connect(); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("skipped past the end: %v", err)
+	}
+	check(t, b.Close())
+}
+
+func TestReopen(t *testing.T) {
+	t.Parallel()
+	h := startHub(t, hubsim.Options{})
+	content := ocitest.Content(100_000, 7)
+	opened, err := connect(t, h.URL()).Open(t.Context(), blobRef(t, h.AddBlob(repo, content)))
+	check(t, err)
+	defer func() { _ = opened.Close() }()
+	other, err := opened.Body.(oci.Reopener).Reopen(t.Context(), 99_000)
+	check(t, err)
+	raw, err := io.ReadAll(other)
+	if err != nil || !bytes.Equal(raw, content[99_000:]) {
+		t.Errorf("%d bytes, %v", len(raw), err)
+	}
+	check(t, other.Close())
+	if raw, err = io.ReadAll(opened.Body); err != nil || !bytes.Equal(raw, content) {
+		t.Errorf("the first reader: %d bytes, %v", len(raw), err)
+	}
+}
+
+func TestSeekOutOfBounds(t *testing.T) {
+	t.Parallel()
+	c := connect(t, "http://127.0.0.1:1")
+	b := c.newBody(t.Context(), blobRef(t, oci.FromBytes(nil)), 5)
+	if _, err := b.Seek(0, io.SeekEnd); err == nil {
+		t.Error("sought from an end nobody knows")
+	}
+	if _, err := b.Seek(-6, io.SeekCurrent); err == nil {
+		t.Error("sought to before the beginning")
+	}
+	if at, err := b.Seek(2, io.SeekCurrent); at != 7 || err != nil {
+		t.Errorf("at %d, %v", at, err)
+	}
+}
+
+func TestCancelEndsABlockedOpen(t *testing.T) {
+	t.Parallel()
+	for _, op := range []string{"token", "blob", "cdn"} {
+		t.Run(op, func(t *testing.T) {
+			t.Parallel()
+			h := startHub(t, hubsim.Options{})
+			d := h.AddBlob(repo, []byte("content"))
+			h.Inject(hubsim.Fault{Op: op, Latency: time.Hour})
+			c := connect(t, h.URL())
+			ctx, cancel := context.WithCancel(t.Context())
+			time.AfterFunc(50*time.Millisecond, cancel)
+			begun := time.Now()
+			_, err := c.Open(ctx, blobRef(t, d))
+			if took := time.Since(begun); !errors.Is(err, context.Canceled) || took > 5*time.Second {
+				t.Errorf("%v after %v", err, took)
+			}
+		})
+	}
+}

@@ -1,0 +1,175 @@
+package upstream
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/url"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"mirrord/internal/oci"
+	"mirrord/internal/oci/ocitest"
+)
+
+// pipes is a network in memory, for the clock of a synctest bubble.
+type pipes struct {
+	conns chan net.Conn
+	done  chan struct{}
+	once  sync.Once
+}
+
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case conn := <-p.conns:
+		return conn, nil
+	case <-p.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *pipes) Close() error {
+	p.once.Do(func() { close(p.done) })
+	return nil
+}
+
+func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipe"} }
+
+func (p *pipes) dial(context.Context, string, string) (net.Conn, error) {
+	here, there := net.Pipe()
+	p.conns <- there
+	return here, nil
+}
+
+// inBubble serves handle in memory and returns a client of it.
+func inBubble(t *testing.T, handle http.HandlerFunc) *client {
+	t.Helper()
+	listener := &pipes{conns: make(chan net.Conn), done: make(chan struct{})}
+	server := &http.Server{Handler: handle, ErrorLog: log.New(io.Discard, "", 0)}
+	go func() { _ = server.Serve(listener) }()
+	u, err := url.Parse("http://registry.example")
+	check(t, err)
+	transport := NewTransport(u)
+	transport.DialContext = listener.dial
+	t.Cleanup(func() {
+		transport.CloseIdleConnections()
+		_ = server.Close()
+	})
+	return connectBy(t, u, transport)
+}
+
+// stalling sends half of the content and nothing more until the client leaves.
+func stalling(content []byte, stalls int) http.HandlerFunc {
+	var mu sync.Mutex
+	return openly(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		stalls--
+		stall := stalls >= 0
+		mu.Unlock()
+		if !stall {
+			http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(content))
+			return
+		}
+		w.Header().Set("Content-Length", fmt.Sprint(len(content)))
+		_, _ = w.Write(content[:len(content)/2])
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	})
+}
+
+func TestStalledBodyGoesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		content := ocitest.Content(10_000, 1)
+		c := inBubble(t, stalling(content, 1))
+		begun := time.Now()
+		wantBlob(t, c, oci.FromBytes(content), len(content))
+		if took := time.Since(begun); took < idleTime || took > idleTime+maxPause {
+			t.Errorf("took %v, want %v and a pause", took, idleTime)
+		}
+	})
+}
+
+// The reader's own pauses are no reason to give up.
+func TestSlowReaderIsNotIdle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		content := ocitest.Content(500_000, 2)
+		c := inBubble(t, stalling(content, 0))
+		opened, err := c.Open(t.Context(), blobRef(t, oci.FromBytes(content)))
+		check(t, err)
+		raw := make([]byte, len(content))
+		_, err = io.ReadFull(opened.Body, raw[:1])
+		check(t, err)
+		<-time.After(2 * idleTime)
+		_, err = io.ReadFull(opened.Body, raw[1:])
+		if err != nil || !bytes.Equal(raw, content) {
+			t.Errorf("%d bytes, %v", len(raw), err)
+		}
+		check(t, opened.Close())
+		if n := len(c.sent.all()); n != 2 {
+			t.Errorf("%d requests, want the ping and 1", n)
+		}
+	})
+}
+
+func TestCancelEndsAStalledRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		content := ocitest.Content(10_000, 3)
+		c := inBubble(t, stalling(content, 9))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		begun := time.Now()
+		_, _, err := ocitest.Read(ctx, c, blobRef(t, oci.FromBytes(content)))
+		if took := time.Since(begun); err == nil || took != time.Second {
+			t.Errorf("%v after %v", err, took)
+		}
+	})
+}
+
+// A registry that does not answer: everybody is told in less than the 30 s
+// that containerd waits.
+func TestSilentUpstream(t *testing.T) {
+	for name, ask := range map[string]func(context.Context, *client) error{
+		"manifest": func(ctx context.Context, c *client) error {
+			_, err := c.Open(ctx, manifestRef(t, "v1"))
+			return err
+		},
+		"head": func(ctx context.Context, c *client) error {
+			_, err := c.Resolve(ctx, blobRef(t, oci.FromBytes(nil)))
+			return err
+		},
+		"blob": func(ctx context.Context, c *client) error {
+			_, err := c.Open(ctx, blobRef(t, oci.FromBytes(nil)))
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := inBubble(t, openly(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+				begun := time.Now()
+				err := ask(t.Context(), c)
+				if took := time.Since(begun); oci.CodeOf(err) != oci.Unavailable || took < headerTime || took > 25*time.Second {
+					t.Errorf("%v after %v", err, took)
+				}
+			})
+		})
+	}
+}
+
+func TestSilentTokenService(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := inBubble(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+		begun := time.Now()
+		_, err := c.Resolve(t.Context(), manifestRef(t, "v1"))
+		c.wantCode(t, err, oci.Unavailable)
+		if took := time.Since(begun); took > answerTime {
+			t.Errorf("took %v", took)
+		}
+		<-time.After(tokenTime) // the exchange ends by itself
+	})
+}
