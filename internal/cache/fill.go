@@ -6,8 +6,6 @@ import (
 	"os"
 	"time"
 
-	"github.com/opencontainers/go-digest"
-
 	"mirrord/internal/oci"
 )
 
@@ -48,7 +46,8 @@ func (f *flight) open(s *spool, size int64) {
 func (c *Cache) pour(f *flight, s *spool, have int64, room *room) error {
 	want := f.source.Descriptor
 	verifier := want.Digest.Verifier()
-	if seeker, ok := f.source.Body.(io.Seeker); ok {
+	body := oci.Unverified(f.source.Body)
+	if seeker, ok := body.(io.Seeker); ok {
 		if _, err := io.Copy(verifier, io.NewSectionReader(s.file, 0, have)); err != nil {
 			return fmt.Errorf("read unfinished fill: %w", err)
 		}
@@ -56,27 +55,20 @@ func (c *Cache) pour(f *flight, s *spool, have int64, room *room) error {
 			return err
 		}
 	}
-	if err := copyBody(s, verifier, f.source, have, room); err != nil {
+	var to io.Writer = io.MultiWriter(verifier, s) // hashed before a reader can have it
+	var from io.Reader = body
+	if want.Size == oci.UnknownSize {
+		to = io.MultiWriter(room, to)
+	} else {
+		from = io.LimitReader(body, want.Size-have+1)
+	}
+	if _, err := io.CopyBuffer(to, from, make([]byte, copyBuffer)); err != nil {
 		return err
 	}
 	return oci.CheckContent(want, s.written, verifier)
 }
 
 const copyBuffer = 128 << 10
-
-// copyBody copies at most what was announced. Each byte is hashed before a
-// reader can have it.
-func copyBody(s *spool, verifier digest.Verifier, source *oci.Content, have int64, room *room) error {
-	var body io.Reader = source.Body
-	to := io.MultiWriter(verifier, s)
-	if source.Size == oci.UnknownSize {
-		to = io.MultiWriter(room, verifier, s)
-	} else {
-		body = io.LimitReader(body, source.Size-have+1)
-	}
-	_, err := io.CopyBuffer(to, body, make([]byte, copyBuffer))
-	return err
-}
 
 // store puts the verified content of s.
 func (c *Cache) store(f *flight, s *spool) error {

@@ -141,11 +141,8 @@ func (c *Cache) openPast(ctx context.Context, ref oci.Ref) (*oci.Content, error)
 
 // reopen returns one more reader of what the upstream sends, at offset.
 func (c *Cache) reopen(ctx context.Context, ref oci.Ref, source *oci.Content, offset int64) (io.ReadCloser, error) {
-	if body, ok := source.Body.(oci.Reopener); ok {
-		more, err := body.Reopen(ctx, offset)
-		if !errors.Is(err, oci.ErrSeek) {
-			return more, err
-		}
+	if body, ok := oci.Unverified(source.Body).(oci.Reopener); ok {
+		return body.Reopen(ctx, offset)
 	}
 	content, err := c.Next.Open(ctx, ref)
 	if err != nil {
@@ -180,13 +177,14 @@ func (c *Cache) fly(f *flight) {
 			return
 		}
 	}
-	source, err := c.launch(f.ref)
+	left, have := c.claimPart(f.ref)
+	source, err := c.launch(f.ref, left.written)
 	if err != nil {
+		c.returnPart(f.ref, left, have)
 		c.fail(f, err)
 		return
 	}
 	f.source = source
-	left, have := c.claimPart(f.ref)
 	room := c.reserve(max(source.Size, 0))
 	if room == nil {
 		removeParts([]part{left})
@@ -203,9 +201,9 @@ func (c *Cache) fly(f *flight) {
 	c.fill(f, p, room)
 }
 
-// launch opens ref upstream.
-func (c *Cache) launch(ref oci.Ref) (*oci.Content, error) {
-	source, err := c.Next.Open(c.ctx, ref)
+// launch opens ref upstream, where written bytes are at hand already.
+func (c *Cache) launch(ref oci.Ref, written int64) (*oci.Content, error) {
+	source, err := c.Next.Open(oci.WithOffset(c.ctx, written), ref)
 	if err != nil {
 		return nil, err
 	}

@@ -32,6 +32,15 @@ func (c *Cache) claimPart(ref oci.Ref) (part, bool) {
 	return p, ok
 }
 
+// returnPart gives back what was claimed and not used.
+func (c *Cache) returnPart(ref oci.Ref, left part, have bool) {
+	if have {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.parts[keyOf(ref)] = left
+	}
+}
+
 // openPart opens the file for a fill from source: that of left, when source can
 // be read from where it ends, or a new one.
 func (c *Cache) openPart(ref oci.Ref, source *oci.Content, left part, have bool) (part, error) {
@@ -64,7 +73,7 @@ func partPrefix(ref oci.Ref) string {
 
 // resumable reports whether source can be read from the offset written.
 func resumable(source *oci.Content, written int64) bool {
-	_, seeks := source.Body.(io.Seeker)
+	_, seeks := oci.Unverified(source.Body).(io.Seeker)
 	return seeks && source.Size != oci.UnknownSize && written <= source.Size
 }
 

@@ -62,13 +62,14 @@ const maxName = 255
 // upstream: the name itself, or library/<name> for Docker Hub's official
 // images. It fails with NAME_INVALID.
 func ParseRepository(upstream, name string) (string, error) {
-	if len(name) > maxName || !nameRE.MatchString(name) {
+	repository := name
+	if upstream == DockerHub && !strings.Contains(name, "/") {
+		repository = "library/" + name
+	}
+	if len(repository) > maxName || !nameRE.MatchString(repository) {
 		return "", Errorf(NameInvalid, "invalid repository name %q", clip(name))
 	}
-	if upstream == DockerHub && !strings.Contains(name, "/") {
-		return "library/" + name, nil
-	}
-	return name, nil
+	return repository, nil
 }
 
 // ParseManifest makes the Ref of a manifest. reference is a tag or a digest.

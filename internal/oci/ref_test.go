@@ -26,6 +26,8 @@ func TestParseRepository(t *testing.T) {
 		{"quay.io", "a%2fb", ""},
 		{"quay.io", "a\x00b", ""},
 		{"quay.io", strings.Repeat("a", 256), ""},
+		{oci.DockerHub, strings.Repeat("a", 248), ""},
+		{oci.DockerHub, "", ""},
 	} {
 		got, err := oci.ParseRepository(test.upstream, test.name)
 		if got != test.want || (err == nil) != (test.want != "") {

@@ -22,9 +22,8 @@ type Registry interface {
 	// Open returns the content that ref names; the caller closes it. It returns
 	// once the size is known. Body yields exactly Size bytes that hash to
 	// Digest, or fails before the last byte. A Body that is also an io.Seeker
-	// reads any part; what is read after a Seek is checked by the caller, for
-	// no part of a blob can be checked alone. ctx bounds the reader, never a
-	// fill behind it.
+	// reads any part; but no part of a blob can be verified alone. ctx bounds
+	// the reader, never a fill behind it.
 	//
 	// An upstream that tells no length has Size UnknownSize; its Body is
 	// verified all the same. A Cache always knows the size.
@@ -57,6 +56,21 @@ type Content struct {
 	// Done, when not nil, is called once by Close: what lends the Body learns
 	// that it is no longer read. It leaves Body free to be an *os.File itself.
 	Done func()
+}
+
+type offsetKey struct{}
+
+// WithOffset tells an Open that offset is where its caller, who verifies the
+// content himself, will seek to first: what is fetched may begin there. It is a
+// hint, and changes nothing of what Open promises.
+func WithOffset(ctx context.Context, offset int64) context.Context {
+	return context.WithValue(ctx, offsetKey{}, offset)
+}
+
+// OffsetHint returns what WithOffset told, or 0.
+func OffsetHint(ctx context.Context) int64 {
+	offset, _ := ctx.Value(offsetKey{}).(int64)
+	return offset
 }
 
 // Reopener is a Body of which more readers can be had while it is read, each

@@ -2,21 +2,20 @@ package oci
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"io"
 
 	"github.com/opencontainers/go-digest"
 )
 
-// ErrSeek is what a verified Body says to Seek and Reopen when the body below
-// cannot.
+// ErrSeek is what a verified Body says to Seek when the body below cannot.
 var ErrSeek = errors.New("body cannot seek")
 
 // Verify returns body with the contract of Registry.Open kept: read from its
 // beginning to its end it yields exactly want.Size bytes (any number when that
-// is UnknownSize) that hash to want.Digest, or fails before the last byte.
-// Seek, where body has it, gives the checking over to the caller.
+// is UnknownSize) that hash to want.Digest, or fails before the last byte. One
+// who seeks, where body can, and reads on elsewhere gets bytes that nobody has
+// verified.
 func Verify(body io.ReadCloser, want Descriptor) io.ReadCloser {
 	return &verified{
 		body:     body,
@@ -26,39 +25,70 @@ func Verify(body io.ReadCloser, want Descriptor) io.ReadCloser {
 	}
 }
 
+// Unverified returns the body below a verified one, for one who verifies it
+// himself; it must not have been read. Any other body is returned as it is.
+func Unverified(body io.ReadCloser) io.ReadCloser {
+	if v, ok := body.(*verified); ok {
+		return v.body
+	}
+	return body
+}
+
 type verified struct {
 	body     io.ReadCloser
-	ahead    *bufio.Reader // holds at least one byte back until the end is seen; nil after a Seek
+	ahead    *bufio.Reader // holds at least one byte back until the end is seen; nil when seeked away
 	want     Descriptor
 	verifier digest.Verifier
-	read     int64 // bytes hashed
+	hashed   int64 // bytes
+	offset   int64 // of the next Read
+	given    int64 // bytes read through ahead
 	end      error // once the end is seen: io.EOF when all is right
 }
 
 func (v *verified) Close() error { return v.body.Close() }
 
+// Seek moves only the offset, so that measuring a body by its end, as
+// http.ServeContent does, does not give the checking up.
 func (v *verified) Seek(offset int64, whence int) (int64, error) {
 	seeker, ok := v.body.(io.Seeker)
-	if !ok {
+	switch {
+	case !ok:
 		return 0, ErrSeek
+	case whence == io.SeekCurrent:
+		offset += v.offset
+	case whence == io.SeekEnd && v.want.Size == UnknownSize:
+		return seeker.Seek(offset, whence)
+	case whence == io.SeekEnd:
+		offset += v.want.Size
+	}
+	if offset < 0 {
+		return 0, errors.New("seek to before the beginning")
+	}
+	v.offset = offset
+	return offset, nil
+}
+
+func (v *verified) Read(p []byte) (n int, err error) {
+	if v.ahead != nil && v.offset == v.given {
+		n, err = v.readAhead(p)
+		v.given += int64(n)
+	} else {
+		n, err = v.readElsewhere(p)
+	}
+	v.offset += int64(n)
+	return n, err
+}
+
+// readElsewhere reads where the offset was moved to, unverified.
+func (v *verified) readElsewhere(p []byte) (int, error) {
+	if _, err := v.body.(io.Seeker).Seek(v.offset, io.SeekStart); err != nil {
+		return 0, err
 	}
 	v.ahead = nil
-	return seeker.Seek(offset, whence)
+	return v.body.Read(p)
 }
 
-// Reopen implements Reopener; it fails with ErrSeek where the body below does
-// not.
-func (v *verified) Reopen(ctx context.Context, offset int64) (io.ReadCloser, error) {
-	if r, ok := v.body.(Reopener); ok {
-		return r.Reopen(ctx, offset)
-	}
-	return nil, ErrSeek
-}
-
-func (v *verified) Read(p []byte) (int, error) {
-	if v.ahead == nil {
-		return v.body.Read(p)
-	}
+func (v *verified) readAhead(p []byte) (int, error) {
 	if v.end == nil {
 		last, err := v.ahead.Peek(2)
 		if err == nil {
@@ -77,14 +107,14 @@ func (v *verified) Read(p []byte) (int, error) {
 
 func (v *verified) hash(p []byte) {
 	_, _ = v.verifier.Write(p) // a hash never fails
-	v.read += int64(len(p))
+	v.hashed += int64(len(p))
 }
 
 func (v *verified) check(err error) error {
 	if err != io.EOF {
 		return err
 	}
-	if err := CheckContent(v.want, v.read, v.verifier); err != nil {
+	if err := CheckContent(v.want, v.hashed, v.verifier); err != nil {
 		return err
 	}
 	return io.EOF

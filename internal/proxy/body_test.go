@@ -32,6 +32,26 @@ func (b *breaking) Read(p []byte) (int, error) {
 	return b.Reader.Read(p[:min(int64(len(p)), b.at-at)])
 }
 
+// What goes past the cache is verified too: a body that seeks is measured by
+// its end first, and that must not give the checking up.
+func TestWrongByteOfASeekingBodyIsWithheld(t *testing.T) {
+	t.Parallel()
+	fake := filled()
+	fake.Wrap(func(_ oci.Ref, _ io.ReadSeeker) io.Reader {
+		wrong := bytes.Clone(blob)
+		wrong[17] ^= 1
+		return bytes.NewReader(wrong)
+	})
+	m := start(t, fake)
+	r, err := m.try(blobPath, "")
+	if err == nil && r.err == nil || len(r.body) >= len(blob) {
+		t.Errorf("%d of %d bytes of a wrong blob, %v, %v", len(r.body), len(blob), err, r.err)
+	}
+	if e := <-m.events; !errors.Is(e.Err, oci.ErrCorrupt) {
+		t.Errorf("observed %+v", e)
+	}
+}
+
 // unseekable hides Seek.
 type unseekable struct{ io.ReadCloser }
 
@@ -72,7 +92,7 @@ func TestBrokenBodyCutsTheConnection(t *testing.T) {
 					t.Errorf("status %d, %d bytes and a clean end", r.StatusCode, len(r.body))
 				}
 				e := <-m.events
-				if !errors.Is(e.Err, errCut) || !strings.Contains(e.Err.Error(), upstreamGone.Error()) || e.Bytes >= 10_000 {
+				if !errors.Is(e.Err, errCut) || !strings.Contains(e.Err.Error(), upstreamGone.Error()) || e.Bytes >= 10_000 || !e.Cut {
 					t.Errorf("observed %+v", e)
 				}
 				m.do(http.MethodGet, "/v2/").want(t, 200, "{}")

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"mirrord/internal/oci"
@@ -34,7 +35,7 @@ func (h *Handler) serveContent(w http.ResponseWriter, r *http.Request, t target,
 		w.WriteHeader(http.StatusOK)
 		return nil
 	}
-	ctx, cancel := context.WithCancel(r.Context())
+	ctx, cancel := readContext(r)
 	defer cancel()
 	content, err := h.Registry.Open(ctx, ref)
 	if err != nil {
@@ -44,6 +45,15 @@ func (h *Handler) serveContent(w http.ResponseWriter, r *http.Request, t target,
 	setHeaders(w.Header(), ref, content.Answer)
 	e.Via = content.Via
 	return cut(send(w, r, content, e, cancel))
+}
+
+// readContext returns the context for a body. For several ranges that is one
+// which can end a read that has outlived its answer.
+func readContext(r *http.Request) (context.Context, context.CancelFunc) {
+	if !strings.Contains(r.Header.Get("Range"), ",") {
+		return r.Context(), func() {}
+	}
+	return context.WithCancel(r.Context())
 }
 
 // setHeaders describes content as HEAD and GET both do.
@@ -79,6 +89,7 @@ func send(w http.ResponseWriter, r *http.Request, content *oci.Content, e *Event
 	if v, ok := body.(viaTeller); ok {
 		w = &viaWriter{ResponseWriter: w, body: v, event: e}
 	}
+	w = struct{ http.ResponseWriter }{w} // without ReadFrom, head and a small body go out in one write
 	watched := &watched{body: body}
 	http.ServeContent(w, r, "", time.Time{}, watched)
 	cancel()

@@ -36,6 +36,7 @@ type Event struct {
 	Duration   time.Duration
 	Via        oci.Via // empty for what is neither content nor a list
 	Err        error   // why the answer is not what was asked for
+	Cut        bool    // the answer broke off after its status had been sent
 }
 
 // Handler is the http.Handler of the mirror.
@@ -58,8 +59,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	m := httpsnoop.Metrics{Code: http.StatusOK}
 	defer func() {
 		e.Status, e.Bytes, e.Duration = m.Code, m.Written, m.Duration
+		e.Cut = errors.Is(e.Err, errCut)
 		h.Observe(r, e)
-		if errors.Is(e.Err, errCut) {
+		if e.Cut {
 			panic(http.ErrAbortHandler)
 		}
 	}()

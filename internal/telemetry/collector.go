@@ -1,6 +1,8 @@
 package telemetry
 
 import (
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"mirrord/internal/cache"
@@ -58,8 +60,8 @@ func (c cacheCollector) Collect(out chan<- prometheus.Metric) {
 	}
 }
 
-// WatchBudget exports what an upstream says of its limit, once it has said so:
-// no figure means no limit known.
+// WatchBudget exports what an upstream says of its limit, from when it has said
+// so until its window is over: no figure means no limit known.
 func (m *Metrics) WatchBudget(upstream string, budget func() ratelimit.Budget) {
 	m.registry.MustRegister(&budgetCollector{upstream, budget})
 }
@@ -78,7 +80,7 @@ func (c *budgetCollector) Describe(chan<- *prometheus.Desc) {} // the figures co
 
 func (c *budgetCollector) Collect(out chan<- prometheus.Metric) {
 	b := c.budget()
-	if b.Observed.IsZero() {
+	if b.Observed.IsZero() || b.Window > 0 && time.Since(b.Observed) > b.Window {
 		return
 	}
 	out <- prometheus.MustNewConstMetric(quotaLimit, prometheus.GaugeValue, float64(b.Limit), c.upstream)

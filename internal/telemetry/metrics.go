@@ -47,10 +47,10 @@ func NewMetrics(version string) *Metrics {
 		m.registry.MustRegister(h)
 		return h
 	}
-	m.requests = counter("requests_total", "Requests from clients, by how they were answered.", "upstream", "operation", "kind", "via", "status")
+	m.requests = counter("requests_total", "Requests from clients, by how they were answered; status is cut when the answer broke off.", "upstream", "operation", "kind", "via", "status")
 	m.duration = histogram("request_duration_seconds", "Time from a client's request to the end of its answer.", "operation", "kind")
 	m.bytes = counter("response_bytes_total", "Bytes of bodies sent to clients.", "upstream", "kind", "via")
-	m.upstreamRequests = counter("upstream_requests_total", "Requests to the upstream, redirects counted by each hop; status is error when no answer came.", "upstream", "operation", "status")
+	m.upstreamRequests = counter("upstream_requests_total", "Requests to the upstream, redirects counted by each hop; status is 429 when it limits, error when no answer came.", "upstream", "operation", "status")
 	m.upstreamDuration = histogram("upstream_request_duration_seconds", "Time from a request to the upstream to the head of its answer.", "upstream", "operation")
 	m.upstreamBytes = counter("upstream_received_bytes_total", "Bytes of bodies received from the upstream.", "upstream", "operation")
 	m.upstreamResumes = counter("upstream_body_resumes_total", "Downloads that broke off and were asked for again from where they ended.", "upstream")
@@ -81,7 +81,11 @@ func (m *Metrics) Observe(_ *http.Request, e proxy.Event) {
 	if via == "" {
 		via = "none"
 	}
-	m.requests.WithLabelValues(e.Upstream, e.Operation, e.Kind, via, statusClass(e.Status)).Inc()
+	status := statusClass(e.Status)
+	if e.Cut {
+		status = "cut"
+	}
+	m.requests.WithLabelValues(e.Upstream, e.Operation, e.Kind, via, status).Inc()
 	m.duration.WithLabelValues(e.Operation, e.Kind).Observe(e.Duration.Seconds())
 	m.bytes.WithLabelValues(e.Upstream, e.Kind, via).Add(float64(e.Bytes))
 }

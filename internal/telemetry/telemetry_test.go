@@ -99,14 +99,18 @@ func TestRequestMetrics(t *testing.T) {
 	r := httptest.NewRequest(http.MethodGet, "/v2/", nil)
 	m.Observe(r, event(nil))
 	m.Observe(r, proxy.Event{Operation: "ping", Kind: "none", Status: 200})
+	cut := event(errors.New("cut short"))
+	cut.Cut, cut.Bytes = true, 1
+	m.Observe(r, cut)
 	want := `
-# HELP mirrord_requests_total Requests from clients, by how they were answered.
+# HELP mirrord_requests_total Requests from clients, by how they were answered; status is cut when the answer broke off.
 # TYPE mirrord_requests_total counter
 mirrord_requests_total{kind="blob",operation="get",status="2xx",upstream="docker.io",via="hit"} 1
+mirrord_requests_total{kind="blob",operation="get",status="cut",upstream="docker.io",via="hit"} 1
 mirrord_requests_total{kind="none",operation="ping",status="2xx",upstream="",via="none"} 1
 # HELP mirrord_response_bytes_total Bytes of bodies sent to clients.
 # TYPE mirrord_response_bytes_total counter
-mirrord_response_bytes_total{kind="blob",upstream="docker.io",via="hit"} 1234
+mirrord_response_bytes_total{kind="blob",upstream="docker.io",via="hit"} 1235
 mirrord_response_bytes_total{kind="none",upstream="",via="none"} 0
 `
 	if err := testutil.GatherAndCompare(m.Gatherer(), strings.NewReader(want), "mirrord_requests_total", "mirrord_response_bytes_total"); err != nil {
@@ -124,6 +128,9 @@ func TestUpstreamMetrics(t *testing.T) {
 	answers := m.Transport("docker.io", roundTripper(func(*http.Request) (*http.Response, error) {
 		return &http.Response{StatusCode: http.StatusPartialContent, Body: io.NopCloser(strings.NewReader("12345"))}, nil
 	}))
+	limits := m.Transport("docker.io", roundTripper(func(*http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: http.StatusTooManyRequests, Body: http.NoBody}, nil
+	}))
 	fails := m.Transport("docker.io", roundTripper(func(*http.Request) (*http.Response, error) {
 		return nil, errors.New("cut")
 	}))
@@ -133,6 +140,9 @@ func TestUpstreamMetrics(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := limits.RoundTrip(r); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := fails.RoundTrip(r); err == nil {
@@ -146,9 +156,10 @@ mirrord_upstream_body_resumes_total{upstream="docker.io"} 1
 # HELP mirrord_upstream_received_bytes_total Bytes of bodies received from the upstream.
 # TYPE mirrord_upstream_received_bytes_total counter
 mirrord_upstream_received_bytes_total{operation="other",upstream="docker.io"} 5
-# HELP mirrord_upstream_requests_total Requests to the upstream, redirects counted by each hop; status is error when no answer came.
+# HELP mirrord_upstream_requests_total Requests to the upstream, redirects counted by each hop; status is 429 when it limits, error when no answer came.
 # TYPE mirrord_upstream_requests_total counter
 mirrord_upstream_requests_total{operation="other",status="2xx",upstream="docker.io"} 1
+mirrord_upstream_requests_total{operation="other",status="429",upstream="docker.io"} 1
 mirrord_upstream_requests_total{operation="other",status="error",upstream="docker.io"} 1
 `
 	if err := testutil.GatherAndCompare(m.Gatherer(), strings.NewReader(want),
@@ -174,6 +185,10 @@ mirrord_upstream_quota_remaining{upstream="docker.io"} -3
 `
 	if err := testutil.GatherAndCompare(m.Gatherer(), strings.NewReader(want), remaining); err != nil {
 		t.Error(err)
+	}
+	budget.Window, budget.Observed = time.Hour, time.Now().Add(-2*time.Hour)
+	if n, err := testutil.GatherAndCount(m.Gatherer(), limit, remaining); n != 0 || err != nil {
+		t.Errorf("%d figures of a window that is over, %v", n, err)
 	}
 }
 

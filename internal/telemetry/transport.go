@@ -35,7 +35,11 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		t.metrics.upstreamRequests.WithLabelValues(t.upstream, operation, "error").Inc()
 		return nil, err
 	}
-	t.metrics.upstreamRequests.WithLabelValues(t.upstream, operation, statusClass(resp.StatusCode)).Inc()
+	status := statusClass(resp.StatusCode)
+	if resp.StatusCode == http.StatusTooManyRequests {
+		status = "429"
+	}
+	t.metrics.upstreamRequests.WithLabelValues(t.upstream, operation, status).Inc()
 	resp.Body = &counted{resp.Body, t.metrics.upstreamBytes.WithLabelValues(t.upstream, operation)}
 	return resp, nil
 }

@@ -243,7 +243,7 @@ func TestReopen(t *testing.T) {
 	opened, err := connect(t, h.URL()).Open(t.Context(), blobRef(t, h.AddBlob(repo, content)))
 	check(t, err)
 	defer func() { _ = opened.Close() }()
-	other, err := opened.Body.(oci.Reopener).Reopen(t.Context(), 99_000)
+	other, err := oci.Unverified(opened.Body).(oci.Reopener).Reopen(t.Context(), 99_000)
 	check(t, err)
 	raw, err := io.ReadAll(other)
 	if err != nil || !bytes.Equal(raw, content[99_000:]) {
@@ -252,6 +252,58 @@ func TestReopen(t *testing.T) {
 	check(t, other.Close())
 	if raw, err = io.ReadAll(opened.Body); err != nil || !bytes.Equal(raw, content) {
 		t.Errorf("the first reader: %d bytes, %v", len(raw), err)
+	}
+}
+
+// What is at hand already is not fetched again: the first request asks for the
+// rest.
+func TestOffsetHint(t *testing.T) {
+	t.Parallel()
+	content := ocitest.Content(100_000, 8)
+	for name, test := range map[string]struct {
+		offset              int64
+		whole, parts, bytes int
+	}{
+		"rest":           {offset: 60_000, parts: 1, bytes: 40_000},
+		"nothing at all": {offset: 0, whole: 1, bytes: 100_000},
+		"refused":        {offset: 200_000, whole: 1, bytes: 100_000},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := startHub(t, hubsim.Options{})
+			d := h.AddBlob(repo, content)
+			opened, err := connect(t, h.URL()).Open(oci.WithOffset(t.Context(), test.offset), blobRef(t, d))
+			check(t, err)
+			defer func() { _ = opened.Close() }()
+			if opened.Size != 100_000 {
+				t.Errorf("size %d", opened.Size)
+			}
+			from := test.offset % 200_000
+			body := oci.Unverified(opened.Body).(io.ReadSeeker)
+			_, err = body.Seek(from, io.SeekStart)
+			check(t, err)
+			raw, err := io.ReadAll(body)
+			if err != nil || !bytes.Equal(raw, content[from:]) {
+				t.Errorf("%d bytes, %v", len(raw), err)
+			}
+			n := h.Counters()
+			if n.BlobGETsByDigest[d.String()] != test.whole || n.RangeGETs < test.parts || int(n.CDNBytes) > test.bytes+100 {
+				t.Errorf("%+v", n)
+			}
+		})
+	}
+}
+
+// One who does not seek, in spite of the hint, gets all of it, verified.
+func TestOffsetHintIsOnlyAHint(t *testing.T) {
+	t.Parallel()
+	h := startHub(t, hubsim.Options{})
+	content := ocitest.Content(100_000, 9)
+	opened, err := connect(t, h.URL()).Open(oci.WithOffset(t.Context(), 500), blobRef(t, h.AddBlob(repo, content)))
+	check(t, err)
+	defer func() { _ = opened.Close() }()
+	if raw, err := io.ReadAll(opened.Body); err != nil || !bytes.Equal(raw, content) {
+		t.Errorf("%d bytes, %v", len(raw), err)
 	}
 }
 

@@ -23,7 +23,7 @@ const (
 )
 
 // body reads a blob from wherever it was last seeked to. It connects when it is
-// read, and connects again, through a fresh redirect, when the upstream breaks
+// read elsewhere than it is connected, and connects again, through a fresh redirect, when the upstream breaks
 // off.
 type body struct {
 	registry *Registry
@@ -33,6 +33,7 @@ type body struct {
 	offset   int64
 
 	stream   *stream // nil: not connected
+	at       int64   // the offset of stream
 	pause    *backoff.ExponentialBackOff
 	failures int
 	fine     int64 // bytes read since the last failure
@@ -87,6 +88,9 @@ func (b *body) Read(p []byte) (int, error) {
 }
 
 func (b *body) read(p []byte) (int, error) {
+	if b.at != b.offset {
+		b.disconnect()
+	}
 	if b.stream == nil {
 		if err := b.connect(); err != nil {
 			return 0, err
@@ -97,6 +101,7 @@ func (b *body) read(p []byte) (int, error) {
 
 func (b *body) advance(n int64) {
 	b.offset += n
+	b.at = b.offset
 	if b.fine += n; b.fine >= progress {
 		b.failures = 0
 		b.pause.Reset()
@@ -150,7 +155,7 @@ func (b *body) connect() error {
 		cancel()
 		return err
 	}
-	b.stream = newStream(resp.Body, cancel)
+	b.stream, b.at = newStream(resp.Body, cancel), b.offset
 	if err := b.accept(resp); err != nil {
 		b.disconnect()
 		return err
@@ -194,10 +199,7 @@ func (b *body) Seek(offset int64, whence int) (int64, error) {
 	if offset < 0 {
 		return 0, fmt.Errorf("seek to %d: before the beginning", offset)
 	}
-	if offset != b.offset {
-		b.disconnect()
-		b.offset = offset
-	}
+	b.offset = offset
 	return offset, nil
 }
 

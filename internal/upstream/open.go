@@ -3,7 +3,6 @@ package upstream
 import (
 	"bytes"
 	"context"
-	"io"
 	"net/http"
 
 	"mirrord/internal/oci"
@@ -35,9 +34,8 @@ func (r *Registry) openManifest(ctx context.Context, ref oci.Ref) (*oci.Content,
 }
 
 func (r *Registry) openBlob(ctx context.Context, ref oci.Ref) (*oci.Content, error) {
-	b := r.newBody(ctx, ref, 0)
-	if err := b.connectFirst(); err != nil {
-		_ = b.Close()
+	b, err := r.connect(ctx, ref, oci.OffsetHint(ctx))
+	if err != nil {
 		return nil, err
 	}
 	if b.size == oci.UnknownSize {
@@ -49,6 +47,19 @@ func (r *Registry) openBlob(ctx context.Context, ref oci.Ref) (*oci.Content, err
 	return &oci.Content{Answer: oci.Answer{Descriptor: d, Via: oci.Pass}, Body: oci.Verify(b, d)}, nil
 }
 
+// connect returns a body at the beginning of the blob that is connected at
+// offset, or at 0 when the upstream does not send a part.
+func (r *Registry) connect(ctx context.Context, ref oci.Ref, offset int64) (*body, error) {
+	b := r.newBody(ctx, ref, offset)
+	err := b.connectFirst()
+	if err != nil && offset > 0 && oci.CodeOf(err) == oci.Unavailable && ctx.Err() == nil {
+		b = r.newBody(ctx, ref, 0)
+		err = b.connectFirst()
+	}
+	b.offset = 0
+	return b, err
+}
+
 // getBlob asks for a blob from offset on.
 func (r *Registry) getBlob(ctx context.Context, ref oci.Ref, byteRange string) (*http.Response, error) {
 	return r.do(ctx, request{
@@ -56,5 +67,3 @@ func (r *Registry) getBlob(ctx context.Context, ref oci.Ref, byteRange string) (
 		repository: ref.Repository(), byteRange: byteRange, what: ref,
 	})
 }
-
-var _ io.ReadSeekCloser = (*body)(nil)

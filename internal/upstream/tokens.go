@@ -44,7 +44,8 @@ type tokens struct {
 	rt       http.RoundTripper
 	realmOK  func(realm string) error
 	byRepo   *lru.Cache[string, authorization]
-	flights  singleflight.Group
+	flights  singleflight.Group // one for each repository
+	pings    singleflight.Group // one
 
 	mu        sync.Mutex // guards challenge
 	challenge *transport.Challenge
@@ -55,7 +56,7 @@ func newTokens(o Options) *tokens {
 	if err != nil {
 		panic(err) // only for a size below one
 	}
-	host, err := name.NewRegistry(o.URL.Host, name.Insecure)
+	host, err := name.NewRegistry(o.URL.Host)
 	t := &tokens{
 		name:     o.Name,
 		auth:     o.Auth,
@@ -128,7 +129,7 @@ func (t *tokens) renew(repository string, refused authorization) bool {
 func (t *tokens) exchange(ctx context.Context, repository string) (authorization, error) {
 	challenge, err := t.ask(ctx)
 	if err != nil {
-		return authorization{}, t.failed("ping", err)
+		return authorization{}, t.failed("cannot be asked whether it wants a login", err)
 	}
 	var a authorization
 	switch strings.ToLower(challenge.Scheme) {
@@ -142,7 +143,7 @@ func (t *tokens) exchange(ctx context.Context, repository string) (authorization
 		err = fmt.Errorf("it asks for authorization %q, which is not supported", challenge.Scheme)
 	}
 	if err != nil {
-		return authorization{}, t.failed("get a token for "+repository, err)
+		return authorization{}, t.failed("gives no token for "+repository, err)
 	}
 	t.byRepo.Add(repository, a)
 	return a, nil
@@ -156,10 +157,13 @@ func (t *tokens) ask(ctx context.Context) (*transport.Challenge, error) {
 	if known != nil {
 		return known, nil
 	}
-	challenge, err := transport.Ping(asking(ctx, Ping), t.registry, t.rt)
+	result, err, _ := t.pings.Do("", func() (any, error) {
+		return transport.Ping(asking(ctx, Ping), t.registry, t.rt)
+	})
 	if err != nil {
 		return nil, err
 	}
+	challenge := result.(*transport.Challenge)
 	if realm := challenge.Parameters["realm"]; strings.EqualFold(challenge.Scheme, "bearer") {
 		if err := t.realmOK(realm); err != nil {
 			return nil, err
@@ -210,12 +214,12 @@ func (t *tokens) failed(what string, err error) error {
 	}
 	var refused *transport.Error
 	if !errors.As(err, &refused) {
-		return oci.Errorf(oci.Unavailable, "%s: %s: %w", t.name, what, firstLine{redact(err)})
+		return oci.Errorf(oci.Unavailable, "%s %s: %w", t.name, what, firstLine{redact(err)})
 	}
 	if refused.StatusCode == http.StatusUnauthorized || refused.StatusCode == http.StatusForbidden {
-		return oci.Errorf(oci.Unavailable, "%s refuses the login: check its user name and password (%s: answered %d)", t.name, what, refused.StatusCode)
+		return oci.Errorf(oci.Unavailable, "%s refuses the login: check its user name and password (it %s: status %d)", t.name, what, refused.StatusCode)
 	}
-	return oci.Errorf(oci.Unavailable, "%s: %s: answered %d", t.name, what, refused.StatusCode)
+	return oci.Errorf(oci.Unavailable, "%s %s: status %d", t.name, what, refused.StatusCode)
 }
 
 // firstLine is an error without what the library repeats of a token service's

@@ -1,0 +1,110 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"bytes"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"mirrord/internal/hubsim"
+)
+
+// client pulls from docker.io and has been told of the mirror.
+type client interface {
+	// pull gets an image as a user would ask for it.
+	pull(ref string) error
+	// id is the digest of the configuration of an image that is there.
+	id(t *testing.T, ref string) string
+	// file reads a file of an image that is there, from its last layer.
+	file(t *testing.T, img image) []byte
+	// remove forgets an image and all of its content.
+	remove(t *testing.T, ref string)
+}
+
+// exercise pulls two images into nothing three times: with a cold cache, with a
+// warm one, and without a hub. The first time costs what it must, the others
+// cost nothing.
+func exercise(t *testing.T, hub *hubsim.Hub, m *mirror, c client) {
+	t.Helper()
+	images := publishAll(t, hub)
+	var manifests, blobs []string
+	for _, img := range images {
+		manifests = append(manifests, img.manifests...)
+		blobs = append(blobs, img.blobs...)
+	}
+
+	cold := spent(t, hub, m, "cold", func() { pullAll(t, c, images) })
+	diff(t, "manifest GETs by digest, cold", once(manifests), cold.ManifestGETsByDigest)
+	diff(t, "blob GETs by digest, cold", once(blobs), cold.BlobGETsByDigest)
+
+	for _, phase := range []string{"warm", "hub down"} {
+		time.Sleep(tagsFresh + tagsFresh/10) // the daemon wants to ask about the tags
+		if phase == "hub down" {
+			hub.Down()
+		}
+		before := m.served(t)
+		free := spent(t, hub, m, phase, func() { pullAll(t, c, images) })
+		if free.ManifestGETs != 0 || free.BlobGETs != 0 || free.CDNBytes != 0 {
+			t.Errorf("%s: cost %d manifest GETs, %d blob GETs and %d bytes of blobs, want nothing",
+				phase, free.ManifestGETs, free.BlobGETs, free.CDNBytes)
+		}
+		// The client has nothing of its own: all it has is from the mirror.
+		eventually(t, 5*time.Second, phase+": the mirror counts every manifest and blob", func() bool {
+			after := m.served(t)
+			return after["manifest"]-before["manifest"] >= len(manifests) && after["blob"]-before["blob"] >= len(blobs)
+		})
+	}
+}
+
+// pullAll pulls images, looks at them, and removes them.
+func pullAll(t *testing.T, c client, images []image) {
+	t.Helper()
+	for _, img := range images {
+		if err := c.pull(img.ref); err != nil {
+			t.Fatal(err)
+		}
+		check(t, c, img)
+	}
+	for _, img := range images {
+		c.remove(t, img.ref)
+	}
+}
+
+// check looks whether the client has what the hub has.
+func check(t *testing.T, c client, img image) {
+	t.Helper()
+	if id := c.id(t, img.ref); id != img.id {
+		t.Errorf("%s has the configuration %s, want %s", img.ref, id, img.id)
+	}
+	if content := c.file(t, img); !bytes.Equal(content, img.content) {
+		t.Errorf("%s: /%s has %d bytes, want other %d", img.ref, img.file, len(content), len(img.content))
+	}
+}
+
+// spent returns what an action cost the hub, and tells who reads the log.
+func spent(t *testing.T, hub *hubsim.Hub, m *mirror, phase string, action func()) hubsim.Counters {
+	t.Helper()
+	hub.Reset()
+	before := m.served(t)
+	began := time.Now()
+	action()
+	took := time.Since(began)
+	after, n := m.served(t), hub.Counters()
+	t.Logf("%-12s %6.2fs  mirror served %d manifests %d blobs; hub: %d requests, %d manifest GETs, %d HEADs, %d blob GETs, %d of ranges, %d bytes from the CDN",
+		phase, took.Seconds(), after["manifest"]-before["manifest"], after["blob"]-before["blob"],
+		n.Requests, n.ManifestGETs, n.ManifestHEADs, n.BlobGETs, n.RangeGETs, n.CDNBytes)
+	if n.CDNAuthorization != 0 {
+		t.Errorf("%s: %d requests told the CDN the registry's token", phase, n.CDNAuthorization)
+	}
+	return n
+}
+
+func diff[T any](t *testing.T, what string, want, got T) {
+	t.Helper()
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("%s (-want +got):\n%s", what, d)
+	}
+}

@@ -1,0 +1,136 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"os"
+	"path"
+	"strings"
+	"testing"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/identity"
+)
+
+func TestContainerd(t *testing.T) {
+	hub := startHub(t)
+	m := startMirror(t, hub)
+	exercise(t, hub, m, newContainerd(t, m))
+}
+
+// containerd is a daemon, asked by ctr.
+type containerd struct {
+	tool         // ctr
+	hosts string // a directory like /etc/containerd/certs.d
+}
+
+func newContainerd(t *testing.T, m *mirror) *containerd {
+	t.Helper()
+	require(t, "containerd", "ctr")
+	h := newHome(t)
+	socket := h.path("containerd.sock")
+	c := &containerd{tool: h.tool("ctr", "--address", socket), hosts: h.path("certs.d")}
+	h.write(t, "certs.d/docker.io/hosts.toml", `server = "`+m.url()+`"
+
+[host."`+m.url()+`"]
+capabilities = ["pull", "resolve"]
+`)
+	config := h.write(t, "config.toml", `version = 2
+root = "`+h.path("root")+`"
+state = "`+h.path("state")+`"
+disabled_plugins = [
+  "io.containerd.grpc.v1.cri",
+  "io.containerd.snapshotter.v1.aufs",
+  "io.containerd.snapshotter.v1.btrfs",
+  "io.containerd.snapshotter.v1.devmapper",
+  "io.containerd.snapshotter.v1.overlayfs",
+  "io.containerd.snapshotter.v1.zfs",
+]
+
+[grpc]
+address = "`+socket+`"
+
+[ttrpc]
+address = "`+socket+`.ttrpc"
+
+[plugins."io.containerd.internal.v1.opt"]
+path = "`+h.path("opt")+`"
+`)
+	h.start(t, "containerd", "--config", config).await(t, readyWithin, func() bool {
+		_, err := c.run("version")
+		return err == nil
+	})
+	return c
+}
+
+func (c *containerd) pull(ref string) error {
+	_, err := c.run("images", "pull", "--snapshotter", "native", "--hosts-dir", c.hosts, ref)
+	return err
+}
+
+// content reads a blob as containerd keeps it.
+func (c *containerd) content(t *testing.T, digest string) string {
+	t.Helper()
+	out, err := c.run("content", "get", digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// id follows the reference down to the configuration, and checks that one.
+func (c *containerd) id(t *testing.T, ref string) string {
+	t.Helper()
+	target := ""
+	for line := range strings.Lines(c.must(t, "images", "ls", "name=="+ref)) {
+		if fields := strings.Fields(line); len(fields) > 2 && fields[0] == ref {
+			target = fields[2]
+		}
+	}
+	index, err := v1.ParseIndexManifest(strings.NewReader(c.content(t, target)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, child := range index.Manifests { // none in the manifest of an image
+		if child.Platform.Architecture == "amd64" {
+			target = child.Digest.String()
+		}
+	}
+	manifest, err := v1.ParseManifest(strings.NewReader(c.content(t, target)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return digest.FromString(c.content(t, manifest.Config.Digest.String())).String()
+}
+
+// file reads the snapshot of the topmost layer, where it is on disk.
+func (c *containerd) file(t *testing.T, img image) []byte {
+	t.Helper()
+	config, err := v1.ParseConfigFile(strings.NewReader(c.content(t, img.id)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var layers []digest.Digest
+	for _, diff := range config.RootFS.DiffIDs {
+		layers = append(layers, digest.Digest(diff.String()))
+	}
+	// Not view: what prepare makes is a root for the garbage collector.
+	const key = "look"
+	c.must(t, "snapshots", "--snapshotter", "native", "prepare", key, identity.ChainID(layers).String())
+	mount := strings.Fields(c.must(t, "snapshots", "--snapshotter", "native", "mounts", "/target", key))
+	if len(mount) < 4 { // mount -t bind SOURCE /target -o …
+		t.Fatalf("ctr would mount the snapshot by %q", mount)
+	}
+	content, err := os.ReadFile(path.Join(mount[3], img.file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.must(t, "snapshots", "--snapshotter", "native", "rm", key)
+	return content
+}
+
+func (c *containerd) remove(t *testing.T, ref string) {
+	t.Helper()
+	c.must(t, "images", "rm", "--sync", ref)
+}

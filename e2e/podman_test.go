@@ -1,0 +1,58 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"os"
+	"path"
+	"testing"
+)
+
+func TestPodman(t *testing.T) {
+	hub := startHub(t)
+	m := startMirror(t, hub)
+	exercise(t, hub, m, newPodman(t, m))
+}
+
+// podman keeps images in a storage of its own.
+type podman struct {
+	tool
+	policy string
+}
+
+func newPodman(t *testing.T, m *mirror) *podman {
+	t.Helper()
+	require(t, "podman")
+	h := newHome(t)
+	registries, policy := containersConfig(t, h, m)
+	return &podman{policy: policy, tool: h.tool("env", "CONTAINERS_REGISTRIES_CONF="+registries,
+		"podman", "--root", h.path("root"), "--runroot", h.path("run"), "--tmpdir", h.path("tmp"),
+		"--network-config-dir", h.path("networks"),
+		"--storage-driver", "vfs", "--cgroup-manager", "cgroupfs", "--events-backend", "none")}
+}
+
+func (p *podman) pull(ref string) error {
+	_, err := p.run("pull", "--quiet", "--signature-policy", p.policy, ref)
+	return err
+}
+
+func (p *podman) id(t *testing.T, ref string) string {
+	t.Helper()
+	return "sha256:" + p.must(t, "image", "inspect", "--format", "{{.Id}}", ref)
+}
+
+func (p *podman) file(t *testing.T, img image) []byte {
+	t.Helper()
+	root := p.must(t, "image", "mount", img.ref)
+	content, err := os.ReadFile(path.Join(root, img.file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.must(t, "image", "unmount", img.ref)
+	return content
+}
+
+func (p *podman) remove(t *testing.T, ref string) {
+	t.Helper()
+	p.must(t, "image", "rm", "--force", ref)
+}

@@ -1,0 +1,226 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+const (
+	runWithin  = 2 * time.Minute
+	stopWithin = 15 * time.Second
+	logTail    = 8 << 10 // bytes of a log that a failure shows
+)
+
+// home is the directory in which a program runs. It gets little else from
+// outside, so that no login, proxy or setting of the machine has a say.
+type home struct {
+	dir  string
+	ctx  context.Context // ends with the test
+	runs sync.WaitGroup  // what run has started
+}
+
+// newHome makes a home that goes with the test, and what is mounted in it too.
+// It is not t.TempDir because that is long: podman takes a runroot of 50
+// characters, and a socket's path has 107.
+func newHome(t *testing.T) *home {
+	t.Helper()
+	dir, err := os.MkdirTemp("/tmp", "e2e-*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &home{dir: dir, ctx: t.Context()}
+	t.Cleanup(func() {
+		h.runs.Wait()
+		h.unmount()
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return h
+}
+
+func (h *home) path(elements ...string) string {
+	return filepath.Join(append([]string{h.dir}, elements...)...)
+}
+
+// write makes a file, with the directories above it, and returns its path.
+func (h *home) write(t *testing.T, name, content string) string {
+	t.Helper()
+	path := h.path(name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// unmount takes off what a daemon that was killed left mounted.
+func (h *home) unmount() {
+	mounts, _ := os.ReadFile("/proc/self/mountinfo")
+	var points []string
+	for line := range strings.Lines(string(mounts)) {
+		if fields := strings.Fields(line); len(fields) > 4 && strings.HasPrefix(fields[4], h.dir+"/") {
+			points = append(points, fields[4])
+		}
+	}
+	slices.Sort(points)
+	for _, point := range slices.Backward(points) { // the inner ones first
+		_ = syscall.Unmount(point, syscall.MNT_DETACH)
+	}
+}
+
+func (h *home) command(ctx context.Context, name string, args ...string) *exec.Cmd {
+	c := exec.CommandContext(ctx, name, args...)
+	c.Dir = h.dir
+	c.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + h.dir, "TMPDIR=" + h.dir}
+	// Cleanup does not happen when the tests run into their timeout.
+	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	return c
+}
+
+// run returns what a program wrote to its standard output until it ended, by
+// itself or with the test.
+func (h *home) run(name string, args ...string) (string, error) {
+	h.runs.Add(1)
+	defer h.runs.Done()
+	ctx, cancel := context.WithTimeout(h.ctx, runWithin)
+	defer cancel()
+	c := h.command(ctx, name, args...)
+	c.WaitDelay = time.Second
+	var out, complaint bytes.Buffer
+	c.Stdout, c.Stderr = &out, &complaint
+	if err := c.Run(); err != nil {
+		return "", fmt.Errorf("%s: %w\n%s%s", strings.Join(c.Args, " "), err, out.Bytes(), complaint.Bytes())
+	}
+	return out.String(), nil
+}
+
+// tool is a program at home with the arguments that it always gets.
+type tool struct {
+	home *home
+	name string
+	args []string
+}
+
+func (h *home) tool(name string, args ...string) tool { return tool{h, name, args} }
+
+func (c tool) run(args ...string) (string, error) {
+	return c.home.run(c.name, slices.Concat(c.args, args)...)
+}
+
+// must is run without the white space around, for what has no reason to fail.
+func (c tool) must(t *testing.T, args ...string) string {
+	t.Helper()
+	out, err := c.run(args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(out)
+}
+
+// process is a daemon. It ends with the test, which shows the end of its log
+// when it failed.
+type process struct {
+	cmd  *exec.Cmd
+	log  *os.File
+	gone chan struct{} // closed when the process has ended
+}
+
+func (h *home) start(t *testing.T, name string, args ...string) *process {
+	t.Helper()
+	log, err := os.CreateTemp(h.dir, filepath.Base(name)+"-*.log")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &process{cmd: h.command(context.Background(), name, args...), log: log, gone: make(chan struct{})}
+	p.cmd.Stdout, p.cmd.Stderr = log, log
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		_ = p.cmd.Wait()
+		close(p.gone)
+	}()
+	t.Cleanup(func() {
+		p.end(t)
+		if t.Failed() {
+			t.Logf("the end of the log of %s, %s:\n%s", name, p.cmd.ProcessState, p.tail())
+		}
+		_ = log.Close()
+	})
+	return p
+}
+
+// await returns when the process is ready, and fails the test when it ends
+// instead.
+func (p *process) await(t *testing.T, within time.Duration, ready func() bool) {
+	t.Helper()
+	eventually(t, within, p.cmd.Path+" is ready", func() bool {
+		select {
+		case <-p.gone:
+			t.Fatalf("%s ended before it was ready: %s", p.cmd.Path, p.cmd.ProcessState)
+		default:
+		}
+		return ready()
+	})
+}
+
+// end asks the process to stop, and makes it.
+func (p *process) end(t *testing.T) {
+	t.Helper()
+	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-p.gone:
+	case <-time.After(stopWithin):
+		t.Errorf("%s did not stop within %s of SIGTERM", p.cmd.Path, stopWithin)
+		p.kill()
+	}
+}
+
+// kill is kill -9: the process has no time for anything.
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill()
+	<-p.gone
+}
+
+func (p *process) tail() string {
+	log, err := os.ReadFile(p.log.Name())
+	if err != nil {
+		return err.Error()
+	}
+	return string(log[max(0, len(log)-logTail):])
+}
+
+// eventually waits for what another process does.
+func eventually(t *testing.T, within time.Duration, what string, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(within); !done(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within %s: %s", within, what)
+		}
+	}
+}
+
+// require fails the test when a client is missing.
+func require(t *testing.T, programs ...string) {
+	t.Helper()
+	for _, name := range programs {
+		if _, err := exec.LookPath(name); err != nil {
+			t.Fatalf("%v: run sh e2e/install.sh", err)
+		}
+	}
+}

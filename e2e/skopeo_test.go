@@ -1,0 +1,105 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"compress/gzip"
+	"encoding/json"
+	"os"
+	"path"
+	"strings"
+	"testing"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+)
+
+func TestSkopeo(t *testing.T) {
+	hub := startHub(t)
+	m := startMirror(t, hub)
+	exercise(t, hub, m, newSkopeo(t, m))
+}
+
+// skopeo copies images into directories.
+type skopeo struct{ tool }
+
+func newSkopeo(t *testing.T, m *mirror) *skopeo {
+	t.Helper()
+	require(t, "skopeo")
+	h := newHome(t)
+	registries, policy := containersConfig(t, h, m)
+	return &skopeo{h.tool("skopeo", "--policy", policy, "--registries-conf", registries)}
+}
+
+// containersConfig tells the programs of github.com/containers of the mirror.
+func containersConfig(t *testing.T, h *home, m *mirror) (registries, policy string) {
+	t.Helper()
+	registries = h.write(t, "registries.conf", `unqualified-search-registries = []
+
+[[registry]]
+prefix = "docker.io"
+location = "docker.io"
+
+[[registry.mirror]]
+location = "`+m.address+`"
+insecure = true
+`)
+	policy = h.write(t, "policy.json", `{"default": [{"type": "insecureAcceptAnything"}]}`)
+	return registries, policy
+}
+
+// dir is where an image goes.
+func (s *skopeo) dir(ref string) string {
+	return s.home.path("images", strings.NewReplacer("/", "_", ":", "_").Replace(ref))
+}
+
+func (s *skopeo) pull(ref string) error { return s.copy(ref, s.dir(ref)) }
+
+// copy may run many times at once, each with a directory of its own.
+func (s *skopeo) copy(ref, dir string) error {
+	if err := os.MkdirAll(path.Dir(dir), 0o755); err != nil {
+		return err
+	}
+	_, err := s.run("copy", "--quiet", "docker://"+ref, "dir:"+dir)
+	return err
+}
+
+func (s *skopeo) manifest(t *testing.T, ref string) *v1.Manifest {
+	t.Helper()
+	content, err := os.ReadFile(path.Join(s.dir(ref), "manifest.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var m v1.Manifest
+	if err := json.Unmarshal(content, &m); err != nil {
+		t.Fatal(err)
+	}
+	return &m
+}
+
+func (s *skopeo) id(t *testing.T, ref string) string {
+	t.Helper()
+	return s.manifest(t, ref).Config.Digest.String()
+}
+
+func (s *skopeo) file(t *testing.T, img image) []byte {
+	t.Helper()
+	layers := s.manifest(t, img.ref).Layers
+	layer, err := os.Open(path.Join(s.dir(img.ref), layers[len(layers)-1].Digest.Hex))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer layer.Close()
+	unpacked, err := gzip.NewReader(layer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, content := lastFile(t, unpacked)
+	return content
+}
+
+func (s *skopeo) remove(t *testing.T, ref string) {
+	t.Helper()
+	if err := os.RemoveAll(s.dir(ref)); err != nil {
+		t.Fatal(err)
+	}
+}
