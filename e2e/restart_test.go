@@ -46,6 +46,9 @@ func TestKilledInTheMiddleOfAPull(t *testing.T) {
 	if after.ManifestGETs != 0 {
 		t.Errorf("after the restart the pull cost %d manifest GETs, want 0", after.ManifestGETs)
 	}
+	if blobs := 7; after.BlobGETs > blobs { // six layers and the config
+		t.Errorf("after the restart %d downloads were begun, want at most %d", after.BlobGETs, blobs)
+	}
 	if again := before.CDNBytes + after.CDNBytes - img.size; again > img.size/4 {
 		t.Errorf("%d bytes of %d were downloaded twice", again, img.size)
 	}
