@@ -55,7 +55,8 @@ func (e *LimitError) Error() string {
 	if e.Pulls {
 		what = "pulls"
 	}
-	return fmt.Sprintf("%s limits %s until %s: %s", e.Upstream, what, e.RetryAt.UTC().Format(time.RFC3339), e.Message)
+	return fmt.Sprintf("%s limits %s until %s: %s (wait, or give the mirror a login of its own)",
+		e.Upstream, what, e.RetryAt.UTC().Format(time.RFC3339), e.Message)
 }
 
 // CodeOf returns the code of err: its own, TooManyRequests for a LimitError,

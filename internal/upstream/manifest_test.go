@@ -128,7 +128,6 @@ func TestBothLimits(t *testing.T) {
 	t.Parallel()
 	h := startHub(t, hubsim.Options{})
 	h.AddManifest(repo, "v1", imageType, []byte("{}"))
-	c := connect(t, h.URL())
 	for _, test := range []struct {
 		fault hubsim.Fault
 		pulls bool
@@ -138,7 +137,7 @@ func TestBothLimits(t *testing.T) {
 		{hubsim.Fault{Op: "manifest", Abuse: true, Times: 1}, false, "HAP429"},
 	} {
 		h.Inject(test.fault)
-		_, err := read(t, c, manifestRef(t, "v1"))
+		_, err := read(t, connect(t, h.URL()), manifestRef(t, "v1"))
 		limit, ok := err.(*oci.LimitError)
 		if !ok {
 			t.Fatalf("%v is no LimitError", err)

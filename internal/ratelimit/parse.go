@@ -1,0 +1,90 @@
+package ratelimit
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"mirrord/internal/oci"
+)
+
+// parseQuota reads "100;w=21600": a signed number and a window in seconds. More
+// policies may follow after commas: the first number counts, and has the window
+// of the policy with the same number where it tells none itself.
+func parseQuota(s string) (n int, window time.Duration, ok bool) {
+	for policy := range strings.SplitSeq(s, ",") {
+		number, w, valid := parsePolicy(policy)
+		if !valid {
+			return n, window, ok
+		}
+		if !ok {
+			n, ok = number, true
+		}
+		if number == n && window == 0 {
+			window = w
+		}
+	}
+	return n, window, ok
+}
+
+func parsePolicy(s string) (n int, window time.Duration, ok bool) {
+	number, parameters, _ := strings.Cut(s, ";")
+	n, err := strconv.Atoi(strings.TrimSpace(number))
+	if err != nil {
+		return 0, 0, false
+	}
+	for parameter := range strings.SplitSeq(parameters, ";") {
+		if w, found := strings.CutPrefix(strings.TrimSpace(parameter), "w="); found {
+			seconds, err := strconv.ParseUint(w, 10, 31)
+			if err == nil {
+				window = time.Duration(seconds) * time.Second
+			}
+		}
+	}
+	return n, window, true
+}
+
+const (
+	maxWords = 1 << 10 // bytes read of what an upstream says of a refusal
+
+	// What Retry-After may ask for, and what is waited without one.
+	minRetry     = time.Second
+	maxRetry     = 15 * time.Minute
+	defaultRetry = time.Minute
+)
+
+// limitError tells the two kinds of 429 apart: the pull limit speaks the
+// registry's JSON, the abuse limiter plain text.
+func limitError(upstream string, h http.Header, body []byte, now time.Time) *oci.LimitError {
+	e := &oci.LimitError{
+		Upstream: upstream,
+		Message:  strings.TrimSpace(string(body)),
+		RetryAt:  retryAt(h.Get("Retry-After"), now),
+	}
+	var spec struct {
+		Errors []struct{ Message string }
+	}
+	if json.Unmarshal(body, &spec) == nil && len(spec.Errors) > 0 {
+		e.Pulls, e.Message = true, spec.Errors[0].Message
+	}
+	return e
+}
+
+// retryAt reads Retry-After: seconds or a date as RFC 9110 has it, or a moment
+// in seconds since 1970, which Docker has sent.
+func retryAt(s string, now time.Time) time.Time {
+	wait := defaultRetry
+	if n, err := strconv.ParseInt(strings.TrimSpace(s), 10, 64); err == nil || errors.Is(err, strconv.ErrRange) {
+		const epoch = 1_000_000_000 // as a number of seconds: 31 years
+		if n > epoch {
+			n -= now.Unix()
+		}
+		wait = time.Duration(min(max(n, 0), int64(maxRetry/time.Second))) * time.Second
+	} else if date, err := http.ParseTime(s); err == nil {
+		wait = date.Sub(now)
+	}
+	return now.Add(min(max(wait, minRetry), maxRetry))
+}
