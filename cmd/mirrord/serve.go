@@ -48,10 +48,11 @@ second one ends the process at once.`,
 
 // serve runs the daemon until a signal or a failure.
 func serve(ctx context.Context, cfg *config.Config) (err error) {
-	log, err := telemetry.NewLogger(os.Stderr, cfg.Log.Level, cfg.Log.Format)
+	log, stopLog, err := telemetry.NewLogger(os.Stderr, cfg.Log.Level, cfg.Log.Format)
 	if err != nil {
 		return refusal{err}
 	}
+	defer func() { _ = stopLog() }() // a log that cannot be written has nowhere to say so
 	d, err := build(cfg, log)
 	if err != nil {
 		return err

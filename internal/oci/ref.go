@@ -2,7 +2,6 @@ package oci
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
 
 	// The algorithms that a digest may name: both are legal in the spec.
@@ -49,15 +48,6 @@ type Ref struct {
 	digest     Digest
 }
 
-// Names and tags as distribution-spec 1.1 has them; a name is bounded so that
-// host and name together stay below 256 characters.
-var (
-	nameRE = regexp.MustCompile(`^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$`)
-	tagRE  = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$`)
-)
-
-const maxName = 255
-
 // ParseRepository returns the repository that a client's name means at the
 // upstream: the name itself, or library/<name> for Docker Hub's official
 // images. It fails with NAME_INVALID.
@@ -66,7 +56,7 @@ func ParseRepository(upstream, name string) (string, error) {
 	if upstream == DockerHub && !strings.Contains(name, "/") {
 		repository = "library/" + name
 	}
-	if len(repository) > maxName || !nameRE.MatchString(repository) {
+	if !validName(repository) {
 		return "", Errorf(NameInvalid, "invalid repository name %q", clip(name))
 	}
 	return repository, nil
@@ -84,7 +74,7 @@ func ParseManifest(upstream, name, reference string) (Ref, error) {
 		ref.digest, err = ParseDigest(reference)
 		return ref, err
 	}
-	if !tagRE.MatchString(reference) {
+	if !validTag(reference) {
 		return Ref{}, Errorf(ManifestInvalid, "invalid tag %q", clip(reference))
 	}
 	ref.tag = reference
@@ -107,6 +97,9 @@ func ParseBlob(upstream, name, reference string) (Ref, error) {
 
 // ParseDigest checks s. It fails with DIGEST_INVALID.
 func ParseDigest(s string) (Digest, error) {
+	if hex, ok := strings.CutPrefix(s, "sha256:"); ok && validSHA256(hex) {
+		return Digest(s), nil
+	}
 	d, err := digest.Parse(s)
 	if err != nil {
 		return "", Errorf(DigestInvalid, "invalid digest %q: %v", clip(s), err)

@@ -16,12 +16,17 @@ import (
 	"mirrord/internal/proxy"
 )
 
-// NewLogger returns a logger that writes lines to w, as JSON or for a console.
-// level and format are those of the configuration.
-func NewLogger(w io.Writer, level, format string) (*zap.Logger, error) {
+// flushEvery is how long a line may wait for others to be written with: a system
+// call for each shows in what a warm request costs.
+const flushEvery = 200 * time.Millisecond
+
+// NewLogger returns a logger that writes lines to w, as JSON or for a console,
+// within flushEvery. level and format are those of the configuration. Whoever
+// calls it calls stop in the end, which writes what is left.
+func NewLogger(w io.Writer, level, format string) (log *zap.Logger, stop func() error, err error) {
 	lowest, err := zapcore.ParseLevel(level)
 	if err != nil {
-		return nil, fmt.Errorf("log level: %w", err)
+		return nil, nil, fmt.Errorf("log level: %w", err)
 	}
 	c := zap.NewProductionEncoderConfig()
 	c.TimeKey, c.EncodeTime = "time", zapcore.RFC3339NanoTimeEncoder
@@ -32,7 +37,8 @@ func NewLogger(w io.Writer, level, format string) (*zap.Logger, error) {
 		c.EncodeDuration = zapcore.StringDurationEncoder
 		encoder = zapcore.NewConsoleEncoder(c)
 	}
-	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(w)), lowest)), nil
+	out := &zapcore.BufferedWriteSyncer{WS: zapcore.AddSync(w), FlushInterval: flushEvery}
+	return zap.New(zapcore.NewCore(encoder, out, lowest)), out.Stop, nil
 }
 
 // AccessLog returns an observer that writes one line a request. Errors of the

@@ -33,11 +33,14 @@ func event(err error) proxy.Event {
 func logged(t *testing.T, r *http.Request, e proxy.Event) map[string]any {
 	t.Helper()
 	var out bytes.Buffer
-	log, err := telemetry.NewLogger(&out, "info", "json")
+	log, stop, err := telemetry.NewLogger(&out, "info", "json")
 	if err != nil {
 		t.Fatal(err)
 	}
 	telemetry.AccessLog(log)(r, e)
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
 	var line map[string]any
 	if err := json.Unmarshal(out.Bytes(), &line); err != nil {
 		t.Fatalf("%q: %v", out.String(), err)
@@ -89,7 +92,7 @@ func TestAccessLevels(t *testing.T) {
 }
 
 func TestLoggerRefusesAWrongLevel(t *testing.T) {
-	if _, err := telemetry.NewLogger(io.Discard, "loud", "json"); err == nil {
+	if _, _, err := telemetry.NewLogger(io.Discard, "loud", "json"); err == nil {
 		t.Error("no error")
 	}
 }

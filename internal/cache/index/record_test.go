@@ -3,11 +3,8 @@ package index
 import (
 	"bytes"
 	"math"
-	"strings"
 	"testing"
 	"time"
-
-	"github.com/opencontainers/go-digest"
 
 	"mirrord/internal/oci"
 )
@@ -46,21 +43,6 @@ func TestDecodeRefuses(t *testing.T) {
 	record.Latest = oci.Descriptor{}
 	if _, err := decodeTag(tagKey, encodeTag(record)); err == nil {
 		t.Error("a tag that names nothing was read")
-	}
-}
-
-func TestParseDigest(t *testing.T) {
-	whole := blob(1).Digest.String()
-	for _, s := range []string{
-		whole, whole[:70], whole + "0", strings.ToUpper(whole), "sha256:" + strings.ToUpper(whole[7:]),
-		whole[:20] + "g" + whole[21:], whole[:20] + "/" + whole[21:], "sha256:", "", "md5:00",
-		digest.SHA512.FromString("").String(),
-	} {
-		want, wantErr := oci.ParseDigest(s)
-		got, err := parseDigest(s)
-		if got != want || (err == nil) != (wantErr == nil) {
-			t.Errorf("%q: %q, %v, want %q, %v", s, got, err, want, wantErr)
-		}
 	}
 }
 
