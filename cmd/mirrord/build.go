@@ -42,8 +42,11 @@ func build(cfg *config.Config, log *zap.Logger) (*mirrord, error) {
 		return nil, refusal{err}
 	}
 	storage, err := openStorage(cfg.Cache.Dir, log)
-	if err != nil {
+	if errors.Is(err, disk.ErrInUse) {
 		return nil, refusal{err}
+	}
+	if err != nil {
+		return nil, refusal{fmt.Errorf("cache.dir %s cannot be used: %w; make it writable for this user, or choose another directory", cfg.Cache.Dir, err)}
 	}
 	warnFullDisk(cfg, storage, log)
 	cached, err := cache.New(cache.Options{

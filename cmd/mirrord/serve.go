@@ -117,7 +117,7 @@ func (d *mirrord) run(ctx context.Context, log *zap.Logger) error {
 	drained := drain(d.mirror)
 	stopWork()
 	err := errors.Join(drained, worker.Wait(), d.admin.Close(), servers.Wait())
-	log.Info("stopped", zap.Error(err))
+	log.Info("stopped")
 	return err
 }
 

@@ -32,13 +32,14 @@ type Options struct {
 // Hooks tell what no call returns. Each may be nil, is called without a lock
 // held and must not block for long.
 type Hooks struct {
-	FillFailed  func(ref oci.Ref, err error)      // a fill broke after its clients had been answered
-	Resumed     func(ref oci.Ref, offset int64)   // a fill went on where an earlier one had ended
-	Evicted     func(d oci.Digest, size int64)    // a blob made room
-	Damaged     func(d oci.Digest, err error)     // a blob was not as it was put, and is forgotten
-	IndexFailed func(err error)                   // the index did not take a record
-	TagStale    func(ref oci.Ref, err error)      // a tag could not be asked about; the older copy is served
-	Reconciled  func(r Reconciliation, err error) // the directory was held against the index
+	FillFailed   func(ref oci.Ref, err error)      // a fill broke after its clients had been answered
+	Resumed      func(ref oci.Ref, offset int64)   // a fill went on where an earlier one had ended
+	Evicted      func(d oci.Digest, size int64)    // a blob made room
+	Damaged      func(d oci.Digest, err error)     // a blob was not as it was put, and is forgotten
+	RemoveFailed func(d oci.Digest, err error)     // a blob is forgotten and its file stays
+	IndexFailed  func(err error)                   // the index did not take a record
+	TagStale     func(ref oci.Ref, err error)      // a tag could not be asked about; the older copy is served
+	Reconciled   func(r Reconciliation, err error) // the directory was held against the index
 }
 
 // Cache is a Registry in front of another. New makes one; Run works for it.
@@ -59,18 +60,20 @@ type Cache struct {
 	manifest *lru.Bytes[[]byte]      // the bytes of hot manifests, by digest
 	flights  map[flightKey]*flight
 	evicting map[oci.Digest]chan struct{} // closed when the file is gone
-	parts    map[flightKey]part           // what failed fills left behind
+	parts    map[partKey]part             // what failed fills left behind
 	tags     map[oci.Ref]*tag
 	checks   map[oci.Ref]*check
 	used     int64 // bytes of entries
+	reading  int64 // those of them that are being read
 	reserved int64 // bytes promised to fills
 	rooms    map[*room]struct{}
 	stats    Stats
 }
 
 const (
-	maxFills       = 32       // blobs filled at once; more wait for their turn
-	manifestMemory = 64 << 20 // bytes of manifests in memory
+	maxFills       = 32              // blobs filled at once; more wait for their turn,
+	slotTime       = 5 * time.Second // but no longer than this
+	manifestMemory = 64 << 20        // bytes of manifests in memory
 )
 
 // New returns a Cache that knows what the index knows. It starts nothing: call
@@ -87,7 +90,7 @@ func New(o Options) (*Cache, error) {
 		manifest: lru.NewBytes[[]byte](manifestMemory),
 		flights:  make(map[flightKey]*flight),
 		evicting: make(map[oci.Digest]chan struct{}),
-		parts:    make(map[flightKey]part),
+		parts:    make(map[partKey]part),
 		rooms:    make(map[*room]struct{}),
 		tags:     make(map[oci.Ref]*tag),
 		checks:   make(map[oci.Ref]*check),
@@ -106,6 +109,7 @@ func (c *Cache) Resolve(ctx context.Context, ref oci.Ref) (oci.Answer, error) {
 		if err != nil && answer.Via != oci.Stale {
 			return oci.Answer{}, err
 		}
+		c.countStale(answer)
 		return answer, nil
 	}
 	if answer, ok := c.lookUp(ref); ok {
@@ -121,7 +125,20 @@ func (c *Cache) Open(ctx context.Context, ref oci.Ref) (*oci.Content, error) {
 	if ref.ByDigest() {
 		return c.openDigest(ctx, ref)
 	}
-	return c.openTag(ctx, ref)
+	content, err := c.openTag(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	c.countStale(content.Answer)
+	return content, nil
+}
+
+func (c *Cache) countStale(a oci.Answer) {
+	if a.Via == oci.Stale {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.stats.Stale++
+	}
 }
 
 // List asks the upstream every time: a list is cheap and costs no quota.

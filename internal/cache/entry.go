@@ -14,10 +14,22 @@ import (
 
 // entry is one blob that is kept.
 type entry struct {
+	digest    oci.Digest
 	mediaType string // empty: never fetched as a manifest
 	size      int64
 	used      time.Time
 	readers   int // who reads it now; it is not evicted meanwhile
+}
+
+func newEntry(d oci.Descriptor, used time.Time) *entry {
+	return &entry{digest: d.Digest, mediaType: d.MediaType, size: d.Size, used: used}
+}
+
+func (e *entry) record() BlobRecord {
+	return BlobRecord{
+		Descriptor: oci.Descriptor{Digest: e.digest, MediaType: e.mediaType, Size: e.size},
+		Used:       e.used,
+	}
 }
 
 // serves reports whether the entry can answer a request of that kind: a
@@ -42,7 +54,7 @@ func (c *Cache) lookUp(ref oci.Ref) (oci.Answer, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if e := c.entries[ref.Digest()]; e.serves(ref.Kind()) {
-		c.touch(ref.Digest(), e)
+		c.touch(e)
 		return e.answer(ref, oci.Hit), true
 	}
 	if f := c.flights[keyOf(ref)]; f != nil && f.answered() {
@@ -52,10 +64,29 @@ func (c *Cache) lookUp(ref oci.Ref) (oci.Answer, bool) {
 }
 
 // touch notes that e was used. The caller holds mu.
-func (c *Cache) touch(d oci.Digest, e *entry) {
+func (c *Cache) touch(e *entry) {
 	e.used = time.Now()
-	c.dirty[d] = struct{}{}
-	c.Policy.Touch(d)
+	c.dirty[e.digest] = struct{}{}
+	c.Policy.Touch(e.digest)
+}
+
+// lend counts one more reader of e, which may not be kept yet. The caller holds
+// mu.
+func (c *Cache) lend(e *entry) {
+	e.readers++
+	if e.readers == 1 && c.entries[e.digest] == e {
+		c.reading += e.size
+	}
+}
+
+// giveBack counts one reader less.
+func (c *Cache) giveBack(e *entry) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e.readers--
+	if e.readers == 0 && c.entries[e.digest] == e {
+		c.reading -= e.size
+	}
 }
 
 // openKept opens what is kept. It fails with errAbsent when that is nothing, or
@@ -68,7 +99,7 @@ func (c *Cache) openKept(ctx context.Context, ref oci.Ref) (*oci.Content, error)
 		c.mu.Unlock()
 		return nil, errAbsent
 	}
-	c.touch(d, e)
+	c.touch(e)
 	answer := e.answer(ref, oci.Hit)
 	if ref.Kind() == oci.Manifest {
 		if raw, ok := c.manifest.Get(d.String()); ok {
@@ -76,41 +107,35 @@ func (c *Cache) openKept(ctx context.Context, ref oci.Ref) (*oci.Content, error)
 			return inMemory(answer, raw), nil
 		}
 	}
-	e.readers++
+	c.lend(e)
 	c.mu.Unlock()
 
-	body, err := c.openStored(ctx, answer.Descriptor)
+	body, err := c.openStored(ctx, e)
 	if err != nil {
-		c.unread(e)
+		c.giveBack(e)
 		return nil, err
 	}
-	content := &oci.Content{Answer: answer, Body: body, Done: func() { c.unread(e) }}
+	content := &oci.Content{Answer: answer, Body: body, Done: func() { c.giveBack(e) }}
 	if ref.Kind() == oci.Manifest {
-		return c.remember(content)
+		return c.remember(content, e)
 	}
 	return content, nil
 }
 
-func (c *Cache) unread(e *entry) {
-	c.mu.Lock()
-	e.readers--
-	c.mu.Unlock()
-}
-
 // openStored opens a blob and drops it when it is gone or not of its size.
-func (c *Cache) openStored(ctx context.Context, want oci.Descriptor) (io.ReadSeekCloser, error) {
-	body, err := c.Store.Open(ctx, want.Digest)
+func (c *Cache) openStored(ctx context.Context, e *entry) (io.ReadSeekCloser, error) {
+	body, err := c.Store.Open(ctx, e.digest)
 	if err == nil {
-		if err = checkSize(body, want.Size); err == nil {
+		if err = checkSize(body, e.size); err == nil {
 			return body, nil
 		}
 		_ = body.Close()
 	}
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errWrongSize) {
-		c.dropDamaged(want.Digest, err)
+		c.dropDamaged(e, err)
 		return nil, errAbsent
 	}
-	return nil, fmt.Errorf("open blob %s: %w", want.Digest, err)
+	return nil, fmt.Errorf("open blob %s: %w", e.digest, err)
 }
 
 var errWrongSize = errors.New("file has the wrong size")
@@ -127,12 +152,17 @@ func checkSize(body io.Seeker, want int64) error {
 	return err
 }
 
-// dropDamaged forgets a blob that is not what was put.
-func (c *Cache) dropDamaged(d oci.Digest, why error) {
+// dropDamaged forgets a blob that is not what was put, unless another has
+// forgotten it already: the digest may be kept anew.
+func (c *Cache) dropDamaged(e *entry, why error) {
 	c.mu.Lock()
-	v := c.sentence(d)
+	if c.entries[e.digest] != e {
+		c.mu.Unlock()
+		return
+	}
+	v := c.sentence(e)
 	c.mu.Unlock()
-	call2(c.Hooks.Damaged, d, why)
+	call2(c.Hooks.Damaged, e.digest, why)
 	c.remove([]victim{v})
 }
 
@@ -147,22 +177,38 @@ func (c *Cache) forget(d oci.Digest) {
 	c.Policy.Remove(d)
 	c.manifest.Remove(d.String())
 	c.used -= e.size
+	if e.readers > 0 {
+		c.reading -= e.size
+	}
 }
 
-// keep makes an entry of d, most recently used. The caller holds mu.
-func (c *Cache) keep(d oci.Descriptor, used time.Time) {
-	c.forget(d.Digest)
-	c.entries[d.Digest] = &entry{mediaType: d.MediaType, size: d.Size, used: used}
-	c.Policy.Add(d.Digest, d.Size)
-	c.used += d.Size
+// keep keeps e, most recently used, in the place of what its digest had. What
+// was fetched as a manifest before stays one. The caller holds mu.
+func (c *Cache) keep(e *entry) {
+	if old := c.entries[e.digest]; old != nil && e.mediaType == "" {
+		e.mediaType = old.mediaType
+	}
+	c.forget(e.digest)
+	c.entries[e.digest] = e
+	c.Policy.Add(e.digest, e.size)
+	c.used += e.size
+	if e.readers > 0 {
+		c.reading += e.size
+	}
 }
+
+var errRotten = errors.New("file does not hash to its name")
 
 // remember reads a manifest into memory, where the next request finds it.
-func (c *Cache) remember(content *oci.Content) (*oci.Content, error) {
+func (c *Cache) remember(content *oci.Content, e *entry) (*oci.Content, error) {
 	defer func() { _ = content.Close() }()
 	raw, err := io.ReadAll(content.Body)
 	if err != nil {
 		return nil, fmt.Errorf("read manifest %s: %w", content.Digest, err)
+	}
+	if content.Digest.Algorithm().FromBytes(raw) != content.Digest {
+		c.dropDamaged(e, errRotten)
+		return nil, errAbsent
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

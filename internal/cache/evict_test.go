@@ -156,17 +156,3 @@ func TestFreeSpaceFloor(t *testing.T) {
 		f.mustRead(t, refs[2], contents[2], oci.Pass)
 	})
 }
-
-func TestUnknownSizeLargerThanTheCache(t *testing.T) {
-	fake := new(ocitest.Fake)
-	ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, ocitest.Content(200_000, 1)))
-	fake.HideSize()
-	f := start(t, fake, budget(100_000))
-	if _, _, err := ocitest.Read(t.Context(), f, ref); !oci.Temporary(err) {
-		t.Errorf("%v, want an error that says there is no room", err)
-	}
-	f.stop()
-	if s := f.Stats(); s.Reserved != 0 || s.Bytes != 0 {
-		t.Errorf("%+v", s)
-	}
-}

@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -20,14 +21,37 @@ func (c *Cache) fill(f *flight, p part, room *room) {
 	if f.source.Size > 0 {
 		f.open(s, f.source.Size)
 	}
-	if err := c.pour(f, s, p.written, room); err != nil {
+	err := c.pour(f, s, p.written, room)
+	if err != nil {
 		c.setAside(f.ref, p, s, err)
+	}
+	if errors.Is(err, errNoRoom) {
+		room.release()
+		c.startOver(f)
+		return
+	}
+	defer f.cancel()
+	defer func() { _ = f.source.Close() }()
+	if err != nil {
 		c.land(f, s, err, room)
 		s.finish(err) // after landing: who comes now gets a flight of his own
 		return
 	}
 	s.finish(nil)
 	c.land(f, s, c.store(f, s), room)
+}
+
+// startOver hands over, from its beginning, what has turned out to be larger
+// than the cache. Nobody has been answered: its size was not known.
+func (c *Cache) startOver(f *flight) {
+	_ = f.source.Close()
+	source, err := c.launch(f, 0)
+	if err != nil {
+		c.fail(f, err)
+		return
+	}
+	f.source = source
+	c.handOver(f)
 }
 
 // open answers everybody who waits: the content can be read from s.
@@ -83,23 +107,23 @@ func (c *Cache) store(f *flight, s *spool) error {
 
 // land ends a flight: what it fetched is kept, or the error told.
 func (c *Cache) land(f *flight, s *spool, err error, room *room) {
-	kept := oci.Descriptor{Digest: f.ref.Digest(), Size: s.written}
-	if f.ref.Kind() == oci.Manifest {
-		kept.MediaType = f.source.MediaType
-	}
-	now := time.Now()
 	c.mu.Lock()
 	delete(c.flights, keyOf(f.ref))
 	c.stats.Fills--
 	room.releaseLocked()
 	if err == nil {
-		c.keep(kept, now)
+		f.entry.size, f.entry.used = s.written, time.Now()
+		if f.ref.Kind() == oci.Manifest {
+			f.entry.mediaType = f.source.MediaType
+		}
+		c.keep(f.entry)
 	} else {
 		c.stats.Failed++
 	}
+	record := f.entry.record()
 	c.mu.Unlock()
 	if err == nil {
-		if err := c.Index.PutBlobs(BlobRecord{Descriptor: kept, Used: now}); err != nil {
+		if err := c.Index.PutBlobs(record); err != nil {
 			call(c.Hooks.IndexFailed, err)
 		}
 	}

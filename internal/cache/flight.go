@@ -3,23 +3,30 @@ package cache
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"time"
 
 	"mirrord/internal/oci"
 )
 
-// flightKey tells flights apart: one for a digest across all repositories.
+// flightKey tells flights apart: one for a digest across all repositories of
+// an upstream. Another upstream's troubles are not ours.
 type flightKey struct {
-	digest oci.Digest
-	kind   oci.Kind
+	upstream string
+	partKey
 }
 
-func keyOf(ref oci.Ref) flightKey { return flightKey{ref.Digest(), ref.Kind()} }
+func keyOf(ref oci.Ref) flightKey { return flightKey{ref.Upstream(), partOf(ref)} }
 
 // flight is one fetch of one digest, on behalf of all who want it.
 type flight struct {
-	ref oci.Ref // of who asked first
+	ref   oci.Ref // of who asked first
+	entry *entry  // what it becomes when it lands; until then it counts the readers
+
+	// ctx ends what is fetched; cancel ends ctx.
+	ctx    context.Context
+	cancel context.CancelFunc
 
 	// opened is closed when the fields below are set: the upstream has
 	// answered, or failed to.
@@ -90,7 +97,8 @@ func (c *Cache) join(ref oci.Ref) (*flight, error) {
 	if c.closed {
 		return nil, errClosed()
 	}
-	f := &flight{ref: ref, opened: make(chan struct{})}
+	f := &flight{ref: ref, entry: &entry{digest: ref.Digest()}, opened: make(chan struct{})}
+	f.ctx, f.cancel = context.WithCancel(c.ctx)
 	c.flights[keyOf(ref)] = f
 	c.stats.Fills++
 	c.running.Go(func() { c.fly(f) })
@@ -112,21 +120,32 @@ func (c *Cache) board(ctx context.Context, ref oci.Ref, f *flight) (*oci.Content
 		return nil, f.err
 	}
 	if f.spool == nil {
-		select {
-		case content := <-f.past:
-			return content, nil
-		default:
-			return c.openPast(ctx, ref)
-		}
+		return c.takeOver(ctx, ref, f)
 	}
 	if err := f.spool.acquire(); err != nil {
 		return nil, err
 	}
+	c.mu.Lock()
+	c.lend(f.entry)
+	c.mu.Unlock()
 	r := &reader{ctx: ctx, spool: f.spool, size: f.answer.Size}
 	r.reopen = func(ctx context.Context, offset int64) (io.ReadCloser, error) {
 		return c.reopen(ctx, ref, f.source, offset)
 	}
-	return &oci.Content{Answer: f.answer, Body: r}, nil
+	return &oci.Content{Answer: f.answer, Body: r, Done: func() { c.giveBack(f.entry) }}, nil
+}
+
+// takeOver takes what a flight hands over, bound to ctx now, or opens the same
+// anew when another has taken it.
+func (c *Cache) takeOver(ctx context.Context, ref oci.Ref, f *flight) (*oci.Content, error) {
+	select {
+	case content := <-f.past:
+		stop := context.AfterFunc(ctx, f.cancel)
+		content.Done = func() { stop(); f.cancel() }
+		return content, nil
+	default:
+		return c.openPast(ctx, ref)
+	}
 }
 
 // openPast opens the upstream's content, past the cache.
@@ -166,50 +185,58 @@ func skip(body io.Reader, offset int64) error {
 }
 
 // fly asks the upstream and fills the cache with what it sends, or hands that
-// over to who waits when there is no room for it.
+// over to who waits when the cache cannot have it.
 func (c *Cache) fly(f *flight) {
 	if f.ref.Kind() == oci.Blob { // a manifest is small and does not queue behind layers
-		select {
-		case c.slots <- struct{}{}:
-			defer func() { <-c.slots }()
-		case <-c.ctx.Done():
-			c.fail(f, errClosed())
-			return
-		}
+		defer c.takeSlot()()
 	}
 	left, have := c.claimPart(f.ref)
-	source, err := c.launch(f.ref, left.written)
+	source, err := c.launch(f, left.written)
 	if err != nil {
 		c.returnPart(f.ref, left, have)
 		c.fail(f, err)
 		return
 	}
 	f.source = source
-	room := c.reserve(max(source.Size, 0))
+	room := c.reserve(max(source.Size, 0), left.written)
 	if room == nil {
 		removeParts([]part{left})
 		c.handOver(f)
 		return
 	}
-	defer func() { _ = source.Close() }()
 	p, err := c.openPart(f.ref, source, left, have)
 	if err != nil {
 		room.release()
-		c.fail(f, oci.Errorf(oci.Unavailable, "make a file for %s: %w", f.ref, err))
+		call2(c.Hooks.FillFailed, f.ref, fmt.Errorf("it goes past the cache: %w", err))
+		c.handOver(f)
 		return
 	}
 	c.fill(f, p, room)
 }
 
+// takeSlot waits for its turn to fill, but not for so long that who waits for
+// an answer gives up: containerd does after 30 s. It returns what ends the turn.
+func (c *Cache) takeSlot() (release func()) {
+	timer := time.NewTimer(slotTime)
+	defer timer.Stop()
+	select {
+	case c.slots <- struct{}{}:
+		return func() { <-c.slots }
+	case <-timer.C:
+	case <-c.ctx.Done(): // launch will tell
+	}
+	return func() {}
+}
+
 // launch opens ref upstream, where written bytes are at hand already.
-func (c *Cache) launch(ref oci.Ref, written int64) (*oci.Content, error) {
-	source, err := c.Next.Open(oci.WithOffset(c.ctx, written), ref)
+func (c *Cache) launch(f *flight, written int64) (*oci.Content, error) {
+	source, err := c.Next.Open(oci.WithOffset(f.ctx, written), f.ref)
 	if err != nil {
 		return nil, err
 	}
-	if ref.Kind() == oci.Manifest && source.Size > oci.MaxManifestSize {
+	if f.ref.Kind() == oci.Manifest && source.Size > oci.MaxManifestSize {
 		_ = source.Close()
-		return nil, oci.Errorf(oci.Unavailable, "manifest %s has %d bytes; more than %d are not served", ref, source.Size, oci.MaxManifestSize)
+		return nil, oci.Errorf(oci.Unavailable, "manifest %s has %d bytes; more than %d are not served", f.ref, source.Size, oci.MaxManifestSize)
 	}
 	return source, nil
 }
@@ -224,13 +251,14 @@ func (c *Cache) fail(f *flight, err error) {
 	}
 	c.mu.Unlock()
 	f.err = err
+	f.cancel()
 	close(f.opened)
 }
 
 // How long what is handed over waits for the first who takes it.
 const handOverTime = time.Second
 
-// handOver ends a flight whose content finds no room: the first who takes it
+// handOver ends a flight whose content the cache cannot have: the first who takes it
 // reads what was opened, everybody else opens his own.
 func (c *Cache) handOver(f *flight) {
 	c.mu.Lock()
@@ -244,8 +272,9 @@ func (c *Cache) handOver(f *flight) {
 	close(f.opened)
 	time.AfterFunc(handOverTime, func() {
 		select {
-		case content := <-f.past:
-			_ = content.Close() // whoever wanted it has left
+		case content := <-f.past: // whoever wanted it has left
+			_ = content.Close()
+			f.cancel()
 		default:
 		}
 	})

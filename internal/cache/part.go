@@ -11,6 +11,15 @@ import (
 	"mirrord/internal/oci"
 )
 
+// partKey is what an unfinished fill is a part of, whichever upstream it came
+// from.
+type partKey struct {
+	digest oci.Digest
+	kind   oci.Kind
+}
+
+func partOf(ref oci.Ref) partKey { return partKey{ref.Digest(), ref.Kind()} }
+
 // part is an unfinished fill: a file that the next fill of the same digest goes
 // on with, for as long as partAge.
 type part struct {
@@ -27,8 +36,8 @@ const partAge = time.Hour
 func (c *Cache) claimPart(ref oci.Ref) (part, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	p, ok := c.parts[keyOf(ref)]
-	delete(c.parts, keyOf(ref))
+	p, ok := c.parts[partOf(ref)]
+	delete(c.parts, partOf(ref))
 	return p, ok
 }
 
@@ -37,7 +46,7 @@ func (c *Cache) returnPart(ref oci.Ref, left part, have bool) {
 	if have {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		c.parts[keyOf(ref)] = left
+		c.parts[partOf(ref)] = left
 	}
 }
 
@@ -80,13 +89,13 @@ func resumable(source *oci.Content, written int64) bool {
 // setAside keeps what a failed fill has got for the next one, or removes it
 // when it is not to be trusted.
 func (c *Cache) setAside(ref oci.Ref, p part, s *spool, why error) {
-	if errors.Is(why, oci.ErrCorrupt) || s.written == 0 {
+	if errors.Is(why, oci.ErrCorrupt) || s.written == 0 || s.size == oci.UnknownSize {
 		_ = os.Remove(p.path) // what stays behind is dropped by age
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.parts[keyOf(ref)] = part{path: p.path, written: s.written, left: time.Now()}
+	c.parts[partOf(ref)] = part{path: p.path, written: s.written, left: time.Now()}
 }
 
 // partBytes returns what unfinished fills take that nobody writes. The caller
@@ -99,8 +108,8 @@ func (c *Cache) partBytes() int64 {
 	return n
 }
 
-// dropParts forgets all unfinished fills when room is short; their files are
-// for removeParts. The caller holds mu.
+// dropParts forgets all unfinished fills, which nobody waits for, when any room
+// is short; their files are for removeParts. The caller holds mu.
 func (c *Cache) dropParts(excess int64) []part {
 	if excess <= 0 {
 		return nil
@@ -153,14 +162,14 @@ func (c *Cache) loadParts() error {
 	return nil
 }
 
-func parsePart(name string) (flightKey, bool) {
+func parsePart(name string) (partKey, bool) {
 	id, rest, _ := strings.Cut(name, ".")
 	kind, _, _ := strings.Cut(rest, ".")
 	d, err := oci.ParseDigest(strings.Replace(id, "-", ":", 1))
 	for _, k := range []oci.Kind{oci.Manifest, oci.Blob} {
 		if err == nil && k.String() == kind {
-			return flightKey{d, k}, true
+			return partKey{d, k}, true
 		}
 	}
-	return flightKey{}, false
+	return partKey{}, false
 }

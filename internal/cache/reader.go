@@ -20,9 +20,15 @@ type reader struct {
 	offset  int64
 	reopen  func(ctx context.Context, offset int64) (io.ReadCloser, error)
 	passing atomic.Bool   // Via may be asked by another goroutine than reads
-	pass    io.ReadCloser // the upstream's body at offset, once it was needed
+	pass    io.ReadCloser // the upstream's body, once it was needed
+	passAt  int64         // the offset of pass
+	passes  int           // how often it was opened
 	closed  bool
 }
+
+// maxPasses bounds the requests upstream that one client's request may cause:
+// podman asks for up to 1024 ranges in one. After that it waits for the fill.
+const maxPasses = 16
 
 // Via tells how the bytes at the present offset come: fill, or pass.
 func (r *reader) Via() oci.Via {
@@ -45,14 +51,31 @@ func (r *reader) read(p []byte) (int, error) {
 	if !r.passing.Load() {
 		return r.spool.readAt(r.ctx, p, r.offset)
 	}
+	if err := r.movePass(); err != nil {
+		return 0, err
+	}
+	n, err := r.pass.Read(p)
+	r.passAt += int64(n)
+	return n, err
+}
+
+// movePass brings the upstream's body to the offset: a little ahead by reading
+// on, elsewhere by another request.
+func (r *reader) movePass() error {
+	if ahead := r.offset - r.passAt; ahead < 0 || ahead > nearBytes {
+		r.stopPassing()
+	}
 	if r.pass == nil {
 		body, err := r.reopen(r.ctx, r.offset)
 		if err != nil {
-			return 0, err
+			return err
 		}
-		r.pass = body
+		r.pass, r.passAt = body, r.offset
+		r.passes++
 	}
-	return r.pass.Read(p)
+	n, err := io.CopyN(io.Discard, r.pass, r.offset-r.passAt)
+	r.passAt += n
+	return err
 }
 
 func (r *reader) Seek(offset int64, whence int) (int64, error) {
@@ -65,11 +88,8 @@ func (r *reader) Seek(offset int64, whence int) (int64, error) {
 	if offset < 0 {
 		return 0, fmt.Errorf("seek to %d: before the beginning", offset)
 	}
-	if offset != r.offset {
-		r.stopPassing()
-		r.offset = offset
-	}
-	r.passing.Store(r.pass != nil || offset < r.size && r.spool.far(offset))
+	r.offset = offset
+	r.passing.Store(offset < r.size && r.passes < maxPasses && r.spool.far(offset))
 	return offset, nil
 }
 

@@ -2,8 +2,7 @@ package cache
 
 import (
 	"context"
-	"fmt"
-	"io/fs"
+	"errors"
 	"math"
 
 	"mirrord/internal/oci"
@@ -13,6 +12,7 @@ import (
 type room struct {
 	cache *Cache
 	bytes int64
+	have  int64  // of them on the disk already, from an earlier fill
 	spool *spool // whose written bytes take up the room; nil until there is one
 	taken int64  // bytes written through Write
 }
@@ -24,16 +24,18 @@ type victim struct {
 	gone   chan struct{}
 }
 
-// reserve makes room for size bytes, evicting what was least recently used. It
-// returns nil when there is none to be made.
-func (c *Cache) reserve(size int64) *room {
-	r := &room{cache: c}
+// reserve makes room for size bytes, have of which are on the disk already,
+// evicting what was least recently used. It returns nil when there is none to
+// be made.
+func (c *Cache) reserve(size, have int64) *room {
+	r := &room{cache: c, have: have}
 	if !r.grow(size) {
 		return nil
 	}
 	return r
 }
 
+// grow makes room for size bytes more.
 func (r *room) grow(size int64) bool {
 	c := r.cache
 	free := c.free()
@@ -42,8 +44,12 @@ func (r *room) grow(size int64) bool {
 		c.mu.Unlock()
 		return false
 	}
-	parts := c.dropParts(c.excess(size, free))
-	victims, ok := c.choose(c.excess(size, free+bytesOf(parts)))
+	have := r.have
+	if r.bytes > 0 {
+		have = 0 // counted when the room was made
+	}
+	parts := c.dropParts(c.excess(size, free+have))
+	victims, ok := c.choose(c.excess(size, free+have+bytesOf(parts)))
 	if ok {
 		c.reserved += size
 		r.bytes += size
@@ -81,40 +87,33 @@ func (c *Cache) excess(size, free int64) int64 {
 func (c *Cache) unwritten() int64 {
 	var n int64
 	for r := range c.rooms {
-		n += r.bytes
+		written := r.have
 		if r.spool != nil {
-			n -= r.spool.progress()
+			written = r.spool.progress()
 		}
+		n += r.bytes - written
 	}
 	return n
 }
 
 // choose forgets the least recently used blobs of at least excess bytes; one
 // that is being read stays. It reports false, and forgets nothing, when all
-// blobs together are not enough. The caller holds mu.
-func (c *Cache) choose(excess int64) ([]victim, bool) {
-	if excess <= 0 {
-		return nil, true
-	}
-	if excess > c.used {
+// others together are not enough. The caller holds mu.
+func (c *Cache) choose(excess int64) (victims []victim, ok bool) {
+	if excess > c.used-c.reading {
 		return nil, false
 	}
-	var victims []victim
-	var first oci.Digest // the first that was being read
 	for excess > 0 {
 		d, ok := c.Policy.Victim()
-		if !ok || d == first {
+		if !ok {
 			return victims, false
 		}
 		e := c.entries[d]
 		if e.readers > 0 {
-			if first == "" {
-				first = d
-			}
 			c.Policy.Touch(d)
 			continue
 		}
-		victims = append(victims, c.sentence(d))
+		victims = append(victims, c.sentence(e))
 		excess -= e.size
 		c.stats.Evictions++
 		c.stats.EvictedBytes += e.size
@@ -122,14 +121,11 @@ func (c *Cache) choose(excess int64) ([]victim, bool) {
 	return victims, true
 }
 
-// sentence forgets d and returns what is to be removed. The caller holds mu.
-func (c *Cache) sentence(d oci.Digest) victim {
-	v := victim{digest: d, gone: make(chan struct{})}
-	if e := c.entries[d]; e != nil {
-		v.size = e.size
-	}
-	c.forget(d)
-	c.evicting[d] = v.gone
+// sentence forgets e and returns what is to be removed. The caller holds mu.
+func (c *Cache) sentence(e *entry) victim {
+	v := victim{digest: e.digest, size: e.size, gone: make(chan struct{})}
+	c.forget(e.digest)
+	c.evicting[e.digest] = v.gone
 	return v
 }
 
@@ -145,7 +141,7 @@ func (c *Cache) evict(victims []victim) {
 }
 
 // remove removes blobs: from the index first, so that no crash leaves a record
-// without a file.
+// without a file. A file that cannot be removed is adopted by the next start.
 func (c *Cache) remove(victims []victim) {
 	digests := make([]oci.Digest, len(victims))
 	for i, v := range victims {
@@ -156,7 +152,7 @@ func (c *Cache) remove(victims []victim) {
 	}
 	for _, v := range victims {
 		if err := c.Store.Remove(context.WithoutCancel(c.ctx), v.digest); err != nil {
-			call2(c.Hooks.Damaged, v.digest, fmt.Errorf("remove: %w", err))
+			call2(c.Hooks.RemoveFailed, v.digest, err)
 		}
 		c.mu.Lock()
 		if c.evicting[v.digest] == v.gone {
@@ -192,12 +188,14 @@ func (r *room) releaseLocked() {
 // How much more room is asked for at a time when nobody knows the size.
 const roomStep = 16 << 20
 
+var errNoRoom = errors.New("no room in the cache")
+
 // Write takes p's length of the room, and more room when that is used up. It
-// fails when there is none.
+// fails with errNoRoom when there is none.
 func (r *room) Write(p []byte) (int, error) {
 	r.taken += int64(len(p))
-	if r.taken > r.bytes && !r.grow(max(roomStep, r.taken-r.bytes)) {
-		return 0, oci.Errorf(oci.Unavailable, "no room in the cache: %w", fs.ErrInvalid)
+	if need := r.taken - r.bytes; need > 0 && !r.grow(max(roomStep, need)) && !r.grow(need) {
+		return 0, errNoRoom
 	}
 	return len(p), nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"mirrord/internal/oci"
@@ -26,7 +27,7 @@ func (c *Cache) load() error {
 	}
 	byAge(records)
 	for _, r := range records {
-		c.keep(r.Descriptor, r.Used)
+		c.keep(newEntry(r.Descriptor, r.Used))
 	}
 	for record, err := range c.Index.Tags() {
 		if err != nil {
@@ -76,11 +77,7 @@ func (c *Cache) flush() {
 	c.mu.Lock()
 	records := make([]BlobRecord, 0, len(c.dirty))
 	for d := range c.dirty {
-		e := c.entries[d]
-		records = append(records, BlobRecord{
-			Descriptor: oci.Descriptor{Digest: d, MediaType: e.mediaType, Size: e.size},
-			Used:       e.used,
-		})
+		records = append(records, c.entries[d].record())
 	}
 	clear(c.dirty)
 	c.mu.Unlock()
@@ -99,7 +96,7 @@ func (c *Cache) tend() {
 	parts := c.dropPartsBefore(now.Add(-partAge))
 	var old []oci.Ref
 	for ref, t := range c.tags {
-		if now.Sub(t.Checked) > tagAge {
+		if t.age(now) > tagAge {
 			delete(c.tags, ref)
 			old = append(old, ref)
 		}
@@ -117,7 +114,7 @@ func (c *Cache) tend() {
 // trim evicts what is over the limits, if they were lowered or something else
 // filled the disk.
 func (c *Cache) trim() {
-	if r := c.reserve(0); r != nil {
+	if r := c.reserve(0, 0); r != nil {
 		r.release()
 	}
 }
@@ -148,8 +145,8 @@ func (c *Cache) reconcile(ctx context.Context) {
 		}
 	}
 	if len(errs) == 0 { // with errors, what was not seen may be there
-		for d := range before {
-			if c.lose(ctx, d) {
+		for _, e := range before {
+			if c.lose(ctx, e) {
 				found.Lost++
 			}
 		}
@@ -159,14 +156,10 @@ func (c *Cache) reconcile(ctx context.Context) {
 }
 
 // known returns what is kept now.
-func (c *Cache) known() map[oci.Digest]struct{} {
+func (c *Cache) known() map[oci.Digest]*entry {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	known := make(map[oci.Digest]struct{}, len(c.entries))
-	for d := range c.entries {
-		known[d] = struct{}{}
-	}
-	return known
+	return maps.Clone(c.entries)
 }
 
 // adopt keeps a file that nobody knew. Its media type is not known: it serves
@@ -178,10 +171,11 @@ func (c *Cache) adopt(b Blob) bool {
 		c.mu.Unlock()
 		return false
 	}
-	kept := oci.Descriptor{Digest: b.Digest, Size: b.Size}
-	c.keep(kept, b.ModTime)
+	e := newEntry(oci.Descriptor{Digest: b.Digest, Size: b.Size}, b.ModTime)
+	c.keep(e)
+	record := e.record()
 	c.mu.Unlock()
-	if err := c.Index.PutBlobs(BlobRecord{Descriptor: kept, Used: b.ModTime}); err != nil {
+	if err := c.Index.PutBlobs(record); err != nil {
 		call(c.Hooks.IndexFailed, err)
 	}
 	return true
@@ -189,14 +183,8 @@ func (c *Cache) adopt(b Blob) bool {
 
 // lose drops the record of a blob whose file was not found, unless it can be
 // opened after all: it may have been put again meanwhile.
-func (c *Cache) lose(ctx context.Context, d oci.Digest) bool {
-	c.mu.Lock()
-	e := c.entries[d]
-	c.mu.Unlock()
-	if e == nil {
-		return false
-	}
-	body, err := c.openStored(ctx, oci.Descriptor{Digest: d, Size: e.size})
+func (c *Cache) lose(ctx context.Context, e *entry) bool {
+	body, err := c.openStored(ctx, e)
 	if err == nil {
 		_ = body.Close()
 	}

@@ -3,6 +3,7 @@ package cache
 import (
 	"context"
 	"errors"
+	"math"
 	"time"
 
 	"mirrord/internal/oci"
@@ -13,6 +14,15 @@ type tag struct {
 	TagRecord
 	retry  time.Time // after a failed check: not asked about before
 	reason error     // that check's error
+}
+
+// age is the time since the upstream confirmed t. A check in the future, made
+// when the clock was wrong, is as good as none.
+func (t *tag) age(now time.Time) time.Duration {
+	if age := now.Sub(t.Checked); age >= 0 {
+		return age
+	}
+	return math.MaxInt64
 }
 
 // check is one question to the upstream about one tag, on behalf of all who
@@ -43,14 +53,13 @@ func (c *Cache) resolveTag(ctx context.Context, ref oci.Ref) (oci.Answer, error)
 	now := time.Now()
 	c.mu.Lock()
 	t := c.tags[ref]
-	if t != nil && now.Sub(t.Checked) < c.Fresh {
+	if t != nil && t.age(now) < c.Fresh {
 		defer c.mu.Unlock()
 		return oci.Answer{Descriptor: t.Latest, Via: oci.Hit}, nil
 	}
 	older, have := c.olderCopy(t)
 	if have && now.Before(t.retry) {
 		defer c.mu.Unlock()
-		c.stats.Stale++
 		return older, t.reason
 	}
 	k, err := c.joinCheck(ref, now)
@@ -62,9 +71,6 @@ func (c *Cache) resolveTag(ctx context.Context, ref oci.Ref) (oci.Answer, error)
 	if err == nil || !have || !oci.Temporary(err) || ctx.Err() != nil {
 		return answer, err
 	}
-	c.mu.Lock()
-	c.stats.Stale++
-	c.mu.Unlock()
 	return older, err
 }
 
@@ -215,7 +221,10 @@ func (c *Cache) openLatest(ctx context.Context, ref oci.Ref, d oci.Digest) (*oci
 	ctx, cancel := context.WithCancelCause(ctx)
 	timer := time.AfterFunc(patience, func() { cancel(errPatience) })
 	content, err := c.openDigest(ctx, ref.At(d))
-	timer.Stop()
+	if !timer.Stop() && err == nil { // too late: it could no longer be read
+		_ = content.Close()
+		err = errPatience
+	}
 	if err != nil {
 		cancel(nil)
 		return nil, err
@@ -247,8 +256,5 @@ func (c *Cache) openOlder(ctx context.Context, ref oci.Ref, why error) (*oci.Con
 		return nil, err
 	}
 	content.Via = oci.Stale
-	c.mu.Lock()
-	c.stats.Stale++
-	c.mu.Unlock()
 	return content, nil
 }

@@ -25,17 +25,17 @@ const (
 )
 
 // Error is what a Registry answers instead of content. Message is for a person
-// and repeats no secret; Err, the cause, may be nil.
+// and repeats no secret; Err wraps the causes.
 type Error struct {
 	Code    Code
 	Message string
 	Err     error
 }
 
-// Errorf makes an Error; a cause given with %w is kept.
+// Errorf makes an Error; causes given with %w are kept.
 func Errorf(code Code, format string, args ...any) *Error {
 	err := fmt.Errorf(format, args...)
-	return &Error{Code: code, Message: err.Error(), Err: errors.Unwrap(err)}
+	return &Error{Code: code, Message: err.Error(), Err: err}
 }
 
 func (e *Error) Error() string { return e.Message }

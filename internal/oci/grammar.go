@@ -5,7 +5,7 @@ import "strings"
 // The grammars of distribution-spec 1.1, by hand: every request comes through
 // here, and regular expressions took a twentieth of its time.
 
-// maxName bounds a name so that host and name stay below 256 characters.
+// maxName is the length of the longest name, in bytes: Docker Hub's limit.
 const maxName = 255
 
 // validName reports whether s is components with slashes between them:

@@ -8,27 +8,31 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// ErrSeek is what a verified Body says to Seek when the body below cannot.
-var ErrSeek = errors.New("body cannot seek")
-
 // Verify returns body with the contract of Registry.Open kept: read from its
 // beginning to its end it yields exactly want.Size bytes (any number when that
 // is UnknownSize) that hash to want.Digest, or fails before the last byte. One
 // who seeks, where body can, and reads on elsewhere gets bytes that nobody has
 // verified.
 func Verify(body io.ReadCloser, want Descriptor) io.ReadCloser {
-	return &verified{
+	v := &verified{
 		body:     body,
 		ahead:    bufio.NewReaderSize(body, 32<<10),
 		want:     want,
 		verifier: want.Digest.Verifier(),
 	}
+	if seeker, ok := body.(io.Seeker); ok {
+		return &verifiedSeeker{v, seeker}
+	}
+	return v
 }
 
 // Unverified returns the body below a verified one, for one who verifies it
 // himself; it must not have been read. Any other body is returned as it is.
 func Unverified(body io.ReadCloser) io.ReadCloser {
-	if v, ok := body.(*verified); ok {
+	switch v := body.(type) {
+	case *verified:
+		return v.body
+	case *verifiedSeeker:
 		return v.body
 	}
 	return body
@@ -47,17 +51,20 @@ type verified struct {
 
 func (v *verified) Close() error { return v.body.Close() }
 
+// verifiedSeeker is verified over a body that seeks.
+type verifiedSeeker struct {
+	*verified
+	seeker io.Seeker
+}
+
 // Seek moves only the offset, so that measuring a body by its end, as
 // http.ServeContent does, does not give the checking up.
-func (v *verified) Seek(offset int64, whence int) (int64, error) {
-	seeker, ok := v.body.(io.Seeker)
+func (v *verifiedSeeker) Seek(offset int64, whence int) (int64, error) {
 	switch {
-	case !ok:
-		return 0, ErrSeek
 	case whence == io.SeekCurrent:
 		offset += v.offset
 	case whence == io.SeekEnd && v.want.Size == UnknownSize:
-		return seeker.Seek(offset, whence)
+		return v.seeker.Seek(offset, whence)
 	case whence == io.SeekEnd:
 		offset += v.want.Size
 	}
@@ -68,24 +75,29 @@ func (v *verified) Seek(offset int64, whence int) (int64, error) {
 	return offset, nil
 }
 
-func (v *verified) Read(p []byte) (n int, err error) {
+func (v *verifiedSeeker) Read(p []byte) (int, error) {
 	if v.ahead != nil && v.offset == v.given {
-		n, err = v.readAhead(p)
-		v.given += int64(n)
-	} else {
-		n, err = v.readElsewhere(p)
+		return v.verified.Read(p)
 	}
+	return v.readElsewhere(p)
+}
+
+// readElsewhere reads where the offset was moved to, unverified.
+func (v *verifiedSeeker) readElsewhere(p []byte) (int, error) {
+	if _, err := v.seeker.Seek(v.offset, io.SeekStart); err != nil {
+		return 0, err
+	}
+	v.ahead = nil
+	n, err := v.body.Read(p)
 	v.offset += int64(n)
 	return n, err
 }
 
-// readElsewhere reads where the offset was moved to, unverified.
-func (v *verified) readElsewhere(p []byte) (int, error) {
-	if _, err := v.body.(io.Seeker).Seek(v.offset, io.SeekStart); err != nil {
-		return 0, err
-	}
-	v.ahead = nil
-	return v.body.Read(p)
+func (v *verified) Read(p []byte) (int, error) {
+	n, err := v.readAhead(p)
+	v.given += int64(n)
+	v.offset = v.given
+	return n, err
 }
 
 func (v *verified) readAhead(p []byte) (int, error) {

@@ -52,6 +52,21 @@ func TestWrongByteOfASeekingBodyIsWithheld(t *testing.T) {
 	}
 }
 
+// A file that cannot be read, as on a bad disk: a directory opens and measures
+// like one.
+func TestFileThatCannotBeReadIsCut(t *testing.T) {
+	t.Parallel()
+	dir, err := os.Open(t.TempDir())
+	check(t, err)
+	m := start(t, giving(dir, blobAnswer(10)))
+	if r, err := m.try(blobPath, ""); err == nil && r.err == nil && len(r.body) == int(r.ContentLength) {
+		t.Errorf("status %d, %d bytes and a clean end", r.StatusCode, len(r.body))
+	}
+	if e := <-m.events; e.Err == nil || !e.Cut {
+		t.Errorf("observed %+v", e)
+	}
+}
+
 // unseekable hides Seek.
 type unseekable struct{ io.ReadCloser }
 
@@ -122,14 +137,16 @@ func TestBodyThatCannotSeekAfterAll(t *testing.T) {
 	if r, err := m.try(blobPath, ""); err == nil && r.StatusCode == 200 {
 		t.Errorf("status %d", r.StatusCode)
 	}
-	if e := <-m.events; !errors.Is(e.Err, oci.ErrSeek) {
+	if e := <-m.events; !errors.Is(e.Err, errNoSeek) {
 		t.Errorf("observed %+v", e)
 	}
 }
 
+var errNoSeek = errors.New("cannot seek")
+
 type noSeek struct{ io.ReadCloser }
 
-func (noSeek) Seek(int64, int) (int64, error) { return 0, oci.ErrSeek }
+func (noSeek) Seek(int64, int) (int64, error) { return 0, errNoSeek }
 
 func TestPanicInTheRegistry(t *testing.T) {
 	t.Parallel()

@@ -6,6 +6,7 @@ package proxy
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strconv"
 	"time"
@@ -71,6 +72,19 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			writeError(w, r, e.Kind, e.Err)
 		}
 	})
+	if e.Err == nil && r.Method == http.MethodGet && r.Context().Err() == nil {
+		e.Err = cut(shortfall(w.Header(), m.Written))
+	}
+}
+
+// shortfall reports a body shorter than was announced: http.ServeContent does
+// not tell when a file could not be read.
+func shortfall(header http.Header, written int64) error {
+	announced, err := strconv.ParseInt(header.Get("Content-Length"), 10, 64)
+	if err != nil || written >= announced {
+		return nil
+	}
+	return fmt.Errorf("%w: %d bytes sent of %d", io.ErrUnexpectedEOF, written, announced)
 }
 
 // errCut says that an answer broke off after its beginning had been sent.

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"mirrord/internal/oci"
 )
@@ -61,16 +62,35 @@ const (
 func limitError(upstream string, h http.Header, body []byte, now time.Time) *oci.LimitError {
 	e := &oci.LimitError{
 		Upstream: upstream,
-		Message:  strings.TrimSpace(string(body)),
+		Message:  plainWords(h, body),
 		RetryAt:  retryAt(h.Get("Retry-After"), now),
 	}
 	var spec struct {
 		Errors []struct{ Message string }
 	}
 	if json.Unmarshal(body, &spec) == nil && len(spec.Errors) > 0 {
-		e.Pulls, e.Message = true, spec.Errors[0].Message
+		e.Pulls, e.Message = true, printable(spec.Errors[0].Message)
 	}
 	return e
+}
+
+// plainWords returns the first line of a plain text. Of anything else nothing
+// is repeated: storage hosts put the signed link into theirs.
+func plainWords(h http.Header, body []byte) string {
+	line, _, _ := strings.Cut(strings.TrimSpace(string(body)), "\n")
+	if !strings.HasPrefix(h.Get("Content-Type"), "text/plain") || strings.ContainsAny(line, "?<") {
+		return http.StatusText(http.StatusTooManyRequests)
+	}
+	return printable(line)
+}
+
+func printable(s string) string {
+	return strings.TrimSpace(strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(s, "?")))
 }
 
 // retryAt reads Retry-After: seconds or a date as RFC 9110 has it, or a moment

@@ -163,12 +163,19 @@ func TestBothKindsOf429(t *testing.T) {
 			oci.LimitError{Pulls: true, Message: unauthenticated}, defaultRetry,
 		},
 		"abuse": {
-			replies{header: header("Retry-After", "60", "Connection", "close"), body: "Too Many Requests (HAP429).\n"},
+			replies{header: header("Retry-After", "60", "Connection", "close", "Content-Type", "text/plain; charset=utf-8"), body: "Too Many Requests (HAP429).\n"},
 			oci.LimitError{Message: "Too Many Requests (HAP429)."}, time.Minute,
 		},
-		"no errors in it": {replies{body: `{"errors":[]}`}, oci.LimitError{Message: `{"errors":[]}`}, defaultRetry},
-		"nothing said":    {replies{header: header("Retry-After", "5")}, oci.LimitError{}, 5 * time.Second},
-		"a long page":     {replies{body: strings.Repeat("x", 9000)}, oci.LimitError{Message: strings.Repeat("x", maxWords)}, defaultRetry},
+		"no errors in it": {replies{body: `{"errors":[]}`}, oci.LimitError{Message: "Too Many Requests"}, defaultRetry},
+		"nothing said":    {replies{header: header("Retry-After", "5")}, oci.LimitError{Message: "Too Many Requests"}, 5 * time.Second},
+		"a long text": {
+			replies{header: header("Content-Type", "text/plain"), body: strings.Repeat("x", 9000)},
+			oci.LimitError{Message: strings.Repeat("x", maxWords)}, defaultRetry,
+		},
+		"a signed link": {
+			replies{header: header("Content-Type", "text/plain"), body: "slow down: /data?X-Amz-Signature=secret"},
+			oci.LimitError{Message: "Too Many Requests"}, defaultRetry,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -90,6 +90,9 @@ func CacheHooks(log *zap.Logger, m *Metrics) cache.Hooks {
 			m.damaged.Inc()
 			log.Warn("blob is damaged; it is dropped and will be fetched again", zap.Stringer("digest", d), zap.Error(err))
 		},
+		RemoveFailed: func(d oci.Digest, err error) {
+			log.Warn("the file of a dropped blob stays; the next start finds it again", zap.Stringer("digest", d), zap.Error(err))
+		},
 		IndexFailed: func(err error) {
 			m.indexErrors.Inc()
 			log.Error("index", zap.Error(err))

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -230,7 +232,8 @@ func TestSkippingIsNotTheEnd(t *testing.T) {
 		_, _ = w.Write(content[:200])
 	})).URL)
 	b := c.newBody(t.Context(), blobRef(t, oci.FromBytes(content)), 500)
-	if err := b.connect(); !errors.Is(err, io.ErrUnexpectedEOF) {
+	check(t, b.connect())
+	if _, err := b.read(make([]byte, 1)); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("skipped past the end: %v", err)
 	}
 	check(t, b.Close())
@@ -304,6 +307,50 @@ func TestOffsetHintIsOnlyAHint(t *testing.T) {
 	defer func() { _ = opened.Close() }()
 	if raw, err := io.ReadAll(opened.Body); err != nil || !bytes.Equal(raw, content) {
 		t.Errorf("%d bytes, %v", len(raw), err)
+	}
+}
+
+// A registry that knows no ranges: going on with what is at hand does not hold
+// the answer back until all of that has come again.
+func TestResumeWithoutRangesAnswersAtOnce(t *testing.T) {
+	t.Parallel()
+	content := ocitest.Content(3<<20, 10)
+	answered := make(chan struct{})
+	c := connect(t, serve(t, openly(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", strconv.Itoa(len(content)))
+		_, _ = w.Write(content[:1<<20])
+		_ = http.NewResponseController(w).Flush()
+		<-answered
+		_, _ = w.Write(content[1<<20:])
+	})).URL)
+	opened, err := c.Open(oci.WithOffset(t.Context(), 2<<20), blobRef(t, oci.FromBytes(content)))
+	close(answered)
+	check(t, err)
+	defer func() { _ = opened.Close() }()
+	body := oci.Unverified(opened.Body).(io.ReadSeeker)
+	_, err = body.Seek(2<<20, io.SeekStart)
+	check(t, err)
+	if n, err := body.Read(nil); n != 0 || err != nil {
+		t.Errorf("read nothing: %d, %v", n, err)
+	}
+	if raw, err := io.ReadAll(body); err != nil || !bytes.Equal(raw, content[2<<20:]) {
+		t.Errorf("%d bytes, %v", len(raw), err)
+	}
+}
+
+// A storage host that limits, and repeats the signed link.
+func TestLimitOfStorageTellsNoSecret(t *testing.T) {
+	t.Parallel()
+	storage := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusTooManyRequests)
+		_, _ = io.WriteString(w, "<Error><Resource>"+r.URL.RequestURI()+"</Resource></Error>\n\x1b[31m")
+	})
+	c := connect(t, serve(t, openly(func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, storage.URL+"/data?X-Amz-Signature=deadbeefdeadbeef", http.StatusTemporaryRedirect)
+	})).URL)
+	_, err := c.Open(t.Context(), blobRef(t, oci.FromBytes(nil)))
+	if err == nil || strings.Contains(err.Error(), "deadbeef") || strings.Contains(err.Error(), "\x1b") {
+		t.Errorf("%q", err)
 	}
 }
 

@@ -33,7 +33,8 @@ type body struct {
 	offset   int64
 
 	stream   *stream // nil: not connected
-	at       int64   // the offset of stream
+	at       int64   // the offset that stream is for
+	skip     int64   // what it sends before that
 	pause    *backoff.ExponentialBackOff
 	failures int
 	fine     int64 // bytes read since the last failure
@@ -67,6 +68,9 @@ func (b *body) connectFirst() error {
 }
 
 func (b *body) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
 	for {
 		if b.size != oci.UnknownSize && b.offset >= b.size {
 			return 0, io.EOF
@@ -96,7 +100,20 @@ func (b *body) read(p []byte) (int, error) {
 			return 0, err
 		}
 	}
+	if err := b.skipAhead(); err != nil {
+		return 0, err
+	}
 	return b.stream.Read(p)
+}
+
+// skipAhead drops what an upstream that knows no ranges sends before the offset.
+func (b *body) skipAhead() error {
+	n, err := io.CopyN(io.Discard, b.stream, b.skip)
+	b.skip -= n
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF // which is not the blob's end
+	}
+	return err
 }
 
 func (b *body) advance(n int64) {
@@ -163,8 +180,7 @@ func (b *body) connect() error {
 	return nil
 }
 
-// accept checks that the answer begins at offset, and skips to there when the
-// upstream sends the whole.
+// accept checks that the answer begins at offset, or before it.
 func (b *body) accept(resp *http.Response) error {
 	first, size := int64(0), resp.ContentLength
 	if resp.StatusCode == http.StatusPartialContent {
@@ -179,11 +195,8 @@ func (b *body) accept(resp *http.Response) error {
 	if size >= 0 && size != b.size || first > b.offset {
 		return fmt.Errorf("%w: from byte %d of %d, asked for byte %d of %d", errRange, first, size, b.offset, b.size)
 	}
-	_, err := io.CopyN(io.Discard, b.stream, b.offset-first)
-	if err == io.EOF {
-		err = io.ErrUnexpectedEOF // which is not the blob's end
-	}
-	return err
+	b.skip = b.offset - first
+	return nil
 }
 
 func (b *body) Seek(offset int64, whence int) (int64, error) {

@@ -28,11 +28,16 @@ func (r *Registry) refusal(q request, resp *http.Response, fromRegistry bool) er
 	case resp.StatusCode == http.StatusUnauthorized:
 		// With a fresh token: Docker Hub does not tell missing from private.
 		return oci.Errorf(oci.NameUnknown, "%s: repository %s does not exist, or its login may not pull it%s", r.Name, q.repository, words)
+	case resp.StatusCode == http.StatusMethodNotAllowed:
+		return oci.Errorf(oci.Unavailable, "%s: %w: %s%s", r.Name, errMethod, q.method, words)
 	case resp.StatusCode == http.StatusForbidden:
 		return oci.Errorf(oci.Denied, "%s: pull of %s denied%s", r.Name, q.repository, words)
 	}
 	return oci.Errorf(oci.Unavailable, "%s answered %s%s", r.Name, resp.Status, words)
 }
+
+// errMethod says that the registry does not know the method.
+var errMethod = errors.New("method not allowed")
 
 func unknown(ref oci.Ref) oci.Code {
 	switch ref.Kind() {

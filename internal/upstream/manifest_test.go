@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"bytes"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -122,6 +123,27 @@ func TestHeadThatTellsNothing(t *testing.T) {
 			t.Log(name)
 		}
 	}
+}
+
+// Registries that know no HEAD are asked by GET; schema 1 is told as unknown.
+func TestOddRegistries(t *testing.T) {
+	t.Parallel()
+	raw := `{"schemaVersion":2}`
+	c := connect(t, serve(t, openly(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodHead {
+			w.WriteHeader(http.StatusMethodNotAllowed)
+			return
+		}
+		w.Header().Set("Content-Type", imageType)
+		_, _ = io.WriteString(w, raw)
+	})).URL)
+	d, err := c.Resolve(t.Context(), manifestRef(t, "v1"))
+	if err != nil || d.Digest != oci.FromBytes([]byte(raw)) || d.Size != int64(len(raw)) {
+		t.Errorf("%+v, %v", d, err)
+	}
+	c = connect(t, serve(t, openly(answer(200, raw, "Content-Type", "application/vnd.docker.distribution.manifest.v1+prettyjws"))).URL)
+	_, err = read(t, c, manifestRef(t, "v1"))
+	c.wantCode(t, err, oci.ManifestUnknown)
 }
 
 func TestBothLimits(t *testing.T) {

@@ -45,6 +45,9 @@ func (r *Registry) resolveManifest(ctx context.Context, ref oci.Ref) (oci.Descri
 		operation: ManifestHead, method: http.MethodHead, url: r.contentURL(ref),
 		repository: ref.Repository(), accept: acceptManifests, what: ref,
 	})
+	if errors.Is(err, errMethod) {
+		return r.measureManifest(ctx, ref)
+	}
 	if err != nil {
 		return oci.Descriptor{}, err
 	}
@@ -131,6 +134,9 @@ func mediaType(resp *http.Response) string {
 // checkMediaType refuses what cannot be a manifest, such as the page of a login
 // that answers 200.
 func checkMediaType(upstream, t string) error {
+	if strings.HasSuffix(t, "+prettyjws") {
+		return oci.Errorf(oci.ManifestUnknown, "%s has only a manifest of schema 1, which no client takes any more", upstream)
+	}
 	if strings.HasPrefix(t, "application/") && strings.Contains(t, "json") {
 		return nil
 	}

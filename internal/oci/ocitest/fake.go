@@ -199,13 +199,12 @@ type seekBody struct{ io.ReadSeeker }
 
 func (seekBody) Close() error { return nil }
 
-// closable gives a body the contract of Open, and keeps from one that cannot
-// seek the method that says so.
+// closable gives a body the contract of Open.
 func closable(body io.Reader, d oci.Descriptor) io.ReadCloser {
 	if seeker, ok := body.(io.ReadSeeker); ok {
 		return oci.Verify(seekBody{seeker}, d)
 	}
-	return plainBody{oci.Verify(plainBody{body}, d)}
+	return oci.Verify(plainBody{body}, d)
 }
 
 // List implements oci.Registry. Tags page by n and last, as the spec has it.

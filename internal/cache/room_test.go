@@ -1,0 +1,202 @@
+package cache_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"mirrord/internal/cache"
+	"mirrord/internal/oci"
+	"mirrord/internal/oci/ocitest"
+)
+
+// What cannot make room enough is not evicted.
+func TestNothingIsEvictedInVain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		big, bigC := blobs(t, fake, 1, 200_000)
+		small := ocitest.Content(40_000, 50)
+		smallRef := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, small))
+		next := ocitest.Content(100_000, 51)
+		nextRef := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, next))
+		f := start(t, fake, budget(250_000))
+		f.mustRead(t, smallRef, small, oci.Fill)
+		f.settled(t)
+		f.mustRead(t, big[0], bigC[0], oci.Fill)
+		f.settled(t)
+		read, err := f.Open(t.Context(), big[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = read.Close() }()
+		f.mustRead(t, nextRef, next, oci.Pass)  // there is no room for it
+		f.mustRead(t, smallRef, small, oci.Hit) // nothing went for what could not fit
+		<-time.After(2 * time.Second)
+	})
+}
+
+// Without a place for fills, content goes past the cache.
+func TestNoFillsDirectory(t *testing.T) {
+	fake := new(ocitest.Fake)
+	blob := ocitest.Content(1000, 1)
+	ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, blob))
+	f := start(t, fake)
+	if err := os.RemoveAll(filepath.Join(f.dir, "fills")); err != nil {
+		t.Fatal(err)
+	}
+	f.mustRead(t, ref, blob, oci.Pass)
+}
+
+// stuck never sends a byte until its context ends.
+type stuck struct{ *ocitest.Fake }
+
+type stuckBody struct{ ctx context.Context }
+
+func (b stuckBody) Read([]byte) (int, error) { <-b.ctx.Done(); return 0, context.Cause(b.ctx) }
+
+func (b stuckBody) Close() error { return nil }
+
+func (s stuck) Open(ctx context.Context, ref oci.Ref) (*oci.Content, error) {
+	c, err := s.Fake.Open(ctx, ref)
+	if err == nil {
+		c.Body = stuckBody{ctx}
+	}
+	return c, err
+}
+
+// What is handed over ends with its reader.
+func TestHandedOverIsBoundByItsReader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, ocitest.Content(200_000, 1)))
+		f := start(t, fake, budget(100_000), func(o *cache.Options) { o.Next = stuck{fake} })
+		ctx, leave := context.WithTimeout(t.Context(), time.Second)
+		defer leave()
+		content, err := f.Open(ctx, ref)
+		if err != nil {
+			t.Fatal(err)
+		}
+		read := make(chan struct{})
+		go func() { defer close(read); _, _ = content.Body.Read(make([]byte, 1)) }()
+		select {
+		case <-read:
+		case <-time.After(time.Hour):
+			t.Error("an hour after the client has left its read still waits")
+		}
+	})
+}
+
+// A blob that turns out to be larger than the cache goes past it from its
+// beginning, and leaves nothing behind.
+func TestUnknownSizeLargerThanTheCacheGoesPast(t *testing.T) {
+	fake := new(ocitest.Fake)
+	large := ocitest.Content(48<<20, 99)
+	ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, large))
+	fake.HideSize()
+	f := start(t, fake, budget(40<<20))
+	f.mustRead(t, ref, large, oci.Pass)
+	f.stop()
+	if left := files(t, f.dir, "fills", "*"); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+	if s := f.Stats(); s.Reserved != 0 || s.Bytes != 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// A cache smaller than the step in which room is asked for.
+func TestUnknownSizeInASmallCache(t *testing.T) {
+	fake := new(ocitest.Fake)
+	blob := ocitest.Content(1000, 1)
+	ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, blob))
+	fake.HideSize()
+	f := start(t, fake, budget(1_000_000))
+	f.mustRead(t, ref, blob, oci.Fill)
+}
+
+// Who began to read while the blob came is a reader too.
+func TestEvictionSparesReadersOfAFill(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		refs, contents := blobs(t, fake, 4, 100_000)
+		f := start(t, fake, budget(250_000))
+		read, err := f.Open(t.Context(), refs[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = read.Close() }()
+		f.settled(t)
+		for i := 1; i < 4; i++ {
+			<-time.After(time.Second)
+			f.mustRead(t, refs[i], contents[i], oci.Fill)
+			f.settled(t)
+		}
+		f.mustRead(t, refs[0], contents[0], oci.Hit) // it is being read all the time
+	})
+}
+
+// A fill that goes on needs room for the rest alone.
+func TestResumeOnANarrowDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		blob := ocitest.Content(100_000, 1)
+		ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, blob))
+		var dir string
+		f := start(t, fake, func(o *cache.Options) {
+			dir = o.Parts
+			o.Free = func() (int64, error) { // a disk of 120 kB
+				free := int64(120_000)
+				for _, name := range files(t, dir, "*") {
+					if info, err := os.Stat(name); err == nil {
+						free -= info.Size()
+					}
+				}
+				return free, nil
+			}
+		})
+		fake.Wrap(func(_ oci.Ref, body io.ReadSeeker) io.Reader {
+			return &broken{ReadSeeker: body, left: 80_000, from: func(int64) {}}
+		})
+		if _, _, err := ocitest.Read(t.Context(), f, ref); err == nil {
+			t.Fatal("no error")
+		}
+		f.settled(t)
+		fake.Wrap(nil)
+		f.mustRead(t, ref, blob, oci.Fill) // the missing 20 kB fit in the 40 kB that are free
+		<-time.After(2 * time.Second)
+	})
+}
+
+// unremovable is a Store on a disk that has become read-only.
+type unremovable struct{ cache.Store }
+
+func (unremovable) Remove(context.Context, oci.Digest) error {
+	return errors.New("read-only file system")
+}
+
+// A file that cannot be removed is told as that.
+func TestRemoveFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		refs, contents := blobs(t, fake, 4, 100_000)
+		var damaged, stays atomic.Int32
+		f := start(t, fake, budget(150_000), func(o *cache.Options) {
+			o.Store = unremovable{o.Store}
+			o.Hooks.Damaged = func(oci.Digest, error) { damaged.Add(1) }
+			o.Hooks.RemoveFailed = func(oci.Digest, error) { stays.Add(1) }
+		})
+		for i := range refs {
+			f.mustRead(t, refs[i], contents[i], oci.Fill)
+			f.settled(t)
+		}
+		if damaged.Load() != 0 || stays.Load() != 3 {
+			t.Errorf("%d told as damaged, %d as staying, want 0 and 3", damaged.Load(), stays.Load())
+		}
+	})
+}

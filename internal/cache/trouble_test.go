@@ -1,0 +1,216 @@
+package cache_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"mirrord/internal/cache"
+	"mirrord/internal/oci"
+	"mirrord/internal/oci/ocitest"
+)
+
+// routed fails what is asked of one upstream, slowly.
+type routed struct {
+	*ocitest.Fake
+	down string
+}
+
+func (r routed) Open(ctx context.Context, ref oci.Ref) (*oci.Content, error) {
+	if ref.Upstream() == r.down {
+		<-time.After(time.Second)
+		return nil, errDown
+	}
+	return r.Fake.Open(ctx, ref)
+}
+
+// Another upstream's troubles with a digest are not ours.
+func TestOtherUpstreamDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		blob := ocitest.Content(1000, 1)
+		d := fake.AddBlob(ocitest.Repo, blob)
+		good := ocitest.BlobRef(t, d)
+		bad, err := oci.ParseBlob("down.example", ocitest.Repo, d.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := start(t, fake, func(o *cache.Options) { o.Next = routed{fake, "down.example"} })
+		go func() { _, _, _ = ocitest.Read(t.Context(), f, bad) }()
+		<-time.After(time.Millisecond)
+		f.mustRead(t, good, blob, oci.Fill)
+	})
+}
+
+// A tag that was checked while the clock was wrong is checked again.
+func TestTagCheckedInTheFuture(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		tag := ocitest.ManifestRef(t, "v1")
+		raw := put(fake, "v1", 1)
+		f := start(t, fake)
+		f.mustRead(t, tag, raw, oci.Fill)
+		f.settled(t)
+		f.stop()
+		r := f.index.tags[tag]
+		r.Checked = time.Now().Add(1000 * time.Hour) // the clock was wrong, and was set right
+		f.index.tags[tag] = r
+		f.restart(t)
+		newer := put(fake, "v1", 2)
+		<-time.After(24 * time.Hour)
+		f.mustRead(t, tag, newer, oci.Fill)
+	})
+}
+
+// gated is a Store that says once that a blob is gone, late.
+type gated struct {
+	cache.Store
+	late atomic.Bool
+	gate chan struct{}
+}
+
+func (g *gated) Open(ctx context.Context, d oci.Digest) (io.ReadSeekCloser, error) {
+	r, err := g.Store.Open(ctx, d)
+	if errors.Is(err, fs.ErrNotExist) && g.late.CompareAndSwap(true, false) {
+		<-g.gate
+	}
+	return r, err
+}
+
+// Two find a file gone, one fetches it again, and the other is late to notice.
+func TestLateDropSparesTheNewBlob(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		blob := ocitest.Content(1000, 1)
+		ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, blob))
+		store := &gated{gate: make(chan struct{})}
+		f := start(t, fake, func(o *cache.Options) { store.Store = o.Store; o.Store = store })
+		f.mustRead(t, ref, blob, oci.Fill)
+		f.settled(t)
+		for _, name := range files(t, f.dir, "blobs", "*", "*", "*") {
+			_ = os.Remove(name)
+		}
+		store.late.Store(true)
+		slow := make(chan struct{})
+		go func() { defer close(slow); _, _, _ = ocitest.Read(t.Context(), f, ref) }()
+		synctest.Wait()
+		f.mustRead(t, ref, blob, oci.Fill) // drops the entry and fetches again
+		f.settled(t)
+		close(store.gate)
+		<-slow
+		f.settled(t)
+		if n := fake.Calls("Open", ref.Reference()); n != 2 {
+			t.Errorf("%d fetches, want 2: the slow one dropped the good new blob", n)
+		}
+	})
+}
+
+// Who waits for a turn is answered before containerd gives up.
+func TestThirtyThirdBlobIsAnswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		refs, _ := blobs(t, fake, 33, 1<<20)
+		pace(fake, 16<<10) // 64 s each
+		f := start(t, fake)
+		for _, ref := range refs[:32] {
+			c, err := f.Open(t.Context(), ref)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = c.Close() // the clients leave
+		}
+		begun := time.Now()
+		c, err := f.Open(t.Context(), refs[32])
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = c.Close()
+		if took := time.Since(begun); took > 30*time.Second {
+			t.Errorf("answered after %s; containerd gives up after 30 s", took)
+		}
+	})
+}
+
+// 100 ranges of one client's request are not 100 requests upstream.
+func TestManyRanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, ocitest.Content(8<<20, 1)))
+		pace(fake, 1024)
+		f := start(t, fake)
+		c, err := f.Open(t.Context(), ref)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = c.Close() }()
+		body := c.Body.(io.ReadSeeker)
+		for i := range int64(100) {
+			if _, err := body.Seek(1<<20+i*4096, io.SeekStart); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := body.Read(make([]byte, 2)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := fake.Calls("Open", ref.Reference()); n > 10 {
+			t.Errorf("%d requests upstream for one client's request", n)
+		}
+	})
+}
+
+// A manifest that has rotted on disk is not served: it is hashed when it is read
+// into memory.
+func TestRottenManifest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		tag := ocitest.ManifestRef(t, "v1")
+		raw := put(fake, "v1", 1)
+		f := start(t, fake)
+		f.mustRead(t, tag, raw, oci.Fill)
+		f.settled(t)
+		f.stop()
+		name := files(t, f.dir, "blobs", "*", "*", "*")[0]
+		bad := bytes.Clone(raw)
+		bad[3] ^= 1
+		if err := os.WriteFile(name, bad, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		f.restart(t)
+		got, answer, err := ocitest.Read(t.Context(), f, tag)
+		if !bytes.Equal(got, raw) {
+			t.Errorf("rotten manifest served: via %s, %v", answer.Via, err)
+		}
+	})
+}
+
+// A digest that is fetched as a manifest and as a blob stays a manifest.
+func TestKindsOfOneDigest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		raw := put(fake, "v1", 1)
+		d := oci.FromBytes(raw)
+		fake.AddBlob(ocitest.Repo, raw)
+		pace(fake, 5)
+		f := start(t, fake)
+		m, b := ocitest.ManifestRef(t, d.String()), ocitest.BlobRef(t, d)
+		c1, err := f.Open(t.Context(), m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-time.After(time.Second)
+		c2, err := f.Open(t.Context(), b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = c1.Close(), c2.Close()
+		f.settled(t)
+		f.mustRead(t, m, raw, oci.Hit)
+	})
+}
