@@ -50,8 +50,8 @@ type Index struct {
 }
 
 // Open opens the database in dir and creates it when it is absent. It fails
-// with ErrInUse, with ErrVersion, or with ErrDamaged when badger cannot open
-// what is there. Badger's goroutines are the Index's until Close.
+// with ErrInUse, with ErrVersion, with ErrFull, or with ErrDamaged when badger
+// cannot open what is there. Badger's goroutines are the Index's until Close.
 func Open(dir string, o Options) (*Index, error) {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, fmt.Errorf("open index: %w", err)
@@ -65,8 +65,17 @@ func Open(dir string, o Options) (*Index, error) {
 		return nil, fmt.Errorf("open index %s: %w", dir, errors.Join(err, unlock()))
 	}
 	return &Index{db: db, close: sync.OnceValue(func() error {
-		return errors.Join(db.Close(), unlock())
+		return errors.Join(closeBadger(db), unlock())
 	})}, nil
+}
+
+// closeBadger leaves a database on a full disk as a kill would: closing it
+// writes, and its log has all that was put.
+func closeBadger(db *badger.DB) error {
+	if err := checkFree(db.Opts().Dir); err != nil {
+		return nil
+	}
+	return db.Close()
 }
 
 func openLocked(dir string, o Options) (*badger.DB, error) {
@@ -75,6 +84,9 @@ func openLocked(dir string, o Options) (*badger.DB, error) {
 		warn = func(string) {}
 	}
 	tuned := tune(dir, warn)
+	if err := checkFree(dir); err != nil {
+		return nil, err
+	}
 	if err := verify(tuned); err != nil {
 		return nil, err
 	}
@@ -182,6 +194,9 @@ func (ix *Index) RemoveTags(refs ...oci.Ref) error {
 func (ix *Index) write(fill func(*badger.WriteBatch) error) error {
 	if ix.db.IsClosed() { // a batch would wait for ever
 		return badger.ErrDBClosed
+	}
+	if err := checkFree(ix.db.Opts().Dir); err != nil {
+		return err
 	}
 	batch := ix.db.NewWriteBatch()
 	defer batch.Cancel()
