@@ -1,0 +1,177 @@
+package cache_test
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"mirrord/internal/cache"
+	"mirrord/internal/oci"
+	"mirrord/internal/oci/ocitest"
+)
+
+// spoilt is a body whose byte at offset is wrong.
+type spoilt struct {
+	io.ReadSeeker
+	at, offset int64
+}
+
+func (s *spoilt) Seek(offset int64, whence int) (n int64, err error) {
+	s.offset, err = s.ReadSeeker.Seek(offset, whence)
+	return s.offset, err
+}
+
+func (s *spoilt) Read(p []byte) (int, error) {
+	n, err := s.ReadSeeker.Read(p)
+	if i := s.at - s.offset; i >= 0 && i < int64(n) {
+		p[i] ^= 1
+	}
+	s.offset += int64(n)
+	return n, err
+}
+
+func TestWrongByteNeverCompletes(t *testing.T) {
+	fake := new(ocitest.Fake)
+	blob := ocitest.Content(mebibyte, 6)
+	ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, blob))
+	fake.Wrap(func(_ oci.Ref, body io.ReadSeeker) io.Reader { return &spoilt{ReadSeeker: body, at: 1000} })
+	f := start(t, fake)
+	var clients sync.WaitGroup
+	for range 10 {
+		clients.Go(func() {
+			got, _, err := ocitest.Read(t.Context(), f, ref)
+			if err == nil || len(got) >= len(blob) {
+				t.Errorf("%d of %d bytes of a wrong blob, %v", len(got), len(blob), err)
+			}
+		})
+	}
+	clients.Wait()
+	f.stop()
+	if left := files(t, f.dir, "fills", "*"); len(left) > 0 {
+		t.Errorf("wrong bytes are kept: %v", left)
+	}
+	if left := files(t, f.dir, "blobs", "*", "*", "*"); len(left) > 0 {
+		t.Errorf("a wrong blob is stored: %v", left)
+	}
+	fake.Wrap(nil)
+	f.restart(t)
+	f.mustRead(t, ref, blob, oci.Fill)
+}
+
+// broken ends after n bytes from where it was seeked to.
+type broken struct {
+	io.ReadSeeker
+	left int64
+	from func(offset int64)
+}
+
+func (b *broken) Seek(offset int64, whence int) (int64, error) {
+	n, err := b.ReadSeeker.Seek(offset, whence)
+	b.from(n)
+	return n, err
+}
+
+func (b *broken) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		return 0, oci.Errorf(oci.Unavailable, "the line is cut")
+	}
+	n, err := b.ReadSeeker.Read(p[:min(int64(len(p)), b.left)])
+	b.left -= int64(n)
+	return n, err
+}
+
+// What a failed fill has got is not fetched again: not by the next request, and
+// not after a restart.
+func TestUnfinishedFillIsResumed(t *testing.T) {
+	fake := new(ocitest.Fake)
+	blob := ocitest.Content(mebibyte, 7)
+	ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, blob))
+	var mu sync.Mutex
+	var offsets []int64
+	fake.Wrap(func(_ oci.Ref, body io.ReadSeeker) io.Reader {
+		return &broken{ReadSeeker: body, left: 400_000, from: func(offset int64) {
+			mu.Lock()
+			defer mu.Unlock()
+			offsets = append(offsets, offset)
+		}}
+	})
+	f := start(t, fake)
+	for range 2 {
+		if _, _, err := ocitest.Read(t.Context(), f, ref); err == nil {
+			t.Fatal("a broken fill completed")
+		}
+		f.stop()
+		f.restart(t)
+	}
+	f.mustRead(t, ref, blob, oci.Fill)
+	mu.Lock()
+	defer mu.Unlock()
+	if len(offsets) != 3 || offsets[0] != 0 || offsets[1] != 400_000 || offsets[2] != 800_000 {
+		t.Errorf("fetched from %v, want from where the last one ended", offsets)
+	}
+	f.stop()
+	if left := files(t, f.dir, "fills", "*"); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+// An unfinished fill whose bytes have gone bad on disk does no harm.
+func TestSpoiltUnfinishedFill(t *testing.T) {
+	fake := new(ocitest.Fake)
+	blob := ocitest.Content(mebibyte, 8)
+	ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, blob))
+	fake.Wrap(func(_ oci.Ref, body io.ReadSeeker) io.Reader {
+		return &broken{ReadSeeker: body, left: 400_000, from: func(int64) {}}
+	})
+	f := start(t, fake)
+	if _, _, err := ocitest.Read(t.Context(), f, ref); err == nil {
+		t.Fatal("a broken fill completed")
+	}
+	f.stop()
+	left := files(t, f.dir, "fills", "*")
+	if len(left) != 1 {
+		t.Fatalf("left behind: %v", left)
+	}
+	if err := os.WriteFile(left[0], bytes.Repeat([]byte("x"), 500_000), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	fake.Wrap(nil)
+	f.restart(t)
+	if got, _, err := ocitest.Read(t.Context(), f, ref); err == nil || len(got) >= len(blob) {
+		t.Errorf("%d bytes on a spoilt beginning, %v", len(got), err)
+	}
+	f.mustRead(t, ref, blob, oci.Fill)
+}
+
+// What is older than an hour, or not a part at all, goes.
+func TestOldPartsAreDropped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		f := start(t, fake)
+		f.stop()
+		name := "sha256-" + oci.FromBytes(nil).Encoded() + ".blob.1"
+		for _, n := range []string{name, "stray"} {
+			path := filepath.Join(f.dir, "fills", n)
+			if err := os.WriteFile(path, []byte("x"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Chtimes(path, time.Now(), time.Now()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f.restart(t, func(o *cache.Options) {})
+		if left := files(t, f.dir, "fills", "*"); len(left) != 1 {
+			t.Errorf("after the start: %v", left)
+		}
+		<-time.After(2 * time.Hour)
+		f.stop()
+		if left := files(t, f.dir, "fills", "*"); len(left) != 0 {
+			t.Errorf("after two hours: %v", left)
+		}
+	})
+}
