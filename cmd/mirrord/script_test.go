@@ -16,7 +16,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-containerregistry/pkg/v1"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"mirrord/internal/hubsim"
@@ -78,7 +77,7 @@ func setUp(env *testscript.Env) error {
 		return err
 	}
 	env.Defer(hub.Close)
-	amd64, err := hubsim.BusyboxImage("", v1.Platform{OS: "linux", Architecture: "amd64"}, 1, hubsim.OCI)
+	single, err := hubsim.Layers(1, 200_000, 1, hubsim.OCI)
 	if err != nil {
 		return err
 	}
@@ -86,7 +85,7 @@ func setUp(env *testscript.Env) error {
 	if err != nil {
 		return err
 	}
-	if _, err := hub.AddImage("library/single", "latest", amd64); err != nil {
+	if _, err := hub.AddImage("library/single", "latest", single); err != nil {
 		return err
 	}
 	if _, err := hub.AddIndex("library/multi", "latest", index); err != nil {
