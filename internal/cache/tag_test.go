@@ -132,6 +132,7 @@ func TestStale(t *testing.T) {
 				if n := fake.Calls("Resolve", "v1"); n != 2 {
 					t.Errorf("%d HEADs, want 2: after a failure the upstream has a pause", n)
 				}
+				synctest.Wait() // it is told after the answer
 				if n := told.Load(); n != 1 {
 					t.Errorf("told %d times, want once a check", n)
 				}
