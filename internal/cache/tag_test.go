@@ -139,6 +139,10 @@ func TestStale(t *testing.T) {
 				fake.Fail(nil)
 				<-time.After(11 * time.Second)
 				f.mustRead(t, tag, raw, oci.Revalidated)
+				synctest.Wait()
+				if n := told.Load(); n != 1 {
+					t.Errorf("told %d times, also of a check that succeeded", n)
+				}
 			})
 		})
 	}

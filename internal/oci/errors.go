@@ -76,6 +76,9 @@ func CodeOf(err error) Code {
 // Temporary reports whether err tells of the upstream's state and not of what
 // was asked for: then what is cached may be served instead.
 func Temporary(err error) bool {
+	if err == nil {
+		return false
+	}
 	code := CodeOf(err)
 	return code == Unavailable || code == TooManyRequests
 }
