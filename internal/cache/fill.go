@@ -131,10 +131,10 @@ func (c *Cache) land(f *flight, s *spool, err error, room *room) {
 }
 
 // tell answers who still waits for a flight, and reports a failure that came
-// after the answer.
+// after the answer and is not the end of the mirror.
 func (c *Cache) tell(f *flight, s *spool, err error) {
 	switch {
-	case f.spool != nil && err != nil:
+	case f.spool != nil && err != nil && c.ctx.Err() == nil:
 		call2(c.Hooks.FillFailed, f.ref, err)
 	case f.spool != nil:
 	case err != nil:

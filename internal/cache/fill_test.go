@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"mirrord/internal/cache"
 	"mirrord/internal/oci"
 	"mirrord/internal/oci/ocitest"
 )
@@ -253,14 +254,14 @@ func TestShutDownEndsFills(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
 		ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, ocitest.Content(mebibyte, 11)))
-		line, cut := context.WithCancel(t.Context())
-		fake.Wrap(func(_ oci.Ref, body io.ReadSeeker) io.Reader { return &hanging{body, line} })
-		f := start(t, fake)
+		f := start(t, fake, func(o *cache.Options) {
+			o.Next = stuck{fake}
+			o.Hooks.FillFailed = func(_ oci.Ref, err error) { t.Errorf("the end is told as a failure: %v", err) }
+		})
 		content, err := f.Open(t.Context(), ref)
 		if err != nil {
 			t.Fatal(err)
 		}
-		cut()
 		f.stop()
 		if _, err := io.ReadAll(content.Body); err == nil {
 			t.Error("a fill that was ended completed")
@@ -272,15 +273,4 @@ func TestShutDownEndsFills(t *testing.T) {
 			t.Errorf("open after the end: %v", err)
 		}
 	})
-}
-
-// hanging never yields a byte, until its context ends.
-type hanging struct {
-	io.ReadSeeker
-	ctx context.Context
-}
-
-func (h *hanging) Read([]byte) (int, error) {
-	<-h.ctx.Done()
-	return 0, h.ctx.Err()
 }

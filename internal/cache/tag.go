@@ -153,7 +153,7 @@ func (c *Cache) check(ref oci.Ref, k *check) {
 
 	k.answer, k.err = answer, err
 	close(k.done)
-	if stale && oci.Temporary(err) {
+	if stale && oci.Temporary(err) && c.ctx.Err() == nil { // the end of the mirror is no failure
 		call2(c.Hooks.TagStale, ref, err)
 	}
 	c.noteCheck(ref, record, err)
