@@ -13,7 +13,7 @@ import (
 
 // newAdmin serves those who run the mirror: metrics, health, profiles. It is
 // not for clients and listens elsewhere.
-func newAdmin(metrics *telemetry.Metrics, draining *atomic.Bool) http.Handler {
+func newAdmin(metrics *telemetry.Metrics, draining *atomic.Bool, budgets func() []budget) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics.Gatherer(), promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
@@ -26,6 +26,7 @@ func newAdmin(metrics *telemetry.Metrics, draining *atomic.Bool) http.Handler {
 		}
 		_, _ = io.WriteString(w, "ready\n")
 	})
+	mux.HandleFunc("GET /quota", serveBudgets(budgets))
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)

@@ -1,16 +1,15 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"time"
 
-	"github.com/google/go-containerregistry/pkg/authn"
-	"github.com/google/go-containerregistry/pkg/name"
 	"go.uber.org/zap"
 
 	"mirrord/internal/cache"
@@ -28,19 +27,16 @@ import (
 // mirrord is the daemon: what runs, and what is to be closed at the end.
 type mirrord struct {
 	servers
-	cache *cache.Cache
-	close func() error
+	workers []func(context.Context) error // run until the context ends
+	reload  func()                        // reads logins again
+	close   func() error
 }
 
 // build is the composition of the whole system: a request goes through the
-// handler into the cache, and what that lacks through the router to an upstream
-// with its tokens, its quota and its transport.
-func build(cfg *config.Config, log *zap.Logger) (*mirrord, error) {
+// handler into the cache, and what that lacks through the router to an upstream:
+// its pool of credentials, each with its tokens and its quota, and one transport.
+func build(cfg *config.Config, log *zap.Logger) (d *mirrord, err error) {
 	metrics := telemetry.NewMetrics(buildVersion())
-	upstreams, err := buildUpstreams(cfg, log, metrics)
-	if err != nil {
-		return nil, refusal{err}
-	}
 	storage, err := openStorage(cfg.Cache.Dir, log)
 	if errors.Is(err, disk.ErrInUse) {
 		return nil, refusal{err}
@@ -48,23 +44,39 @@ func build(cfg *config.Config, log *zap.Logger) (*mirrord, error) {
 	if err != nil {
 		return nil, refusal{fmt.Errorf("cache.dir %s cannot be used: %w; make it writable for this user, or choose another directory", cfg.Cache.Dir, err)}
 	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, storage.close())
+		}
+	}()
 	warnFullDisk(cfg, storage, log)
+	ledger := ratelimit.NewLedger(rememberedQuotas(storage.index, log))
+	pools, err := buildUpstreams(cfg, ledger, log, metrics)
+	if err != nil {
+		return nil, refusal{err}
+	}
 	cached, err := cache.New(cache.Options{
-		Next:    upstreams,
-		Store:   storage.blobs,
-		Policy:  lru.NewPolicy(),
-		Index:   storage.index,
-		Parts:   storage.parts,
-		MaxSize: int64(cfg.Cache.MaxSize),
-		MinFree: int64(cfg.Cache.MinFree),
-		Free:    storage.blobs.Free,
-		Fresh:   cfg.Tags.Fresh,
-		Hooks:   telemetry.CacheHooks(log, metrics),
+		Next:       newRouter(pools),
+		Store:      storage.blobs,
+		Policy:     lru.NewPolicy(),
+		Index:      storage.index,
+		Parts:      storage.parts,
+		MaxSize:    int64(cfg.Cache.MaxSize),
+		MinFree:    int64(cfg.Cache.MinFree),
+		Free:       storage.blobs.Free,
+		Fresh:      freshness(cfg),
+		Revalidate: cfg.Tags.StaleWhileRevalidate,
+		MaxStale:   cfg.Tags.MaxStale,
+		Quota:      newQuota(pools, cfg.Quota.PerClient),
+		Hooks:      telemetry.CacheHooks(log, metrics),
 	})
 	if err != nil {
-		return nil, errors.Join(err, storage.close())
+		return nil, err
 	}
+	keeper := &keeper{ledger: ledger, pools: pools, probe: cfg.Quota.Probe, write: storage.index.PutQuotas, log: log}
 	metrics.WatchCache(cached.Stats)
+	metrics.WatchQuota(ledger.Budgets)
+	metrics.WatchLogins(func() []telemetry.Login { return logins(pools) })
 	access := telemetry.AccessLog(log)
 	handler := proxy.New(proxy.Options{
 		Registry:   cached,
@@ -74,10 +86,43 @@ func build(cfg *config.Config, log *zap.Logger) (*mirrord, error) {
 			access(r, e)
 		},
 	})
-	d := &mirrord{cache: cached, close: storage.close}
+	d = &mirrord{workers: []func(context.Context) error{cached.Run, keeper.run}, close: storage.close}
+	d.reload = func() {
+		for _, p := range pools {
+			p.Reload()
+		}
+	}
 	d.mirror = newServer(handler, log)
-	d.admin = newServer(newAdmin(metrics, &d.draining), log)
+	d.mirror.ConnContext = func(ctx context.Context, c net.Conn) context.Context { return oci.WithClient(ctx, c.RemoteAddr()) }
+	d.admin = newServer(newAdmin(metrics, &d.draining, func() []budget { return budgetsOf(ledger.Budgets(), logins(pools)) }), log)
 	return d, nil
+}
+
+// rememberedQuotas are what the last process knew; losing them is no failure.
+func rememberedQuotas(ix *index.Index, log *zap.Logger) map[string][]byte {
+	quotas, err := ix.Quotas()
+	if err != nil {
+		log.Warn("the budgets of before cannot be read; the next answers tell them anew", zap.Error(err))
+	}
+	return quotas
+}
+
+// freshness is how long a tag is fresh: by the first rule that matches it.
+func freshness(cfg *config.Config) func(oci.Ref) time.Duration {
+	return func(ref oci.Ref) time.Duration {
+		if fresh, ok := cfg.Tags.Rules.Fresh(ref.Upstream(), ref.Repository(), ref.Tag()); ok {
+			return fresh
+		}
+		return cfg.Tags.Fresh
+	}
+}
+
+func newRouter(pools []*upstream.Pool) upstream.Router {
+	router := make(upstream.Router, len(pools))
+	for _, p := range pools {
+		router[p.Name] = p
+	}
+	return router
 }
 
 // warnFullDisk tells why a mirror on a full disk keeps nothing.
@@ -98,56 +143,6 @@ func newServer(handler http.Handler, log *zap.Logger) *http.Server {
 		MaxHeaderBytes:    64 << 10, // podman's 1024 ranges take half of it
 		ErrorLog:          zap.NewStdLog(log),
 	}
-}
-
-func buildUpstreams(cfg *config.Config, log *zap.Logger, metrics *telemetry.Metrics) (upstream.Router, error) {
-	router := make(upstream.Router, len(cfg.Upstreams))
-	for _, u := range cfg.Upstreams {
-		address, err := url.Parse(u.URL)
-		if err != nil {
-			return nil, fmt.Errorf("upstream %s: %w", u.Name, err)
-		}
-		auth, err := credentials(u, log)
-		if err != nil {
-			return nil, err
-		}
-		quota := ratelimit.New(u.Name, metrics.Transport(u.Name, upstream.NewTransport(address)))
-		metrics.WatchBudget(u.Name, quota.Budget)
-		router[u.Name] = upstream.New(upstream.Options{
-			Name:      u.Name,
-			URL:       address,
-			Auth:      auth,
-			Transport: quota,
-			Resumed:   metrics.Resumed(u.Name),
-		})
-	}
-	return router, nil
-}
-
-// credentials are those of the configuration or, without any, what Docker's
-// config.json has for the registry.
-func credentials(u config.Upstream, log *zap.Logger) (authn.Authenticator, error) {
-	if u.Username != "" {
-		password, err := u.Password()
-		if err != nil {
-			return nil, err
-		}
-		return authn.FromConfig(authn.AuthConfig{Username: u.Username, Password: password}), nil
-	}
-	host := u.Name
-	if host == oci.DockerHub {
-		host = name.DefaultRegistry
-	}
-	registry, err := name.NewRegistry(host)
-	if err != nil {
-		return authn.Anonymous, nil // a name of the operator's own has no login
-	}
-	auth, err := authn.DefaultKeychain.Resolve(registry)
-	if err != nil {
-		log.Warn("Docker's credentials cannot be read; pulling without a login", zap.String("upstream", u.Name), zap.Error(err))
-		return authn.Anonymous, nil
-	}
-	return auth, nil
 }
 
 // namespaces accepts the name of each upstream and, for Docker Hub, its

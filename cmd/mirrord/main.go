@@ -59,7 +59,7 @@ func newRootCommand() *cobra.Command {
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return refusal{fmt.Errorf("%w; see %s --help", err, c.CommandPath())}
 	})
-	root.AddCommand(newServeCommand(), newConfigCommand())
+	root.AddCommand(newServeCommand(), newConfigCommand(), newQuotaCommand())
 	return root
 }
 

@@ -133,7 +133,7 @@ func serveCommand(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	w.running = exec.Command(binary, append([]string{
 		"serve", "--listen", w.mirror, "--admin-listen", w.admin, "--cache-dir", ts.Getenv("CACHE"),
-		"--cache-min-free", "0", "--tags-fresh", "0s", "--upstream", "name=docker.io,url=" + w.hub.URL(),
+		"--cache-min-free", "0", "--tags-fresh", "0s", "--quota-probe", "0s", "--upstream", "name=docker.io,url=" + w.hub.URL(),
 	}, args...)...)
 	w.running.Dir = ts.Getenv("WORK")
 	w.running.Env = append(os.Environ(), "HOME="+ts.Getenv("HOME"))

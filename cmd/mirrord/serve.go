@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -105,7 +106,13 @@ func (d *mirrord) run(ctx context.Context, log *zap.Logger) error {
 	servers.Go(func() error { return serveOn(d.admin, d.adminL) })
 	working, stopWork := context.WithCancel(context.Background())
 	var worker errgroup.Group
-	worker.Go(func() error { return d.cache.Run(working) })
+	for _, work := range d.workers {
+		worker.Go(func() error { return work(working) })
+	}
+	defer onHangup(func() {
+		log.Info("SIGHUP: logins are read again")
+		d.reload()
+	})()
 
 	log.Info("serving", zap.Stringer("listen", d.mirrorL.Addr()), zap.Stringer("admin", d.adminL.Addr()), zap.String("version", buildVersion()))
 	notify(log, daemon.SdNotifyReady)
@@ -119,6 +126,23 @@ func (d *mirrord) run(ctx context.Context, log *zap.Logger) error {
 	err := errors.Join(drained, worker.Wait(), d.admin.Close(), servers.Wait())
 	log.Info("stopped")
 	return err
+}
+
+// onHangup calls act at each SIGHUP until stop, which waits for an act under way.
+func onHangup(act func()) (stop func()) {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	var listener sync.WaitGroup
+	listener.Go(func() {
+		for range hangups {
+			act()
+		}
+	})
+	return func() {
+		signal.Stop(hangups)
+		close(hangups)
+		listener.Wait()
+	}
 }
 
 func serveOn(s *http.Server, l net.Listener) error {

@@ -13,7 +13,7 @@ import (
 	"mirrord/internal/oci"
 )
 
-// Options of a Cache. Hooks and Free may be nil.
+// Options of a Cache. Hooks, Free, Fresh and Quota may be nil.
 type Options struct {
 	Next   oci.Registry // what is asked for what is not kept
 	Store  Store
@@ -25,7 +25,11 @@ type Options struct {
 	MinFree int64                 // bytes that stay free on the file system
 	Free    func() (int64, error) // free bytes of that file system
 
-	Fresh time.Duration // how long a tag is served without asking; 0: ask every time
+	Fresh      func(oci.Ref) time.Duration // how long a tag is served without asking; nil or 0: ask every time
+	Revalidate time.Duration               // how long after that it is served while it is asked about; 0: never
+	MaxStale   time.Duration               // how long after it was confirmed an older copy may be served; 0: never
+	Quota      Quota                       // nil: pulls are free
+
 	Hooks Hooks
 }
 
@@ -62,10 +66,12 @@ type Cache struct {
 	evicting map[oci.Digest]chan struct{} // closed when the file is gone
 	parts    map[partKey]part             // what failed fills left behind
 	tags     map[oci.Ref]*tag
-	checks   map[oci.Ref]*check
-	used     int64 // bytes of entries
-	reading  int64 // those of them that are being read
-	reserved int64 // bytes promised to fills
+	missing  *lru.Bytes[missing]                  // what the upstream does not have
+	checks   map[oci.Ref]*question[oci.Answer]    // HEADs under way
+	lists    map[oci.Listing]*question[*oci.Page] // and lists
+	used     int64                                // bytes of entries
+	reading  int64                                // those of them that are being read
+	reserved int64                                // bytes promised to fills
 	rooms    map[*room]struct{}
 	stats    Stats
 }
@@ -93,7 +99,10 @@ func New(o Options) (*Cache, error) {
 		parts:    make(map[partKey]part),
 		rooms:    make(map[*room]struct{}),
 		tags:     make(map[oci.Ref]*tag),
-		checks:   make(map[oci.Ref]*check),
+		missing:  lru.NewBytes[missing](missingBytes),
+		checks:   make(map[oci.Ref]*question[oci.Answer]),
+		lists:    make(map[oci.Listing]*question[*oci.Page]),
+		stats:    newStats(),
 	}
 	if err := c.load(); err != nil {
 		cancel()
@@ -106,18 +115,15 @@ func New(o Options) (*Cache, error) {
 func (c *Cache) Resolve(ctx context.Context, ref oci.Ref) (oci.Answer, error) {
 	if !ref.ByDigest() {
 		answer, err := c.resolveTag(ctx, ref)
-		if err != nil && answer.Via != oci.Stale {
-			return oci.Answer{}, err
+		if err == nil {
+			c.countStale(answer)
 		}
-		c.countStale(answer)
-		return answer, nil
+		return answer, err
 	}
 	if answer, ok := c.lookUp(ref); ok {
 		return answer, nil
 	}
-	answer, err := c.Next.Resolve(ctx, ref)
-	answer.Via = oci.Pass
-	return answer, err
+	return c.resolveDigest(ctx, ref)
 }
 
 // Open answers from the cache, or fills it and answers while it fills.
@@ -131,22 +137,4 @@ func (c *Cache) Open(ctx context.Context, ref oci.Ref) (*oci.Content, error) {
 	}
 	c.countStale(content.Answer)
 	return content, nil
-}
-
-func (c *Cache) countStale(a oci.Answer) {
-	if a.Via == oci.Stale {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.stats.Stale++
-	}
-}
-
-// List asks the upstream every time: a list is cheap and costs no quota.
-func (c *Cache) List(ctx context.Context, q oci.Listing) (*oci.Page, error) {
-	page, err := c.Next.List(ctx, q)
-	if err != nil {
-		return nil, err
-	}
-	page.Via = oci.Pass
-	return page, nil
 }

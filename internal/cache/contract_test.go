@@ -3,7 +3,6 @@ package cache_test
 import (
 	"path/filepath"
 	"testing"
-	"time"
 
 	"mirrord/internal/cache"
 	"mirrord/internal/cache/index"
@@ -30,6 +29,6 @@ func TestContract(t *testing.T) {
 // that too.
 func TestContractNeverFresh(t *testing.T) {
 	ocitest.Run(t, func(t *testing.T, fake *ocitest.Fake) oci.Registry {
-		return start(t, fake, func(o *cache.Options) { o.Fresh = time.Duration(0) })
+		return start(t, fake, func(o *cache.Options) { o.Fresh = nil })
 	})
 }

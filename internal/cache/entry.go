@@ -103,6 +103,7 @@ func (c *Cache) openKept(ctx context.Context, ref oci.Ref) (*oci.Content, error)
 	answer := e.answer(ref, oci.Hit)
 	if ref.Kind() == oci.Manifest {
 		if raw, ok := c.manifest.Get(d.String()); ok {
+			c.countSaved(ref)
 			c.mu.Unlock()
 			return inMemory(answer, raw), nil
 		}
@@ -117,7 +118,7 @@ func (c *Cache) openKept(ctx context.Context, ref oci.Ref) (*oci.Content, error)
 	}
 	content := &oci.Content{Answer: answer, Body: body, Done: func() { c.giveBack(e) }}
 	if ref.Kind() == oci.Manifest {
-		return c.remember(content, e)
+		return c.remember(content, ref, e)
 	}
 	return content, nil
 }
@@ -200,7 +201,7 @@ func (c *Cache) keep(e *entry) {
 var errRotten = errors.New("file does not hash to its name")
 
 // remember reads a manifest into memory, where the next request finds it.
-func (c *Cache) remember(content *oci.Content, e *entry) (*oci.Content, error) {
+func (c *Cache) remember(content *oci.Content, ref oci.Ref, e *entry) (*oci.Content, error) {
 	defer func() { _ = content.Close() }()
 	raw, err := io.ReadAll(content.Body)
 	if err != nil {
@@ -212,6 +213,7 @@ func (c *Cache) remember(content *oci.Content, e *entry) (*oci.Content, error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.countSaved(ref)
 	if c.entries[content.Digest] != nil {
 		c.manifest.Add(content.Digest.String(), raw, int64(len(raw)))
 	}

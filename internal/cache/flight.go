@@ -28,6 +28,8 @@ type flight struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 
+	unpaid func() // gives back the pull that was taken for it
+
 	// opened is closed when the fields below are set: the upstream has
 	// answered, or failed to.
 	opened chan struct{}
@@ -59,7 +61,7 @@ func (c *Cache) openDigest(ctx context.Context, ref oci.Ref) (*oci.Content, erro
 		if !errors.Is(err, errAbsent) {
 			return c.openPast(ctx, ref) // the disk fails, the upstream may not
 		}
-		f, err := c.join(ref)
+		f, err := c.join(ctx, ref)
 		if err != nil {
 			return nil, err
 		}
@@ -80,29 +82,6 @@ func (c *Cache) openDigest(ctx context.Context, ref oci.Ref) (*oci.Content, erro
 // says nothing of ref's.
 func refusedAnother(ref oci.Ref, f *flight, err error) bool {
 	return err != nil && f.ref != ref && err == f.err && !oci.Temporary(err)
-}
-
-// join returns the flight for ref, and starts one when there is none. It
-// returns nil when the content has come to be kept.
-func (c *Cache) join(ref oci.Ref) (*flight, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.entries[ref.Digest()].serves(ref.Kind()) {
-		return nil, nil
-	}
-	if f := c.flights[keyOf(ref)]; f != nil {
-		c.stats.Joined++
-		return f, nil
-	}
-	if c.closed {
-		return nil, errClosed()
-	}
-	f := &flight{ref: ref, entry: &entry{digest: ref.Digest()}, opened: make(chan struct{})}
-	f.ctx, f.cancel = context.WithCancel(c.ctx)
-	c.flights[keyOf(ref)] = f
-	c.stats.Fills++
-	c.running.Go(func() { c.fly(f) })
-	return f, nil
 }
 
 func errClosed() error {
@@ -249,7 +228,9 @@ func (c *Cache) fail(f *flight, err error) {
 	if oci.Temporary(err) {
 		c.stats.Failed++
 	}
+	c.noteMissing(f.ref, err)
 	c.mu.Unlock()
+	f.unpaid()
 	f.err = err
 	f.cancel()
 	close(f.opened)

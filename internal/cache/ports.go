@@ -64,10 +64,24 @@ type BlobRecord struct {
 	Used time.Time // to the second
 }
 
-// TagRecord is what a tag named when it was last asked about.
+// TagRecord is what a tag named when it was last asked about. Times are to the
+// millisecond.
 type TagRecord struct {
-	Ref      oci.Ref
-	Latest   oci.Descriptor // what the upstream said last
-	Previous oci.Descriptor // what it named before and the cache held; zero when unknown
-	Checked  time.Time      // when the upstream confirmed Latest
+	Ref       oci.Ref
+	Latest    oci.Descriptor // what the upstream said last
+	Previous  oci.Descriptor // what it named before and the cache held; zero when unknown
+	Checked   time.Time      // when the upstream confirmed Latest
+	Confirmed time.Time      // when it last confirmed Previous; zero when there is none
+}
+
+// Quota decides about spending the pulls of an upstream. Methods may be called
+// concurrently; ctx tells the client. Errors are an *oci.LimitError.
+type Quota interface {
+	// Spare says why no pull should be spent on a newer copy of what is kept;
+	// nil: it may.
+	Spare(ctx context.Context, upstream string) error
+	// Take books a pull for the client, or says why it may have none.
+	Take(ctx context.Context, upstream string) error
+	// Return gives back a pull that was taken and not spent.
+	Return(ctx context.Context, upstream string)
 }

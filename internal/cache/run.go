@@ -34,7 +34,7 @@ func (c *Cache) load() error {
 			call(c.Hooks.IndexFailed, err)
 			continue
 		}
-		c.tags[record.Ref] = &tag{TagRecord: record}
+		c.tags[record.Ref] = c.newTag(record)
 	}
 	if err := c.loadParts(); err != nil {
 		return fmt.Errorf("read unfinished fills: %w", err)
@@ -96,7 +96,7 @@ func (c *Cache) tend() {
 	parts := c.dropPartsBefore(now.Add(-partAge))
 	var old []oci.Ref
 	for ref, t := range c.tags {
-		if t.age(now) > tagAge {
+		if now.Sub(t.Checked) > max(c.MaxStale, t.fresh) {
 			delete(c.tags, ref)
 			old = append(old, ref)
 		}

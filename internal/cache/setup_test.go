@@ -97,6 +97,11 @@ type fixture struct {
 	stop  func() // ends Run and waits for it
 }
 
+// always is one freshness for all tags.
+func always(d time.Duration) func(oci.Ref) time.Duration {
+	return func(oci.Ref) time.Duration { return d }
+}
+
 // start returns a running cache in front of fake. change may alter its options.
 func start(t *testing.T, fake *ocitest.Fake, change ...func(*cache.Options)) *fixture {
 	t.Helper()
@@ -118,7 +123,7 @@ func (f *fixture) restart(t *testing.T, change ...func(*cache.Options)) {
 	}
 	o := cache.Options{
 		Next: f.fake, Store: store, Policy: lru.NewPolicy(), Index: f.index,
-		Parts: parts, MaxSize: 1 << 30, Fresh: time.Minute,
+		Parts: parts, MaxSize: 1 << 30, Fresh: always(time.Minute), MaxStale: 30 * 24 * time.Hour,
 	}
 	for _, c := range change {
 		c(&o)

@@ -2,8 +2,11 @@ package cache
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"time"
+
+	"mirrord/internal/oci"
 )
 
 // Stats are the figures of a Cache at one moment. Sizes are in bytes; what is
@@ -20,9 +23,68 @@ type Stats struct {
 	Joined       int64 // requests that joined a fill under way
 	Resumed      int64 // fills that went on with what an earlier one had left
 	Failed       int64 // fills that failed
-	Stale        int64 // answers with an older copy of a tag
 	Evictions    int64
 	EvictedBytes int64
+
+	Stale  map[oci.StaleReason]int64 // answers with an older copy of a tag
+	Checks map[CheckOutcome]int64    // of tags, upstream
+	Saved  map[string]int64          // by upstream: manifests answered without a pull of their own
+}
+
+// CheckOutcome is what came of asking the upstream about a tag. There are no
+// others than these, so it serves as a metric's label.
+type CheckOutcome string
+
+const (
+	CheckNew     CheckOutcome = "new"     // nothing was known of it
+	CheckSame    CheckOutcome = "same"    // it has not moved
+	CheckMoved   CheckOutcome = "moved"   // it names something else
+	CheckMissing CheckOutcome = "missing" // there is none, or it is not for us
+	CheckLimited CheckOutcome = "limited" // the upstream limits requests
+	CheckFailed  CheckOutcome = "failed"  // no answer, or none that makes sense
+)
+
+func newStats() Stats {
+	return Stats{
+		Stale:  make(map[oci.StaleReason]int64),
+		Checks: make(map[CheckOutcome]int64),
+		Saved:  make(map[string]int64),
+	}
+}
+
+func (c *Cache) countStale(a oci.Answer) {
+	if a.Via == oci.Stale {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.stats.Stale[a.Reason]++
+	}
+}
+
+// countCheck counts what the upstream said of the tag that t was known of. The
+// caller holds mu.
+func (c *Cache) countCheck(t *tag, a oci.Answer, err error) {
+	outcome := CheckMoved
+	switch {
+	case err != nil && oci.CodeOf(err) == oci.TooManyRequests:
+		outcome = CheckLimited
+	case err != nil && oci.Temporary(err):
+		outcome = CheckFailed
+	case err != nil:
+		outcome = CheckMissing
+	case t == nil:
+		outcome = CheckNew
+	case t.Latest.Digest == a.Digest:
+		outcome = CheckSame
+	}
+	c.stats.Checks[outcome]++
+}
+
+// countSaved counts an answer with a manifest that somebody else's pull, now or
+// earlier, has paid for. The caller holds mu.
+func (c *Cache) countSaved(ref oci.Ref) {
+	if ref.Kind() == oci.Manifest {
+		c.stats.Saved[ref.Upstream()]++
+	}
 }
 
 // Stats returns the present figures. It may be called concurrently.
@@ -30,6 +92,7 @@ func (c *Cache) Stats() Stats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := c.stats
+	s.Stale, s.Checks, s.Saved = maps.Clone(s.Stale), maps.Clone(s.Checks), maps.Clone(s.Saved)
 	s.Bytes, s.Reserved, s.MaxBytes = c.used, c.reserved, c.MaxSize
 	s.Entries, s.Tags = len(c.entries), len(c.tags)
 	if d, ok := c.Policy.Victim(); ok {

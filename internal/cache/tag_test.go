@@ -108,8 +108,8 @@ func TestHeadOfColdBlobDownloadsNothing(t *testing.T) {
 func TestStale(t *testing.T) {
 	for name, err := range map[string]error{
 		"down":        errDown,
-		"pull limit":  &oci.LimitError{Upstream: ocitest.Upstream, Pulls: true},
-		"abuse limit": &oci.LimitError{Upstream: ocitest.Upstream},
+		"pull limit":  &oci.LimitError{Kind: oci.LimitPulls, Upstream: ocitest.Upstream},
+		"abuse limit": &oci.LimitError{Kind: oci.LimitRequests, Upstream: ocitest.Upstream},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -191,7 +191,7 @@ func TestStaleWhenNewContentCannotBeHad(t *testing.T) {
 						return nil
 					}
 					<-time.After(wait)
-					return &oci.LimitError{Upstream: ocitest.Upstream, Pulls: true}
+					return &oci.LimitError{Kind: oci.LimitPulls, Upstream: ocitest.Upstream}
 				})
 				begun := time.Now()
 				f.mustRead(t, tag, older, oci.Stale)
@@ -225,6 +225,7 @@ func TestRefusalsAreTold(t *testing.T) {
 					t.Errorf("%v, want the refusal", err)
 				}
 				fake.Fail(down)
+				<-time.After(31 * time.Second) // for so long the refusal may be remembered
 				if _, _, err := ocitest.Read(t.Context(), f, tag); !errors.Is(err, errDown) {
 					t.Errorf("%v: what was refused is served again", err)
 				}

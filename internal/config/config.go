@@ -1,5 +1,5 @@
 // Package config turns a YAML file, the environment and flags into one
-// validated Config. One table of fields gives all three their names, and the
+// validated Config. One table of settings gives all three their names, and the
 // documentation its text.
 package config
 
@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+
+	"mirrord/internal/tagrule"
 )
 
 // Config is a complete, valid configuration. Only Load and LoadFile make one.
@@ -26,7 +28,15 @@ type Config struct {
 		MinFree Size // of the file system, kept free; 0: no floor
 	}
 	Tags struct {
-		Fresh time.Duration // 0: ask the upstream every time
+		Fresh                time.Duration // 0: ask the upstream every time
+		Rules                tagrule.Rules // the first that matches wins over Fresh
+		StaleWhileRevalidate time.Duration // 0: off
+		MaxStale             time.Duration // 0: never stale
+	}
+	Quota struct {
+		Reserve   Share         // of the limit; 0: none
+		Probe     time.Duration // 0: off
+		PerClient int           // 0: no limit
 	}
 	Upstreams []Upstream // at least one, names unique
 	Log       struct {
@@ -38,7 +48,7 @@ type Config struct {
 // Load applies the defaults, the file that --config or MIRRORD_CONFIG names,
 // the environment and the flags, each over the ones before it. fs has been
 // through AddFlags; environ is what os.Environ returns. An empty variable
-// counts as not set; upstreams replace those of an earlier source as a whole.
+// counts as not set; a list replaces that of an earlier source as a whole.
 // A failure is an *Error with every problem of all sources.
 func Load(fs *pflag.FlagSet, environ []string) (*Config, error) {
 	l := newLoader(lookup(environ, cacheDirectoryEnv))
@@ -78,7 +88,7 @@ func lookup(environ []string, name string) string {
 // loader gathers a Config and what is wrong with it, source by source.
 type loader struct {
 	config   *Config
-	from     map[string]place // by field: where it was written last
+	from     map[string]place // by setting: where it was written last
 	problems []string
 }
 
@@ -90,14 +100,14 @@ const cacheDirectoryEnv = "CACHE_DIRECTORY"
 // cache.dir: it stays empty, and finish asks for it.
 func newLoader(cacheDirectory string) *loader {
 	l := &loader{config: new(Config), from: make(map[string]place)}
-	for _, f := range fields {
-		if f.parse != nil && f.key != cacheDirKey {
-			if err := f.parse(l.config, f.fallback); err != nil {
-				panic(fmt.Sprintf("default of %s: %v", f.key, err))
-			}
+	for _, s := range settings {
+		if s.key != cacheDirKey {
+			s.read(l, l.config, l.variable(place{name: "default of " + s.key}, s.fallback))
 		}
 	}
-	l.config.Upstreams = []Upstream{{Name: "docker.io", URL: "https://registry-1.docker.io"}}
+	if len(l.problems) > 0 {
+		panic(strings.Join(l.problems, "\n"))
+	}
 	if dir, _, _ := strings.Cut(cacheDirectory, ":"); dir != "" {
 		l.config.Cache.Dir = dir
 	} else if dir, err := os.UserCacheDir(); err == nil {
@@ -110,12 +120,10 @@ func (l *loader) problem(at place, format string, args ...any) {
 	l.problems = append(l.problems, at.String()+": "+fmt.Sprintf(format, args...))
 }
 
-// set gives the field f the value that was written at.
-func (l *loader) set(f *field, at place, value string) {
-	l.from[f.key] = at
-	if err := f.parse(l.config, value); err != nil {
-		l.problem(at, "%v", err)
-	}
+// set gives s the value v.
+func (l *loader) set(s *setting, v value) {
+	l.from[s.key] = v.where()
+	s.read(l, l.config, v)
 }
 
 // finish checks what concerns several fields and returns the result.

@@ -10,6 +10,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/pflag"
+
+	"mirrord/internal/tagrule"
 )
 
 // load is Load with args as the command line and yaml, unless it is empty, in
@@ -54,6 +56,9 @@ func defaultConfig() *Config {
 	c.Cache.MaxSize = 50 << 30
 	c.Cache.MinFree = 2 << 30
 	c.Tags.Fresh = time.Minute
+	c.Tags.MaxStale = 30 * 24 * time.Hour
+	c.Quota.Reserve = Share{Percent: 10}
+	c.Quota.Probe = 15 * time.Minute
 	c.Upstreams = []Upstream{{Name: "docker.io", URL: "https://registry-1.docker.io"}}
 	c.Log.Level = "info"
 	c.Log.Format = "json"
@@ -73,20 +78,29 @@ func TestDefaults(t *testing.T) {
 }
 
 func TestPrecedence(t *testing.T) {
-	yaml := "tags: {fresh: 2m}\nlog: {level: warn, format: console}\nlisten: :1\nupstreams:\n  - {name: a, url: http://a}\n  - {name: b, url: http://b}\n"
+	yaml := "tags: {fresh: 2m, stale_while_revalidate: 1h, max_stale: 0, rules: [{match: a, fresh: 1h}, {match: b, fresh: 1h}]}\n" +
+		"quota: {reserve: 20, probe: 0, per_client: 5}\nlog: {level: warn, format: console}\nlisten: :1\nupstreams:\n  - {name: a, url: http://a}\n  - {name: b, url: http://b}\n"
 	environ := []string{"HOME=/root", "MIRRORD_LISTEN=:2", "MIRRORD_LOG_LEVEL=error", "MIRRORD_LOG_FORMAT=",
-		"MIRRORD_UPSTREAMS= name=c,url=http://c  name=d:5000,url=https://d/ "}
+		"MIRRORD_UPSTREAMS= name=c,url=http://c  name=d:5000,url=https://d/ ",
+		"MIRRORD_TAGS_RULES=match=*:latest,fresh=1m  match=library/{nginx,alpine},fresh=0", "MIRRORD_QUOTA_RESERVE=0%"}
 	c, err := load(t, yaml, environ, "--listen=:3", "--listen=:4",
+		"--quota-per-client=7", "--tags-max-stale=24h", "--tags-rule=match=corp/**,fresh=1h",
 		"--upstream=name=e,url=http://e,username=u,password-file=/f", "--upstream", "name=f,url=http://f")
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := defaultConfig()
 	want.Tags.Fresh = 2 * time.Minute
+	want.Tags.Rules = tagrule.Rules{{Match: "corp/**", Fresh: time.Hour}}
+	want.Tags.StaleWhileRevalidate = time.Hour
+	want.Tags.MaxStale = 24 * time.Hour
+	want.Quota.Reserve = Share{}
+	want.Quota.Probe = 0
+	want.Quota.PerClient = 7
 	want.Log.Level = "error"
 	want.Log.Format = "console"
 	want.Listen = ":4"
-	want.Upstreams = []Upstream{{"e", "http://e", "u", "/f"}, {Name: "f", URL: "http://f"}}
+	want.Upstreams = []Upstream{{"e", "http://e", []Credential{{Name: "login", Username: "u", PasswordFile: "/f"}}}, {Name: "f", URL: "http://f"}}
 	if diff := cmp.Diff(want, c); diff != "" {
 		t.Errorf("flags over environment over file (-want +got):\n%s", diff)
 	}
@@ -96,6 +110,9 @@ func TestPrecedence(t *testing.T) {
 		t.Fatal(err)
 	}
 	want.Listen = ":2"
+	want.Tags.Rules = tagrule.Rules{{Match: "*:latest", Fresh: time.Minute}, {Match: "library/{nginx,alpine}"}}
+	want.Tags.MaxStale = 0
+	want.Quota.PerClient = 5
 	want.Upstreams = []Upstream{{Name: "c", URL: "http://c"}, {Name: "d:5000", URL: "https://d"}}
 	if diff := cmp.Diff(want, c); diff != "" {
 		t.Errorf("environment over file (-want +got):\n%s", diff)
@@ -160,6 +177,7 @@ func TestTable(t *testing.T) {
 		"| key | flag | environment | default | meaning |\n|---|---|---|---|---|\n",
 		"\n| `cache.max_size` | `--cache-max-size` | `MIRRORD_CACHE_MAX_SIZE` | `50GiB` | how much the cache may hold before it forgets what was used least recently |\n",
 		"\n| `upstreams` | `--upstream` | `MIRRORD_UPSTREAMS` | `name=docker.io,url=https://registry-1.docker.io` |",
+		"\n| `tags.rules` | `--tags-rule` | `MIRRORD_TAGS_RULES` | `none` |",
 	} {
 		if !strings.Contains(table, row) {
 			t.Errorf("no %q in\n%s", row, table)
@@ -167,22 +185,16 @@ func TestTable(t *testing.T) {
 	}
 }
 
-// The documented defaults are the defaults.
+// The documented defaults are the defaults, spelled as WriteYAML does.
 func TestFallbacks(t *testing.T) {
 	l := newLoader("/d")
-	for _, f := range fields {
-		switch f.key {
-		case cacheDirKey:
-		case upstreamsKey:
-			want := l.config.Upstreams
-			l.upstreamTexts(place{}, []string{f.fallback})
-			if diff := cmp.Diff(want, l.config.Upstreams); diff != "" {
-				t.Errorf("%s (-default +documented):\n%s", f.key, diff)
-			}
-		default:
-			if got := f.text(l.config); got != f.fallback {
-				t.Errorf("%s: default %q, documented %q", f.key, got, f.fallback)
-			}
+	for _, s := range settings {
+		if s.list || s.key == cacheDirKey {
+			continue
+		}
+		want := []string{leaf(s.key) + ": " + quote(s.fallback)}
+		if diff := cmp.Diff(want, s.write(l.config)); diff != "" {
+			t.Errorf("%s (-documented +default):\n%s", s.key, diff)
 		}
 	}
 }

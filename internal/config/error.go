@@ -33,6 +33,12 @@ func (p place) index(i int) place {
 	return p
 }
 
+// sibling is the place of entry i of the list that p is an entry of.
+func (p place) sibling(i int) place {
+	p.name = p.name[:strings.LastIndexByte(p.name, '[')]
+	return p.index(i)
+}
+
 // child is the place of key in the mapping at p.
 func (p place) child(key string) place {
 	if p.name != "" {

@@ -2,114 +2,152 @@ package config
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 )
 
-// field is one setting: a row of the table that names it everywhere.
-type field struct {
-	key         string // in the file; a dot is one level of nesting
-	placeholder string // what a flag's help shows for the value
-	fallback    string // the default as documentation shows it; parsed, but for cache.dir and upstreams
-	help        string
+// field is one key of the mapping that holds a T.
+type field[T any] struct {
+	key     string // of the whole file; a dot is one level of nesting
+	list    bool   // of mappings, not a single value
+	missing string // the problem of a mapping without the key; empty: it may be left out
 
-	parse func(*Config, string) error // nil: a list of upstreams
-	text  func(*Config) string        // what parse would read back
+	read  func(l *loader, into *T, v value) // sets the key to v, or reports what is wrong with v
+	write func(from *T) []string            // lines of YAML that read takes back; none for what is empty
 }
 
-const (
-	cacheDirKey  = "cache.dir"
-	upstreamsKey = "upstreams"
-)
-
-// fields are all settings; those of one group stand together.
-var fields = []field{
-	scalar("listen", "ADDRESS", "127.0.0.1:5000", "where clients find the registry, as host:port",
-		parseAddress, func(c *Config) *string { return &c.Listen }),
-	scalar("admin.listen", "ADDRESS", "127.0.0.1:5001", "where metrics and health are served, as host:port",
-		parseAddress, func(c *Config) *string { return &c.Admin.Listen }),
-	scalar(cacheDirKey, "DIR", "$CACHE_DIRECTORY, else mirrord in the user's cache directory", "the directory that holds the cache",
-		parseText, func(c *Config) *string { return &c.Cache.Dir }),
-	scalar("cache.max_size", "SIZE", "50GiB", "how much the cache may hold before it forgets what was used least recently",
-		parseMaxSize, func(c *Config) *Size { return &c.Cache.MaxSize }),
-	scalar("cache.min_free", "SIZE", "2GiB", "how much of the cache's file system stays free",
-		parseSize, func(c *Config) *Size { return &c.Cache.MinFree }),
-	scalar("tags.fresh", "DURATION", "1m", "how long a tag is served before the upstream is asked again; 0 asks every time",
-		parseDuration, func(c *Config) *duration { return (*duration)(&c.Tags.Fresh) }),
-	{key: upstreamsKey, placeholder: "UPSTREAM", fallback: "name=docker.io,url=https://registry-1.docker.io",
-		help: "the registries to mirror, each as name=HOST,url=URL and perhaps username=USER,password-file=FILE; repeat the flag, separate with spaces in the environment"},
-	scalar("log.level", "LEVEL", "info", "the least severe messages to log: debug, info, warn or error",
-		oneOf("debug", "info", "warn", "error"), func(c *Config) *string { return &c.Log.Level }),
-	scalar("log.format", "FORMAT", "json", "how log messages look: json or console",
-		oneOf("json", "console"), func(c *Config) *string { return &c.Log.Format }),
-}
-
-// scalar is a field of one value, kept where at points.
-func scalar[T any](key, placeholder, fallback, help string, parse func(string) (T, error), at func(*Config) *T) field {
-	return field{
-		key: key, placeholder: placeholder, fallback: fallback, help: help,
-		parse: func(c *Config, s string) error {
-			v, err := parse(s)
-			if err == nil {
-				*at(c) = v
+// scalar is a field of a single value, kept where at points.
+func scalar[T, V any](key string, parse func(string) (V, error), at func(*T) *V) field[T] {
+	return field[T]{
+		key: key,
+		read: func(l *loader, into *T, v value) {
+			text, ok := v.single()
+			if !ok {
+				return
 			}
-			return err
+			parsed, err := parse(text)
+			if err != nil {
+				l.problem(v.where(), "%v", err)
+				return
+			}
+			*at(into) = parsed
 		},
-		text: func(c *Config) string { return fmt.Sprint(*at(c)) },
-	}
-}
-
-// fieldByKey returns the field of that key, or nil.
-func fieldByKey(key string) *field {
-	for i := range fields {
-		if fields[i].key == key {
-			return &fields[i]
-		}
-	}
-	return nil
-}
-
-// keysBelow are the keys that the mapping of that name may have, in the order
-// of the table; the whole file has no name.
-func keysBelow(name string) []string {
-	var keys []string
-	for _, f := range fields {
-		below := f.key
-		if name != "" {
-			var ok bool
-			if below, ok = strings.CutPrefix(f.key, name+"."); !ok {
-				continue
+		write: func(from *T) []string {
+			text := fmt.Sprint(*at(from))
+			if text == "" {
+				return nil
 			}
-		}
-		key, _, _ := strings.Cut(below, ".")
-		if !slices.Contains(keys, key) {
-			keys = append(keys, key)
-		}
+			return []string{leaf(key) + ": " + quote(text)}
+		},
+	}
+}
+
+// must is f for mappings that have to have its key.
+func (f field[T]) must(missing string) field[T] {
+	f.missing = missing
+	return f
+}
+
+// leaf is a key without the groups that it is in.
+func leaf(key string) string { return key[strings.LastIndexByte(key, '.')+1:] }
+
+// table is all keys of a mapping that holds a T.
+type table[T any] []field[T]
+
+func (t table[T]) keys() []string {
+	keys := make([]string, len(t))
+	for i, f := range t {
+		keys[i] = f.key
 	}
 	return keys
 }
 
-// flag is f's flag without dashes in front: cache.max_size is cache-max-size.
-// One flag is one upstream, so the list's flag is singular.
-func (f *field) flag() string {
-	if f.key == upstreamsKey {
-		return "upstream"
+// read fills in what the mapping v has.
+func (t table[T]) read(l *loader, into *T, v value) {
+	before := len(l.problems)
+	seen := make(map[string]bool)
+	for key, child := range v.pairs(t.keys()) {
+		seen[key] = true
+		for _, f := range t {
+			if f.key == key {
+				f.read(l, into, child)
+			}
+		}
 	}
-	return strings.NewReplacer(".", "-", "_", "-").Replace(f.key)
+	if len(l.problems) > before {
+		return // what is missing may be what that is about, spelled wrongly
+	}
+	for _, f := range t {
+		if f.missing != "" && !seen[f.key] {
+			l.problem(v.where(), "%s", f.missing)
+		}
+	}
 }
 
-// env is f's variable: cache.max_size is MIRRORD_CACHE_MAX_SIZE.
-func (f *field) env() string {
-	return envPrefix + strings.ToUpper(strings.ReplaceAll(f.key, ".", "_"))
+func (t table[T]) write(from *T) []string {
+	var lines []string
+	for _, f := range t {
+		lines = append(lines, f.write(from)...)
+	}
+	return lines
 }
 
-// Table is the reference of all settings in Markdown: a header, a rule and one
-// row a field.
-func Table() string {
-	var b strings.Builder
-	b.WriteString("| key | flag | environment | default | meaning |\n|---|---|---|---|---|\n")
-	for _, f := range fields {
-		fmt.Fprintf(&b, "| `%s` | `--%s` | `%s` | `%s` | %s |\n", f.key, f.flag(), f.env(), f.fallback, f.help)
+// list is a list of mappings, each of which holds an I.
+type list[I any] struct {
+	table table[I]
+	none  string // the problem of an empty list; empty: it may be that
+
+	// check reports what is wrong with the last of the items, which stands at
+	// that place, by itself and beside those before it. It may complete it. Nil:
+	// the table says all.
+	check func(l *loader, at place, items []I)
+}
+
+// listOf is a field of that list, which get takes from a T and set puts there.
+func listOf[T, I any](key string, list list[I], get func(*T) []I, set func(*T, []I)) field[T] {
+	return field[T]{
+		key:  key,
+		list: true,
+		read: func(l *loader, into *T, v value) {
+			if items, ok := list.read(l, v); ok {
+				set(into, items)
+			}
+		},
+		write: func(from *T) []string { return list.write(leaf(key), get(from)) },
 	}
-	return b.String()
+}
+
+// read returns the items of v, nil when there are none; false when v is no list.
+func (d list[I]) read(l *loader, v value) ([]I, bool) {
+	values, ok := v.list(d.table.keys())
+	if !ok {
+		return nil, false
+	}
+	if len(values) == 0 && d.none != "" {
+		l.problem(v.where(), "%s", d.none)
+	}
+	var items []I
+	for _, entry := range values {
+		before := len(l.problems)
+		items = append(items, *new(I))
+		d.table.read(l, &items[len(items)-1], entry)
+		if d.check != nil && len(l.problems) == before {
+			d.check(l, entry.where(), items)
+		}
+	}
+	return items, true
+}
+
+func (d list[I]) write(key string, items []I) []string {
+	if len(items) == 0 {
+		return nil
+	}
+	lines := []string{key + ":"}
+	for _, item := range items {
+		lead := "  - "
+		for _, line := range d.table.write(&item) {
+			lines = append(lines, lead+line)
+			lead = "    "
+		}
+	}
+	return lines
 }

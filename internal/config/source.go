@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -14,13 +15,15 @@ const (
 	configFlag = "config"
 )
 
-// AddFlags defines --config and one flag a field. They keep what was written;
-// Load reads it.
-func AddFlags(fs *pflag.FlagSet) {
+// AddFlags defines --config and the flag of each setting, or of these keys
+// alone. They keep what was written; Load reads it.
+func AddFlags(fs *pflag.FlagSet, keys ...string) {
 	fs.Var(&raw{placeholder: "FILE"}, configFlag, "the YAML file to read settings from (environment "+configEnv+")")
-	for _, f := range fields {
-		fs.Var(&raw{placeholder: f.placeholder}, f.flag(),
-			fmt.Sprintf("%s (default %s; environment %s)", f.help, f.fallback, f.env()))
+	for _, s := range settings {
+		if len(keys) == 0 || slices.Contains(keys, s.key) {
+			fs.Var(&raw{placeholder: s.placeholder}, s.flag(),
+				fmt.Sprintf("%s (default %s; environment %s)", s.help, s.standard(), s.env()))
+		}
 	}
 }
 
@@ -48,19 +51,19 @@ func (r *raw) Type() string { return r.placeholder }
 
 // flags applies the flags that were given.
 func (l *loader) flags(fs *pflag.FlagSet) {
-	for i := range fields {
-		f := &fields[i]
-		flag := fs.Lookup(f.flag())
-		if !flag.Changed {
-			continue
-		}
-		at := place{name: "--" + flag.Name}
-		if f.parse == nil {
-			l.upstreamTexts(at, flag.Value.(*raw).values)
-		} else {
-			l.set(f, at, flag.Value.String())
+	for i := range settings {
+		flag := fs.Lookup(settings[i].flag())
+		if flag != nil && flag.Changed {
+			at := place{name: "--" + flag.Name}
+			l.set(&settings[i], texts{text{l, at, flag.Value.String()}, flag.Value.(*raw).values})
 		}
 	}
+}
+
+// variable is the value of an environment variable. Spaces separate the entries
+// of a list.
+func (l *loader) variable(at place, s string) value {
+	return texts{text{l, at, s}, strings.Fields(s)}
 }
 
 // serviceLinkRE matches the variables that Kubernetes gives every container
@@ -75,23 +78,21 @@ func (l *loader) environment(environ []string) {
 			continue
 		}
 		at := place{name: name}
-		switch f := fieldByEnv(name); {
-		case f == nil:
+		switch s := settingByEnv(name); {
+		case s == nil:
 			l.problem(at, "unknown variable; %s", suggestEnv(name))
 		case value == "":
-		case f.parse == nil:
-			l.upstreamTexts(at, strings.Fields(value))
 		default:
-			l.set(f, at, value)
+			l.set(s, l.variable(at, value))
 		}
 	}
 }
 
-// fieldByEnv returns the field that the variable sets, or nil.
-func fieldByEnv(name string) *field {
-	for i := range fields {
-		if fields[i].env() == name {
-			return &fields[i]
+// settingByEnv returns the setting of that variable, or nil.
+func settingByEnv(name string) *setting {
+	for i := range settings {
+		if settings[i].env() == name {
+			return &settings[i]
 		}
 	}
 	return nil
@@ -100,8 +101,8 @@ func fieldByEnv(name string) *field {
 // suggestEnv compares without the prefix, which all names share.
 func suggestEnv(name string) string {
 	known := []string{strings.TrimPrefix(configEnv, envPrefix)}
-	for _, f := range fields {
-		known = append(known, strings.TrimPrefix(f.env(), envPrefix))
+	for _, s := range settings {
+		known = append(known, strings.TrimPrefix(s.env(), envPrefix))
 	}
 	return suggest(strings.TrimPrefix(name, envPrefix), known, func(s string) string { return envPrefix + s })
 }

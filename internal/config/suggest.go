@@ -78,12 +78,12 @@ func distance(a, b string) int {
 // also finds a known key that was written at the wrong depth.
 func suggestKey(at place, key string, known []string) string {
 	full := at.child(key).name
-	if group, leaf, ok := strings.Cut(full, "."); ok && strings.Contains(key, ".") && fieldByKey(full) != nil {
+	if group, leaf, ok := strings.Cut(full, "."); ok && strings.Contains(key, ".") && settingByKey(full) != nil {
 		return fmt.Sprintf("write %s inside the mapping %s", leaf, group)
 	}
-	for _, f := range fields {
-		if strings.HasSuffix(f.key, "."+key) {
-			return fmt.Sprintf("did you mean %q?", f.key)
+	for _, s := range settings {
+		if strings.HasSuffix(s.key, "."+key) {
+			return fmt.Sprintf("did you mean %q?", s.key)
 		}
 	}
 	return suggest(key, known, func(k string) string { return at.child(k).name })

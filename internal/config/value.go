@@ -38,6 +38,31 @@ func parseDuration(s string) (duration, error) {
 	return duration(d), nil
 }
 
+// minProbe is the most often that an upstream may be probed.
+const minProbe = duration(time.Minute)
+
+func parseProbe(s string) (duration, error) {
+	d, err := parseDuration(s)
+	if err == nil && d != 0 && d < minProbe {
+		err = fmt.Errorf("%q is too often and would be a burden to the upstream; write %v or more, or 0 for never", s, minProbe)
+	}
+	return d, err
+}
+
+// number reads digits and nothing else.
+func number(s string) (int, bool) {
+	n, err := strconv.ParseUint(s, 10, 31)
+	return int(n), err == nil
+}
+
+func parseCount(s string) (int, error) {
+	n, ok := number(s)
+	if !ok {
+		return 0, fmt.Errorf("%q is not a number of pulls; write such as 50, or 0 for no limit", s)
+	}
+	return n, nil
+}
+
 func parseSize(s string) (Size, error) {
 	var size Size
 	err := size.Set(s)

@@ -2,8 +2,6 @@ package config
 
 import (
 	"math"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -109,30 +107,57 @@ func TestURLErrorsKeepSecrets(t *testing.T) {
 	}
 }
 
-func TestPassword(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "password")
-	u := Upstream{Name: "docker.io", Username: "u", PasswordFile: path}
-	_, err := u.Password()
-	if want := "read password of upstream docker.io: open " + path + ": no such file or directory"; err == nil || err.Error() != want {
-		t.Errorf("missing: got %v, want %s", err, want)
-	}
-	for text, want := range map[string]string{"p": "p", "p\n": "p", "p\r\n": "p", "p\n\n": "p\n", " p ": " p "} {
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
+func TestLabel(t *testing.T) {
+	accepts(t, parseLabel,
+		[]string{"a", "0", "docker-config", "team_a", strings.Repeat("a", 32)},
+		[]string{"", "-a", "_a", "A", "a.b", "a b", "u@h", strings.Repeat("a", 33)})
+}
+
+func TestHelper(t *testing.T) {
+	accepts(t, parseHelper, []string{"pass", "ecr-login", "my_helper.sh", "A1"}, []string{"", "a/b", "a b", "é"})
+}
+
+func TestShare(t *testing.T) {
+	for _, test := range []struct {
+		text      string
+		want      Share
+		whole, of int
+	}{
+		{"10%", Share{Percent: 10}, 100, 10},
+		{"10%", Share{Percent: 10}, 101, 11},
+		{"10%", Share{Percent: 10}, 199, 20},
+		{"10%", Share{Percent: 10}, 0, 0},
+		{"1%", Share{Percent: 1}, 1, 1},
+		{"100%", Share{Percent: 100}, 199, 199},
+		{"100%", Share{Percent: 100}, math.MaxInt, math.MaxInt},
+		{"20", Share{Number: 20}, 200, 20},
+		{"20", Share{Number: 20}, 10, 20},
+		{"0", Share{}, 100, 0},
+		{"0%", Share{}, 100, 0},
+	} {
+		got, err := parseShare(test.text)
+		if err != nil || got != test.want {
+			t.Errorf("%q: got %+v, %v; want %+v", test.text, got, err, test.want)
 		}
-		if got, err := u.Password(); err != nil || got != want {
-			t.Errorf("%q: got %q, %v", text, got, err)
+		if of := got.Of(test.whole); of != test.of {
+			t.Errorf("%s of %d = %d, want %d", test.text, test.whole, of, test.of)
+		}
+		if back, err := parseShare(got.String()); err != nil || back != got {
+			t.Errorf("%q: written %q, read back %+v, %v", test.text, got, back, err)
 		}
 	}
-	if err := os.WriteFile(path, []byte("\n"), 0o600); err != nil {
-		t.Fatal(err)
+	for _, s := range []string{"", "%", "-1", "-1%", "+1", "1.5", "10 %", "10%%", "0x1", "1_0", "2147483648", "101%", "ten"} {
+		if got, err := parseShare(s); err == nil {
+			t.Errorf("%q: got %+v, want an error", s, got)
+		}
 	}
-	_, err = u.Password()
-	if want := "read password of upstream docker.io: " + path + " is empty"; err == nil || err.Error() != want {
-		t.Errorf("empty: got %v, want %s", err, want)
-	}
-	if got, err := (Upstream{Name: "docker.io"}).Password(); got != "" || err != nil {
-		t.Errorf("anonymous: got %q, %v", got, err)
+}
+
+func TestProbe(t *testing.T) {
+	for s, want := range map[string]time.Duration{"0": 0, "0s": 0, "1m": time.Minute, "60s": time.Minute, "24h": 24 * time.Hour} {
+		if got, err := parseProbe(s); err != nil || time.Duration(got) != want {
+			t.Errorf("%q: got %v, %v; want %v", s, got, err, want)
+		}
 	}
 }
 

@@ -46,41 +46,12 @@ func (w walker) atToken(key string, t *token.Token) place {
 func (w walker) group(at place, node ast.Node) {
 	for key, child := range w.pairs(at, node, keysBelow(at.name)) {
 		value := w.at(at.child(key).name, child)
-		f := fieldByKey(value.name)
-		switch {
-		case f == nil:
+		if s := settingByKey(value.name); s != nil {
+			w.set(s, written{w, value, child})
+		} else {
 			w.group(value, child)
-		case f.parse == nil:
-			w.list(value, child)
-		default:
-			if s, ok := w.scalar(value, child); ok {
-				w.set(f, value, s)
-			}
 		}
 	}
-}
-
-// list applies the sequence of upstreams.
-func (w walker) list(at place, node ast.Node) {
-	list, ok := node.(*ast.SequenceNode)
-	if !ok && node.Type() != ast.NullType {
-		w.shape(at, node, "a list of mappings with the keys "+strings.Join(upstreamKeys(), ", "))
-		return
-	}
-	if !ok || len(list.Values) == 0 {
-		w.upstreams(at, 0, nil)
-		return
-	}
-	w.upstreams(at, len(list.Values), func(i int, u *Upstream) place {
-		entry := w.at(at.index(i).name, list.Values[i])
-		for key, child := range w.pairs(entry, list.Values[i], upstreamKeys()) {
-			value := w.at(entry.child(key).name, child)
-			if s, ok := w.scalar(value, child); ok {
-				w.setUpstream(u, upstreamKey(key), value, s)
-			}
-		}
-		return entry
-	})
 }
 
 // pairs yields what node, a mapping at that place, has for the known keys, and
@@ -132,24 +103,6 @@ func plainKey(node ast.MapKeyNode) (string, bool) {
 		return n.Value, true
 	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.NullNode, *ast.InfinityNode, *ast.NanNode:
 		return n.GetToken().Value, true
-	}
-	return "", false
-}
-
-// scalar returns the text of a single value as it was written: what looks like
-// a number to YAML is none to us.
-func (w walker) scalar(at place, node ast.Node) (string, bool) {
-	switch n := node.(type) {
-	case *ast.StringNode:
-		return n.Value, true
-	case *ast.LiteralNode:
-		return n.Value.Value, true
-	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.InfinityNode, *ast.NanNode:
-		return n.GetToken().Value, true
-	case *ast.NullNode:
-		w.problem(at, "has no value; write one or remove the key")
-	default:
-		w.shape(at, node, "a single value")
 	}
 	return "", false
 }

@@ -17,7 +17,8 @@ func read(data []byte) (*Config, error) {
 }
 
 func TestWriteYAML(t *testing.T) {
-	c, err := read([]byte("upstreams:\n- name: docker.io\n  url: https://registry-1.docker.io\n- {url: http://b, name: 'b:5000', username: 'it''s', password_file: /run/b}\n"))
+	c, err := read([]byte("tags: {rules: [{match: '*:latest', fresh: 0}, {match: 'library/{nginx,alpine}', fresh: 90s}]}\nupstreams:\n- name: docker.io\n  url: https://registry-1.docker.io\n- {url: http://b, name: 'b:5000', username: 'it''s', password_file: /run/b}\n" +
+		"- {name: c, url: http://c, credentials: [{username: u, password_file: /c, name: c-1}, {docker_config: /d.json}, {helper: pass}, {anonymous: true}]}\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,13 +31,38 @@ cache:
   min_free: 2GiB
 tags:
   fresh: 1m
+  rules:
+    - match: '*:latest'
+      fresh: 0s
+    - match: 'library/{nginx,alpine}'
+      fresh: 1m30s
+  stale_while_revalidate: 0s
+  max_stale: 720h
+quota:
+  reserve: 10%
+  probe: 15m
+  per_client: 0
 upstreams:
   - name: docker.io
     url: https://registry-1.docker.io
   - name: b:5000
     url: http://b
-    username: 'it''s'
-    password_file: /run/b
+    credentials:
+      - name: login
+        username: 'it''s'
+        password_file: /run/b
+  - name: c
+    url: http://c
+    credentials:
+      - name: c-1
+        username: u
+        password_file: /c
+      - name: docker-config
+        docker_config: /d.json
+      - name: helper
+        helper: pass
+      - name: anonymous
+        anonymous: true
 log:
   level: info
   format: json
@@ -76,8 +102,7 @@ func TestRoundTripText(t *testing.T) {
 	} {
 		c := defaultConfig()
 		c.Cache.Dir = text
-		c.Upstreams[0].Username = text
-		c.Upstreams[0].PasswordFile = text
+		c.Upstreams[0].Credentials = []Credential{{Name: "a", Username: text, PasswordFile: text}, {Name: "b", DockerConfig: text}}
 		roundTrip(t, c)
 	}
 }
@@ -99,6 +124,8 @@ func FuzzParse(f *testing.F) {
 	for _, seed := range []string{
 		"", "---\n", "listen: :1\n", "cache:\n  dir: \"\\x41é\"\n  max_size: 1.5g\n", "tags: {fresh: 0}\n", "a: &x 1\nb: *x\n<<: *x\n",
 		"upstreams:\n- name: a\n  url: http://a\n  username: 'u ''\n'\n  password_file: >-\n    a\n    b\n", "? a\n: b\n", "[[{",
+		"upstreams:\n- name: a\n  url: http://a\n  credentials:\n  - {username: u, password_file: /f}\n  - docker_config: 5%\n  - helper: x\n  - anonymous: true\n",
+		"tags: {rules: [{match: 'a/{b,[c]}/**:v?', fresh: 1h}], max_stale: 0}\nquota: {reserve: 7%, probe: 1m, per_client: 3}\n", "tags: {rules: []}\nquota: {reserve: 007}\n",
 		"cache: {dir: null, min_free: 0x10}\n", "log: {level: !!str info}\n", "%YAML 1.2\n---\na: 1\n...\n---\n",
 	} {
 		f.Add([]byte(seed))

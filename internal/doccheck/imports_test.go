@@ -61,7 +61,9 @@ var ours = map[string][]string{
 	"internal/cache":     {"internal/oci"},
 	"internal/ratelimit": {"internal/oci"},
 	"internal/upstream":  {"internal/oci", "internal/ratelimit"},
-	"internal/config":    nil,
+	"internal/login":     nil,
+	"internal/tagrule":   nil,
+	"internal/config":    {"internal/tagrule"},
 	"internal/hubsim":    nil,
 	"internal/telemetry": {"internal/oci", "internal/proxy", "internal/cache", "internal/ratelimit", "internal/upstream"},
 	"internal/cache/lru": {"internal/oci"}, // the policy knows no cache
@@ -91,8 +93,10 @@ func TestOwnImports(t *testing.T) {
 // Tests are not asked.
 var others = map[string][]string{
 	"github.com/dgraph-io":                   {"internal/cache/index"},
-	"github.com/hashicorp/golang-lru":        {"internal/cache/lru", "internal/upstream"},
-	"github.com/google/go-containerregistry": {"internal/upstream", "internal/hubsim", "cmd"},
+	"github.com/hashicorp/golang-lru":        {"internal/cache/lru", "internal/upstream", "internal/ratelimit"},
+	"github.com/google/go-containerregistry": {"internal/upstream", "internal/login", "internal/hubsim", "cmd/hubsim"},
+	"github.com/docker":                      {"internal/login", "internal/config"},
+	"github.com/bmatcuk/doublestar":          {"internal/tagrule"},
 	"github.com/prometheus":                  {"internal/telemetry", "cmd"},
 	"go.uber.org/zap":                        {"internal/telemetry", "cmd"},
 }

@@ -33,8 +33,9 @@ type metric struct {
 func gathered(t *testing.T) map[string]metric {
 	t.Helper()
 	m := telemetry.NewMetrics("v0")
-	m.WatchCache(func() cache.Stats { return cache.Stats{} })
-	m.WatchBudget("docker.io", func() ratelimit.Budget { return ratelimit.Budget{Observed: time.Now()} })
+	m.WatchCache(func() cache.Stats { return cache.Stats{Saved: map[string]int64{"docker.io": 1}} })
+	m.WatchQuota(func() []ratelimit.Budget { return []ratelimit.Budget{{Limit: 100, Window: time.Hour}} })
+	m.WatchLogins(func() []telemetry.Login { return []telemetry.Login{{}} })
 	m.Observe(nil, proxy.Event{})
 	m.Resumed("docker.io")()
 	ask(t, m)

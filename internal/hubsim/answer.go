@@ -17,6 +17,8 @@ type answer struct {
 	tally *tally
 	fault Fault
 
+	request string // "METHOD path"
+
 	chunked bool // leave out Content-Length
 	blob    bool // the body is a blob: count its bytes
 
@@ -34,7 +36,10 @@ func (a *answer) WriteHeader(status int) {
 	}
 	a.status = status
 	if status == http.StatusTooManyRequests {
-		a.tally.add(func(c *Counters) { c.Refused++ })
+		a.tally.add(func(c *Counters) {
+			c.Refused++
+			c.RefusedByRequest[a.request]++
+		})
 	}
 	if a.chunked {
 		a.Header().Del("Content-Length")

@@ -68,6 +68,18 @@ func (h *Hub) AddManifest(repo, tag, mediaType string, raw []byte) digest.Digest
 	return m.digest
 }
 
+// Docker has an image that one asks about to learn one's limit.
+const (
+	previewRepo = "ratelimitpreview/test"
+	previewRaw  = `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json",` +
+		`"config":{"mediaType":"application/vnd.oci.empty.v1+json","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2},"layers":[]}`
+)
+
+func (h *Hub) addPreview() {
+	h.AddManifest(previewRepo, "latest", string(types.OCIManifestSchema1), []byte(previewRaw))
+	h.AddBlob(previewRepo, []byte("{}"))
+}
+
 // SetTag makes a tag, or moves it. It may point at a manifest that is not
 // there; then the tag is listed but not found.
 func (h *Hub) SetTag(repo, tag string, d digest.Digest) {

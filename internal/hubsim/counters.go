@@ -34,6 +34,8 @@ type Counters struct {
 	ManifestGETsByDigest map[string]int
 	// BlobGETsByDigest counts the downloads that began at the first byte.
 	BlobGETsByDigest map[string]int
+	// RefusedByRequest divides Refused, by "METHOD path".
+	RefusedByRequest map[string]int
 }
 
 type tally struct {
@@ -50,7 +52,7 @@ func newTally() *tally {
 func (t *tally) reset() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.n = Counters{ManifestGETsByDigest: map[string]int{}, BlobGETsByDigest: map[string]int{}}
+	t.n = Counters{ManifestGETsByDigest: map[string]int{}, BlobGETsByDigest: map[string]int{}, RefusedByRequest: map[string]int{}}
 }
 
 func (t *tally) snapshot() Counters {
@@ -59,6 +61,7 @@ func (t *tally) snapshot() Counters {
 	n := t.n
 	n.ManifestGETsByDigest = maps.Clone(n.ManifestGETsByDigest)
 	n.BlobGETsByDigest = maps.Clone(n.BlobGETsByDigest)
+	n.RefusedByRequest = maps.Clone(n.RefusedByRequest)
 	return n
 }
 

@@ -25,6 +25,9 @@ type Options struct {
 	// of an anonymous client) has in a Window; 0 means no limit and no quota
 	// headers.
 	Limit int
+	// UserLimits are the limits of single accounts, in the place of Limit; 0
+	// means no limit and no quota headers for that account.
+	UserLimits map[string]int
 	// Window begins with the first pull counted; 0 means 6 h.
 	Window time.Duration
 	// NoAuth makes a registry that asks for no token. A missing repository is
@@ -74,11 +77,12 @@ func Start(o Options) (*Hub, error) {
 		opts:   o,
 		secret: []byte(rand.Text()),
 		store:  newStore(),
-		tokens: newTokens(o.TokenTTL),
-		quota:  newQuota(o.Limit, o.Window),
+		tokens: newTokens(o.TokenTTL, o.Users),
+		quota:  newQuota(o),
 		faults: &faults{},
 		tally:  newTally(),
 	}
+	h.addPreview()
 	h.registry = &endpoint{addr: o.Addr, handler: h}
 	h.cdn = &endpoint{addr: "127.0.0.1:0", handler: http.HandlerFunc(h.serveCDN)}
 	if err := h.Up(); err != nil {

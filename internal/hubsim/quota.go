@@ -10,6 +10,7 @@ import (
 // quota counts the pulls of each identity.
 type quota struct {
 	limit  int
+	limits map[string]int // of single accounts
 	window time.Duration
 
 	mu    sync.Mutex // guards spent
@@ -21,14 +22,23 @@ type account struct {
 	pulls  int
 }
 
-func newQuota(limit int, window time.Duration) *quota {
-	return &quota{limit: limit, window: window, spent: map[string]*account{}}
+func newQuota(o Options) *quota {
+	return &quota{limit: o.Limit, limits: o.UserLimits, window: o.Window, spent: map[string]*account{}}
+}
+
+// limitOf is the limit of an identity; 0: none.
+func (q *quota) limitOf(identity string) int {
+	if limit, ok := q.limits[identity]; ok {
+		return limit
+	}
+	return q.limit
 }
 
 // take books n pulls, which may be none, and returns how many are left. It
 // books nothing and is false when that many are not.
 func (q *quota) take(identity string, n int, now time.Time) (left int, ok bool) {
-	if q.limit == 0 {
+	limit := q.limitOf(identity)
+	if limit == 0 {
 		return 0, true
 	}
 	q.mu.Lock()
@@ -37,23 +47,24 @@ func (q *quota) take(identity string, n int, now time.Time) (left int, ok bool) 
 	if a == nil || now.Sub(a.opened) >= q.window {
 		a = &account{opened: now}
 	}
-	if a.pulls+n > q.limit {
-		return q.limit - a.pulls, false
+	if a.pulls+n > limit {
+		return limit - a.pulls, false
 	}
 	if n > 0 {
 		a.pulls += n
 		q.spent[identity] = a
 	}
-	return q.limit - a.pulls, true
+	return limit - a.pulls, true
 }
 
 // announce sets the headers in which Docker Hub tells its quota.
 func (q *quota) announce(header http.Header, identity string, left int) {
-	if q.limit == 0 {
+	limit := q.limitOf(identity)
+	if limit == 0 {
 		return
 	}
 	seconds := int(q.window.Seconds())
-	header.Set("Ratelimit-Limit", fmt.Sprintf("%d;w=%d", q.limit, seconds))
+	header.Set("Ratelimit-Limit", fmt.Sprintf("%d;w=%d", limit, seconds))
 	header.Set("Ratelimit-Remaining", fmt.Sprintf("%d;w=%d", left, seconds))
 	header.Set("Docker-Ratelimit-Source", identity)
 }

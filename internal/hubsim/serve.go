@@ -28,7 +28,7 @@ func (h *Hub) serveCDN(w http.ResponseWriter, r *http.Request) {
 // serve counts the request and lets its fault act before handle does.
 func (h *Hub) serve(w http.ResponseWriter, r *http.Request, op string, handle handler) {
 	h.tally.arrive(op, r.Method)
-	a := &answer{ResponseWriter: w, ctx: r.Context(), tally: h.tally, fault: h.faults.take(op, r.URL.Path)}
+	a := &answer{ResponseWriter: w, ctx: r.Context(), tally: h.tally, request: r.Method + " " + r.URL.Path, fault: h.faults.take(op, r.URL.Path)}
 	a.wait(a.fault.Latency)
 	if !a.instead() {
 		handle(a, r)

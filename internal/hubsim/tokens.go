@@ -2,6 +2,7 @@ package hubsim
 
 import (
 	"crypto/rand"
+	"maps"
 	"math"
 	"net/http"
 	"strings"
@@ -20,12 +21,28 @@ type grant struct {
 type tokens struct {
 	ttl time.Duration
 
-	mu  sync.Mutex // guards out
-	out map[string]grant
+	mu    sync.Mutex // guards all below
+	out   map[string]grant
+	users map[string]string // by account: the password
 }
 
-func newTokens(ttl time.Duration) *tokens {
-	return &tokens{ttl: ttl, out: map[string]grant{}}
+func newTokens(ttl time.Duration, users map[string]string) *tokens {
+	return &tokens{ttl: ttl, out: map[string]grant{}, users: users}
+}
+
+// SetUsers replaces the accounts of the token service and their passwords.
+// Tokens that are out stay.
+func (h *Hub) SetUsers(users map[string]string) {
+	h.tokens.mu.Lock()
+	defer h.tokens.mu.Unlock()
+	h.tokens.users = maps.Clone(users)
+}
+
+func (t *tokens) knows(user, password string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	want, known := t.users[user]
+	return known && want == password
 }
 
 func (t *tokens) issue(user string, repos map[string]bool, now time.Time) string {
@@ -64,7 +81,7 @@ func (h *Hub) serveToken(a *answer, r *http.Request) {
 		return
 	}
 	user, password, basic := r.BasicAuth()
-	if want, known := h.opts.Users[user]; basic && (!known || want != password) {
+	if basic && !h.tokens.knows(user, password) {
 		h.tally.add(func(c *Counters) { c.TokenFailures++ })
 		a.json(http.StatusUnauthorized, map[string]string{"details": "incorrect username or password"})
 		return

@@ -3,7 +3,6 @@ package oci
 import (
 	"errors"
 	"fmt"
-	"time"
 )
 
 // Code is an error code of distribution-spec 1.1, or Unavailable.
@@ -40,24 +39,6 @@ func Errorf(code Code, format string, args ...any) *Error {
 
 func (e *Error) Error() string { return e.Message }
 func (e *Error) Unwrap() error { return e.Err }
-
-// LimitError says that the upstream limits requests: what was asked was not
-// answered, and asking again before RetryAt is known to fail.
-type LimitError struct {
-	Upstream string
-	Pulls    bool   // only manifest GETs are refused; false: every request
-	Message  string // the upstream's words
-	RetryAt  time.Time
-}
-
-func (e *LimitError) Error() string {
-	what := "requests"
-	if e.Pulls {
-		what = "pulls"
-	}
-	return fmt.Sprintf("%s limits %s until %s: %s (wait, or give the mirror a login of its own)",
-		e.Upstream, what, e.RetryAt.UTC().Format(time.RFC3339), e.Message)
-}
 
 // CodeOf returns the code of err: its own, TooManyRequests for a LimitError,
 // and Unavailable for anything else.

@@ -3,6 +3,7 @@ package oci
 import (
 	"context"
 	"io"
+	"time"
 )
 
 // MaxManifestSize is the largest manifest that is moved, in bytes: the limit of
@@ -46,6 +47,10 @@ type Descriptor struct {
 type Answer struct {
 	Descriptor
 	Via Via
+
+	// Of a Stale answer, and only of one:
+	Reason  StaleReason
+	Checked time.Time // when the upstream last said that the tag named it
 }
 
 // Content is an Answer with its bytes.
@@ -97,8 +102,18 @@ const (
 	Hit         Via = "hit"         // from the cache, nothing asked
 	Revalidated Via = "revalidated" // from the cache, after the upstream said that the tag has not moved
 	Fill        Via = "fill"        // from the upstream into the cache, led or joined
-	Stale       Via = "stale"       // from the cache, because the upstream could not be asked
+	Stale       Via = "stale"       // from the cache, which may be behind the upstream: that could not be asked, or its quota is spared
 	Pass        Via = "pass"        // from the upstream, past the cache
+)
+
+// StaleReason tells why an older copy is the answer. A LimitKind is one too, and
+// there are no others, so it serves as a metric's label.
+type StaleReason string
+
+const (
+	StaleUnavailable StaleReason = "unavailable" // the upstream does not answer as it should
+	StaleSlow        StaleReason = "slow"        // the upstream has not answered soon enough
+	StaleRefreshing  StaleReason = "refreshing"  // the upstream is being asked meanwhile
 )
 
 // ListKind tells what a Listing lists.

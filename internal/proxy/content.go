@@ -15,9 +15,6 @@ import (
 // viaHeader tells a client how its answer came.
 const viaHeader = "X-Mirrord-Cache"
 
-// staleWarning is what containers/image and containerd show their user.
-const staleWarning = `299 - "mirrord serves the copy it has, because the upstream could not be asked"`
-
 func (h *Handler) serveContent(w http.ResponseWriter, r *http.Request, t target, upstream string, e *Event) error {
 	ref, err := t.ref(upstream)
 	if err != nil {
@@ -29,7 +26,7 @@ func (h *Handler) serveContent(w http.ResponseWriter, r *http.Request, t target,
 		if err != nil {
 			return err
 		}
-		e.Via = answer.Via
+		e.Via, e.Reason = answer.Via, answer.Reason
 		setHeaders(w.Header(), ref, answer)
 		setLength(w.Header(), answer.Size)
 		w.WriteHeader(http.StatusOK)
@@ -43,7 +40,7 @@ func (h *Handler) serveContent(w http.ResponseWriter, r *http.Request, t target,
 	}
 	defer func() { _ = content.Close() }()
 	setHeaders(w.Header(), ref, content.Answer)
-	e.Via = content.Via
+	e.Via, e.Reason = content.Via, content.Reason
 	return cut(send(w, r, content, e, cancel))
 }
 
@@ -63,7 +60,7 @@ func setHeaders(header http.Header, ref oci.Ref, a oci.Answer) {
 	header.Set("Etag", `"`+d+`"`)
 	header.Set(viaHeader, string(a.Via))
 	if a.Via == oci.Stale {
-		header.Set("Warning", staleWarning)
+		setStale(header, a)
 	}
 	if ref.Kind() == oci.Manifest {
 		header.Set("Content-Type", a.MediaType)

@@ -18,7 +18,7 @@ const signatures = "/v2/team/app/manifests/sha256-0123456789abcdef.sig"
 // The one table of what error means what on the wire, for each kind.
 func TestErrors(t *testing.T) {
 	t.Parallel()
-	limit := &oci.LimitError{Upstream: "docker.io", Pulls: true, Message: "enough", RetryAt: time.Now().Add(90 * time.Second)}
+	limit := &oci.LimitError{Kind: oci.LimitPulls, Upstream: "docker.io", Message: "enough", RetryAt: time.Now().Add(90 * time.Second)}
 	blobs, manifest := blobPath, "/v2/team/app/manifests/3"
 	tags, referrers := "/v2/team/app/tags/list", "/v2/team/app/referrers/"+imageRef
 	for _, test := range []struct {

@@ -35,9 +35,10 @@ type Event struct {
 	Status     int
 	Bytes      int64 // of the body
 	Duration   time.Duration
-	Via        oci.Via // empty for what is neither content nor a list
-	Err        error   // why the answer is not what was asked for
-	Cut        bool    // the answer broke off after its status had been sent
+	Via        oci.Via         // empty for what is neither content nor a list
+	Reason     oci.StaleReason // of an older copy
+	Err        error           // why the answer is not what was asked for
+	Cut        bool            // the answer broke off after its status had been sent
 }
 
 // Handler is the http.Handler of the mirror.

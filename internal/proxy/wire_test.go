@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -78,10 +80,31 @@ func TestHeaders(t *testing.T) {
 
 func TestStaleIsSaid(t *testing.T) {
 	t.Parallel()
-	a := oci.Answer{Descriptor: oci.Descriptor{MediaType: imageType, Digest: oci.Digest(imageRef), Size: 0}, Via: oci.Stale}
-	m := start(t, giving(http.NoBody, a))
-	for _, method := range []string{http.MethodGet, http.MethodHead} {
-		m.do(method, "/v2/a/manifests/3").want(t, 200, "").wantHeader(t, "Warning", staleWarning, "X-Mirrord-Cache", "stale")
+	for reason, want := range map[oci.StaleReason]string{
+		oci.StaleReason(oci.LimitReserve): `299 - "mirrord serves an older copy: few pulls are left, and are kept for images that were never pulled"`,
+		oci.StaleUnavailable:              `299 - "mirrord serves an older copy: its registry cannot be asked"`,
+		oci.StaleRefreshing:               "",
+	} {
+		a := oci.Answer{
+			Descriptor: oci.Descriptor{MediaType: imageType, Digest: oci.Digest(imageRef)},
+			Via:        oci.Stale, Reason: reason, Checked: time.Now().Add(-90 * time.Minute),
+		}
+		m := start(t, giving(http.NoBody, a))
+		for _, method := range []string{http.MethodGet, http.MethodHead} {
+			r := m.do(method, "/v2/a/manifests/3").want(t, 200, "").wantHeader(t, "X-Mirrord-Cache", "stale")
+			warnings := append(r.Header.Values("Warning"), "")
+			if warnings[0] != `110 - "Response is Stale"` || warnings[1] != want {
+				t.Errorf("%s %s: warnings %q", method, reason, warnings)
+			}
+			if age, err := strconv.Atoi(r.Header.Get("Age")); err != nil || age < 5400 || age > 5460 {
+				t.Errorf("%s %s: age %d, %v", method, reason, age, err)
+			}
+		}
+	}
+	for _, kind := range []oci.LimitKind{oci.LimitPulls, oci.LimitRequests, oci.LimitReserve, oci.LimitClient} {
+		if staleBecause[oci.StaleReason(kind)] == "" {
+			t.Errorf("nothing is said of %s", kind)
+		}
 	}
 }
 

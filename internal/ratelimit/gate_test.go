@@ -86,8 +86,8 @@ func TestPullLimit(t *testing.T) {
 			}
 			return nil
 		}}
-		tr := New("docker.io", l)
-		if limit := try(t, tr, pull); limit == nil || !limit.Pulls {
+		tr := New("docker.io", "login", l)
+		if limit := try(t, tr, pull); limit == nil || limit.Kind != oci.LimitPulls {
 			t.Fatalf("%v, want the pull limit", limit)
 		}
 		until := time.Now().Add(time.Minute)
@@ -123,8 +123,8 @@ func TestPullLimit(t *testing.T) {
 func TestAbuseLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &limiter{refuse: func(*http.Request) *http.Response { return refusal(abuseBody, "60") }}
-		tr := New("docker.io", l)
-		if limit := try(t, tr, head); limit == nil || limit.Pulls {
+		tr := New("docker.io", "login", l)
+		if limit := try(t, tr, head); limit == nil || limit.Kind == oci.LimitPulls {
 			t.Fatalf("%v, want the abuse limit", limit)
 		}
 		for _, req := range []*http.Request{pull, head, blob} {
@@ -148,7 +148,7 @@ func TestAbuseLimit(t *testing.T) {
 // Storage that limits says nothing of the registry.
 func TestStorageLimit(t *testing.T) {
 	l := &limiter{refuse: func(*http.Request) *http.Response { return refusal("slow down", "60") }}
-	tr := New("docker.io", l)
+	tr := New("docker.io", "login", l)
 	hop := blob.Clone(t.Context())
 	hop.Response = &http.Response{StatusCode: http.StatusTemporaryRedirect}
 	if limit := try(t, tr, hop); limit == nil {
@@ -164,7 +164,7 @@ func TestStorageLimit(t *testing.T) {
 func TestOneProbe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &limiter{refuse: func(*http.Request) *http.Response { return refusal(pullBody, "60") }}
-		tr := New("docker.io", l)
+		tr := New("docker.io", "login", l)
 		try(t, tr, pull)
 		<-time.After(time.Minute)
 		l.delay = time.Second
@@ -188,7 +188,7 @@ func TestProbeWithoutAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for name, body := range map[string]string{"pulls": pullBody, "all": abuseBody} {
 			l := &limiter{refuse: func(*http.Request) *http.Response { return refusal(body, "60") }}
-			tr := New("docker.io", l)
+			tr := New("docker.io", "login", l)
 			try(t, tr, pull)
 			<-time.After(time.Minute)
 			l.err = errors.New("cut")
@@ -208,13 +208,13 @@ func TestProbeWithoutAnswer(t *testing.T) {
 func TestBothGates(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &limiter{refuse: func(*http.Request) *http.Response { return refusal(pullBody, "600") }}
-		tr := New("docker.io", l)
+		tr := New("docker.io", "login", l)
 		try(t, tr, pull)
 		l.refuse = func(*http.Request) *http.Response { return refusal(abuseBody, "60") }
 		try(t, tr, head)
 		l.refuse = nil
 		<-time.After(time.Minute)
-		if limit := try(t, tr, pull); limit == nil || !limit.Pulls {
+		if limit := try(t, tr, pull); limit == nil || limit.Kind != oci.LimitPulls {
 			t.Errorf("%v, want the pull limit", limit)
 		}
 		if limit := try(t, tr, head); limit != nil {

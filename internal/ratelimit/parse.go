@@ -12,42 +12,6 @@ import (
 	"mirrord/internal/oci"
 )
 
-// parseQuota reads "100;w=21600": a signed number and a window in seconds. More
-// policies may follow after commas: the first number counts, and has the window
-// of the policy with the same number where it tells none itself.
-func parseQuota(s string) (n int, window time.Duration, ok bool) {
-	for policy := range strings.SplitSeq(s, ",") {
-		number, w, valid := parsePolicy(policy)
-		if !valid {
-			return n, window, ok
-		}
-		if !ok {
-			n, ok = number, true
-		}
-		if number == n && window == 0 {
-			window = w
-		}
-	}
-	return n, window, ok
-}
-
-func parsePolicy(s string) (n int, window time.Duration, ok bool) {
-	number, parameters, _ := strings.Cut(s, ";")
-	n, err := strconv.Atoi(strings.TrimSpace(number))
-	if err != nil {
-		return 0, 0, false
-	}
-	for parameter := range strings.SplitSeq(parameters, ";") {
-		if w, found := strings.CutPrefix(strings.TrimSpace(parameter), "w="); found {
-			seconds, err := strconv.ParseUint(w, 10, 31)
-			if err == nil {
-				window = time.Duration(seconds) * time.Second
-			}
-		}
-	}
-	return n, window, true
-}
-
 const (
 	maxWords = 1 << 10 // bytes read of what an upstream says of a refusal
 
@@ -55,12 +19,15 @@ const (
 	minRetry     = time.Second
 	maxRetry     = 15 * time.Minute
 	defaultRetry = time.Minute
+
+	epoch = 1_000_000_000 // a larger number is a second since 1970: as a time to wait it would be 31 years
 )
 
 // limitError tells the two kinds of 429 apart: the pull limit speaks the
 // registry's JSON, the abuse limiter plain text.
 func limitError(upstream string, h http.Header, body []byte, now time.Time) *oci.LimitError {
 	e := &oci.LimitError{
+		Kind:     oci.LimitRequests,
 		Upstream: upstream,
 		Message:  plainWords(h, body),
 		RetryAt:  retryAt(h.Get("Retry-After"), now),
@@ -69,7 +36,7 @@ func limitError(upstream string, h http.Header, body []byte, now time.Time) *oci
 		Errors []struct{ Message string }
 	}
 	if json.Unmarshal(body, &spec) == nil && len(spec.Errors) > 0 {
-		e.Pulls, e.Message = true, printable(spec.Errors[0].Message)
+		e.Kind, e.Message = oci.LimitPulls, printable(spec.Errors[0].Message)
 	}
 	return e
 }
@@ -98,7 +65,6 @@ func printable(s string) string {
 func retryAt(s string, now time.Time) time.Time {
 	wait := defaultRetry
 	if n, err := strconv.ParseInt(strings.TrimSpace(s), 10, 64); err == nil || errors.Is(err, strconv.ErrRange) {
-		const epoch = 1_000_000_000 // as a number of seconds: 31 years
 		if n > epoch {
 			n -= now.Unix()
 		}

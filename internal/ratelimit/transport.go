@@ -4,57 +4,62 @@ import (
 	"io"
 	"net/http"
 	"strings"
-	"sync"
 	"time"
+
+	"mirrord/internal/oci"
 )
 
-// Budget is what an upstream has said of its limit on manifest GETs. The zero
-// Budget knows of no limit.
-type Budget struct {
-	Limit     int           // manifest GETs in a window; 0: no limit known
-	Window    time.Duration // 0: not told
-	Remaining int           // may be negative: Docker Hub has said so
-	Observed  time.Time     // when the upstream said it
-}
-
-// Transport observes the quota of one upstream, and keeps to it: an answer 429
-// becomes an *oci.LimitError, and until the time that it names no request is
-// sent that is known to be refused; those fail with the same error. When the
-// time is over one request goes, and the others after its success. It is an
-// http.RoundTripper and may be used concurrently.
+// Transport sends the requests of one credential, observes its quota and keeps
+// to it: an answer 429 becomes an *oci.LimitError, and until the time that it
+// names no request is sent that is known to be refused; those fail with the
+// same error. When the time is over one request goes, and the others after its
+// success. It is an http.RoundTripper and may be used concurrently.
 type Transport struct {
-	upstream string
-	next     http.RoundTripper
+	upstream   *upstream
+	credential string
+	next       http.RoundTripper
 
-	mu     sync.Mutex // guards all below
-	budget Budget
-	all    gate // closed by the abuse limiter, for every request
-	pulls  gate // closed by the pull limit, for manifest GETs
+	// guarded by upstream.mu
+	figures figures
+	pulls   gate // closed by the pull limit, for manifest GETs
+	spent   int64
+	limited map[oci.LimitKind]int64
 }
 
-// New returns a Transport that names the upstream in its errors.
-func New(upstream string, next http.RoundTripper) *Transport {
-	return &Transport{upstream: upstream, next: next}
+// upstream is what the credentials of one upstream have in common.
+type upstream struct {
+	name string
+	gates
 }
 
-// Budget returns what the upstream said last.
-func (t *Transport) Budget() Budget {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.budget
+// New returns the Transport of a credential that is its upstream's only one and
+// whose budget is not remembered; a Ledger makes the others.
+func New(name, credential string, next http.RoundTripper) *Transport {
+	return newTransport(&upstream{name: name}, credential, next)
+}
+
+func newTransport(u *upstream, credential string, next http.RoundTripper) *Transport {
+	return &Transport{upstream: u, credential: credential, next: next, limited: make(map[oci.LimitKind]int64)}
 }
 
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.Response != nil { // a hop of a redirect: storage has limits of its own
-		return t.ask(req)
+		resp, err := t.next.RoundTrip(req)
+		if err == nil {
+			err = t.refusal(resp, time.Now())
+		}
+		if err != nil {
+			return nil, err
+		}
+		return resp, nil
 	}
-	pass, err := t.admit(isPull(req))
+	pull := isPull(req)
+	pass, err := t.admit(pull)
 	if err != nil {
 		return nil, err
 	}
-	resp, err := t.ask(req)
-	t.settle(pass, err)
-	return resp, err
+	resp, err := t.next.RoundTrip(req)
+	return t.settle(pass, pull, resp, err)
 }
 
 // isPull reports whether the upstream counts req: HEAD and blobs are free.
@@ -62,33 +67,36 @@ func isPull(req *http.Request) bool {
 	return req.Method == http.MethodGet && strings.Contains(req.URL.Path, "/manifests/")
 }
 
-func (t *Transport) ask(req *http.Request) (*http.Response, error) {
-	resp, err := t.next.RoundTrip(req)
-	if err != nil {
-		return nil, err
-	}
-	now := time.Now()
-	t.observe(resp.Header, now)
+// refusal makes the error of a 429, whose body it closes; nil for any other
+// answer.
+func (t *Transport) refusal(resp *http.Response, now time.Time) error {
 	if resp.StatusCode != http.StatusTooManyRequests {
-		return resp, nil
+		return nil
 	}
 	defer func() { _ = resp.Body.Close() }()
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxWords)) // what could be read is what is told
-	return nil, limitError(t.upstream, resp.Header, body, now)
+	return limitError(t.upstream.name, resp.Header, body, now)
 }
 
-// observe notes the quota headers, where there are any: an answer without them
-// says nothing, and never that nothing is left.
-func (t *Transport) observe(h http.Header, now time.Time) {
-	limit, window, ok := parseQuota(h.Get("RateLimit-Limit"))
-	if !ok {
-		return
+// settle notes how an admitted request went, and returns the same.
+func (t *Transport) settle(p pass, pull bool, resp *http.Response, err error) (*http.Response, error) {
+	now := time.Now()
+	var header http.Header
+	spent := false
+	if err == nil {
+		header, spent = resp.Header, pull && resp.StatusCode == http.StatusOK
+		err = t.refusal(resp, now)
 	}
-	remaining, _, ok := parseQuota(h.Get("RateLimit-Remaining"))
-	if !ok {
-		return
+	t.upstream.mu.Lock()
+	defer t.upstream.mu.Unlock()
+	t.figures.observe(header, now)
+	if spent {
+		t.spent++
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.budget = Budget{Limit: limit, Window: window, Remaining: remaining, Observed: now}
+	err = t.conclude(p, err, now)
+	if err != nil {
+		return nil, err
+	}
+	t.heed(now)
+	return resp, nil
 }

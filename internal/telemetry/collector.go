@@ -1,12 +1,10 @@
 package telemetry
 
 import (
-	"time"
-
 	"github.com/prometheus/client_golang/prometheus"
 
 	"mirrord/internal/cache"
-	"mirrord/internal/ratelimit"
+	"mirrord/internal/oci"
 )
 
 // level is a figure that is read at each scrape.
@@ -35,7 +33,6 @@ var levels = []level{
 	counter("fill_joins_total", "Requests that joined a download under way.", func(s cache.Stats) float64 { return float64(s.Joined) }),
 	counter("fill_resumes_total", "Downloads that went on with what an earlier, unfinished one had left on disk.", func(s cache.Stats) float64 { return float64(s.Resumed) }),
 	counter("fill_failures_total", "Downloads into the cache that failed.", func(s cache.Stats) float64 { return float64(s.Failed) }),
-	counter("stale_answers_total", "Answers with an older copy of a tag because the upstream could not be asked.", func(s cache.Stats) float64 { return float64(s.Stale) }),
 	counter("cache_evictions_total", "Blobs dropped to make room.", func(s cache.Stats) float64 { return float64(s.Evictions) }),
 	counter("cache_evicted_bytes_total", "Bytes of the blobs dropped to make room.", func(s cache.Stats) float64 { return float64(s.EvictedBytes) }),
 }
@@ -51,6 +48,10 @@ func (c cacheCollector) Describe(out chan<- *prometheus.Desc) {
 	for _, l := range levels {
 		out <- l.desc
 	}
+	for _, g := range []group{staleAnswers, tagChecks} {
+		out <- g.desc
+	}
+	out <- pullsSaved
 }
 
 func (c cacheCollector) Collect(out chan<- prometheus.Metric) {
@@ -58,31 +59,39 @@ func (c cacheCollector) Collect(out chan<- prometheus.Metric) {
 	for _, l := range levels {
 		out <- prometheus.MustNewConstMetric(l.desc, l.kind, l.read(stats))
 	}
+	collect(out, staleAnswers, stats.Stale)
+	collect(out, tagChecks, stats.Checks)
+	for upstream, n := range stats.Saved {
+		out <- prometheus.MustNewConstMetric(pullsSaved, prometheus.CounterValue, float64(n), upstream)
+	}
 }
 
-// WatchBudget exports what an upstream says of its limit, from when it has said
-// so until its window is over: no figure means no limit known.
-func (m *Metrics) WatchBudget(upstream string, budget func() ratelimit.Budget) {
-	m.registry.MustRegister(&budgetCollector{upstream, budget})
+// group is a counter with one label, of which every value shows from the start:
+// a rate needs the zero before the first event.
+type group struct {
+	desc   *prometheus.Desc
+	values []string
 }
 
-type budgetCollector struct {
-	upstream string
-	budget   func() ratelimit.Budget
+func newGroup[V ~string](name, help, label string, values ...V) group {
+	g := group{desc: prometheus.NewDesc("mirrord_"+name, help, []string{label}, nil)}
+	for _, v := range values {
+		g.values = append(g.values, string(v))
+	}
+	return g
+}
+
+func collect[V ~string](out chan<- prometheus.Metric, g group, counts map[V]int64) {
+	for _, v := range g.values {
+		out <- prometheus.MustNewConstMetric(g.desc, prometheus.CounterValue, float64(counts[V(v)]), v)
+	}
 }
 
 var (
-	quotaLimit     = prometheus.NewDesc("mirrord_upstream_quota_limit", "Manifest GETs that the upstream allows in a window; absent when it tells no limit.", []string{"upstream"}, nil)
-	quotaRemaining = prometheus.NewDesc("mirrord_upstream_quota_remaining", "Manifest GETs left in the upstream's window; absent when it tells no limit.", []string{"upstream"}, nil)
+	staleAnswers = newGroup("stale_answers_total", "Answers with an older copy of a tag, by why.", "reason",
+		oci.StaleUnavailable, oci.StaleSlow, oci.StaleRefreshing,
+		oci.StaleReason(oci.LimitPulls), oci.StaleReason(oci.LimitRequests), oci.StaleReason(oci.LimitReserve), oci.StaleReason(oci.LimitClient))
+	tagChecks = newGroup("tag_checks_total", "Questions to the upstream about a tag, by what came of them.", "outcome",
+		cache.CheckNew, cache.CheckSame, cache.CheckMoved, cache.CheckMissing, cache.CheckLimited, cache.CheckFailed)
+	pullsSaved = prometheus.NewDesc("mirrord_pulls_saved_total", "Manifests sent to clients without a manifest GET upstream for them.", []string{"upstream"}, nil)
 )
-
-func (c *budgetCollector) Describe(chan<- *prometheus.Desc) {} // the figures come and go
-
-func (c *budgetCollector) Collect(out chan<- prometheus.Metric) {
-	b := c.budget()
-	if b.Observed.IsZero() || b.Window > 0 && time.Since(b.Observed) > b.Window {
-		return
-	}
-	out <- prometheus.MustNewConstMetric(quotaLimit, prometheus.GaugeValue, float64(b.Limit), c.upstream)
-	out <- prometheus.MustNewConstMetric(quotaRemaining, prometheus.GaugeValue, float64(b.Remaining), c.upstream)
-}

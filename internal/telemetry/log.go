@@ -54,7 +54,7 @@ func AccessLog(log *zap.Logger) func(*http.Request, proxy.Event) {
 		if entry == nil {
 			return
 		}
-		fields := append(make([]zap.Field, 0, 12),
+		fields := append(make([]zap.Field, 0, 13),
 			zap.String("method", r.Method),
 			zap.String("kind", e.Kind),
 			zap.String("upstream", e.Upstream),
@@ -67,6 +67,9 @@ func AccessLog(log *zap.Logger) func(*http.Request, proxy.Event) {
 			zap.String("client", r.RemoteAddr),
 			zap.String("agent", r.UserAgent()),
 		)
+		if e.Reason != "" {
+			fields = append(fields, zap.String("stale", string(e.Reason)))
+		}
 		if e.Err != nil && !errors.Is(e.Err, context.Canceled) {
 			fields = append(fields, zap.NamedError("error", e.Err))
 		}

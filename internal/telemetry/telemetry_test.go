@@ -171,27 +171,106 @@ mirrord_upstream_requests_total{operation="other",status="error",upstream="docke
 	}
 }
 
-// A budget that nobody has told is absent, not zero.
-func TestBudgetMetrics(t *testing.T) {
+// A budget that nobody has told is absent, not zero; what counts shows from the
+// start.
+func TestQuotaMetrics(t *testing.T) {
 	m := telemetry.NewMetrics("1.2.3")
 	var budget ratelimit.Budget
-	m.WatchBudget("docker.io", func() ratelimit.Budget { return budget })
-	const limit, remaining = "mirrord_upstream_quota_limit", "mirrord_upstream_quota_remaining"
-	if n, err := testutil.GatherAndCount(m.Gatherer(), limit, remaining); n != 0 || err != nil {
+	m.WatchQuota(func() []ratelimit.Budget { return []ratelimit.Budget{budget} })
+	names := []string{"mirrord_upstream_quota_limit", "mirrord_upstream_quota_remaining", "mirrord_upstream_quota_window_seconds"}
+	if n, err := testutil.GatherAndCount(m.Gatherer(), names...); n != 0 || err != nil {
 		t.Errorf("%d figures, %v, want none", n, err)
 	}
-	budget = ratelimit.Budget{Limit: 100, Remaining: -3, Observed: time.Now()}
+	if n, err := testutil.GatherAndCount(m.Gatherer(), "mirrord_upstream_limited_total", "mirrord_upstream_wait_seconds", "mirrord_pulls_spent_total"); n != 5 || err != nil {
+		t.Errorf("%d counters and waits, %v, want 5", n, err)
+	}
+	budget = ratelimit.Budget{
+		Upstream: "docker.io", Credential: "office", Limit: 100, Remaining: -3, Window: time.Hour, Source: "192.0.2.7",
+		Spent: 4, Limited: map[oci.LimitKind]int64{oci.LimitPulls: 2},
+	}
 	want := `
+# HELP mirrord_pulls_spent_total Manifest GETs that the upstream has answered.
+# TYPE mirrord_pulls_spent_total counter
+mirrord_pulls_spent_total{credential="office",upstream="docker.io"} 4
+# HELP mirrord_upstream_limited_total Answers 429, by what the upstream limits.
+# TYPE mirrord_upstream_limited_total counter
+mirrord_upstream_limited_total{credential="office",kind="pulls",upstream="docker.io"} 2
+mirrord_upstream_limited_total{credential="office",kind="requests",upstream="docker.io"} 0
 # HELP mirrord_upstream_quota_remaining Manifest GETs left in the upstream's window; absent when it tells no limit.
 # TYPE mirrord_upstream_quota_remaining gauge
-mirrord_upstream_quota_remaining{upstream="docker.io"} -3
+mirrord_upstream_quota_remaining{credential="office",upstream="docker.io"} -3
+# HELP mirrord_upstream_quota_window_seconds Length of the upstream's window; absent when it tells none.
+# TYPE mirrord_upstream_quota_window_seconds gauge
+mirrord_upstream_quota_window_seconds{credential="office",upstream="docker.io"} 3600
 `
-	if err := testutil.GatherAndCompare(m.Gatherer(), strings.NewReader(want), remaining); err != nil {
+	if err := testutil.GatherAndCompare(m.Gatherer(), strings.NewReader(want),
+		"mirrord_upstream_quota_remaining", "mirrord_upstream_quota_window_seconds", "mirrord_pulls_spent_total", "mirrord_upstream_limited_total"); err != nil {
 		t.Error(err)
 	}
-	budget.Window, budget.Observed = time.Hour, time.Now().Add(-2*time.Hour)
-	if n, err := testutil.GatherAndCount(m.Gatherer(), limit, remaining); n != 0 || err != nil {
-		t.Errorf("%d figures of a window that is over, %v", n, err)
+	budget.PullsAt = time.Now().Add(time.Hour)
+	families, err := m.Gatherer().Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		if family.GetName() != "mirrord_upstream_wait_seconds" {
+			continue
+		}
+		for _, sample := range family.GetMetric() {
+			pulls := sample.GetLabel()[1].GetValue() == "pulls"
+			if waits := sample.GetGauge().GetValue() > 3500; waits != pulls {
+				t.Errorf("wait %s", sample)
+			}
+		}
+	}
+	m.WatchLogins(func() []telemetry.Login {
+		return []telemetry.Login{{"docker.io", "office", true}, {"docker.io", "old", false}}
+	})
+	want = `
+# HELP mirrord_upstream_login_usable 1 while the credential is used, 0 while it is set aside because its login failed.
+# TYPE mirrord_upstream_login_usable gauge
+mirrord_upstream_login_usable{credential="office",upstream="docker.io"} 1
+mirrord_upstream_login_usable{credential="old",upstream="docker.io"} 0
+`
+	if err := testutil.GatherAndCompare(m.Gatherer(), strings.NewReader(want), "mirrord_upstream_login_usable"); err != nil {
+		t.Error(err)
+	}
+}
+
+// Stale answers and tag checks show every reason and outcome, counted or not.
+func TestStaleMetrics(t *testing.T) {
+	m := telemetry.NewMetrics("1.2.3")
+	m.WatchCache(func() cache.Stats {
+		return cache.Stats{
+			Stale:  map[oci.StaleReason]int64{oci.StaleReason(oci.LimitReserve): 3},
+			Checks: map[cache.CheckOutcome]int64{cache.CheckMoved: 2},
+			Saved:  map[string]int64{"docker.io": 9},
+		}
+	})
+	want := `
+# HELP mirrord_pulls_saved_total Manifests sent to clients without a manifest GET upstream for them.
+# TYPE mirrord_pulls_saved_total counter
+mirrord_pulls_saved_total{upstream="docker.io"} 9
+# HELP mirrord_stale_answers_total Answers with an older copy of a tag, by why.
+# TYPE mirrord_stale_answers_total counter
+mirrord_stale_answers_total{reason="client"} 0
+mirrord_stale_answers_total{reason="pulls"} 0
+mirrord_stale_answers_total{reason="refreshing"} 0
+mirrord_stale_answers_total{reason="requests"} 0
+mirrord_stale_answers_total{reason="reserve"} 3
+mirrord_stale_answers_total{reason="slow"} 0
+mirrord_stale_answers_total{reason="unavailable"} 0
+# HELP mirrord_tag_checks_total Questions to the upstream about a tag, by what came of them.
+# TYPE mirrord_tag_checks_total counter
+mirrord_tag_checks_total{outcome="failed"} 0
+mirrord_tag_checks_total{outcome="limited"} 0
+mirrord_tag_checks_total{outcome="missing"} 0
+mirrord_tag_checks_total{outcome="moved"} 2
+mirrord_tag_checks_total{outcome="new"} 0
+mirrord_tag_checks_total{outcome="same"} 0
+`
+	if err := testutil.GatherAndCompare(m.Gatherer(), strings.NewReader(want), "mirrord_stale_answers_total", "mirrord_tag_checks_total", "mirrord_pulls_saved_total"); err != nil {
+		t.Error(err)
 	}
 }
 

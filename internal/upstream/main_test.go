@@ -73,7 +73,7 @@ func connect(t *testing.T, address string, login ...string) *client {
 func connectBy(t *testing.T, u *url.URL, transport http.RoundTripper, login ...string) *client {
 	t.Helper()
 	c := &client{sent: &recorder{next: transport}}
-	o := Options{Name: oci.DockerHub, URL: u, Auth: authn.Anonymous, Transport: ratelimit.New(oci.DockerHub, c.sent)}
+	o := Options{Name: oci.DockerHub, URL: u, Auth: authn.Anonymous, Transport: ratelimit.New(oci.DockerHub, "login", c.sent)}
 	if len(login) == 2 {
 		o.Auth = authn.FromConfig(authn.AuthConfig{Username: login[0], Password: login[1]})
 		c.secrets = append(c.secrets, login[1])

@@ -164,7 +164,7 @@ func TestBothLimits(t *testing.T) {
 		if !ok {
 			t.Fatalf("%v is no LimitError", err)
 		}
-		if wait := time.Until(limit.RetryAt); limit.Pulls != test.pulls || wait <= 50*time.Second || wait > time.Minute ||
+		if wait := time.Until(limit.RetryAt); (limit.Kind == oci.LimitPulls) != test.pulls || wait <= 50*time.Second || wait > time.Minute ||
 			!strings.Contains(limit.Message, test.words) || limit.Upstream != oci.DockerHub {
 			t.Errorf("%+v, in %v", limit, wait)
 		}

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"encoding/base64"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -185,7 +186,13 @@ func TestBasicRegistry(t *testing.T) {
 	wantBlob(t, connect(t, s.URL, "ann", "secret-pass"), oci.FromBytes([]byte("content")), 7)
 	c := connect(t, s.URL, "ann", "wrong-pass")
 	_, err := read(t, c, blobRef(t, oci.FromBytes(nil)))
-	c.wantCode(t, err, oci.NameUnknown)
+	c.wantCode(t, err, oci.Unavailable)
+	if !errors.Is(err, errLogin) {
+		t.Errorf("%v is no failed login", err)
+	}
+	anonymous := connect(t, s.URL)
+	_, err = read(t, anonymous, blobRef(t, oci.FromBytes(nil)))
+	anonymous.wantCode(t, err, oci.NameUnknown)
 }
 
 func TestTokenServiceFails(t *testing.T) {

@@ -33,6 +33,7 @@ type authorization struct {
 	header string
 	until  time.Time
 	fresh  bool // fetched for this very request
+	login  bool // header is the login itself: who refuses it refuses that
 }
 
 // tokens gets and remembers the authorization for each repository: one scope a
@@ -59,7 +60,7 @@ func newTokens(o Options) *tokens {
 	host, err := name.NewRegistry(o.URL.Host)
 	t := &tokens{
 		name:     o.Name,
-		auth:     o.Auth,
+		auth:     secret{o.Auth},
 		registry: host,
 		rt:       pinned{base: o.URL, next: o.Transport},
 		byRepo:   byRepo,
@@ -202,8 +203,25 @@ func (t *tokens) basic(ctx context.Context) (authorization, error) {
 		return authorization{}, err
 	}
 	pair := base64.StdEncoding.EncodeToString([]byte(login.Username + ":" + login.Password))
-	return authorization{header: "Basic " + pair, until: time.Now().Add(defaultTTL)}, nil
+	return authorization{header: "Basic " + pair, until: time.Now().Add(defaultTTL), login: login.Username != ""}, nil
 }
+
+// errLogin marks the failure of a login: another one may be let in.
+var errLogin = errors.New("the login failed")
+
+// secret is an Authenticator whose failure is one of the login.
+type secret struct{ authn.Authenticator }
+
+func (s secret) AuthorizationContext(ctx context.Context) (*authn.AuthConfig, error) {
+	login, err := authn.Authorization(ctx, s.Authenticator)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errLogin, err)
+	}
+	return login, nil
+}
+
+// forget drops all that was granted.
+func (t *tokens) forget() { t.byRepo.Purge() }
 
 // failed makes the error of a login that did not come about. It is the
 // upstream's state, not the content's.
@@ -217,9 +235,18 @@ func (t *tokens) failed(what string, err error) error {
 		return oci.Errorf(oci.Unavailable, "%s %s: %w", t.name, what, firstLine{redact(err)})
 	}
 	if refused.StatusCode == http.StatusUnauthorized || refused.StatusCode == http.StatusForbidden {
-		return oci.Errorf(oci.Unavailable, "%s refuses the login: check its user name and password (it %s: status %d)", t.name, what, refused.StatusCode)
+		return loginRefused(t.name, fmt.Sprintf("it %s: status %d", what, refused.StatusCode))
 	}
 	return oci.Errorf(oci.Unavailable, "%s %s: status %d", t.name, what, refused.StatusCode)
+}
+
+// loginRefused makes the error of a login that an upstream does not take.
+func loginRefused(upstream, why string) error {
+	return &oci.Error{
+		Code:    oci.Unavailable,
+		Message: fmt.Sprintf("%s refuses the login: check its user name and password (%s)", upstream, why),
+		Err:     errLogin,
+	}
 }
 
 // firstLine is an error without what the library repeats of a token service's

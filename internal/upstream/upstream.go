@@ -99,6 +99,9 @@ func (r *Registry) do(ctx context.Context, q request) (*http.Response, error) {
 			return resp, nil
 		}
 		defer discard(resp)
+		if refused && authorization.login {
+			return nil, loginRefused(r.Name, resp.Status)
+		}
 		return nil, r.refusal(q, resp, fromRegistry)
 	}
 }

@@ -40,7 +40,7 @@ func TestRoundTrip(t *testing.T) {
 
 	hub, local := tag(t, oci.DockerHub, "alpine", "3"), tag(t, "localhost:5000", "a/b", "v1.2_x")
 	gone := tag(t, oci.DockerHub, "alpine", "4")
-	local.Previous = oci.Descriptor{}
+	local.Previous, local.Confirmed = oci.Descriptor{}, time.Time{}
 	check(t, ix.PutTag(gone))
 	check(t, ix.PutTag(gone))
 	check(t, ix.PutTag(hub))
@@ -151,7 +151,7 @@ func TestDamagedRecordIsPassedOver(t *testing.T) {
 	check(t, ix.PutTag(record))
 	check(t, ix.db.Update(func(txn *badger.Txn) error {
 		return errors.Join(
-			txn.Set(blobKey(blob(2).Digest), []byte{recordVersion + 1, 0}),
+			txn.Set(blobKey(blob(2).Digest), []byte{blobVersion + 1, 0}),
 			txn.Set([]byte(tagPrefix+"no tag"), encodeTag(record)))
 	}))
 

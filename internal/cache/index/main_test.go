@@ -55,10 +55,11 @@ func tag(t *testing.T, upstream, repository, name string) cache.TagRecord {
 	ref, err := oci.ParseManifest(upstream, repository, name)
 	check(t, err)
 	return cache.TagRecord{
-		Ref:      ref,
-		Latest:   blob(2).Descriptor,
-		Previous: blob(4).Descriptor,
-		Checked:  time.UnixMilli(1_700_000_000_123).UTC(),
+		Ref:       ref,
+		Latest:    blob(2).Descriptor,
+		Previous:  blob(4).Descriptor,
+		Checked:   time.UnixMilli(1_700_000_000_123).UTC(),
+		Confirmed: time.UnixMilli(1_690_000_000_456).UTC(),
 	}
 }
 

@@ -13,13 +13,16 @@ import (
 	"mirrord/internal/oci"
 )
 
-// Keys are "b/<digest>" and "t/<upstream> <repository>:<tag>". A value is the
-// version of its encoding, one byte, and then fields in a fixed order: numbers
-// as varints, strings with their length before them.
+// Keys are "b/<digest>", "t/<upstream> <repository>:<tag>" and "q/<name>", which
+// has somebody else's bytes. The value of the others is the version of its
+// encoding, one byte, and then fields in a fixed order: numbers as varints,
+// strings with their length before them.
 const (
-	blobPrefix    = "b/"
-	tagPrefix     = "t/"
-	recordVersion = 1
+	blobPrefix  = "b/"
+	tagPrefix   = "t/"
+	quotaPrefix = "q/"
+	blobVersion = 1
+	tagVersion  = 2 // 1 had no Confirmed
 )
 
 var (
@@ -38,7 +41,7 @@ func tagKey(ref oci.Ref) []byte {
 
 // encodeBlob returns the value of r: its digest is in the key.
 func encodeBlob(r cache.BlobRecord) []byte {
-	b := []byte{recordVersion}
+	b := []byte{blobVersion}
 	b = appendString(b, r.MediaType)
 	b = binary.AppendUvarint(b, uint64(r.Size))
 	return binary.AppendVarint(b, r.Used.Unix())
@@ -54,7 +57,7 @@ func decodeBlob(key string, value []byte) (cache.BlobRecord, error) {
 	if err != nil {
 		return cache.BlobRecord{}, err
 	}
-	d := newDecoder(value)
+	d := newDecoder(value, blobVersion)
 	r := cache.BlobRecord{
 		Descriptor: oci.Descriptor{MediaType: d.name(), Digest: digest, Size: d.size()},
 		Used:       time.Unix(d.varint(), 0).UTC(),
@@ -67,10 +70,14 @@ func decodeBlob(key string, value []byte) (cache.BlobRecord, error) {
 
 // encodeTag returns the value of t: its Ref is in the key.
 func encodeTag(t cache.TagRecord) []byte {
-	b := []byte{recordVersion}
+	b := []byte{tagVersion}
 	b = appendDescriptor(b, t.Latest)
 	b = appendDescriptor(b, t.Previous)
-	return binary.AppendVarint(b, t.Checked.UnixMilli())
+	b = binary.AppendVarint(b, t.Checked.UnixMilli())
+	if t.Previous.Digest != "" {
+		b = binary.AppendVarint(b, t.Confirmed.UnixMilli())
+	}
+	return b
 }
 
 // decodeTag returns the record of a key and its value. It keeps neither.
@@ -79,12 +86,19 @@ func decodeTag(key string, value []byte) (cache.TagRecord, error) {
 	if err != nil {
 		return cache.TagRecord{}, err
 	}
-	d := newDecoder(value)
+	d := newDecoder(value, tagVersion)
 	t := cache.TagRecord{
 		Ref:      ref,
 		Latest:   d.descriptor(),
 		Previous: d.descriptor(),
 		Checked:  time.UnixMilli(d.varint()).UTC(),
+	}
+	switch {
+	case t.Previous.Digest == "":
+	case d.version == 1:
+		t.Confirmed = t.Checked
+	default:
+		t.Confirmed = time.UnixMilli(d.varint()).UTC()
 	}
 	if err := d.end(); err != nil {
 		return cache.TagRecord{}, err
@@ -121,19 +135,21 @@ func appendDescriptor(b []byte, d oci.Descriptor) []byte {
 // decoder reads the fields of a value. After the first error every field is
 // zero; end tells the error.
 type decoder struct {
-	rest []byte
-	err  error
+	version byte
+	rest    []byte
+	err     error
 }
 
-func newDecoder(value []byte) *decoder {
+// newDecoder reads a value of that version or an older one.
+func newDecoder(value []byte, newest byte) *decoder {
 	d := &decoder{rest: value}
 	switch {
 	case len(value) == 0:
 		d.fail(errShort)
-	case value[0] != recordVersion:
+	case value[0] == 0 || value[0] > newest:
 		d.fail(fmt.Errorf("unknown record version %d", value[0]))
 	default:
-		d.rest = value[1:]
+		d.version, d.rest = value[0], value[1:]
 	}
 	return d
 }

@@ -2,6 +2,7 @@ package index
 
 import (
 	"bytes"
+	"encoding/binary"
 	"math"
 	"testing"
 	"time"
@@ -56,8 +57,8 @@ func FuzzDecode(f *testing.F) {
 	old.Used = time.Unix(math.MinInt64, 0)
 	f.Add(string(blobKey(blob(2).Digest)), encodeBlob(blob(2)))
 	f.Add(string(blobKey(old.Digest)), encodeBlob(old))
-	f.Add(string(tagKey(ref)), append([]byte{recordVersion}, bytes.Repeat([]byte{0}, 7)...))
-	record := []byte{recordVersion}
+	f.Add(string(tagKey(ref)), append([]byte{tagVersion}, bytes.Repeat([]byte{0}, 7)...))
+	record := []byte{tagVersion}
 	record = appendDescriptor(record, blob(2).Descriptor)
 	record = appendDescriptor(record, oci.Descriptor{})
 	f.Add(string(tagKey(ref)), append(record, 2))
@@ -75,4 +76,40 @@ func FuzzDecode(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Records of the version before are read: what is missing in them is filled in.
+func TestOldTagRecord(t *testing.T) {
+	t.Parallel()
+	want := tag(t, oci.DockerHub, "library/alpine", "3")
+	value := []byte{1}
+	value = appendDescriptor(value, want.Latest)
+	value = appendDescriptor(value, want.Previous)
+	value = binary.AppendVarint(value, want.Checked.UnixMilli())
+	got, err := decodeTag(string(tagKey(want.Ref)), value)
+	want.Confirmed = want.Checked
+	if err != nil || got != want {
+		t.Errorf("%+v, %v; want %+v", got, err, want)
+	}
+}
+
+// Quotas come back as they were written, after a restart too.
+func TestQuotas(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	ix, err := Open(dir, Options{})
+	check(t, err)
+	check(t, ix.PutQuotas(map[string][]byte{"docker.io a": []byte("1"), "docker.io b": nil}))
+	check(t, ix.PutQuotas(map[string][]byte{"docker.io a": []byte("2")}))
+	check(t, ix.Close())
+	ix, err = Open(dir, Options{})
+	check(t, err)
+	defer func() { check(t, ix.Close()) }()
+	got, err := ix.Quotas()
+	if err != nil || len(got) != 2 || string(got["docker.io a"]) != "2" || len(got["docker.io b"]) != 0 {
+		t.Errorf("%q, %v", got, err)
+	}
+	for _, err := range ix.Tags() {
+		t.Errorf("a quota is read as a tag: %v", err)
+	}
 }

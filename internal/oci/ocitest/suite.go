@@ -210,7 +210,7 @@ func testUnavailable(t *testing.T, fake *Fake, r oci.Registry) {
 }
 
 func testLimited(t *testing.T, fake *Fake, r oci.Registry) {
-	fake.Fail(func(Call) error { return &oci.LimitError{Upstream: Upstream, Pulls: true, Message: "enough"} })
+	fake.Fail(func(Call) error { return &oci.LimitError{Kind: oci.LimitPulls, Upstream: Upstream, Message: "enough"} })
 	if _, _, err := Read(t.Context(), r, ManifestRef(t, "v1")); err == nil || !oci.Temporary(err) {
 		t.Errorf("%v, want a temporary error", err)
 	}

@@ -1,0 +1,68 @@
+package cache
+
+import (
+	"context"
+
+	"mirrord/internal/oci"
+)
+
+// join returns the flight for ref, and starts one when there is none. It
+// returns nil when the content has come to be kept.
+func (c *Cache) join(ctx context.Context, ref oci.Ref) (*flight, error) {
+	if f, settled, err := c.underWay(ref); settled {
+		return f, err
+	}
+	unpaid, err := c.take(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if f, settled, err := c.underWayLocked(ref); settled {
+		unpaid()
+		return f, err
+	}
+	f := &flight{ref: ref, entry: &entry{digest: ref.Digest()}, opened: make(chan struct{}), unpaid: unpaid}
+	f.ctx, f.cancel = context.WithCancel(c.ctx)
+	c.flights[keyOf(ref)] = f
+	c.stats.Fills++
+	c.running.Go(func() { c.fly(f) })
+	return f, nil
+}
+
+// underWay returns the flight for ref. It is settled, too, that none is to be
+// started when ref is kept, is known to be missing, or it is too late.
+func (c *Cache) underWay(ref oci.Ref) (f *flight, settled bool, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.underWayLocked(ref)
+}
+
+// underWayLocked is underWay for a caller who holds mu.
+func (c *Cache) underWayLocked(ref oci.Ref) (*flight, bool, error) {
+	if c.entries[ref.Digest()].serves(ref.Kind()) {
+		return nil, true, nil
+	}
+	if f := c.flights[keyOf(ref)]; f != nil {
+		c.stats.Joined++
+		c.countSaved(ref)
+		return f, true, nil
+	}
+	if c.closed {
+		return nil, true, errClosed()
+	}
+	err := c.recall(ref)
+	return nil, err != nil, err
+}
+
+// take books the pull that fetching ref costs, for the client behind ctx. It
+// returns what gives it back.
+func (c *Cache) take(ctx context.Context, ref oci.Ref) (unpaid func(), err error) {
+	if c.Quota == nil || ref.Kind() != oci.Manifest {
+		return func() {}, nil
+	}
+	if err := c.Quota.Take(ctx, ref.Upstream()); err != nil {
+		return nil, err
+	}
+	return func() { c.Quota.Return(ctx, ref.Upstream()) }, nil
+}

@@ -1,0 +1,51 @@
+package cache
+
+import (
+	"strings"
+	"time"
+
+	"mirrord/internal/oci"
+)
+
+const (
+	missingTime  = 30 * time.Second // how long the upstream's "not found" is its answer to the next
+	missingBytes = 1 << 20          // of what is remembered so
+)
+
+// missing is a "not found" of the upstream's.
+type missing struct {
+	err   error
+	until time.Time
+}
+
+// noteMissing remembers err when it says that there is no ref. The caller holds
+// mu.
+func (c *Cache) noteMissing(ref oci.Ref, err error) {
+	if err == nil || attached(ref) {
+		return
+	}
+	switch oci.CodeOf(err) {
+	case oci.ManifestUnknown, oci.BlobUnknown, oci.NameUnknown:
+		key := missingKey(ref)
+		c.missing.Add(key, missing{err, time.Now().Add(missingTime)}, int64(len(key)+len(err.Error())))
+	}
+}
+
+// recall returns the error of a "not found" that is remembered, or nil. The
+// caller holds mu.
+func (c *Cache) recall(ref oci.Ref) error {
+	m, ok := c.missing.Get(missingKey(ref))
+	if !ok || time.Now().After(m.until) {
+		return nil
+	}
+	return m.err
+}
+
+func missingKey(ref oci.Ref) string { return ref.Kind().String() + " " + ref.String() }
+
+// attached reports whether ref is a tag under which signatures and the like of
+// a manifest are looked for: a client that is told wrongly that there are none
+// looks no further.
+func attached(ref oci.Ref) bool {
+	return strings.HasPrefix(ref.Tag(), "sha256-") || strings.HasPrefix(ref.Tag(), "sha512-")
+}

@@ -1,0 +1,110 @@
+package cache
+
+import (
+	"context"
+	"time"
+
+	"mirrord/internal/oci"
+)
+
+// question is one question to the upstream, on behalf of all who want to know.
+type question[A any] struct {
+	begun time.Time
+	done  chan struct{} // closed when the fields below are set
+	said  A
+	err   error
+}
+
+// checkTime ends a question, well below the 30 s after which containerd gives up.
+const checkTime = 20 * time.Second
+
+// ask returns the question about key that is under way, or lets put find out;
+// then, when not nil, runs after everybody has been answered. The caller holds
+// mu.
+func ask[K comparable, A any](c *Cache, under map[K]*question[A], key K, put func(context.Context) (A, error), then func()) (*question[A], error) {
+	if q := under[key]; q != nil {
+		return q, nil
+	}
+	if c.closed {
+		return nil, errClosed()
+	}
+	q := &question[A]{begun: time.Now(), done: make(chan struct{})}
+	under[key] = q
+	c.running.Go(func() {
+		ctx, cancel := context.WithTimeout(c.ctx, checkTime)
+		defer cancel()
+		q.said, q.err = put(ctx)
+		c.mu.Lock()
+		delete(under, key)
+		c.mu.Unlock()
+		close(q.done)
+		if then != nil {
+			then()
+		}
+	})
+	return q, nil
+}
+
+// wait returns the answer, or ctx's end. Where patient is not negative it waits
+// no longer than that from the question's beginning.
+func (q *question[A]) wait(ctx context.Context, patient time.Duration) (A, error) {
+	var tired <-chan time.Time
+	if patient >= 0 {
+		timer := time.NewTimer(time.Until(q.begun.Add(patient)))
+		defer timer.Stop()
+		tired = timer.C
+	}
+	var none A
+	select {
+	case <-q.done:
+		return q.said, q.err
+	case <-tired:
+		return none, errPatience
+	case <-ctx.Done():
+		return none, context.Cause(ctx)
+	}
+}
+
+// endless is the patience of who has nothing else.
+const endless = -1
+
+// resolveDigest asks the upstream about content that is not kept.
+func (c *Cache) resolveDigest(ctx context.Context, ref oci.Ref) (oci.Answer, error) {
+	c.mu.Lock()
+	if err := c.recall(ref); err != nil {
+		c.mu.Unlock()
+		return oci.Answer{}, err
+	}
+	q, err := ask(c, c.checks, ref, func(ctx context.Context) (oci.Answer, error) {
+		answer, err := c.Next.Resolve(ctx, ref)
+		answer.Via = oci.Pass
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.noteMissing(ref, err)
+		return answer, err
+	}, nil)
+	c.mu.Unlock()
+	if err != nil {
+		return oci.Answer{}, err
+	}
+	return q.wait(ctx, endless)
+}
+
+// List asks the upstream, one time for all who ask the same at once: a list is
+// cheap and costs no quota.
+func (c *Cache) List(ctx context.Context, l oci.Listing) (*oci.Page, error) {
+	c.mu.Lock()
+	q, err := ask(c, c.lists, l, func(ctx context.Context) (*oci.Page, error) {
+		page, err := c.Next.List(ctx, l)
+		if err != nil {
+			return nil, err
+		}
+		page.Via = oci.Pass
+		return page, nil
+	}, nil)
+	c.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	return q.wait(ctx, endless)
+}

@@ -1,0 +1,127 @@
+package config
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+)
+
+// Credential is one way to log in to an upstream: a user with a password file,
+// Docker's configuration, a helper, or none.
+type Credential struct {
+	Name         string // unique in its upstream, a metric label: never the user name
+	Username     string // set exactly when PasswordFile is
+	PasswordFile string
+	DockerConfig string // path of a docker config.json
+	Helper       string // docker-credential-<Helper> is the program
+	Anonymous    bool   // only the last of an upstream
+}
+
+// The kinds of credentials are the names of those that have none.
+const (
+	loginKind        = "login"
+	dockerConfigKind = "docker-config"
+	helperKind       = "helper"
+	anonymousKind    = "anonymous"
+)
+
+// kinds are those of which c has keys.
+func (c Credential) kinds() []string {
+	var kinds []string
+	for _, kind := range []struct {
+		name string
+		has  bool
+	}{
+		{loginKind, c.Username != "" || c.PasswordFile != ""},
+		{dockerConfigKind, c.DockerConfig != ""},
+		{helperKind, c.Helper != ""},
+		{anonymousKind, c.Anonymous},
+	} {
+		if kind.has {
+			kinds = append(kinds, kind.name)
+		}
+	}
+	return kinds
+}
+
+var credentials = list[Credential]{
+	table: table[Credential]{
+		scalar("name", parseLabel, func(c *Credential) *string { return &c.Name }),
+		scalar("username", parseText, func(c *Credential) *string { return &c.Username }),
+		scalar("password_file", parseText, func(c *Credential) *string { return &c.PasswordFile }),
+		scalar("docker_config", parseText, func(c *Credential) *string { return &c.DockerConfig }),
+		scalar("helper", parseHelper, func(c *Credential) *string { return &c.Helper }),
+		scalar("anonymous", parseYes, func(c *Credential) *yes { return (*yes)(&c.Anonymous) }),
+	},
+	check: checkCredential,
+}
+
+// checkCredential gives the last item a name, if it has none.
+func checkCredential(l *loader, at place, items []Credential) {
+	last := len(items) - 1
+	c := &items[last]
+	kinds := c.kinds()
+	if len(kinds) != 1 {
+		l.problem(at, "is not exactly one credential; write either username and password_file, or docker_config, or helper, or anonymous: true")
+		return
+	}
+	checkLogin(l, at, *c)
+	if c.Name == "" {
+		c.Name = kinds[0]
+	}
+	if i := slices.IndexFunc(items, func(other Credential) bool { return other.Name == c.Name }); i < last {
+		l.problem(at, "has the name %s, as %s has; give each a name of its own", c.Name, at.sibling(i).name)
+	}
+	if last > 0 && items[last-1].Anonymous {
+		l.problem(at, "stands behind %s, which is anonymous and used when the others have nothing left; write the anonymous one last", at.sibling(last-1).name)
+	}
+}
+
+// checkLogin checks that a user name has a password, and the other way round.
+func checkLogin(l *loader, at place, c Credential) {
+	if c.Username != "" && c.PasswordFile == "" {
+		l.problem(at, "has a username but no password file; write both or neither")
+	}
+	if c.Username == "" && c.PasswordFile != "" {
+		l.problem(at, "has a password file but no username; write both or neither")
+	}
+}
+
+var (
+	labelRE  = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,31}$`)
+	helperRE = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
+)
+
+// parseLabel accepts what is good as the value of a metric's label.
+func parseLabel(s string) (string, error) {
+	if !labelRE.MatchString(s) {
+		return "", fmt.Errorf("%q is not a credential's name; write up to 32 lower-case letters, digits, _ and -, such as team-a", s)
+	}
+	return s, nil
+}
+
+// parseHelper accepts what can be a part of a program's name.
+func parseHelper(s string) (string, error) {
+	if !helperRE.MatchString(s) {
+		return "", fmt.Errorf("%q is not a helper; write what its program's name has behind docker-credential-, such as pass", s)
+	}
+	return s, nil
+}
+
+// yes is a mark that is either there or not.
+type yes bool
+
+// String is empty for a mark that is not there.
+func (y yes) String() string {
+	if y {
+		return "true"
+	}
+	return ""
+}
+
+func parseYes(s string) (yes, error) {
+	if s != "true" {
+		return false, fmt.Errorf("%q is not understood; write true or leave it out", s)
+	}
+	return true, nil
+}

@@ -1,0 +1,60 @@
+package hubsim
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+)
+
+// Transport answers requests to the registry and to the CDN in memory, without
+// a socket: it is for bubbles of testing/synctest, where a network would keep
+// the time from passing. Start the Hub outside of the bubble. Bodies come whole;
+// one that the hub cuts ends with io.ErrUnexpectedEOF.
+func (h *Hub) Transport() http.RoundTripper { return memoryTransport{h} }
+
+type memoryTransport struct{ hub *Hub }
+
+// memoryClient is who asks without a network.
+const memoryClient = "192.0.2.1:1024"
+
+func (t memoryTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if err := req.Context().Err(); err != nil {
+		return nil, context.Cause(req.Context())
+	}
+	asked := req.Clone(req.Context())
+	asked.RemoteAddr = memoryClient
+	asked.RequestURI = req.URL.RequestURI()
+	var handle http.Handler = t.hub
+	if req.URL.Host == t.hub.cdn.address() {
+		handle = http.HandlerFunc(t.hub.serveCDN)
+	}
+	w := httptest.NewRecorder()
+	cut := serveCut(handle, w, asked)
+	if req.Context().Err() != nil {
+		return nil, context.Cause(req.Context())
+	}
+	resp := w.Result()
+	resp.Request = req
+	if cut {
+		resp.Body = io.NopCloser(io.MultiReader(resp.Body, broken{}))
+	}
+	return resp, nil
+}
+
+// serveCut reports whether the handler cut its answer.
+func serveCut(handle http.Handler, w http.ResponseWriter, r *http.Request) (cut bool) {
+	defer func() {
+		if p := recover(); p == http.ErrAbortHandler {
+			cut = true
+		} else if p != nil {
+			panic(p)
+		}
+	}()
+	handle.ServeHTTP(w, r)
+	return false
+}
+
+type broken struct{}
+
+func (broken) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }

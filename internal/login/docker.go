@@ -1,0 +1,113 @@
+package login
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/docker/cli/cli/config"
+	"github.com/docker/cli/cli/config/configfile"
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+)
+
+// hub is how configurations call Docker Hub; other registries are called by
+// their host.
+const (
+	hub      = "docker.io"
+	hubEntry = authn.DefaultAuthKey
+)
+
+// entries are the names under which a login for host may be kept.
+func entries(host string) []string {
+	if host == hub {
+		return []string{hubEntry, "index.docker.io", hub, "registry-1.docker.io"}
+	}
+	return []string{host, "https://" + host}
+}
+
+// DockerConfig is what the config.json at path has for host: a login in the
+// file, or one that a program keeps. It is an error that there is none.
+func DockerConfig(path, host string) *Login {
+	return &Login{file: path, read: func(ctx context.Context) (*authn.AuthConfig, error) {
+		file, err := load(path)
+		if err != nil {
+			return nil, err
+		}
+		return within(ctx, func() (*authn.AuthConfig, error) {
+			return find(file, path, host)
+		})
+	}}
+}
+
+func load(path string) (*configfile.ConfigFile, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", path, cause(err))
+	}
+	defer func() { _ = f.Close() }()
+	file, err := config.LoadFromReader(f)
+	if err != nil { // its words may repeat what is in the file
+		return nil, fmt.Errorf("%s is no configuration of Docker's", path)
+	}
+	return file, nil
+}
+
+func find(file *configfile.ConfigFile, path, host string) (*authn.AuthConfig, error) {
+	for _, entry := range entries(host) {
+		found, err := file.GetAuthConfig(entry)
+		if err != nil { // its words may repeat what a program has said
+			return nil, fmt.Errorf("the program that keeps the login for %s, which %s names, has failed", host, path)
+		}
+		a := authn.AuthConfig{
+			Username: found.Username, Password: found.Password,
+			IdentityToken: found.IdentityToken, RegistryToken: found.RegistryToken,
+		}
+		if a != (authn.AuthConfig{}) {
+			return &a, nil
+		}
+	}
+	return nil, fmt.Errorf("%s has no login for %s: run docker login with that configuration", path, host)
+}
+
+// within returns what read does, or ctx's error when that comes first; read
+// then ends by itself, or not.
+func within(ctx context.Context, read func() (*authn.AuthConfig, error)) (*authn.AuthConfig, error) {
+	type result struct {
+		login *authn.AuthConfig
+		err   error
+	}
+	done := make(chan result, 1)
+	go func() {
+		login, err := read()
+		done <- result{login, err}
+	}()
+	select {
+	case r := <-done:
+		return r.login, r.err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("the login was not told in time: %w", context.Cause(ctx))
+	}
+}
+
+// Default is what Docker's own configuration, or podman's, has for host, and
+// anonymous where they have nothing.
+func Default(host string) *Login {
+	if host == hub {
+		host = name.DefaultRegistry
+	}
+	registry, err := name.NewRegistry(host)
+	if err != nil {
+		return Anonymous() // a name of the operator's own has no login
+	}
+	return &Login{read: func(ctx context.Context) (*authn.AuthConfig, error) {
+		return within(ctx, func() (*authn.AuthConfig, error) {
+			auth, err := authn.DefaultKeychain.Resolve(registry)
+			if err != nil { // its words may repeat what is in the file
+				return nil, errors.New("Docker's or podman's own configuration cannot be read: mend it, or name credentials in the mirror's")
+			}
+			return authn.Authorization(ctx, auth)
+		})
+	}}
+}

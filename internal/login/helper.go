@@ -1,0 +1,54 @@
+package login
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os/exec"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+)
+
+// tokenUser is what a helper calls the user of an identity token.
+const tokenUser = "<token>"
+
+// Helper is what the program docker-credential-<name>, found in PATH, has for
+// host. The protocol is that of docker/docker-credential-helpers.
+func Helper(name, host string) *Login {
+	program := "docker-credential-" + name
+	return &Login{read: func(ctx context.Context) (*authn.AuthConfig, error) {
+		var err error
+		for _, entry := range entries(host) {
+			var login *authn.AuthConfig
+			if login, err = get(ctx, program, entry); err == nil {
+				return login, nil
+			}
+		}
+		return nil, fmt.Errorf("%s has no login for %s: %w", program, host, err)
+	}}
+}
+
+// get asks the program once. What it writes is not repeated: it may be a secret.
+func get(ctx context.Context, program, entry string) (*authn.AuthConfig, error) {
+	var out bytes.Buffer
+	command := exec.CommandContext(ctx, program, "get")
+	command.Stdin = bytes.NewBufferString(entry)
+	command.Stdout = &out
+	command.WaitDelay = time.Second // for what it has started and left behind
+	if err := command.Run(); err != nil {
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("it has not answered in time: %w", context.Cause(ctx))
+		}
+		return nil, err
+	}
+	var found struct{ Username, Secret string }
+	if json.Unmarshal(out.Bytes(), &found) != nil || found.Secret == "" {
+		return nil, fmt.Errorf("its answer holds none")
+	}
+	if found.Username == tokenUser {
+		return &authn.AuthConfig{IdentityToken: found.Secret}, nil
+	}
+	return &authn.AuthConfig{Username: found.Username, Password: found.Secret}, nil
+}

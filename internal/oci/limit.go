@@ -1,0 +1,67 @@
+package oci
+
+import (
+	"fmt"
+	"time"
+)
+
+// LimitKind tells what a LimitError is about. There are no others than these,
+// so it serves as a metric's label.
+type LimitKind string
+
+const (
+	LimitPulls    LimitKind = "pulls"    // the upstream refuses manifest GETs, and only these
+	LimitRequests LimitKind = "requests" // the upstream refuses every request
+	LimitReserve  LimitKind = "reserve"  // the mirror keeps its last pulls for what it has never seen
+	LimitClient   LimitKind = "client"   // the client has used up its share of the pulls
+)
+
+// LimitError says that the quota keeps what was asked from being fetched:
+// asking again before RetryAt is known to fail.
+type LimitError struct {
+	Kind     LimitKind
+	Upstream string
+	Message  string    // the upstream's words; empty when it was not asked
+	RetryAt  time.Time // when it is asked again
+
+	// What is known of the limit, or zero.
+	Client  string        // whose share it is, for LimitClient
+	Limit   int           // pulls
+	Window  time.Duration // in this time
+	ResetBy time.Time     // when the window is over, at the latest
+}
+
+// Error says what is limited, until when, and what to do.
+func (e *LimitError) Error() string {
+	switch e.Kind {
+	case LimitClient:
+		return fmt.Sprintf("client %s has used up its share of the pulls from %s%s: the next one goes at %s; what is kept is served (wait, or ask the operator to raise quota.per_client)",
+			e.Client, e.Upstream, e.size(), moment(e.RetryAt))
+	case LimitReserve:
+		return fmt.Sprintf("the last pulls from %s%s are kept for images that were never pulled before, until %s at the latest (wait, or give the mirror a login with a higher limit)",
+			e.Upstream, e.size(), moment(e.until()))
+	}
+	latest := ""
+	if !e.ResetBy.IsZero() {
+		latest = " at the latest"
+	}
+	return fmt.Sprintf("%s limits %s%s until %s%s: %s (wait, or give the mirror a login with a higher limit)",
+		e.Upstream, e.Kind, e.size(), moment(e.until()), latest, e.Message)
+}
+
+// size is the limit in words, where it is known.
+func (e *LimitError) size() string {
+	if e.Limit <= 0 || e.Window <= 0 {
+		return ""
+	}
+	return fmt.Sprintf(", %d in %s,", e.Limit, e.Window)
+}
+
+func (e *LimitError) until() time.Time {
+	if e.ResetBy.IsZero() {
+		return e.RetryAt
+	}
+	return e.ResetBy
+}
+
+func moment(t time.Time) string { return t.UTC().Format(time.RFC3339) }

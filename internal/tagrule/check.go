@@ -1,0 +1,61 @@
+package tagrule
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/bmatcuk/doublestar/v4"
+)
+
+// maxAlternatives bounds what stands in all {…} of a part together: doublestar
+// tries every combination, and there are fewer than 250 of so many.
+const maxAlternatives = 16
+
+var (
+	foreignToNameRE  = regexp.MustCompile(`[^a-z0-9._/:*?\[\]{},\\!^-]`)
+	foreignToTagRE   = regexp.MustCompile(`[^A-Za-z0-9_.*?\[\]{},\\!^-]`)
+	noComponentRE    = regexp.MustCompile(`^/|//|/$`)
+	foreignToClassRE = regexp.MustCompile(`\[[!^A-Za-z0-9._-]*[^\]!^A-Za-z0-9._-]`) // some are ErrBadPattern for doublestar, none is ever met
+	starsBesideRE    = regexp.MustCompile(`[^/{,]\*\*|\*\*[^/},]`)                  // for doublestar they are a mere *
+)
+
+// Check reports what is wrong with a pattern, and what to write instead. Fresh
+// can do with all others.
+func Check(pattern string) error {
+	name, tag, tagged := split(pattern)
+	switch {
+	case name == "":
+		return fmt.Errorf("%q has no name; write such as *:latest", pattern)
+	case tagged && tag == "":
+		return fmt.Errorf("%q has no tag behind the colon; write such as %[1]slatest, or no colon for every tag", pattern)
+	case noComponentRE.MatchString(name):
+		return fmt.Errorf("%q has a slash too many; write such as library/* or corp/**", pattern)
+	case starsBesideRE.MatchString(name):
+		return fmt.Errorf("%q has ** beside other characters; write it between slashes, such as corp/**/app, or write *", pattern)
+	}
+	if foreign := foreignToNameRE.FindString(name); foreign != "" {
+		return fmt.Errorf("%q holds %q, which no repository does; write lower-case letters, digits and . _ - /", pattern, foreign)
+	}
+	if foreign := foreignToTagRE.FindString(tag); foreign != "" {
+		return fmt.Errorf("%q holds %q, which no tag does; write letters, digits and . _ -", pattern, foreign)
+	}
+	if err := checkGlob(name); err != nil {
+		return err
+	}
+	return checkGlob(tag)
+}
+
+// checkGlob checks one part of a pattern for what doublestar asks of it.
+func checkGlob(part string) error {
+	if !doublestar.ValidatePattern(part) {
+		return fmt.Errorf(`%q is not complete; close each [ and {, put something inside [], and end in no \`, part)
+	}
+	if class := foreignToClassRE.FindString(part); class != "" {
+		return fmt.Errorf("%q holds %q; write only letters, digits and . _ - between [ and ]", part, class)
+	}
+	if strings.Count(part, "{")+strings.Count(part, ",") > maxAlternatives {
+		return fmt.Errorf("%q has more than %d alternatives in {…}; write several rules", part, maxAlternatives)
+	}
+	return nil
+}

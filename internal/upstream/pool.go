@@ -1,0 +1,200 @@
+package upstream
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"math"
+	"slices"
+	"sync"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+
+	"mirrord/internal/oci"
+	"mirrord/internal/ratelimit"
+)
+
+const maxFinds = 4096 // repositories that are remembered as open to one member only
+
+// Member is one credential's way to an upstream.
+type Member struct {
+	Name      string // in logs and metrics, no user name
+	Registry  *Registry
+	Budget    func() ratelimit.Budget
+	Stamp     func() string // changes when the login does
+	Anonymous bool          // used when no other has a pull left
+}
+
+// PoolOptions are those of a Pool. All are needed.
+type PoolOptions struct {
+	Name    string                                          // of the upstream
+	Members []Member                                        // at least one
+	Reserve func(limit int) int                             // how many of the last pulls are kept for what was never seen
+	Aside   func(member string, err error, until time.Time) // it was refused, and is not used
+	Back    func(member string)                             // it is let in again
+}
+
+// Pool is one upstream with several credentials: a Registry that spends each
+// pull where most are left, sets aside for a while who is not let in, and asks
+// the others when one is refused what they may have. It may be used
+// concurrently.
+type Pool struct {
+	PoolOptions
+	finds *lru.Cache[string, int] // by repository: the member that was let in where one before it was not
+
+	probed []time.Time // by member; for Probe alone
+
+	mu    sync.Mutex // guards aside; held for no I/O
+	aside []aside    // by member
+}
+
+// NewPool returns the Pool of its members. It starts nothing.
+func NewPool(o PoolOptions) *Pool {
+	finds, err := lru.New[string, int](maxFinds)
+	if err != nil {
+		panic(err) // only for a size below one
+	}
+	n := len(o.Members)
+	return &Pool{PoolOptions: o, finds: finds, probed: make([]time.Time, n), aside: make([]aside, n)}
+}
+
+func (p *Pool) Resolve(ctx context.Context, ref oci.Ref) (oci.Answer, error) {
+	return try(p, ref.Repository(), false, func(r *Registry) (oci.Answer, error) { return r.Resolve(ctx, ref) })
+}
+
+func (p *Pool) Open(ctx context.Context, ref oci.Ref) (*oci.Content, error) {
+	pull := ref.Kind() == oci.Manifest
+	return try(p, ref.Repository(), pull, func(r *Registry) (*oci.Content, error) { return r.Open(ctx, ref) })
+}
+
+func (p *Pool) List(ctx context.Context, q oci.Listing) (*oci.Page, error) {
+	return try(p, q.Repository(), false, func(r *Registry) (*oci.Page, error) { return r.List(ctx, q) })
+}
+
+// try asks one member after the other until one answers, or refuses what the
+// others would refuse as well.
+func try[A any](p *Pool, repository string, pull bool, ask func(*Registry) (A, error)) (answer A, err error) {
+	order, err := p.order(repository, pull)
+	var denied bool
+	for _, i := range order {
+		got, failed := ask(p.Members[i].Registry)
+		p.note(i, failed)
+		if !another(failed) {
+			if failed == nil && denied {
+				p.finds.Add(repository, i)
+			}
+			return got, failed
+		}
+		denied = denied || !oci.Temporary(failed)
+		err = graver(err, failed)
+	}
+	return answer, err
+}
+
+// another reports whether what one member was refused may be had by another.
+func another(err error) bool {
+	var limit *oci.LimitError
+	if errors.As(err, &limit) {
+		return limit.Kind != oci.LimitRequests // this one is everybody's
+	}
+	code := oci.CodeOf(err)
+	return err != nil && (errors.Is(err, errLogin) || code == oci.NameUnknown || code == oci.Denied)
+}
+
+// graver returns which of two members' errors is told: while one of them could
+// not be asked, nobody knows that the content does not exist; and a limit ends
+// by itself.
+func graver(a, b error) error {
+	rank := func(err error) int {
+		switch {
+		case err == nil:
+			return 0
+		case !oci.Temporary(err):
+			return 1
+		case oci.CodeOf(err) != oci.TooManyRequests:
+			return 2
+		}
+		return 3
+	}
+	if rank(b) > rank(a) {
+		return b
+	}
+	return a
+}
+
+// order returns who is asked, in turn: for a pull the one with the most left.
+// When there is somebody set aside, err is why.
+func (p *Pool) order(repository string, pull bool) (order []int, err error) {
+	for i := range p.Members {
+		if out := p.out(i); out != nil {
+			err = cmp.Or(err, out)
+			continue
+		}
+		order = append(order, i)
+	}
+	if len(order) < 2 {
+		return order, err
+	}
+	if pull {
+		p.sortByLeft(order)
+	}
+	if found, ok := p.finds.Get(repository); ok {
+		if at := slices.Index(order, found); at > 0 {
+			order = slices.Insert(slices.Delete(order, at, at+1), 0, found)
+		}
+	}
+	return order, err
+}
+
+// sortByLeft puts who has most left first, and an anonymous member behind the
+// logins that have any.
+func (p *Pool) sortByLeft(order []int) {
+	left := make([]int, len(p.Members))
+	for _, i := range order {
+		left[i] = leftOf(p.Members[i].Budget())
+	}
+	group := func(i int) int {
+		switch {
+		case left[i] <= 0:
+			return 2
+		case p.Members[i].Anonymous:
+			return 1
+		}
+		return 0
+	}
+	slices.SortStableFunc(order, func(a, b int) int {
+		return cmp.Or(cmp.Compare(group(a), group(b)), cmp.Compare(left[b], left[a]))
+	})
+}
+
+// leftOf is how many pulls are left. A limit that is not known is none.
+func leftOf(b ratelimit.Budget) int {
+	switch {
+	case !b.PullsAt.IsZero():
+		return math.MinInt
+	case !b.Known():
+		return math.MaxInt
+	}
+	return b.Remaining
+}
+
+// Spare says why no pull should be spent on a newer copy of what is kept; nil:
+// one of the members has more than the reserve. ref is what would be pulled.
+func (p *Pool) Spare() error {
+	var why error
+	for i, m := range p.Members {
+		if p.out(i) != nil {
+			continue
+		}
+		b := m.Budget()
+		limit := b.Reserved(p.Reserve(b.Limit))
+		if limit == nil {
+			return nil
+		}
+		if why == nil {
+			why = limit
+		}
+	}
+	return why
+}

@@ -1,0 +1,311 @@
+package upstream
+
+import (
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"mirrord/internal/hubsim"
+	"mirrord/internal/login"
+	"mirrord/internal/oci"
+	"mirrord/internal/ratelimit"
+)
+
+// pooled is a Pool over a hub: its members are called like its users, and
+// anonymous.
+type pooled struct {
+	*Pool
+	ledger *ratelimit.Ledger
+	dir    string // of the password files
+
+	mu     sync.Mutex
+	events []string
+}
+
+// pool makes one. The hub is asked without a network, so that it is usable in a
+// bubble.
+func pool(t *testing.T, h *hubsim.Hub, members ...string) *pooled {
+	t.Helper()
+	u, err := url.Parse(h.URL())
+	check(t, err)
+	p := &pooled{ledger: ratelimit.NewLedger(nil), dir: t.TempDir()}
+	o := PoolOptions{
+		Name:    oci.DockerHub,
+		Reserve: func(limit int) int { return (limit + 9) / 10 },
+		Aside:   func(member string, _ error, _ time.Time) { p.note("aside " + member) },
+		Back:    func(member string) { p.note("back " + member) },
+	}
+	for _, name := range members {
+		quota, err := p.ledger.Transport(oci.DockerHub, name, h.Transport())
+		check(t, err)
+		l := login.Anonymous()
+		if name != "anonymous" {
+			p.password(t, name, "right")
+			l = login.File(name, filepath.Join(p.dir, name))
+		}
+		o.Members = append(o.Members, Member{
+			Name: name, Budget: quota.Budget, Stamp: l.Stamp, Anonymous: l.IsAnonymous(),
+			Registry: New(Options{Name: oci.DockerHub, URL: u, Auth: l, Transport: quota}),
+		})
+	}
+	p.Pool = NewPool(o)
+	return p
+}
+
+// password writes what the member logs in with.
+func (p *pooled) password(t *testing.T, member, password string) {
+	t.Helper()
+	check(t, os.WriteFile(filepath.Join(p.dir, member), []byte(password+"\n"), 0o600))
+}
+
+func (p *pooled) note(event string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.events = append(p.events, event)
+}
+
+func (p *pooled) wantEvents(t *testing.T, want ...string) {
+	t.Helper()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !slices.Equal(p.events, want) {
+		t.Errorf("events %q, want %q", p.events, want)
+	}
+	p.events = nil
+}
+
+// spent returns the pulls of each member.
+func (p *pooled) spent() string {
+	s := ""
+	for _, b := range p.ledger.Budgets() {
+		s += fmt.Sprintf("%s %d ", b.Credential, b.Spent)
+	}
+	return s
+}
+
+// fill adds n manifests and returns their digests.
+func fill(h *hubsim.Hub, repository string, n int) []oci.Digest {
+	digests := make([]oci.Digest, n)
+	for i := range digests {
+		digests[i] = h.AddManifest(repository, fmt.Sprint("v", i), imageType, fmt.Appendf(nil, `{"schemaVersion":2,"n":%d}`, i))
+	}
+	return digests
+}
+
+func pull(t *testing.T, r oci.Registry, repository string, d oci.Digest) error {
+	t.Helper()
+	ref, err := oci.ParseManifest(oci.DockerHub, repository, d.String())
+	check(t, err)
+	_, err = read(t, r, ref)
+	return err
+}
+
+var users = map[string]string{"small": "right", "large": "right"}
+
+// Each pull is spent where most are left, an anonymous one last, and none is
+// refused before all are spent.
+func TestPoolSpendsWhereMostIsLeft(t *testing.T) {
+	t.Parallel()
+	h := startHub(t, hubsim.Options{Users: users, Limit: 4, UserLimits: map[string]int{"small": 3, "large": 6}})
+	p := pool(t, h, "anonymous", "small", "large")
+	digests := fill(h, repo, 20)
+	for i := range p.Members { // what each has left is known to it by a HEAD
+		_, err := p.Members[i].Registry.Resolve(t.Context(), manifestRef(t, "v0"))
+		check(t, err)
+	}
+	for _, d := range digests[:3] {
+		check(t, pull(t, p, repo, d))
+	}
+	if got, want := p.spent(), "anonymous 0 small 0 large 3 "; got != want {
+		t.Errorf("spent %q, want %q", got, want)
+	}
+	for _, d := range digests[3:9] {
+		check(t, pull(t, p, repo, d))
+	}
+	if got, want := p.spent(), "anonymous 0 small 3 large 6 "; got != want {
+		t.Errorf("spent %q, want %q", got, want)
+	}
+	if why := p.Spare(); why != nil {
+		t.Errorf("%v, while the anonymous pulls are all left", why)
+	}
+	for _, d := range digests[9:13] {
+		check(t, pull(t, p, repo, d))
+	}
+	if n := h.Counters().Refused; n != 0 {
+		t.Errorf("%d pulls were refused, want none", n)
+	}
+	if why, ok := p.Spare().(*oci.LimitError); !ok || why.Kind != oci.LimitReserve {
+		t.Errorf("%v, want the reserve", why)
+	}
+	for _, d := range digests[13:] {
+		if err := pull(t, p, repo, d); oci.CodeOf(err) != oci.TooManyRequests {
+			t.Errorf("%v, want the limit", err)
+		}
+	}
+	if n := h.Counters().Refused; n > 3 {
+		t.Errorf("%d pulls were refused, want one for each credential at most", n)
+	}
+	_, err := p.Resolve(t.Context(), manifestRef(t, "v0"))
+	check(t, err) // HEADs go on
+}
+
+// A login that fails is set aside, told once, and back as soon as its file is
+// right.
+func TestPoolSetsAFailedLoginAside(t *testing.T) {
+	h := startHub(t, hubsim.Options{Users: users})
+	synctest.Test(t, func(t *testing.T) {
+		p := pool(t, h, "small", "large")
+		p.password(t, "small", "wrong")
+		digests := fill(h, repo, 20)
+		for _, d := range digests[:5] {
+			check(t, pull(t, p, repo, d))
+		}
+		if n := h.Counters().TokenFailures; n != 1 {
+			t.Errorf("%d logins were tried, want 1", n)
+		}
+		p.wantEvents(t, "aside small")
+		if u := p.Usable(); u[0] || !u[1] {
+			t.Errorf("usable: %v", u)
+		}
+		<-time.After(6 * time.Minute)
+		check(t, pull(t, p, repo, digests[5]))
+		p.wantEvents(t, "aside small") // it is tried again, and still wrong
+		p.password(t, "small", "right now")
+		h.SetUsers(map[string]string{"small": "right now", "large": "right"})
+		check(t, pull(t, p, repo, digests[6]))
+		p.wantEvents(t, "back small")
+		if got, want := p.spent(), "small 1 large 6 "; got != want {
+			t.Errorf("spent %q, want %q", got, want)
+		}
+	})
+}
+
+// With no login that works the error says so at once, and is not asked for in
+// vain; Reload tries again.
+func TestPoolWithoutALogin(t *testing.T) {
+	t.Parallel()
+	h := startHub(t, hubsim.Options{Users: map[string]string{"small": "other"}})
+	p := pool(t, h, "small")
+	d := fill(h, repo, 1)[0]
+	for range 3 {
+		if err := pull(t, p, repo, d); oci.CodeOf(err) != oci.Unavailable {
+			t.Errorf("%v, want the failed login", err)
+		}
+	}
+	if n := h.Counters().TokenFailures; n != 1 {
+		t.Errorf("%d logins were tried, want 1", n)
+	}
+	h.SetUsers(users)
+	p.Reload()
+	check(t, pull(t, p, repo, d))
+	p.wantEvents(t, "aside small")
+	h.SetUsers(map[string]string{"small": "changed"})
+	check(t, pull(t, p, repo, d)) // by the token of before
+	p.Reload()
+	if err := pull(t, p, repo, d); oci.CodeOf(err) != oci.Unavailable {
+		t.Errorf("%v, want the token forgotten and the login refused", err)
+	}
+}
+
+// A password file that is gone is a failed login too.
+func TestPoolWithAMissingFile(t *testing.T) {
+	t.Parallel()
+	h := startHub(t, hubsim.Options{Users: users})
+	p := pool(t, h, "small", "large")
+	check(t, os.Remove(filepath.Join(p.dir, "small")))
+	check(t, pull(t, p, repo, fill(h, repo, 1)[0]))
+	p.wantEvents(t, "aside small")
+}
+
+// What one may not see another may; who, is remembered.
+func TestPoolFindsWhoMayPull(t *testing.T) {
+	t.Parallel()
+	h := startHub(t, hubsim.Options{Users: users})
+	const private = "corp/private"
+	digests := fill(h, private, 3)
+	h.SetPrivate(private, "large")
+	p := pool(t, h, "small", "large", "anonymous")
+	check(t, pull(t, p, private, digests[0]))
+	h.Reset()
+	check(t, pull(t, p, private, digests[1]))
+	ref, err := oci.ParseManifest(oci.DockerHub, private, "v2")
+	check(t, err)
+	_, err = p.Resolve(t.Context(), ref)
+	check(t, err)
+	if n := h.Counters(); n.Challenges != 0 || n.Tokens != 0 {
+		t.Errorf("%d challenges and %d tokens for who is known to be let in", n.Challenges, n.Tokens)
+	}
+	if err := pull(t, p, "corp/absent", digests[0]); oci.CodeOf(err) != oci.NameUnknown {
+		t.Errorf("%v, want not found", err)
+	}
+}
+
+// While a login cannot be asked nobody knows that an image does not exist.
+func TestPoolTellsNoFalseAbsence(t *testing.T) {
+	t.Parallel()
+	h := startHub(t, hubsim.Options{Users: users, UserLimits: map[string]int{"large": 1}})
+	const private = "corp/private"
+	digests := fill(h, private, 3)
+	h.SetPrivate(private, "large")
+	p := pool(t, h, "large", "anonymous")
+	check(t, pull(t, p, private, digests[0]))
+	if err := pull(t, p, private, digests[1]); oci.CodeOf(err) != oci.TooManyRequests {
+		t.Errorf("%v, want the limit", err)
+	}
+	check(t, pull(t, p, repo, fill(h, repo, 1)[0])) // what is public goes on
+}
+
+// The abuse limiter is everybody's: the others are not tried.
+func TestPoolLeavesAnUpstreamAlone(t *testing.T) {
+	t.Parallel()
+	h := startHub(t, hubsim.Options{Users: users})
+	p := pool(t, h, "small", "large", "anonymous")
+	digests := fill(h, repo, 2)
+	h.Inject(hubsim.Fault{Op: "manifest", Abuse: true})
+	for _, d := range digests {
+		if err := pull(t, p, repo, d); oci.CodeOf(err) != oci.TooManyRequests {
+			t.Errorf("%v, want the limit", err)
+		}
+	}
+	if n := h.Counters().Refused; n != 1 {
+		t.Errorf("%d requests were refused, want 1", n)
+	}
+}
+
+// Docker Hub is asked for budgets that nobody has told of for long, by a HEAD.
+func TestProbe(t *testing.T) {
+	h := startHub(t, hubsim.Options{Users: users, Limit: 7, UserLimits: map[string]int{"large": 0}})
+	synctest.Test(t, func(t *testing.T) {
+		p := pool(t, h, "small", "large")
+		probe := func(want int) {
+			t.Helper()
+			h.Reset()
+			p.Probe(t.Context(), 15*time.Minute)
+			if n := h.Counters(); n.ManifestHEADs != want || n.ManifestGETs != 0 {
+				t.Errorf("%d HEADs and %d GETs, want %d HEADs", n.ManifestHEADs, n.ManifestGETs, want)
+			}
+		}
+		probe(2)
+		if b := p.ledger.Budgets(); b[0].Limit != 7 || b[0].Remaining != 7 || b[1].Known() {
+			t.Errorf("%+v", b)
+		}
+		probe(0)
+		<-time.After(10 * time.Minute)
+		_, err := p.Members[0].Registry.Resolve(t.Context(), manifestRef(t, "v0"))
+		if err == nil {
+			t.Fatal("there is no v0")
+		}
+		check(t, pull(t, p, repo, fill(h, repo, 1)[0])) // large has no limit: it is asked first
+		<-time.After(6 * time.Minute)
+		probe(2) // an answer without figures tells none
+		p.Name = "ghcr.io"
+		<-time.After(time.Hour)
+		probe(0)
+	})
+}

@@ -1,0 +1,41 @@
+package upstream
+
+import (
+	"context"
+	"time"
+
+	"mirrord/internal/oci"
+)
+
+// A HEAD of this image is Docker's own way to learn the limit; it is free.
+const (
+	previewRepository = "ratelimitpreview/test"
+	previewTag        = "latest"
+)
+
+// Probe asks Docker Hub for the budget of each member that has told none for
+// idle; it does nothing for other registries, which have no such question. A
+// member that gives no answer is asked again after the same time. Call it from
+// one goroutine.
+func (p *Pool) Probe(ctx context.Context, idle time.Duration) {
+	if p.Name != oci.DockerHub {
+		return
+	}
+	preview, err := oci.ParseManifest(p.Name, previewRepository, previewTag)
+	if err != nil {
+		panic(err) // a constant
+	}
+	for i, m := range p.Members {
+		now := time.Now()
+		told := m.Budget().Observed
+		if p.probed[i].After(told) {
+			told = p.probed[i]
+		}
+		if now.Sub(told) < idle || p.out(i) != nil {
+			continue
+		}
+		p.probed[i] = now
+		_, err := m.Registry.Resolve(ctx, preview)
+		p.note(i, err)
+	}
+}
