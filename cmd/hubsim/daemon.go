@@ -44,7 +44,7 @@ func startDaemon(ctx context.Context, program, upstream string) (*daemon, error)
 	d.cmd = exec.Command(program, "serve",
 		"--listen", listen, "--admin-listen", admin,
 		"--cache-dir", dir, "--cache-min-free", "0",
-		"--tags-fresh", tagsFresh.String(),
+		"--tags-fresh", tagsFresh.String(), "--quota-probe", "0s",
 		"--upstream", "name=docker.io,url="+upstream,
 		"--log-level", "warn")
 	d.cmd.Stdout, d.cmd.Stderr = &d.said, &d.said

@@ -105,7 +105,7 @@ func Default(host string) *Login {
 		return within(ctx, func() (*authn.AuthConfig, error) {
 			auth, err := authn.DefaultKeychain.Resolve(registry)
 			if err != nil { // its words may repeat what is in the file
-				return nil, errors.New("Docker's or podman's own configuration cannot be read: mend it, or name credentials in the mirror's")
+				return nil, errors.New("the configuration of Docker or podman cannot be read: mend it, or name credentials in the mirror's")
 			}
 			return authn.Authorization(ctx, auth)
 		})

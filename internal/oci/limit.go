@@ -41,12 +41,15 @@ func (e *LimitError) Error() string {
 		return fmt.Sprintf("the last pulls from %s%s are kept for images that were never pulled before, until %s at the latest (wait, or give the mirror a login with a higher limit)",
 			e.Upstream, e.size(), moment(e.until()))
 	}
-	latest := ""
+	latest, advice := "", "wait, or give the mirror a login with a higher limit"
 	if !e.ResetBy.IsZero() {
 		latest = " at the latest"
 	}
-	return fmt.Sprintf("%s limits %s%s until %s%s: %s (wait, or give the mirror a login with a higher limit)",
-		e.Upstream, e.Kind, e.size(), moment(e.until()), latest, e.Message)
+	if e.Kind == LimitRequests {
+		advice = "wait: it counts the requests of an address, with a login or without"
+	}
+	return fmt.Sprintf("%s limits %s%s until %s%s: %s (%s)",
+		e.Upstream, e.Kind, e.size(), moment(e.until()), latest, e.Message, advice)
 }
 
 // size is the limit in words, where it is known.

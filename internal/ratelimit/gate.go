@@ -11,7 +11,7 @@ import (
 // gate holds requests back that are known to be refused. The zero gate is open.
 type gate struct {
 	closed  *oci.LimitError // why, and until when; nil: open
-	since   time.Time       // when it was closed
+	since   time.Time       // of the last refusal
 	told    bool            // the refusal came with nothing left: the figures may open it
 	probing bool            // the one request that finds out is under way
 }
@@ -101,10 +101,7 @@ func (g *gate) settle(probe, open bool) {
 }
 
 func (g *gate) close(limit *oci.LimitError, now time.Time) {
-	if g.closed == nil {
-		g.since = now
-	}
-	g.closed = limit
+	g.closed, g.since = limit, now
 }
 
 // heed lets the figures of an answer, which a HEAD has for free, decide about

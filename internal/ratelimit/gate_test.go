@@ -145,6 +145,14 @@ func TestAbuseLimit(t *testing.T) {
 	})
 }
 
+// A refusal of anything but a pull is no pull limit, though it speaks JSON.
+func TestOtherRefusalInJSON(t *testing.T) {
+	tr := New("ghcr.io", "login", &limiter{refuse: func(*http.Request) *http.Response { return refusal(pullBody, "60") }})
+	if limit := try(t, tr, blob); limit == nil || limit.Kind != oci.LimitRequests {
+		t.Errorf("%v, want a limit on requests", limit)
+	}
+}
+
 // Storage that limits says nothing of the registry.
 func TestStorageLimit(t *testing.T) {
 	l := &limiter{refuse: func(*http.Request) *http.Response { return refusal("slow down", "60") }}

@@ -41,11 +41,12 @@ func limitError(upstream string, h http.Header, body []byte, now time.Time) *oci
 	return e
 }
 
-// plainWords returns the first line of a plain text. Of anything else nothing
-// is repeated: storage hosts put the signed link into theirs.
+// plainWords returns the first line of a plain text, which the answer to a HEAD
+// has none of. Of anything else nothing is repeated: storage hosts put the
+// signed link into theirs.
 func plainWords(h http.Header, body []byte) string {
 	line, _, _ := strings.Cut(strings.TrimSpace(string(body)), "\n")
-	if !strings.HasPrefix(h.Get("Content-Type"), "text/plain") || strings.ContainsAny(line, "?<") {
+	if line == "" || !strings.HasPrefix(h.Get("Content-Type"), "text/plain") || strings.ContainsAny(line, "?<") {
 		return http.StatusText(http.StatusTooManyRequests)
 	}
 	return printable(line)

@@ -46,7 +46,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.Response != nil { // a hop of a redirect: storage has limits of its own
 		resp, err := t.next.RoundTrip(req)
 		if err == nil {
-			err = t.refusal(resp, time.Now())
+			err = t.refusal(resp, false, time.Now())
 		}
 		if err != nil {
 			return nil, err
@@ -68,14 +68,18 @@ func isPull(req *http.Request) bool {
 }
 
 // refusal makes the error of a 429, whose body it closes; nil for any other
-// answer.
-func (t *Transport) refusal(resp *http.Response, now time.Time) error {
+// answer. What refuses anything but a pull is no pull limit, whatever it says.
+func (t *Transport) refusal(resp *http.Response, pull bool, now time.Time) error {
 	if resp.StatusCode != http.StatusTooManyRequests {
 		return nil
 	}
 	defer func() { _ = resp.Body.Close() }()
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxWords)) // what could be read is what is told
-	return limitError(t.upstream.name, resp.Header, body, now)
+	limit := limitError(t.upstream.name, resp.Header, body, now)
+	if !pull {
+		limit.Kind = oci.LimitRequests
+	}
+	return limit
 }
 
 // settle notes how an admitted request went, and returns the same.
@@ -85,7 +89,7 @@ func (t *Transport) settle(p pass, pull bool, resp *http.Response, err error) (*
 	spent := false
 	if err == nil {
 		header, spent = resp.Header, pull && resp.StatusCode == http.StatusOK
-		err = t.refusal(resp, now)
+		err = t.refusal(resp, pull, now)
 	}
 	t.upstream.mu.Lock()
 	defer t.upstream.mu.Unlock()

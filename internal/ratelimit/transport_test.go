@@ -121,6 +121,10 @@ func TestBothKindsOf429(t *testing.T) {
 		},
 		"no errors in it": {replies{body: `{"errors":[]}`}, oci.LimitError{Kind: oci.LimitRequests, Message: "Too Many Requests"}, defaultRetry},
 		"nothing said":    {replies{header: header("Retry-After", "5")}, oci.LimitError{Kind: oci.LimitRequests, Message: "Too Many Requests"}, 5 * time.Second},
+		"a HEAD's": {
+			replies{header: header("Content-Type", "text/plain")},
+			oci.LimitError{Kind: oci.LimitRequests, Message: "Too Many Requests"}, defaultRetry,
+		},
 		"a long text": {
 			replies{header: header("Content-Type", "text/plain"), body: strings.Repeat("x", 9000)},
 			oci.LimitError{Kind: oci.LimitRequests, Message: strings.Repeat("x", maxWords)}, defaultRetry,
@@ -133,7 +137,7 @@ func TestBothKindsOf429(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			test.reply.status = http.StatusTooManyRequests
-			_, err := New("docker.io", "login", &test.reply).RoundTrip(new(http.Request))
+			_, err := New("docker.io", "login", &test.reply).RoundTrip(pull)
 			var got *oci.LimitError
 			if !errors.As(err, &got) {
 				t.Fatalf("%v is no LimitError", err)

@@ -250,7 +250,7 @@ func TestReserved(t *testing.T) {
 		got := oci.LimitKind("")
 		if limit := test.budget.Reserved(test.reserve); limit != nil {
 			got = limit.Kind
-			if !strings.Contains(limit.Error(), "wait, or") {
+			if !strings.Contains(limit.Error(), "(wait") {
 				t.Errorf("%s: %q does not say what to do", name, limit)
 			}
 		}
