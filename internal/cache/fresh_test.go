@@ -79,7 +79,8 @@ func TestTooStale(t *testing.T) {
 		fake := new(ocitest.Fake)
 		tag := ocitest.ManifestRef(t, "v1")
 		raw := put(fake, "v1", 1)
-		f := start(t, fake, func(o *cache.Options) { o.MaxStale = 48 * time.Hour })
+		limit := func(o *cache.Options) { o.MaxStale = 48 * time.Hour }
+		f := start(t, fake, limit)
 		f.mustRead(t, tag, raw, oci.Fill)
 		f.settled(t)
 		fake.Fail(down)
@@ -91,6 +92,16 @@ func TestTooStale(t *testing.T) {
 		}
 		if n := f.Stats().Tags; n != 0 {
 			t.Errorf("%d tags are known, want the old one forgotten", n)
+		}
+
+		fake.Fail(nil)
+		f.mustRead(t, tag, raw, oci.Revalidated)
+		fake.Fail(down)
+		f.stop()
+		<-time.After(49 * time.Hour)
+		f.restart(t, limit) // it grew too old while nobody ran
+		if _, _, err := ocitest.Read(t.Context(), f, tag); !errors.Is(err, errDown) {
+			t.Errorf("%v, want the upstream's error", err)
 		}
 	})
 }

@@ -92,10 +92,11 @@ func TestWindow(t *testing.T) {
 // same is found out by one pull.
 func TestWrongFigures(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &window{limit: 0, length: time.Hour}
+		w := &window{limit: 1, length: time.Hour}
 		tr := New("docker.io", "login", w)
+		try(t, tr, pull)
 		if limit := try(t, tr, pull); limit == nil {
-			t.Fatal("a pull goes through")
+			t.Fatal("a second pull goes through")
 		}
 		wrong := roundTripper(func(req *http.Request) (*http.Response, error) {
 			return &http.Response{StatusCode: 200, Body: http.NoBody, Header: header("Ratelimit-Limit", "3;w=3600", "Ratelimit-Remaining", "0;w=3600")}, nil

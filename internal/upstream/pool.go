@@ -94,12 +94,14 @@ func try[A any](p *Pool, repository string, pull bool, ask func(*Registry) (A, e
 
 // another reports whether what one member was refused may be had by another.
 func another(err error) bool {
-	var limit *oci.LimitError
-	if errors.As(err, &limit) {
-		return limit.Kind != oci.LimitRequests // this one is everybody's
+	if err == nil {
+		return false
 	}
-	code := oci.CodeOf(err)
-	return err != nil && (errors.Is(err, errLogin) || code == oci.NameUnknown || code == oci.Denied)
+	switch oci.CodeOf(err) {
+	case oci.TooManyRequests, oci.NameUnknown, oci.Denied:
+		return true
+	}
+	return errors.Is(err, errLogin)
 }
 
 // graver returns which of two members' errors is told: while one of them could

@@ -194,7 +194,7 @@ func TestPoolWithoutALogin(t *testing.T) {
 	p := pool(t, h, "small")
 	d := fill(h, repo, 1)[0]
 	for range 3 {
-		if err := pull(t, p, repo, d); oci.CodeOf(err) != oci.Unavailable {
+		if err := pull(t, p, repo, d); err == nil || oci.CodeOf(err) != oci.Unavailable {
 			t.Errorf("%v, want the failed login", err)
 		}
 	}
@@ -208,7 +208,7 @@ func TestPoolWithoutALogin(t *testing.T) {
 	h.SetUsers(map[string]string{"small": "changed"})
 	check(t, pull(t, p, repo, d)) // by the token of before
 	p.Reload()
-	if err := pull(t, p, repo, d); oci.CodeOf(err) != oci.Unavailable {
+	if err := pull(t, p, repo, d); err == nil || oci.CodeOf(err) != oci.Unavailable {
 		t.Errorf("%v, want the token forgotten and the login refused", err)
 	}
 }
