@@ -55,10 +55,16 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// startHub starts a Docker Hub that lives as long as the test.
+// startHub starts a Docker Hub without a limit that lives as long as the test.
 func startHub(t *testing.T) *hubsim.Hub {
 	t.Helper()
-	hub, err := hubsim.Start(hubsim.Options{})
+	return startLimited(t, 0)
+}
+
+// startLimited starts one that allows so many pulls in six hours.
+func startLimited(t *testing.T, limit int) *hubsim.Hub {
+	t.Helper()
+	hub, err := hubsim.Start(hubsim.Options{Limit: limit})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +95,7 @@ func (m *mirror) start(t *testing.T) {
 	m.process = m.home.start(t, program, "serve",
 		"--listen", m.address, "--admin-listen", m.admin,
 		"--cache-dir", m.home.path("cache"), "--cache-min-free", "0",
-		"--tags-fresh", tagsFresh.String(),
+		"--tags-fresh", tagsFresh.String(), "--quota-probe", "0s",
 		"--upstream", "name=docker.io,url="+m.upstream)
 	m.process.await(t, readyWithin, func() bool {
 		answer, err := http.Get("http://" + m.admin + "/readyz")

@@ -11,8 +11,10 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -34,7 +36,8 @@ func TestScripts(t *testing.T) {
 		Setup: setUp,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"serve":   serveCommand,
-			"stop":    stopCommand,
+			"end":     endCommand,
+			"hangup":  hangupCommand,
 			"get":     getCommand,
 			"pull":    pullCommand,
 			"hub":     hubCommand,
@@ -131,10 +134,14 @@ func serveCommand(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	binary, err := exec.LookPath("mirrord")
 	ts.Check(err)
-	w.running = exec.Command(binary, append([]string{
+	flags := []string{
 		"serve", "--listen", w.mirror, "--admin-listen", w.admin, "--cache-dir", ts.Getenv("CACHE"),
-		"--cache-min-free", "0", "--tags-fresh", "0s", "--quota-probe", "0s", "--upstream", "name=docker.io,url=" + w.hub.URL(),
-	}, args...)...)
+		"--cache-min-free", "0", "--tags-fresh", "0s", "--quota-probe", "0s",
+	}
+	if !slices.Contains(args, "--config") { // the file has the upstream
+		flags = append(flags, "--upstream", "name=docker.io,url="+w.hub.URL())
+	}
+	w.running = exec.Command(binary, append(flags, args...)...)
 	w.running.Dir = ts.Getenv("WORK")
 	w.running.Env = append(os.Environ(), "HOME="+ts.Getenv("HOME"))
 	w.running.Stderr = w
@@ -173,12 +180,17 @@ func (w *world) poll(ts *testscript.TestScript, what string, holds func() bool) 
 	}
 }
 
-// stop SIGNAL ends the daemon and puts its log on stderr.
-func stopCommand(ts *testscript.TestScript, neg bool, args []string) {
+// hangup sends SIGHUP.
+func hangupCommand(ts *testscript.TestScript, neg bool, args []string) {
+	ts.Check(worldOf(ts).running.Process.Signal(syscall.SIGHUP))
+}
+
+// end SIGNAL ends the daemon and puts its log on stderr.
+func endCommand(ts *testscript.TestScript, neg bool, args []string) {
 	w := worldOf(ts)
 	signals := map[string]os.Signal{"TERM": terminate, "KILL": os.Kill}
 	if len(args) != 1 || signals[args[0]] == nil || w.running == nil {
-		ts.Fatalf("usage: stop TERM|KILL, with a daemon running")
+		ts.Fatalf("usage: end TERM|KILL, with a daemon running")
 	}
 	ts.Check(w.running.Process.Signal(signals[args[0]]))
 	err := <-w.ended
@@ -236,7 +248,8 @@ func refusedCommand(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// hub down|up|reset changes the upstream; hub fault JSON breaks it.
+// hub down|up|reset changes the upstream; hub fault JSON breaks it; hub user
+// NAME PASSWORD makes this its only account.
 func hubCommand(ts *testscript.TestScript, neg bool, args []string) {
 	hub := worldOf(ts).hub
 	switch args[0] {
@@ -246,6 +259,8 @@ func hubCommand(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(hub.Up())
 	case "reset":
 		hub.Reset()
+	case "user":
+		hub.SetUsers(map[string]string{args[1]: args[2]})
 	case "fault":
 		var f hubsim.Fault
 		ts.Check(json.Unmarshal([]byte(args[1]), &f))
