@@ -31,6 +31,10 @@ e2e: ## pull with real clients, installed where missing (Debian, root)
 bench: ## run the benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
+.PHONY: office
+office: ## simulate two days of an office before a Docker Hub with a limit
+	$(GO) test -count=1 -v -run TestOfficeDay ./internal/officeday
+
 .PHONY: lint
 lint: ## check with gofmt, go vet and staticcheck
 	@files="$$(gofmt -l .)"; test -z "$$files" || { echo "not formatted, run gofmt -w:" $$files >&2; exit 1; }
