@@ -57,7 +57,7 @@ func (e *LimitError) size() string {
 	if e.Limit <= 0 || e.Window <= 0 {
 		return ""
 	}
-	return fmt.Sprintf(", %d in %s,", e.Limit, e.Window)
+	return fmt.Sprintf(" (%d in %s)", e.Limit, e.Window)
 }
 
 func (e *LimitError) until() time.Time {

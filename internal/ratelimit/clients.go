@@ -65,9 +65,18 @@ func (c *Clients) ask(ctx context.Context, upstream string, allows func(*rate.Li
 		return nil
 	}
 	return &oci.LimitError{
-		Kind: oci.LimitClient, Upstream: upstream, Client: client.String(),
+		Kind: oci.LimitClient, Upstream: upstream, Client: nameOfClient(client),
 		Limit: c.share, Window: clientWindow, RetryAt: now.Add(untilOne(limiter, now)),
 	}
+}
+
+// nameOfClient is what a person calls it: an address, or the network that counts
+// as one.
+func nameOfClient(client netip.Prefix) string {
+	if client.IsSingleIP() {
+		return client.Addr().String()
+	}
+	return client.String()
 }
 
 func (c *Clients) limiter(client netip.Prefix) *rate.Limiter {

@@ -23,7 +23,7 @@ func TestClients(t *testing.T) {
 		}
 		err := take("192.0.2.1")
 		var limit *oci.LimitError
-		if !errors.As(err, &limit) || limit.Kind != oci.LimitClient || !strings.Contains(err.Error(), "192.0.2.1") || !limit.RetryAt.Equal(time.Now().Add(time.Hour)) {
+		if !errors.As(err, &limit) || limit.Kind != oci.LimitClient || !strings.Contains(err.Error(), "client 192.0.2.1 has") || !limit.RetryAt.Equal(time.Now().Add(time.Hour)) {
 			t.Fatalf("%v, want the client's limit for an hour", err)
 		}
 		check(t, take("192.0.2.2"))
