@@ -61,7 +61,8 @@ func askAdmin(ctx context.Context, listen, path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	resp, err := http.DefaultClient.Do(req)
+	direct := http.Client{Transport: new(http.Transport)} // a proxy has no business between the two
+	resp, err := direct.Do(req)
 	if err != nil {
 		return nil, fmt.Errorf("no mirror answers at %s: %w; does it run, and is this its admin.listen?", listen, err)
 	}
