@@ -71,7 +71,7 @@ func serve(ctx context.Context, cfg *config.Config) (err error) {
 // servers is what listens.
 type servers struct {
 	mirror, admin   *http.Server
-	mirrorL, adminL net.Listener
+	mirrorL, adminL *net.TCPListener
 	draining        atomic.Bool
 }
 
@@ -86,7 +86,7 @@ func (s *servers) listen(cfg *config.Config) (err error) {
 	return nil
 }
 
-func listen(address, key string) (net.Listener, error) {
+func listen(address, key string) (*net.TCPListener, error) {
 	l, err := net.Listen("tcp", address)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return nil, fmt.Errorf("%s: %s is in use: stop what listens there or choose another address", key, address)
@@ -94,7 +94,7 @@ func listen(address, key string) (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", key, err)
 	}
-	return l, nil
+	return l.(*net.TCPListener), nil
 }
 
 // run serves until ctx ends or a server fails, then drains: the mirror's
@@ -102,7 +102,8 @@ func listen(address, key string) (net.Listener, error) {
 // the drain can be watched.
 func (d *mirrord) run(ctx context.Context, log *zap.Logger) error {
 	servers, ctx := errgroup.WithContext(ctx)
-	servers.Go(func() error { return serveOn(d.mirror, d.mirrorL) })
+	mirrorL := &progressListener{d.mirrorL, progressTime}
+	servers.Go(func() error { return serveOn(d.mirror, mirrorL) })
 	servers.Go(func() error { return serveOn(d.admin, d.adminL) })
 	working, stopWork := context.WithCancel(context.Background())
 	var worker errgroup.Group
