@@ -25,7 +25,7 @@ func (c *Cache) fill(f *flight, p part, room *room) {
 	if err != nil {
 		c.setAside(f.ref, p, s, err)
 	}
-	if errors.Is(err, errNoRoom) {
+	if errors.Is(err, errNoRoom) || errors.Is(err, errDisk) && f.spool == nil {
 		room.release()
 		c.startOver(f)
 		return
@@ -42,7 +42,7 @@ func (c *Cache) fill(f *flight, p part, room *room) {
 }
 
 // startOver hands over, from its beginning, what has turned out to be larger
-// than the cache. Nobody has been answered: its size was not known.
+// than the cache or its disk. Nobody has been answered: its size was not known.
 func (c *Cache) startOver(f *flight) {
 	_ = f.source.Close()
 	source, err := c.launch(f, 0)

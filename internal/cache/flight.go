@@ -111,6 +111,9 @@ func (c *Cache) board(ctx context.Context, ref oci.Ref, f *flight) (*oci.Content
 	r.reopen = func(ctx context.Context, offset int64) (io.ReadCloser, error) {
 		return c.reopen(ctx, ref, f.source, offset)
 	}
+	r.instead = func(ctx context.Context, offset int64) (io.ReadCloser, error) {
+		return c.readInstead(ctx, ref, offset)
+	}
 	return &oci.Content{Answer: f.answer, Body: r, Done: func() { c.giveBack(f.entry) }}, nil
 }
 
@@ -147,6 +150,22 @@ func (c *Cache) reopen(ctx context.Context, ref oci.Ref, source *oci.Content, of
 		return nil, err
 	}
 	if err := skip(content.Body, offset); err != nil {
+		_ = content.Close()
+		return nil, err
+	}
+	return content.Body, nil
+}
+
+// readInstead returns what the upstream sends from offset on, for a client that
+// has been sent what is before from a spool that the disk had no room for. It is
+// read from its beginning, so that its last byte is withheld until it is known
+// to be right.
+func (c *Cache) readInstead(ctx context.Context, ref oci.Ref, offset int64) (io.ReadCloser, error) {
+	content, err := c.Next.Open(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := io.CopyN(io.Discard, content.Body, offset); err != nil {
 		_ = content.Close()
 		return nil, err
 	}

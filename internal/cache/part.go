@@ -89,7 +89,7 @@ func resumable(source *oci.Content, written int64) bool {
 // setAside keeps what a failed fill has got for the next one, or removes it
 // when it is not to be trusted.
 func (c *Cache) setAside(ref oci.Ref, p part, s *spool, why error) {
-	if errors.Is(why, oci.ErrCorrupt) || s.written == 0 || s.size == oci.UnknownSize {
+	if errors.Is(why, oci.ErrCorrupt) || errors.Is(why, errDisk) || s.written == 0 || s.size == oci.UnknownSize {
 		_ = os.Remove(p.path) // what stays behind is dropped by age
 		return
 	}

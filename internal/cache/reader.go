@@ -18,11 +18,12 @@ type reader struct {
 	spool   *spool
 	size    int64
 	offset  int64
-	reopen  func(ctx context.Context, offset int64) (io.ReadCloser, error)
-	passing atomic.Bool   // Via may be asked by another goroutine than reads
-	pass    io.ReadCloser // the upstream's body, once it was needed
-	passAt  int64         // the offset of pass
-	passes  int           // how often it was opened
+	reopen  func(ctx context.Context, offset int64) (io.ReadCloser, error) // a part, unverified
+	instead func(ctx context.Context, offset int64) (io.ReadCloser, error) // the rest, verified
+	passing atomic.Bool                                                    // Via may be asked by another goroutine than reads
+	pass    io.ReadCloser                                                  // the upstream's body, once it was needed
+	passAt  int64                                                          // the offset of pass
+	passes  int                                                            // how often it was opened
 	closed  bool
 }
 
@@ -49,7 +50,13 @@ func (r *reader) Read(p []byte) (int, error) {
 
 func (r *reader) read(p []byte) (int, error) {
 	if !r.passing.Load() {
-		return r.spool.readAt(r.ctx, p, r.offset)
+		n, err := r.spool.readAt(r.ctx, p, r.offset)
+		if n > 0 || !errors.Is(err, errDisk) {
+			return n, err
+		}
+		if err := r.leaveSpool(); err != nil {
+			return 0, err
+		}
 	}
 	if err := r.movePass(); err != nil {
 		return 0, err
@@ -57,6 +64,18 @@ func (r *reader) read(p []byte) (int, error) {
 	n, err := r.pass.Read(p)
 	r.passAt += int64(n)
 	return n, err
+}
+
+// leaveSpool goes on with the upstream's bytes where the disk has failed.
+func (r *reader) leaveSpool() error {
+	r.stopPassing()
+	body, err := r.instead(r.ctx, r.offset)
+	if err != nil {
+		return err
+	}
+	r.pass, r.passAt = body, r.offset
+	r.passing.Store(true)
+	return nil
 }
 
 // movePass brings the upstream's body to the offset: a little ahead by reading

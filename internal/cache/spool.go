@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"sync"
@@ -45,8 +46,15 @@ func newSpool(file *os.File, size, written int64) *spool {
 func (s *spool) Write(p []byte) (int, error) {
 	n, err := s.file.WriteAt(p, s.written)
 	s.change(func() { s.written += int64(n) })
+	if err != nil {
+		err = fmt.Errorf("%w: %w", errDisk, err)
+	}
 	return n, err
 }
+
+// errDisk says that what came could not be written: the readers may have it
+// from the upstream.
+var errDisk = errors.New("write to the cache failed")
 
 // finish ends the fill: with nil the content is whole and right, and the last
 // byte is let go; otherwise every reader gets err.

@@ -1,0 +1,101 @@
+package cache_test
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"mirrord/internal/cache"
+	"mirrord/internal/cache/disk"
+	"mirrord/internal/oci"
+	"mirrord/internal/oci/ocitest"
+)
+
+// smallDisk mounts a file system of 1 MiB.
+func smallDisk(t *testing.T) string {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("mounting a small file system needs root")
+	}
+	dir := t.TempDir()
+	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", dir).CombinedOutput(); err != nil {
+		t.Skipf("no small file system to be had here: %s", out)
+	}
+	t.Cleanup(func() {
+		if out, err := exec.Command("umount", "-l", dir).CombinedOutput(); err != nil {
+			t.Errorf("umount: %s", out)
+		}
+	})
+	return dir
+}
+
+// on puts the cache's files onto the file system at dir.
+func on(t *testing.T, dir string) func(*cache.Options) {
+	return func(o *cache.Options) {
+		store, err := disk.Open(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.Store, o.Parts = store, filepath.Join(dir, "fills")
+		if err := os.MkdirAll(o.Parts, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// The disk fills up in the middle of a download. Every client gets all of it,
+// of a known size or not, and what fits is kept again when there is space.
+func TestDiskFullInTheMiddle(t *testing.T) {
+	for _, name := range []string{"known size", "unknown size"} {
+		t.Run(name, func(t *testing.T) {
+			dir := smallDisk(t)
+			fake := new(ocitest.Fake)
+			if name == "unknown size" {
+				fake.HideSize()
+			}
+			blob := ocitest.Content(3<<20, 1)
+			ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, blob))
+			var failed atomic.Int32
+			f := start(t, fake, on(t, dir), func(o *cache.Options) {
+				o.Hooks.FillFailed = func(oci.Ref, error) { failed.Add(1) }
+			})
+			var clients sync.WaitGroup
+			for range 4 {
+				clients.Go(func() {
+					got, _, err := ocitest.Read(t.Context(), f, ref)
+					if err != nil || !bytes.Equal(got, blob) {
+						t.Errorf("%d bytes of %d, %v", len(got), len(blob), err)
+					}
+				})
+			}
+			clients.Wait()
+			if n := failed.Load(); n > 4 || name == "known size" && n == 0 {
+				t.Errorf("%d fills failed", n)
+			}
+			if left := files(t, dir, "fills", "*"); len(left) > 0 {
+				t.Errorf("%v is left on the full disk", left)
+			}
+			small := ocitest.Content(100_000, 2)
+			fits := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, small))
+			f.mustRead(t, fits, small, oci.Fill)
+		})
+	}
+}
+
+// Wrong bytes are withheld from a client that has to go on without the disk.
+func TestDiskFullAndWrongBytes(t *testing.T) {
+	dir := smallDisk(t)
+	fake := new(ocitest.Fake)
+	blob := ocitest.Content(3<<20, 1)
+	ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, blob))
+	blob[2<<20] ^= 1 // the fake keeps these very bytes, under the digest of before
+	f := start(t, fake, on(t, dir))
+	got, _, err := ocitest.Read(t.Context(), f, ref)
+	if err == nil || len(got) >= len(blob) {
+		t.Errorf("%d bytes of %d, %v: the wrong blob came whole", len(got), len(blob), err)
+	}
+}
