@@ -1,36 +1,64 @@
 package main
 
 import (
+	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/pprof"
+	"slices"
+	"sync"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"mirrord/internal/cache"
 	"mirrord/internal/telemetry"
 )
 
-// newAdmin serves those who run the mirror: metrics, health, profiles. It is
-// not for clients and listens elsewhere.
-func newAdmin(metrics *telemetry.Metrics, draining *atomic.Bool, budgets func() []budget) http.Handler {
+// admin serves those who run the mirror: metrics, health, profiles. It is not
+// for clients and listens elsewhere.
+type admin struct {
+	metrics  *telemetry.Metrics
+	draining *atomic.Bool
+	budgets  func() []budget
+	cache    *cache.Cache
+	dir      string // of the cache
+
+	verifying sync.Mutex // held while the cache is verified: once at a time
+}
+
+func (a *admin) handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics.Gatherer(), promhttp.HandlerOpts{}))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(a.metrics.Gatherer(), promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, "ok\n")
 	})
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if draining.Load() {
-			http.Error(w, "draining", http.StatusServiceUnavailable)
-			return
-		}
-		_, _ = io.WriteString(w, "ready\n")
-	})
-	mux.HandleFunc("GET /quota", serveBudgets(budgets))
+	mux.HandleFunc("GET /readyz", a.serveReadiness)
+	mux.HandleFunc("GET /quota", serveBudgets(a.budgets))
+	mux.HandleFunc("POST /verify", a.serveVerify)
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	return mux
+}
+
+// serveReadiness says whether clients are served. They are without a disk or an
+// index, too; what is missing is told.
+func (a *admin) serveReadiness(w http.ResponseWriter, _ *http.Request) {
+	if a.draining.Load() {
+		http.Error(w, "draining", http.StatusServiceUnavailable)
+		return
+	}
+	troubles := a.cache.Stats().Troubles
+	if len(troubles) == 0 {
+		_, _ = io.WriteString(w, "ready\n")
+		return
+	}
+	_, _ = io.WriteString(w, "ready, degraded\n")
+	for _, t := range slices.Sorted(maps.Keys(troubles)) {
+		_, _ = fmt.Fprintf(w, "%s: %v\n", t, troubles[t])
+	}
 }

@@ -49,7 +49,6 @@ func build(cfg *config.Config, log *zap.Logger) (d *mirrord, err error) {
 			err = errors.Join(err, storage.close())
 		}
 	}()
-	warnFullDisk(cfg, storage, log)
 	ledger := ratelimit.NewLedger(rememberedQuotas(storage.index, log))
 	pools, err := buildUpstreams(cfg, ledger, log, metrics)
 	if err != nil {
@@ -64,6 +63,8 @@ func build(cfg *config.Config, log *zap.Logger) (d *mirrord, err error) {
 		MaxSize:    int64(cfg.Cache.MaxSize),
 		MinFree:    int64(cfg.Cache.MinFree),
 		Free:       storage.blobs.Free,
+		MaxFills:   cfg.Cache.MaxFills,
+		Scrub:      cfg.Cache.Scrub,
 		Fresh:      freshness(cfg),
 		Revalidate: cfg.Tags.StaleWhileRevalidate,
 		MaxStale:   cfg.Tags.MaxStale,
@@ -81,6 +82,7 @@ func build(cfg *config.Config, log *zap.Logger) (d *mirrord, err error) {
 	handler := proxy.New(proxy.Options{
 		Registry:   cached,
 		Namespaces: namespaces(cfg),
+		Limit:      ratelimit.NewInFlight(cfg.Clients.MaxRequests),
 		Observe: func(r *http.Request, e proxy.Event) {
 			metrics.Observe(r, e)
 			access(r, e)
@@ -94,7 +96,10 @@ func build(cfg *config.Config, log *zap.Logger) (d *mirrord, err error) {
 	}
 	d.mirror = newServer(handler, log)
 	d.mirror.ConnContext = func(ctx context.Context, c net.Conn) context.Context { return oci.WithClient(ctx, c.RemoteAddr()) }
-	d.admin = newServer(newAdmin(metrics, &d.draining, func() []budget { return budgetsOf(ledger.Budgets(), logins(pools)) }), log)
+	d.admin = newServer((&admin{
+		metrics: metrics, draining: &d.draining, cache: cached, dir: cfg.Cache.Dir,
+		budgets: func() []budget { return budgetsOf(ledger.Budgets(), logins(pools)) },
+	}).handler(), log)
 	return d, nil
 }
 
@@ -123,15 +128,6 @@ func newRouter(pools []*upstream.Pool) upstream.Router {
 		router[p.Name] = p
 	}
 	return router
-}
-
-// warnFullDisk tells why a mirror on a full disk keeps nothing.
-func warnFullDisk(cfg *config.Config, s *storage, log *zap.Logger) {
-	free, err := s.blobs.Free()
-	if err == nil && free < int64(cfg.Cache.MinFree) {
-		log.Warn("the disk has less free space than cache.min_free: blobs go past the cache until there is more",
-			zap.String("dir", cfg.Cache.Dir), zap.Int64("free_bytes", free), zap.Stringer("min_free", cfg.Cache.MinFree))
-	}
 }
 
 // newServer bounds what a client may take before its request is known.
@@ -182,12 +178,12 @@ func openStorage(dir string, log *zap.Logger) (*storage, error) {
 		return nil, errors.Join(err, unlock())
 	}
 	warn := func(text string) { log.Warn("index", zap.String("badger", text)) }
-	ix, damaged, err := index.OpenOrReset(filepath.Join(dir, "index"), index.Options{Warn: warn})
+	damaged := func(err error) {
+		log.Warn("index was damaged; it is set aside and built anew from the blobs", zap.Error(err))
+	}
+	ix, err := index.OpenOrReset(filepath.Join(dir, "index"), index.Options{Warn: warn, Damaged: damaged})
 	if err != nil {
 		return nil, errors.Join(err, unlock())
-	}
-	if damaged != nil {
-		log.Warn("index was damaged; it is set aside and built anew from the blobs", zap.Error(damaged))
 	}
 	s.index = ix
 	s.close = func() error { return errors.Join(ix.Close(), unlock()) }

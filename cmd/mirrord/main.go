@@ -23,6 +23,7 @@ func main() {
 const (
 	exitFailed  = 1 // it ran, and then failed
 	exitRefused = 2 // it cannot run as it was told to: the message says what to change
+	exitDamaged = 3 // it has found something wrong in the cache
 )
 
 func run() int {
@@ -31,8 +32,11 @@ func run() int {
 		return 0
 	}
 	fmt.Fprintf(os.Stderr, "mirrord: %v\n", err)
-	if isRefusal(err) {
+	switch {
+	case isRefusal(err):
 		return exitRefused
+	case errors.As(err, new(damage)):
+		return exitDamaged
 	}
 	return exitFailed
 }
@@ -59,7 +63,7 @@ func newRootCommand() *cobra.Command {
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return refusal{fmt.Errorf("%w; see %s --help", err, c.CommandPath())}
 	})
-	root.AddCommand(newServeCommand(), newConfigCommand(), newQuotaCommand())
+	root.AddCommand(newServeCommand(), newConfigCommand(), newQuotaCommand(), newVerifyCommand())
 	return root
 }
 

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -44,6 +45,7 @@ func TestScripts(t *testing.T) {
 			"spent":   spentCommand,
 			"await":   awaitCommand,
 			"refused": refusedCommand,
+			"status":  statusCommand,
 		},
 	})
 }
@@ -241,10 +243,15 @@ func pullCommand(ts *testscript.TestScript, neg bool, args []string) {
 
 // refused ARG... runs the binary, which must end with status 2.
 func refusedCommand(ts *testscript.TestScript, neg bool, args []string) {
-	err := ts.Exec("mirrord", args...)
+	statusCommand(ts, neg, append([]string{strconv.Itoa(exitRefused)}, args...))
+}
+
+// status N ARG... runs the binary, which must end with that status.
+func statusCommand(ts *testscript.TestScript, neg bool, args []string) {
+	err := ts.Exec("mirrord", args[1:]...)
 	var exit *exec.ExitError
-	if !errors.As(err, &exit) || exit.ExitCode() != exitRefused {
-		ts.Fatalf("ended with %v, want status %d", err, exitRefused)
+	if !errors.As(err, &exit) || strconv.Itoa(exit.ExitCode()) != args[0] {
+		ts.Fatalf("ended with %v, want status %s", err, args[0])
 	}
 }
 

@@ -5,6 +5,7 @@
 package cache
 
 import (
+	"cmp"
 	"context"
 	"sync"
 	"time"
@@ -20,10 +21,12 @@ type Options struct {
 	Policy Policy
 	Index  Index
 
-	Parts   string                // directory of unfinished fills, on the Store's file system
-	MaxSize int64                 // bytes that the cache may take
-	MinFree int64                 // bytes that stay free on the file system
-	Free    func() (int64, error) // free bytes of that file system
+	Parts    string                // directory of unfinished fills, on the Store's file system
+	MaxSize  int64                 // bytes that the cache may take
+	MinFree  int64                 // bytes that stay free on the file system
+	Free     func() (int64, error) // free bytes of that file system
+	MaxFills int                   // blobs that are filled at once, more wait for their turn; 0: DefaultMaxFills
+	Scrub    time.Duration         // in which all that is kept is hashed once; 0: never
 
 	Fresh      func(oci.Ref) time.Duration // how long a tag is served without asking; nil or 0: ask every time
 	Revalidate time.Duration               // how long after that it is served while it is asked about; 0: never
@@ -41,7 +44,9 @@ type Hooks struct {
 	Evicted      func(d oci.Digest, size int64)    // a blob made room
 	Damaged      func(d oci.Digest, err error)     // a blob was not as it was put, and is forgotten
 	RemoveFailed func(d oci.Digest, err error)     // a blob is forgotten and its file stays
-	IndexFailed  func(err error)                   // the index did not take a record
+	IndexFailed  func(err error)                   // a record could not be read or written
+	Degraded     func(t Trouble, err error)        // what t names fails; it is told once
+	Recovered    func(t Trouble)                   // and works again
 	TagStale     func(ref oci.Ref, err error)      // a tag could not be asked about; the older copy is served
 	Reconciled   func(r Reconciliation, err error) // the directory was held against the index
 }
@@ -54,7 +59,7 @@ type Cache struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
 	running sync.WaitGroup // fills and tag checks
-	slots   chan struct{}  // one for each blob's fill that may run at once
+	turns   chan struct{}  // one for each blob's fill that may run at once
 
 	// mu guards all below. No I/O, hook or badger call happens under it.
 	mu       sync.Mutex
@@ -67,20 +72,18 @@ type Cache struct {
 	parts    map[partKey]part             // what failed fills left behind
 	tags     map[oci.Ref]*tag
 	missing  *lru.Bytes[missing]                  // what the upstream does not have
+	proofs   map[oci.Digest]*question[struct{}]   // files that were found, being hashed
 	checks   map[oci.Ref]*question[oci.Answer]    // HEADs under way
 	lists    map[oci.Listing]*question[*oci.Page] // and lists
 	used     int64                                // bytes of entries
 	reading  int64                                // those of them that are being read
 	reserved int64                                // bytes promised to fills
 	rooms    map[*room]struct{}
+	troubles map[Trouble]error // since when they were told
 	stats    Stats
 }
 
-const (
-	maxFills       = 32              // blobs filled at once; more wait for their turn,
-	slotTime       = 5 * time.Second // but no longer than this
-	manifestMemory = 64 << 20        // bytes of manifests in memory
-)
+const manifestMemory = 64 << 20 // bytes of manifests in memory
 
 // New returns a Cache that knows what the index knows. It starts nothing: call
 // Run. It fails when the index cannot be read.
@@ -90,7 +93,7 @@ func New(o Options) (*Cache, error) {
 		Options:  o,
 		ctx:      ctx,
 		cancel:   cancel,
-		slots:    make(chan struct{}, maxFills),
+		turns:    make(chan struct{}, cmp.Or(o.MaxFills, DefaultMaxFills)),
 		entries:  make(map[oci.Digest]*entry),
 		dirty:    make(map[oci.Digest]struct{}),
 		manifest: lru.NewBytes[[]byte](manifestMemory),
@@ -98,10 +101,12 @@ func New(o Options) (*Cache, error) {
 		evicting: make(map[oci.Digest]chan struct{}),
 		parts:    make(map[partKey]part),
 		rooms:    make(map[*room]struct{}),
+		troubles: make(map[Trouble]error),
 		tags:     make(map[oci.Ref]*tag),
 		missing:  lru.NewBytes[missing](missingBytes),
 		checks:   make(map[oci.Ref]*question[oci.Answer]),
 		lists:    make(map[oci.Listing]*question[*oci.Page]),
+		proofs:   make(map[oci.Digest]*question[struct{}]),
 		stats:    newStats(),
 	}
 	if err := c.load(); err != nil {
@@ -122,6 +127,9 @@ func (c *Cache) Resolve(ctx context.Context, ref oci.Ref) (oci.Answer, error) {
 	}
 	if answer, ok := c.lookUp(ref); ok {
 		return answer, nil
+	}
+	if c.settle(ctx, ref) {
+		return c.Resolve(ctx, ref)
 	}
 	return c.resolveDigest(ctx, ref)
 }

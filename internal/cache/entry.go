@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"time"
 
 	"mirrord/internal/oci"
@@ -18,24 +17,29 @@ type entry struct {
 	mediaType string // empty: never fetched as a manifest
 	size      int64
 	used      time.Time
-	readers   int // who reads it now; it is not evicted meanwhile
+	verified  time.Time // when its bytes were last hashed; zero: never, the file was found
+	readers   int       // who reads it now; it is not evicted meanwhile
 }
 
-func newEntry(d oci.Descriptor, used time.Time) *entry {
-	return &entry{digest: d.Digest, mediaType: d.MediaType, size: d.Size, used: used}
+func newEntry(r BlobRecord) *entry {
+	return &entry{digest: r.Digest, mediaType: r.MediaType, size: r.Size, used: r.Used, verified: r.Verified}
 }
 
 func (e *entry) record() BlobRecord {
 	return BlobRecord{
 		Descriptor: oci.Descriptor{Digest: e.digest, MediaType: e.mediaType, Size: e.size},
 		Used:       e.used,
+		Verified:   e.verified,
 	}
 }
+
+// isProven reports whether somebody has hashed the file.
+func (e *entry) isProven() bool { return !e.verified.IsZero() }
 
 // serves reports whether the entry can answer a request of that kind: a
 // manifest's media type is known only when it was fetched as a manifest.
 func (e *entry) serves(kind oci.Kind) bool {
-	return e != nil && (kind != oci.Manifest || e.mediaType != "")
+	return e != nil && e.isProven() && (kind != oci.Manifest || e.mediaType != "")
 }
 
 func (e *entry) answer(ref oci.Ref, via oci.Via) oci.Answer {
@@ -125,32 +129,15 @@ func (c *Cache) openKept(ctx context.Context, ref oci.Ref) (*oci.Content, error)
 
 // openStored opens a blob and drops it when it is gone or not of its size.
 func (c *Cache) openStored(ctx context.Context, e *entry) (io.ReadSeekCloser, error) {
-	body, err := c.Store.Open(ctx, e.digest)
-	if err == nil {
-		if err = checkSize(body, e.size); err == nil {
-			return body, nil
-		}
-		_ = body.Close()
-	}
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errWrongSize) {
+	body, err := c.openSized(ctx, e.digest, e.size)
+	switch {
+	case err == nil:
+		return body, nil
+	case isDamage(err):
 		c.dropDamaged(e, err)
 		return nil, errAbsent
 	}
 	return nil, fmt.Errorf("open blob %s: %w", e.digest, err)
-}
-
-var errWrongSize = errors.New("file has the wrong size")
-
-func checkSize(body io.Seeker, want int64) error {
-	size, err := body.Seek(0, io.SeekEnd)
-	if err != nil {
-		return err
-	}
-	if size != want {
-		return fmt.Errorf("%w: %d bytes instead of %d", errWrongSize, size, want)
-	}
-	_, err = body.Seek(0, io.SeekStart)
-	return err
 }
 
 // dropDamaged forgets a blob that is not what was put, unless another has
@@ -197,8 +184,6 @@ func (c *Cache) keep(e *entry) {
 		c.reading += e.size
 	}
 }
-
-var errRotten = errors.New("file does not hash to its name")
 
 // remember reads a manifest into memory, where the next request finds it.
 func (c *Cache) remember(content *oci.Content, ref oci.Ref, e *entry) (*oci.Content, error) {

@@ -10,19 +10,18 @@ import (
 	"mirrord/internal/oci"
 )
 
-// fill copies what the upstream sends through a spool over p into the store, in
-// the room that was made for it.
-func (c *Cache) fill(f *flight, p part, room *room) {
-	s := newSpool(p.file, f.source.Size, p.written)
-	defer s.release()
+// fill copies what the upstream sends through the spool over p into the store,
+// in the room that was made for it.
+func (c *Cache) fill(f *flight, s *spool, p part, room *room) {
 	c.mu.Lock()
 	room.spool = s
 	c.mu.Unlock()
-	if f.source.Size > 0 {
+	if f.source.Size > 0 && f.spool == nil {
 		f.open(s, f.source.Size)
 	}
 	err := c.pour(f, s, p.written, room)
 	if err != nil {
+		c.noteDisk(err)
 		c.setAside(f.ref, p, s, err)
 	}
 	if errors.Is(err, errNoRoom) || errors.Is(err, errDisk) && f.spool == nil {
@@ -38,7 +37,9 @@ func (c *Cache) fill(f *flight, p part, room *room) {
 		return
 	}
 	s.finish(nil)
-	c.land(f, s, c.store(f, s), room)
+	err = c.store(f, s)
+	c.noteDisk(err)
+	c.land(f, s, err, room)
 }
 
 // startOver hands over, from its beginning, what has turned out to be larger
@@ -73,7 +74,7 @@ func (c *Cache) pour(f *flight, s *spool, have int64, room *room) error {
 	body := oci.Unverified(f.source.Body)
 	if seeker, ok := body.(io.Seeker); ok {
 		if _, err := io.Copy(verifier, io.NewSectionReader(s.file, 0, have)); err != nil {
-			return fmt.Errorf("read unfinished fill: %w", err)
+			return fmt.Errorf("%w: read unfinished fill: %w", errDisk, err)
 		}
 		if _, err := seeker.Seek(have, io.SeekStart); err != nil {
 			return err
@@ -100,7 +101,7 @@ func (c *Cache) store(f *flight, s *spool) error {
 	c.awaitEvicted(d)
 	if err := c.Store.Put(c.ctx, d, s.file); err != nil {
 		_ = os.Remove(s.file.Name())
-		return fmt.Errorf("store blob %s: %w", d, err)
+		return fmt.Errorf("%w: store blob %s: %w", errDisk, d, err)
 	}
 	return nil
 }
@@ -112,7 +113,8 @@ func (c *Cache) land(f *flight, s *spool, err error, room *room) {
 	c.stats.Fills--
 	room.releaseLocked()
 	if err == nil {
-		f.entry.size, f.entry.used = s.written, time.Now()
+		now := time.Now()
+		f.entry.size, f.entry.used, f.entry.verified = s.written, now, now
 		if f.ref.Kind() == oci.Manifest {
 			f.entry.mediaType = f.source.MediaType
 		}
@@ -123,17 +125,17 @@ func (c *Cache) land(f *flight, s *spool, err error, room *room) {
 	record := f.entry.record()
 	c.mu.Unlock()
 	if err == nil {
-		if err := c.Index.PutBlobs(record); err != nil {
-			call(c.Hooks.IndexFailed, err)
-		}
+		c.noteIndex(c.Index.PutBlobs(record))
 	}
 	c.tell(f, s, err)
 }
 
 // tell answers who still waits for a flight, and reports a failure that came
-// after the answer and is not the end of the mirror.
+// after the answer and is not the end of the mirror. One of the disk costs no
+// client anything.
 func (c *Cache) tell(f *flight, s *spool, err error) {
 	switch {
+	case f.spool != nil && errors.Is(err, errDisk):
 	case f.spool != nil && err != nil && c.ctx.Err() == nil:
 		call2(c.Hooks.FillFailed, f.ref, err)
 	case f.spool != nil:

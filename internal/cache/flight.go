@@ -23,6 +23,7 @@ func keyOf(ref oci.Ref) flightKey { return flightKey{ref.Upstream(), partOf(ref)
 type flight struct {
 	ref   oci.Ref // of who asked first
 	entry *entry  // what it becomes when it lands; until then it counts the readers
+	turn  bool    // it may fill; for its own goroutine alone
 
 	// ctx ends what is fetched; cancel ends ctx.
 	ctx    context.Context
@@ -59,7 +60,11 @@ func (c *Cache) openDigest(ctx context.Context, ref oci.Ref) (*oci.Content, erro
 			return content, nil
 		}
 		if !errors.Is(err, errAbsent) {
+			c.degrade(DiskTrouble, err)
 			return c.openPast(ctx, ref) // the disk fails, the upstream may not
+		}
+		if c.settle(ctx, ref) {
+			continue
 		}
 		f, err := c.join(ctx, ref)
 		if err != nil {
@@ -72,6 +77,8 @@ func (c *Cache) openDigest(ctx context.Context, ref oci.Ref) (*oci.Content, erro
 		switch {
 		case errors.Is(err, errSpoolClosed): // the fill was faster than its client
 			via = oci.Fill
+		case errors.Is(err, errDisk): // and so was the disk's failure
+			return c.openPast(ctx, ref)
 		case !refusedAnother(ref, f, err):
 			return content, err
 		}
@@ -185,9 +192,8 @@ func skip(body io.Reader, offset int64) error {
 // fly asks the upstream and fills the cache with what it sends, or hands that
 // over to who waits when the cache cannot have it.
 func (c *Cache) fly(f *flight) {
-	if f.ref.Kind() == oci.Blob { // a manifest is small and does not queue behind layers
-		defer c.takeSlot()()
-	}
+	defer c.endTurn(f)
+	c.awaitTurn(f, turnTime)
 	left, have := c.claimPart(f.ref)
 	source, err := c.launch(f, left.written)
 	if err != nil {
@@ -196,34 +202,40 @@ func (c *Cache) fly(f *flight) {
 		return
 	}
 	f.source = source
+	s := newSpool(source.Size, c.shed)
+	defer s.release()
+	c.standInLine(f, s)
 	room := c.reserve(max(source.Size, 0), left.written)
 	if room == nil {
 		removeParts([]part{left})
-		c.handOver(f)
+		c.decline(f, s, errNoRoom)
 		return
 	}
 	p, err := c.openPart(f.ref, source, left, have)
 	if err != nil {
 		room.release()
-		call2(c.Hooks.FillFailed, f.ref, fmt.Errorf("it goes past the cache: %w", err))
+		c.degrade(DiskTrouble, err)
+		c.decline(f, s, err)
+		return
+	}
+	s.begin(p.file, p.written)
+	c.fill(f, s, p, room)
+}
+
+// decline ends a flight that the cache has no place for: who waits is given what
+// the upstream sends, who has been answered reads it from there.
+func (c *Cache) decline(f *flight, s *spool, why error) {
+	if f.spool == nil {
 		c.handOver(f)
 		return
 	}
-	c.fill(f, p, room)
-}
-
-// takeSlot waits for its turn to fill, but not for so long that who waits for
-// an answer gives up: containerd does after 30 s. It returns what ends the turn.
-func (c *Cache) takeSlot() (release func()) {
-	timer := time.NewTimer(slotTime)
-	defer timer.Stop()
-	select {
-	case c.slots <- struct{}{}:
-		return func() { <-c.slots }
-	case <-timer.C:
-	case <-c.ctx.Done(): // launch will tell
-	}
-	return func() {}
+	defer f.cancel()
+	_ = f.source.Close()
+	c.mu.Lock()
+	delete(c.flights, keyOf(f.ref))
+	c.stats.Fills--
+	c.mu.Unlock()
+	s.finish(fmt.Errorf("%w: %w", errDisk, why))
 }
 
 // launch opens ref upstream, where written bytes are at hand already.

@@ -59,9 +59,10 @@ func TestDiskFullInTheMiddle(t *testing.T) {
 			}
 			blob := ocitest.Content(3<<20, 1)
 			ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, blob))
-			var failed atomic.Int32
+			var told atomic.Int32
 			f := start(t, fake, on(t, dir), func(o *cache.Options) {
-				o.Hooks.FillFailed = func(oci.Ref, error) { failed.Add(1) }
+				o.Hooks.FillFailed = func(ref oci.Ref, err error) { t.Errorf("fill of %s failed: %v", ref, err) }
+				o.Hooks.Degraded = func(trouble cache.Trouble, err error) { told.Add(1) }
 			})
 			var clients sync.WaitGroup
 			for range 4 {
@@ -73,8 +74,8 @@ func TestDiskFullInTheMiddle(t *testing.T) {
 				})
 			}
 			clients.Wait()
-			if n := failed.Load(); n > 4 || name == "known size" && n == 0 {
-				t.Errorf("%d fills failed", n)
+			if n := told.Load(); n != 1 || f.Stats().Troubles[cache.DiskTrouble] == nil {
+				t.Errorf("told %d times that the disk fails, now %v", n, f.Stats().Troubles)
 			}
 			if left := files(t, dir, "fills", "*"); len(left) > 0 {
 				t.Errorf("%v is left on the full disk", left)

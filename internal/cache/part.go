@@ -66,7 +66,7 @@ func (c *Cache) openPart(ref oci.Ref, source *oci.Content, left part, have bool)
 	if have {
 		removeParts([]part{left})
 	}
-	file, err := os.CreateTemp(c.Parts, partPrefix(ref)+"*")
+	file, err := c.createPart(partPrefix(ref))
 	if err != nil {
 		return part{}, err
 	}

@@ -26,16 +26,22 @@ type Store interface {
 	// Remove forgets d. An absent one is no error.
 	Remove(ctx context.Context, d oci.Digest) error
 
-	// All yields what is kept, in any order, for rebuilding the index. What is
-	// put or removed meanwhile may or may not be among it.
+	// All yields what is kept, in any order, for rebuilding the index, and what
+	// lies among it and is no blob. What is put or removed meanwhile may or may
+	// not be among it.
 	All(ctx context.Context) iter.Seq2[Blob, error]
+
+	// Discard removes a stray that All told of. An absent one is no error.
+	Discard(ctx context.Context, stray string) error
 }
 
-// Blob is one blob of a Store. Size is in bytes.
+// Blob is one blob of a Store. Size is in bytes. What is no blob has a name as
+// its Stray, and nothing else.
 type Blob struct {
 	Digest  oci.Digest
 	Size    int64
 	ModTime time.Time
+	Stray   string
 }
 
 // Policy chooses what to forget. The Cache holds its lock around every call.
@@ -61,7 +67,8 @@ type Index interface {
 // BlobRecord is what the index knows of one blob.
 type BlobRecord struct {
 	oci.Descriptor
-	Used time.Time // to the second
+	Used     time.Time // to the second
+	Verified time.Time // when its bytes were last hashed, to the second
 }
 
 // TagRecord is what a tag named when it was last asked about. Times are to the

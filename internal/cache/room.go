@@ -58,6 +58,11 @@ func (r *room) grow(size int64) bool {
 	c.mu.Unlock()
 	removeParts(parts)
 	c.evict(victims)
+	if !ok {
+		if err := c.roomFor(min(size, probeBytes)); err != nil {
+			c.degrade(DiskTrouble, err)
+		}
+	}
 	return ok
 }
 
@@ -77,9 +82,13 @@ func (c *Cache) free() int64 {
 // budget or for the free-space floor, whichever asks for more. The caller holds
 // mu.
 func (c *Cache) excess(size, free int64) int64 {
-	budget := c.used + c.reserved + c.partBytes() + size - c.MaxSize
-	floor := c.MinFree + c.unwritten() + size - free
-	return max(budget, floor)
+	overBudget := c.used + c.reserved + c.partBytes() + size - c.MaxSize
+	return max(overBudget, c.overFloor(size, free))
+}
+
+// overFloor is excess for the free-space floor alone. The caller holds mu.
+func (c *Cache) overFloor(size, free int64) int64 {
+	return c.MinFree + c.unwritten() + size - free
 }
 
 // unwritten returns how many of the reserved bytes are still to be written.
@@ -147,9 +156,7 @@ func (c *Cache) remove(victims []victim) {
 	for i, v := range victims {
 		digests[i] = v.digest
 	}
-	if err := c.Index.RemoveBlobs(digests...); err != nil {
-		call(c.Hooks.IndexFailed, err)
-	}
+	c.noteIndex(c.Index.RemoveBlobs(digests...))
 	for _, v := range victims {
 		if err := c.Store.Remove(context.WithoutCancel(c.ctx), v.digest); err != nil {
 			call2(c.Hooks.RemoveFailed, v.digest, err)

@@ -41,13 +41,26 @@ func TestNothingIsEvictedInVain(t *testing.T) {
 	})
 }
 
-// Without a place for fills, content goes past the cache.
+// The directory of fills is made anew when somebody has removed it.
 func TestNoFillsDirectory(t *testing.T) {
 	fake := new(ocitest.Fake)
 	blob := ocitest.Content(1000, 1)
 	ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, blob))
 	f := start(t, fake)
 	if err := os.RemoveAll(filepath.Join(f.dir, "fills")); err != nil {
+		t.Fatal(err)
+	}
+	f.mustRead(t, ref, blob, oci.Fill)
+}
+
+// Without a place for fills, content goes past the cache.
+func TestNoPlaceForFills(t *testing.T) {
+	fake := new(ocitest.Fake)
+	blob := ocitest.Content(1000, 1)
+	ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, blob))
+	f := start(t, fake)
+	fills := filepath.Join(f.dir, "fills")
+	if err := errors.Join(os.RemoveAll(fills), os.WriteFile(fills, nil, 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	f.mustRead(t, ref, blob, oci.Pass)

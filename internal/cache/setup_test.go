@@ -113,21 +113,11 @@ func start(t *testing.T, fake *ocitest.Fake, change ...func(*cache.Options)) *fi
 // restart starts a new cache on what the last one has left.
 func (f *fixture) restart(t *testing.T, change ...func(*cache.Options)) {
 	t.Helper()
-	store, err := disk.Open(f.dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	parts := filepath.Join(f.dir, "fills")
-	if err := os.MkdirAll(parts, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	o := cache.Options{
-		Next: f.fake, Store: store, Policy: lru.NewPolicy(), Index: f.index,
-		Parts: parts, MaxSize: 1 << 30, Fresh: always(time.Minute), MaxStale: 30 * 24 * time.Hour,
-	}
+	o := f.options(t)
 	for _, c := range change {
 		c(&o)
 	}
+	var err error
 	if f.Cache, err = cache.New(o); err != nil {
 		t.Fatal(err)
 	}
@@ -141,6 +131,23 @@ func (f *fixture) restart(t *testing.T, change ...func(*cache.Options)) {
 		}
 	})
 	t.Cleanup(f.stop)
+}
+
+// options are those of a cache on what the last one has left.
+func (f *fixture) options(t *testing.T) cache.Options {
+	t.Helper()
+	store, err := disk.Open(f.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parts := filepath.Join(f.dir, "fills")
+	if err := os.MkdirAll(parts, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return cache.Options{
+		Next: f.fake, Store: store, Policy: lru.NewPolicy(), Index: f.index,
+		Parts: parts, MaxSize: 1 << 30, Fresh: always(time.Minute), MaxStale: 30 * 24 * time.Hour,
+	}
 }
 
 // mustRead reads ref whole and checks bytes and way.

@@ -18,6 +18,9 @@ import (
 // costs no memory and holds nobody up. Until the digest is known to be right
 // the last byte is withheld: nobody can complete on a wrong blob.
 type spool struct {
+	shed func(need int64) bool // makes room on a disk that turns out to be full; false: there is none
+
+	// Set by begin, before a byte can be read.
 	file  *os.File
 	begun time.Time // when writing began, at the offset from
 	from  int64
@@ -36,25 +39,39 @@ type spool struct {
 // the store.
 var errSpoolClosed = errors.New("spool closed")
 
-// newSpool returns the spool over file, which holds written bytes already. The
+// newSpool returns a spool without a file: its readers wait for begin. The
 // caller is its writer and its first user.
-func newSpool(file *os.File, size, written int64) *spool {
-	return &spool{file: file, begun: time.Now(), from: written, size: size, written: written, users: 1}
+func newSpool(size int64, shed func(need int64) bool) *spool {
+	return &spool{shed: shed, size: size, users: 1}
+}
+
+// begin lets the readers have the written bytes that file holds already. It is
+// called once; the last user closes file.
+func (s *spool) begin(file *os.File, written int64) {
+	s.change(func() {
+		s.file, s.begun = file, time.Now()
+		s.from, s.written = written, written
+	})
 }
 
 // Write appends p and lets the readers have it. One goroutine writes.
 func (s *spool) Write(p []byte) (int, error) {
-	n, err := s.file.WriteAt(p, s.written)
-	s.change(func() { s.written += int64(n) })
-	if err != nil {
-		err = fmt.Errorf("%w: %w", errDisk, err)
+	for total := 0; ; {
+		n, err := s.file.WriteAt(p[total:], s.written)
+		s.change(func() { s.written += int64(n) })
+		total += n
+		if err == nil {
+			return total, nil
+		}
+		if !isFull(err) || !s.shed(max(s.size-s.written, int64(len(p)-total))) {
+			return total, fmt.Errorf("%w: %w", errDisk, err)
+		}
 	}
-	return n, err
 }
 
-// errDisk says that what came could not be written: the readers may have it
-// from the upstream.
-var errDisk = errors.New("write to the cache failed")
+// errDisk says that the disk does not take what comes, or not give it back: the
+// readers may have it from the upstream.
+var errDisk = errors.New("the disk of the cache fails")
 
 // finish ends the fill: with nil the content is whole and right, and the last
 // byte is let go; otherwise every reader gets err.
@@ -93,7 +110,7 @@ func (s *spool) release() {
 	s.users--
 	last := s.users == 0
 	s.mu.Unlock()
-	if last {
+	if last && s.file != nil {
 		_ = s.file.Close() // what it held was synced by the store, or is given up
 	}
 }
@@ -115,7 +132,7 @@ func (s *spool) readAt(ctx context.Context, p []byte, off int64) (int, error) {
 			return 0, err
 		}
 		if n > 0 {
-			return s.file.ReadAt(p[:min(int64(len(p)), n)], off)
+			return s.readFile(p[:min(int64(len(p)), n)], off)
 		}
 		select {
 		case <-wake:
@@ -123,6 +140,14 @@ func (s *spool) readAt(ctx context.Context, p []byte, off int64) (int, error) {
 			return 0, context.Cause(ctx)
 		}
 	}
+}
+
+func (s *spool) readFile(p []byte, off int64) (int, error) {
+	n, err := s.file.ReadAt(p, off)
+	if err != nil {
+		err = fmt.Errorf("%w: %w", errDisk, err)
+	}
+	return n, err
 }
 
 // available returns how many bytes can be read at off, or the channel that is
@@ -160,6 +185,9 @@ func (s *spool) far(off int64) bool {
 	defer s.mu.Unlock()
 	if s.verified || s.err != nil {
 		return false
+	}
+	if s.file == nil { // a range of its own is there sooner than its turn
+		return off > 0
 	}
 	near := int64(nearBytes)
 	if past := time.Since(s.begun); past > 0 {

@@ -26,9 +26,14 @@ type Stats struct {
 	Evictions    int64
 	EvictedBytes int64
 
+	Scrubbed      int64 // blobs that a scrub has hashed and found right
+	ScrubbedBytes int64
+
 	Stale  map[oci.StaleReason]int64 // answers with an older copy of a tag
 	Checks map[CheckOutcome]int64    // of tags, upstream
 	Saved  map[string]int64          // by upstream: manifests answered without a pull of their own
+
+	Troubles map[Trouble]error // state: what the cache does without, and why
 }
 
 // CheckOutcome is what came of asking the upstream about a tag. There are no
@@ -93,6 +98,7 @@ func (c *Cache) Stats() Stats {
 	defer c.mu.Unlock()
 	s := c.stats
 	s.Stale, s.Checks, s.Saved = maps.Clone(s.Stale), maps.Clone(s.Checks), maps.Clone(s.Saved)
+	s.Troubles = maps.Clone(c.troubles)
 	s.Bytes, s.Reserved, s.MaxBytes = c.used, c.reserved, c.MaxSize
 	s.Entries, s.Tags = len(c.entries), len(c.tags)
 	if d, ok := c.Policy.Victim(); ok {

@@ -191,12 +191,6 @@ func (c *Cache) check(ctx context.Context, ref oci.Ref) (answer oci.Answer, afte
 	}, err
 }
 
-func (c *Cache) noteIndex(err error) {
-	if err != nil {
-		call(c.Hooks.IndexFailed, err)
-	}
-}
-
 // moveTag notes that the upstream says ref names d. What it named before is
 // remembered as long as its content is kept and that of d is not. The caller
 // holds mu.

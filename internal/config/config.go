@@ -23,9 +23,14 @@ type Config struct {
 		Listen string // host:port of metrics and health
 	}
 	Cache struct {
-		Dir     string
-		MaxSize Size // of all blobs together; more than 0
-		MinFree Size // of the file system, kept free; 0: no floor
+		Dir      string
+		MaxSize  Size          // of all blobs together; more than 0
+		MinFree  Size          // of the file system, kept free; 0: no floor
+		MaxFills int           // blobs; 1 or more
+		Scrub    time.Duration // 0: off
+	}
+	Clients struct {
+		MaxRequests int // under way at once, for each; 0: no limit
 	}
 	Tags struct {
 		Fresh                time.Duration // 0: ask the upstream every time

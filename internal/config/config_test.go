@@ -55,6 +55,9 @@ func defaultConfig() *Config {
 	c.Cache.Dir = filepath.FromSlash("/home/u/.cache/mirrord")
 	c.Cache.MaxSize = 50 << 30
 	c.Cache.MinFree = 2 << 30
+	c.Cache.MaxFills = 32
+	c.Cache.Scrub = 7 * 24 * time.Hour
+	c.Clients.MaxRequests = 256
 	c.Tags.Fresh = time.Minute
 	c.Tags.MaxStale = 30 * 24 * time.Hour
 	c.Quota.Reserve = Share{Percent: 10}
@@ -84,7 +87,7 @@ func TestPrecedence(t *testing.T) {
 		"MIRRORD_UPSTREAMS= name=c,url=http://c  name=d:5000,url=https://d/ ",
 		"MIRRORD_TAGS_RULES=match=*:latest,fresh=1m  match=library/{nginx,alpine},fresh=0", "MIRRORD_QUOTA_RESERVE=0%"}
 	c, err := load(t, yaml, environ, "--listen=:3", "--listen=:4",
-		"--quota-per-client=7", "--tags-max-stale=24h", "--tags-rule=match=corp/**,fresh=1h",
+		"--quota-per-client=7", "--cache-max-fills=4", "--cache-scrub=0", "--clients-max-requests=0", "--tags-max-stale=24h", "--tags-rule=match=corp/**,fresh=1h",
 		"--upstream=name=e,url=http://e,username=u,password-file=/f", "--upstream", "name=f,url=http://f")
 	if err != nil {
 		t.Fatal(err)
@@ -97,6 +100,7 @@ func TestPrecedence(t *testing.T) {
 	want.Quota.Reserve = Share{}
 	want.Quota.Probe = 0
 	want.Quota.PerClient = 7
+	want.Cache.MaxFills, want.Cache.Scrub, want.Clients.MaxRequests = 4, 0, 0
 	want.Log.Level = "error"
 	want.Log.Format = "console"
 	want.Listen = ":4"
@@ -113,6 +117,7 @@ func TestPrecedence(t *testing.T) {
 	want.Tags.Rules = tagrule.Rules{{Match: "*:latest", Fresh: time.Minute}, {Match: "library/{nginx,alpine}"}}
 	want.Tags.MaxStale = 0
 	want.Quota.PerClient = 5
+	want.Cache.MaxFills, want.Cache.Scrub, want.Clients.MaxRequests = 32, 7*24*time.Hour, 256
 	want.Upstreams = []Upstream{{Name: "c", URL: "http://c"}, {Name: "d:5000", URL: "https://d"}}
 	if diff := cmp.Diff(want, c); diff != "" {
 		t.Errorf("environment over file (-want +got):\n%s", diff)

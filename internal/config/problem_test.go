@@ -7,7 +7,7 @@ import (
 
 func TestFileProblems(t *testing.T) {
 	const (
-		keys           = "listen, admin, cache, tags, quota, upstreams, log"
+		keys           = "listen, admin, cache, clients, tags, quota, upstreams, log"
 		upstreamKeys   = "name, url, username, password_file, credentials"
 		credentialKeys = "name, username, password_file, docker_config, helper, anonymous"
 		kinds          = "write either username and password_file, or docker_config, or helper, or anonymous: true"
@@ -20,7 +20,7 @@ func TestFileProblems(t *testing.T) {
 		{"unknown key", "cache:\n  dir: /d\n  maxsize: 1\n",
 			`mirrord.yaml:3:3: unknown key "cache.maxsize"; did you mean "cache.max_size"?`},
 		{"unknown key like none", "cache:\n  colour: red\n",
-			`mirrord.yaml:2:3: unknown key "cache.colour"; known here: cache.dir, cache.max_size, cache.min_free`},
+			`mirrord.yaml:2:3: unknown key "cache.colour"; known here: cache.dir, cache.max_size, cache.min_free, cache.max_fills, cache.scrub`},
 		{"key of another group", "max_size: 1GiB\n",
 			`mirrord.yaml:1:1: unknown key "max_size"; did you mean "cache.max_size"?`},
 		{"dotted key", "cache.max_size: 1GiB\n",
@@ -64,9 +64,9 @@ func TestFileProblems(t *testing.T) {
 		{"list for a value", "listen: [':1']\n",
 			`mirrord.yaml:1:9: listen: is a list; write a single value`},
 		{"value for a mapping", "cache: /d\n",
-			`mirrord.yaml:1:8: cache: is a single value; write a mapping with the keys dir, max_size, min_free`},
+			`mirrord.yaml:1:8: cache: is a single value; write a mapping with the keys dir, max_size, min_free, max_fills, scrub`},
 		{"list for a mapping", "cache:\n  - dir: /d\n",
-			`mirrord.yaml:2:3: cache: is a list; write a mapping with the keys dir, max_size, min_free`},
+			`mirrord.yaml:2:3: cache: is a list; write a mapping with the keys dir, max_size, min_free, max_fills, scrub`},
 		{"list for the file", "- listen\n",
 			`mirrord.yaml:1:1: is a list; write a mapping with the keys ` + keys},
 		{"value for the file", "hello\n",
@@ -81,7 +81,7 @@ func TestFileProblems(t *testing.T) {
 		{"alias", "listen: *a\n",
 			`mirrord.yaml:1:9: listen: has an anchor, alias or tag; write a single value, in quotes if it starts with *, & or !`},
 		{"tag", "cache: !x {dir: /d}\n",
-			`mirrord.yaml:1:8: cache: has an anchor, alias or tag; write a mapping with the keys dir, max_size, min_free`},
+			`mirrord.yaml:1:8: cache: has an anchor, alias or tag; write a mapping with the keys dir, max_size, min_free, max_fills, scrub`},
 		{"two documents", "listen: :1\n---\nlisten: :2\n",
 			`mirrord.yaml:3:1: a second document starts here; keep one`},
 		{"syntax", "cache: [1,\n",
@@ -178,6 +178,12 @@ func TestFileProblems(t *testing.T) {
 			`mirrord.yaml:1:16: quota.probe: "15" is not a duration; write a number with a unit, such as 1m or 30s`},
 		{"pulls of a client", "quota: {per_client: -1}\n",
 			`mirrord.yaml:1:21: quota.per_client: "-1" is not a number of pulls; write such as 50, or 0 for no limit`},
+		{"no downloads", "cache: {max_fills: 0}\n",
+			`mirrord.yaml:1:20: cache.max_fills: "0" is not a number of downloads; write 1 or more, such as 32`},
+		{"requests of a client", "clients: {max_requests: many}\n",
+			`mirrord.yaml:1:25: clients.max_requests: "many" is not a number of requests; write such as 50, or 0 for no limit`},
+		{"scrub", "cache: {scrub: weekly}\n",
+			`mirrord.yaml:1:16: cache.scrub: "weekly" is not a duration; write a number with a unit, such as 1m or 30s`},
 		{"key of quota", "quota: {reserved: 1}\n",
 			`mirrord.yaml:1:9: unknown key "quota.reserved"; did you mean "quota.reserve"?`},
 
@@ -210,7 +216,7 @@ func TestEnvironmentProblems(t *testing.T) {
 		{"size", "MIRRORD_CACHE_MAX_SIZE=x", `MIRRORD_CACHE_MAX_SIZE: "x" is not a size; write a number with a unit, such as 50GiB`},
 		{"unknown", "MIRRORD_CACHE_SIZE=1", `MIRRORD_CACHE_SIZE: unknown variable; did you mean "MIRRORD_CACHE_MAX_SIZE"?`},
 		{"unknown like none", "MIRRORD_FOO=1", `MIRRORD_FOO: unknown variable; known here: MIRRORD_CONFIG, MIRRORD_LISTEN, MIRRORD_ADMIN_LISTEN, ` +
-			`MIRRORD_CACHE_DIR, MIRRORD_CACHE_MAX_SIZE, MIRRORD_CACHE_MIN_FREE, MIRRORD_TAGS_FRESH, MIRRORD_TAGS_RULES, MIRRORD_TAGS_STALE_WHILE_REVALIDATE, MIRRORD_TAGS_MAX_STALE, ` +
+			`MIRRORD_CACHE_DIR, MIRRORD_CACHE_MAX_SIZE, MIRRORD_CACHE_MIN_FREE, MIRRORD_CACHE_MAX_FILLS, MIRRORD_CACHE_SCRUB, MIRRORD_CLIENTS_MAX_REQUESTS, MIRRORD_TAGS_FRESH, MIRRORD_TAGS_RULES, MIRRORD_TAGS_STALE_WHILE_REVALIDATE, MIRRORD_TAGS_MAX_STALE, ` +
 			`MIRRORD_QUOTA_RESERVE, MIRRORD_QUOTA_PROBE, MIRRORD_QUOTA_PER_CLIENT, MIRRORD_UPSTREAMS, MIRRORD_LOG_LEVEL, MIRRORD_LOG_FORMAT`},
 		{"spelling", "MIRRORD_LOGLEVL=x", `MIRRORD_LOGLEVL: unknown variable; did you mean "MIRRORD_LOG_LEVEL"?`},
 		{"file", "MIRRORD_CONFIG=gone.yaml", `gone.yaml: cannot be read: no such file or directory`},

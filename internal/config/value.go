@@ -55,10 +55,21 @@ func number(s string) (int, bool) {
 	return int(n), err == nil
 }
 
-func parseCount(s string) (int, error) {
+// count reads a number of what; 0 means that there is no limit.
+func count(what string) func(string) (int, error) {
+	return func(s string) (int, error) {
+		n, ok := number(s)
+		if !ok {
+			return 0, fmt.Errorf("%q is not a number of %s; write such as 50, or 0 for no limit", s, what)
+		}
+		return n, nil
+	}
+}
+
+func parseFills(s string) (int, error) {
 	n, ok := number(s)
-	if !ok {
-		return 0, fmt.Errorf("%q is not a number of pulls; write such as 50, or 0 for no limit", s)
+	if !ok || n == 0 {
+		return 0, fmt.Errorf("%q is not a number of downloads; write 1 or more, such as 32", s)
 	}
 	return n, nil
 }

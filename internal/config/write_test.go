@@ -29,6 +29,10 @@ cache:
   dir: /var/cache/mirrord
   max_size: 50GiB
   min_free: 2GiB
+  max_fills: 32
+  scrub: 168h
+clients:
+  max_requests: 256
 tags:
   fresh: 1m
   rules:

@@ -95,7 +95,7 @@ var others = map[string][]string{
 	"github.com/dgraph-io":                   {"internal/cache/index"},
 	"github.com/hashicorp/golang-lru":        {"internal/cache/lru", "internal/upstream", "internal/ratelimit"},
 	"github.com/google/go-containerregistry": {"internal/upstream", "internal/login", "internal/hubsim", "cmd/hubsim"},
-	"github.com/docker":                      {"internal/login", "internal/config"},
+	"github.com/docker/cli":                  {"internal/login"},
 	"github.com/bmatcuk/doublestar":          {"internal/tagrule"},
 	"github.com/prometheus":                  {"internal/telemetry", "cmd"},
 	"go.uber.org/zap":                        {"internal/telemetry", "cmd"},

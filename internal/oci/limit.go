@@ -14,6 +14,7 @@ const (
 	LimitRequests LimitKind = "requests" // the upstream refuses every request
 	LimitReserve  LimitKind = "reserve"  // the mirror keeps its last pulls for what it has never seen
 	LimitClient   LimitKind = "client"   // the client has used up its share of the pulls
+	LimitInFlight LimitKind = "inflight" // the client has too many requests under way
 )
 
 // LimitError says that the quota keeps what was asked from being fetched:
@@ -25,8 +26,8 @@ type LimitError struct {
 	RetryAt  time.Time // when it is asked again
 
 	// What is known of the limit, or zero.
-	Client  string        // whose share it is, for LimitClient
-	Limit   int           // pulls
+	Client  string        // whose limit it is, for LimitClient and LimitInFlight
+	Limit   int           // pulls, or requests under way
 	Window  time.Duration // in this time
 	ResetBy time.Time     // when the window is over, at the latest
 }
@@ -34,6 +35,8 @@ type LimitError struct {
 // Error says what is limited, until when, and what to do.
 func (e *LimitError) Error() string {
 	switch e.Kind {
+	case LimitInFlight:
+		return fmt.Sprintf("client %s has %d requests under way, as many as one may have (wait until one has ended, or ask the operator to raise clients.max_requests)", e.Client, e.Limit)
 	case LimitClient:
 		return fmt.Sprintf("client %s has used up its share of the pulls from %s%s: the next one goes at %s; what is kept is served (wait, or ask the operator to raise quota.per_client)",
 			e.Client, e.Upstream, e.size(), moment(e.RetryAt))

@@ -85,6 +85,10 @@ type Reopener interface {
 	Reopen(ctx context.Context, offset int64) (io.ReadCloser, error)
 }
 
+// Idler is a Body that can let go of its connection while nobody reads it; the
+// next Read connects again. It is not called while a Read is under way.
+type Idler interface{ Idle() }
+
 // Close closes the Body and tells its lender.
 func (c *Content) Close() error {
 	err := c.Body.Close()

@@ -4,6 +4,7 @@
 package proxy
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -20,7 +21,16 @@ import (
 type Options struct {
 	Registry   oci.Registry
 	Namespaces Namespaces
+	Limit      Limiter                    // of the requests that one client may have under way; may be nil
 	Observe    func(*http.Request, Event) // called at the end of each request; may be nil
+}
+
+// Limiter decides whether one more request of the client behind ctx is answered;
+// Leave ends one that was. Methods may be called concurrently. Errors are an
+// *oci.LimitError.
+type Limiter interface {
+	Enter(ctx context.Context) error
+	Leave(ctx context.Context)
 }
 
 // Event tells of one request that has ended. Its strings come from the code,
@@ -123,6 +133,12 @@ func (h *Handler) route(w http.ResponseWriter, r *http.Request, e *Event) error 
 		w.Header().Set("OCI-Namespace", ns)
 	}
 	e.Upstream = upstream
+	if h.Limit != nil {
+		if err := h.Limit.Enter(r.Context()); err != nil {
+			return err
+		}
+		defer h.Limit.Leave(r.Context())
+	}
 	if t.endpoint == tags || t.endpoint == referrers {
 		return h.serveList(w, r, t, upstream, e)
 	}

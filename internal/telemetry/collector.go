@@ -33,6 +33,8 @@ var levels = []level{
 	counter("fill_joins_total", "Requests that joined a download under way.", func(s cache.Stats) float64 { return float64(s.Joined) }),
 	counter("fill_resumes_total", "Downloads that went on with what an earlier, unfinished one had left on disk.", func(s cache.Stats) float64 { return float64(s.Resumed) }),
 	counter("fill_failures_total", "Downloads into the cache that failed.", func(s cache.Stats) float64 { return float64(s.Failed) }),
+	counter("cache_scrubbed_blobs_total", "Blobs that were read to find what the disk has damaged, and are right.", func(s cache.Stats) float64 { return float64(s.Scrubbed) }),
+	counter("cache_scrubbed_bytes_total", "Bytes of these blobs.", func(s cache.Stats) float64 { return float64(s.ScrubbedBytes) }),
 	counter("cache_evictions_total", "Blobs dropped to make room.", func(s cache.Stats) float64 { return float64(s.Evictions) }),
 	counter("cache_evicted_bytes_total", "Bytes of the blobs dropped to make room.", func(s cache.Stats) float64 { return float64(s.EvictedBytes) }),
 }
@@ -52,12 +54,20 @@ func (c cacheCollector) Describe(out chan<- *prometheus.Desc) {
 		out <- g.desc
 	}
 	out <- pullsSaved
+	out <- inTrouble
 }
 
 func (c cacheCollector) Collect(out chan<- prometheus.Metric) {
 	stats := c()
 	for _, l := range levels {
 		out <- prometheus.MustNewConstMetric(l.desc, l.kind, l.read(stats))
+	}
+	for _, t := range []cache.Trouble{cache.DiskTrouble, cache.IndexTrouble} {
+		var failing float64
+		if stats.Troubles[t] != nil {
+			failing = 1
+		}
+		out <- prometheus.MustNewConstMetric(inTrouble, prometheus.GaugeValue, failing, string(t))
 	}
 	collect(out, staleAnswers, stats.Stale)
 	collect(out, tagChecks, stats.Checks)
@@ -93,5 +103,6 @@ var (
 		oci.StaleReason(oci.LimitPulls), oci.StaleReason(oci.LimitRequests), oci.StaleReason(oci.LimitReserve), oci.StaleReason(oci.LimitClient))
 	tagChecks = newGroup("tag_checks_total", "Questions to the upstream about a tag, by what came of them.", "outcome",
 		cache.CheckNew, cache.CheckSame, cache.CheckMoved, cache.CheckMissing, cache.CheckLimited, cache.CheckFailed)
+	inTrouble  = prometheus.NewDesc("mirrord_cache_degraded", "1 while the cache does without its disk or its index, which fails or is full.", []string{"part"}, nil)
 	pullsSaved = prometheus.NewDesc("mirrord_pulls_saved_total", "Manifests sent to clients without a manifest GET upstream for them.", []string{"upstream"}, nil)
 )

@@ -77,6 +77,12 @@ func AccessLog(log *zap.Logger) func(*http.Request, proxy.Event) {
 	}
 }
 
+// degraded says what a trouble means. It is told once, not for each request.
+var degraded = map[cache.Trouble]string{
+	cache.DiskTrouble:  "the disk fails or is full: what it cannot take or give goes past the cache until it can",
+	cache.IndexTrouble: "the index fails: all is served, and a restart forgets what it does not take",
+}
+
 // CacheHooks returns hooks that log and count what no request tells of.
 func CacheHooks(log *zap.Logger, m *Metrics) cache.Hooks {
 	return cache.Hooks{
@@ -98,13 +104,19 @@ func CacheHooks(log *zap.Logger, m *Metrics) cache.Hooks {
 		},
 		IndexFailed: func(err error) {
 			m.indexErrors.Inc()
-			log.Error("index", zap.Error(err))
+			log.Debug("index", zap.Error(err))
+		},
+		Degraded: func(t cache.Trouble, err error) {
+			log.Error(degraded[t], zap.String("part", string(t)), zap.Error(err))
+		},
+		Recovered: func(t cache.Trouble) {
+			log.Info("works again", zap.String("part", string(t)))
 		},
 		TagStale: func(ref oci.Ref, err error) {
 			log.Warn("tag could not be checked; the copy at hand is served", zap.Stringer("ref", ref), zap.Error(err))
 		},
 		Reconciled: func(r cache.Reconciliation, err error) {
-			log.Info("cache directory checked against the index", zap.Int("adopted", r.Adopted), zap.Int("lost", r.Lost), zap.Error(err))
+			log.Info("cache directory checked against the index", zap.Int("adopted", r.Adopted), zap.Int("lost", r.Lost), zap.Int("strays", r.Strays), zap.Error(err))
 		},
 	}
 }

@@ -53,6 +53,9 @@ func (b *body) Reopen(ctx context.Context, offset int64) (io.ReadCloser, error) 
 	return other, nil
 }
 
+// Idle implements oci.Idler.
+func (b *body) Idle() { b.disconnect() }
+
 // connectFirst connects before anybody is answered: soon or not at all.
 func (b *body) connectFirst() error {
 	begun := time.Now()

@@ -10,6 +10,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 
 	"mirrord/internal/cache"
 	"mirrord/internal/cache/disk"
@@ -143,15 +144,83 @@ func TestAllPassesOverForeignFiles(t *testing.T) {
 	if err := os.Symlink(place(dir, d), link); err != nil {
 		t.Fatal(err)
 	}
-	var got []oci.Digest
+	if got, strays := all(t, store); len(got) != 1 || got[0] != d || len(strays) != 9 {
+		t.Errorf("all yields %v and the strays %q, want %s alone and 9", got, strays, d)
+	}
+}
+
+func all(t *testing.T, store *disk.Store) (got []oci.Digest, strays []string) {
+	t.Helper()
 	for blob, err := range store.All(t.Context()) {
-		if err != nil {
+		switch {
+		case err != nil:
+			t.Fatal(err)
+		case blob.Stray != "":
+			strays = append(strays, blob.Stray)
+		default:
+			got = append(got, blob.Digest)
+		}
+	}
+	return got, strays
+}
+
+// Strays go when they are discarded, and nothing else does.
+func TestDiscard(t *testing.T) {
+	dir := t.TempDir()
+	store := open(t, dir)
+	d := put(t, store, dir, "content")
+	for _, name := range []string{"README", "sha256/README"} {
+		if err := os.WriteFile(filepath.Join(dir, "blobs", name), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		got = append(got, blob.Digest)
 	}
-	if len(got) != 1 || got[0] != d {
-		t.Errorf("all yields %v, want %s alone", got, d)
+	_, strays := all(t, store)
+	for _, stray := range append(strays, "absent") {
+		if err := store.Discard(t.Context(), stray); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := store.Discard(t.Context(), "../../etc"); err == nil {
+		t.Error("discards outside of its directory")
+	}
+	if got, strays := all(t, store); len(got) != 1 || got[0] != d || len(strays) != 0 {
+		t.Errorf("left are %v and the strays %q", got, strays)
+	}
+}
+
+// What lies in the place of a blob and is no plain file does not serve, does not
+// keep the caller waiting, and gives way.
+func TestNoPlainFile(t *testing.T) {
+	for name, lay := range map[string]func(path string) error{
+		"directory": func(path string) error { return os.MkdirAll(filepath.Join(path, "below"), 0o750) },
+		"link":      func(path string) error { return os.Symlink("/etc/hostname", path) },
+		"dead link": func(path string) error { return os.Symlink("absent", path) },
+		"pipe":      func(path string) error { return unix.Mkfifo(path, 0o600) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			store := open(t, dir)
+			d := put(t, store, dir, "content")
+			for _, way := range []func(){
+				func() { put(t, store, dir, "content") },
+				func() {
+					if err := store.Remove(t.Context(), d); err != nil {
+						t.Error(err)
+					}
+				},
+			} {
+				if err := errors.Join(os.RemoveAll(place(dir, d)), lay(place(dir, d))); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := store.Open(t.Context(), d); !errors.Is(err, fs.ErrNotExist) {
+					t.Errorf("open: %v, want fs.ErrNotExist", err)
+				}
+				way()
+			}
+			if _, err := os.Lstat(place(dir, d)); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("after the removal: %v", err)
+			}
+		})
 	}
 }
 
@@ -174,10 +243,12 @@ func TestPutAfterDirectoriesWereRemoved(t *testing.T) {
 	dir := t.TempDir()
 	store := open(t, dir)
 	put(t, store, dir, "content")
-	if err := os.RemoveAll(filepath.Join(dir, "blobs", "sha256")); err != nil {
-		t.Fatal(err)
+	for _, gone := range []string{"blobs/sha256", "blobs"} {
+		if err := os.RemoveAll(filepath.Join(dir, gone)); err != nil {
+			t.Fatal(err)
+		}
+		put(t, store, dir, "content")
 	}
-	put(t, store, dir, "content")
 }
 
 func TestFree(t *testing.T) {

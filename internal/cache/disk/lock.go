@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -23,7 +24,7 @@ func Lock(dir string) (unlock func() error, err error) {
 	if err := os.MkdirAll(dir, dirMode); err != nil {
 		return nil, fmt.Errorf("lock cache directory: %w", err)
 	}
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, blobMode)
+	f, err := openLock(filepath.Join(dir, "lock"))
 	if err != nil {
 		return nil, fmt.Errorf("lock cache directory: %w", err)
 	}
@@ -34,7 +35,7 @@ func Lock(dir string) (unlock func() error, err error) {
 	case err != nil:
 		err = fmt.Errorf("lock cache directory %s: %w", dir, err)
 	default:
-		err = writePID(f)
+		writePID(dir)
 	}
 	if err != nil {
 		_ = f.Close()
@@ -52,12 +53,17 @@ func inUse(dir string, f *os.File) error {
 	return fmt.Errorf("cache directory %s %w%s: stop it or choose another cache.dir", dir, ErrInUse, owner)
 }
 
-func writePID(f *os.File) error {
-	if err := f.Truncate(0); err != nil {
-		return fmt.Errorf("write lock file: %w", err)
+// openLock opens the file for reading, which is enough to lock it: a file that
+// is open for writing would keep the file system from being made read-only.
+func openLock(path string) (*os.File, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		f, err = os.OpenFile(path, os.O_RDONLY|os.O_CREATE, blobMode)
 	}
-	if _, err := f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0); err != nil {
-		return fmt.Errorf("write lock file: %w", err)
-	}
-	return nil
+	return f, err
+}
+
+// writePID is for a person; a disk that does not take it does not matter yet.
+func writePID(dir string) {
+	_ = os.WriteFile(filepath.Join(dir, "lock"), []byte(strconv.Itoa(os.Getpid())+"\n"), blobMode)
 }

@@ -52,14 +52,27 @@ func Open(dir string) (*Store, error) {
 }
 
 // Open returns the blob d as the *os.File that it is, so that the kernel can
-// send it. It fails with fs.ErrNotExist when d is not kept.
+// send it. It fails with fs.ErrNotExist when d is not kept: what lies in its
+// place and is no plain file is not it.
 func (s *Store) Open(_ context.Context, d oci.Digest) (io.ReadSeekCloser, error) {
 	path, err := s.path(d)
 	if err != nil {
 		return nil, fmt.Errorf("open blob: %w", err)
 	}
-	f, err := os.Open(path)
+	// A pipe does not keep the caller waiting, a link leads nowhere.
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0)
+	if errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENXIO) {
+		err = fmt.Errorf("%w: %s is no plain file", fs.ErrNotExist, path)
+	}
 	if err != nil {
+		return nil, fmt.Errorf("open blob: %w", err)
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%w: %s is no plain file", fs.ErrNotExist, path)
+	}
+	if err != nil {
+		_ = f.Close()
 		return nil, fmt.Errorf("open blob: %w", err)
 	}
 	return f, nil
@@ -91,10 +104,22 @@ func (s *Store) place(path string, f *os.File) error {
 	if err := s.makeLeaf(leaf); err != nil {
 		return err
 	}
-	if err := os.Rename(f.Name(), path); err != nil {
+	if err := moveInto(f.Name(), path); err != nil {
 		return err
 	}
 	return syncDir(leaf)
+}
+
+// moveInto renames, also to where a directory has no business to be.
+func moveInto(from, to string) error {
+	err := os.Rename(from, to)
+	if !errors.Is(err, unix.EISDIR) && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	if err := os.RemoveAll(to); err != nil {
+		return err
+	}
+	return os.Rename(from, to)
 }
 
 // Remove unlinks d. It does not sync: a file that a power failure brings back
@@ -104,8 +129,19 @@ func (s *Store) Remove(_ context.Context, d oci.Digest) error {
 	if err != nil {
 		return fmt.Errorf("remove blob: %w", err)
 	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := os.RemoveAll(path); err != nil { // it may be a directory
 		return fmt.Errorf("remove blob: %w", err)
+	}
+	return nil
+}
+
+// Discard removes what All has told of as a stray.
+func (s *Store) Discard(_ context.Context, stray string) error {
+	if !filepath.IsLocal(stray) {
+		return fmt.Errorf("remove stray %q: it is not in the blob directory", stray)
+	}
+	if err := os.RemoveAll(filepath.Join(s.root, stray)); err != nil {
+		return fmt.Errorf("remove stray: %w", err)
 	}
 	return nil
 }
@@ -135,6 +171,10 @@ func (s *Store) makeLeaf(leaf string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	algorithm := filepath.Dir(leaf)
+	newRoot, err := makeDir(s.root)
+	if err != nil {
+		return err
+	}
 	newAlgorithm, err := makeDir(algorithm)
 	if err != nil {
 		return err
@@ -143,11 +183,11 @@ func (s *Store) makeLeaf(leaf string) error {
 	if err != nil {
 		return err
 	}
-	if s.linked[leaf] && !newLeaf && !newAlgorithm {
+	if s.linked[leaf] && !newLeaf && !newAlgorithm && !newRoot {
 		return nil
 	}
 	delete(s.linked, leaf)
-	if err := errors.Join(syncDir(algorithm), syncDir(s.root)); err != nil {
+	if err := errors.Join(syncDir(algorithm), syncDir(s.root), syncDir(filepath.Dir(s.root))); err != nil {
 		return err
 	}
 	s.linked[leaf] = true

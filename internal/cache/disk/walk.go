@@ -12,10 +12,11 @@ import (
 	"mirrord/internal/cache"
 )
 
-// All yields every blob. What is not a regular file with a blob's name in the
-// place of that blob is passed over. A directory that cannot be read is told as
-// an error, its blobs are missing, and the walk goes on; the end of ctx is told
-// as the last error. It holds the names of one directory in memory at a time.
+// All yields every blob, and as a stray what is not a plain file with a blob's
+// name in the place of that blob; directories that lead to no file are passed
+// over. A directory that cannot be read is told as an error, its blobs are
+// missing, and the walk goes on; the end of ctx is told as the last error. It
+// holds the names of one directory in memory at a time.
 func (s *Store) All(ctx context.Context) iter.Seq2[cache.Blob, error] {
 	return func(yield func(cache.Blob, error) bool) {
 		visit := func(path string, entry fs.DirEntry, err error) error {
@@ -28,7 +29,7 @@ func (s *Store) All(ctx context.Context) iter.Seq2[cache.Blob, error] {
 				blob, err = s.blob(path, entry)
 			}
 			gone := errors.Is(err, fs.ErrNotExist) && path != s.root
-			if gone || err == nil && blob.Digest == "" || yield(blob, err) {
+			if gone || err == nil && blob == (cache.Blob{}) || yield(blob, err) {
 				return nil
 			}
 			return fs.SkipAll
@@ -37,15 +38,16 @@ func (s *Store) All(ctx context.Context) iter.Seq2[cache.Blob, error] {
 	}
 }
 
-// blob returns the blob that entry is, or zero when it is none.
+// blob returns the blob or the stray that entry is, or zero for a directory.
 func (s *Store) blob(path string, entry fs.DirEntry) (cache.Blob, error) {
-	if !entry.Type().IsRegular() {
+	if entry.IsDir() {
 		return cache.Blob{}, nil
 	}
 	algorithm := filepath.Base(filepath.Dir(filepath.Dir(path)))
 	d := digest.NewDigestFromEncoded(digest.Algorithm(algorithm), filepath.Base(path))
-	if place, err := s.path(d); err != nil || place != path {
-		return cache.Blob{}, nil
+	if place, err := s.path(d); err != nil || place != path || !entry.Type().IsRegular() {
+		name, err := filepath.Rel(s.root, path)
+		return cache.Blob{Stray: name}, err
 	}
 	info, err := entry.Info()
 	if err != nil {

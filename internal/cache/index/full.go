@@ -12,14 +12,21 @@ import (
 // is no error but SIGBUS, which ends the process, and again at each start.
 const minFree = 64 << 20
 
-// ErrFull says that the disk is too full for the database.
-var ErrFull = errors.New("the disk is too full for the index")
+// errDisk marks what keeps the database from being written and may pass.
+var errDisk = errors.New("the index cannot be written")
 
-// checkFree fails with ErrFull when dir's file system has less than minFree.
-func checkFree(dir string) error {
+// ErrFull says that the disk is too full for the database.
+var ErrFull = fmt.Errorf("%w: the disk is too full for it", errDisk)
+
+// checkDisk fails with ErrFull when dir's file system has less than minFree, and
+// with another errDisk when nothing can be written there.
+func checkDisk(dir string) error {
+	if err := unix.Access(dir, unix.W_OK); err != nil {
+		return fmt.Errorf("%w: %s: %w", errDisk, dir, err)
+	}
 	var fs unix.Statfs_t
 	if err := unix.Statfs(dir, &fs); err != nil {
-		return fmt.Errorf("measure the disk: %w", err)
+		return fmt.Errorf("%w: measure the disk: %w", errDisk, err)
 	}
 	if free := int64(fs.Bavail) * fs.Bsize; free < minFree {
 		return fmt.Errorf("%w: %d MiB free, %d needed", ErrFull, free>>20, minFree>>20)

@@ -7,31 +7,18 @@ import (
 	"path/filepath"
 	"testing"
 
+	"mirrord/internal/cache"
 	"mirrord/internal/oci"
 )
 
 // A disk that fills up under the index makes its writes fail, and neither them
 // nor the close nor the next open end the process.
 func TestFullDisk(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("mounting a small file system needs root")
-	}
-	dir := t.TempDir()
-	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=120m", "tmpfs", dir).CombinedOutput(); err != nil {
-		t.Skipf("no small file system to be had here: %s", out)
-	}
-	t.Cleanup(func() {
-		if out, err := exec.Command("umount", "-l", dir).CombinedOutput(); err != nil {
-			t.Errorf("umount: %s", out)
-		}
-	})
-	ix, err := Open(filepath.Join(dir, "index"), Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := ix.PutBlobs(blob(1)); err != nil {
-		t.Fatal(err)
-	}
+	dir := mounted(t, "size=120m")
+	path := filepath.Join(dir, "index")
+	ix, err := Open(path, Options{})
+	check(t, err)
+	check(t, ix.PutBlobs(blob(1)))
 	hog := filepath.Join(dir, "hog")
 	fillDisk(t, hog)
 	for range 1000 {
@@ -39,34 +26,67 @@ func TestFullDisk(t *testing.T) {
 			t.Fatalf("put on a full disk: %v", err)
 		}
 	}
-	if err := ix.Close(); err != nil {
-		t.Errorf("close on a full disk: %v", err)
+	left := ix.db
+	check(t, ix.Close())
+	damaged := func(err error) { t.Errorf("set aside on a full disk: %v", err) }
+	ix, err = OpenOrReset(path, Options{Damaged: damaged})
+	check(t, err)
+	if err := ix.PutBlobs(blob(3)); !errors.Is(err, ErrFull) {
+		t.Errorf("put into an index that could not be opened: %v", err)
 	}
-	if _, rebuilt, err := OpenOrReset(filepath.Join(dir, "index"), Options{}); !errors.Is(err, ErrFull) || rebuilt != nil {
-		t.Errorf("open on a full disk: %v, %v", rebuilt, err)
-	}
-	if err := os.Remove(hog); err != nil {
-		t.Fatal(err)
-	}
-	if err := ix.db.Close(); err != nil { // the process would have ended; its goroutines end here
-		t.Fatal(err)
-	}
-	ix, err = Open(filepath.Join(dir, "index"), Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var kept []oci.Digest
-	for r, err := range ix.Blobs() {
-		if err != nil {
-			t.Error(err)
+	for _, err := range ix.Blobs() {
+		if !errors.Is(err, ErrFull) {
+			t.Errorf("read from an index that could not be opened: %v", err)
 		}
-		kept = append(kept, r.Digest)
 	}
-	if len(kept) != 1 || kept[0] != blob(1).Digest {
-		t.Errorf("kept %v", kept)
+	check(t, os.Remove(hog))
+	check(t, left.Close()) // the process would have ended; its goroutines end here
+	check(t, ix.PutBlobs(blob(4)))
+	want(t, blobs(t, ix), map[oci.Digest]cache.BlobRecord{blob(1).Digest: blob(1), blob(4).Digest: blob(4)})
+	closeIndex(t, ix)
+}
+
+// On a disk that is read-only at the start, the same.
+func TestReadOnlyDisk(t *testing.T) {
+	dir := mounted(t, "size=120m")
+	path := filepath.Join(dir, "index")
+	ix := open(t, path)
+	check(t, ix.PutBlobs(blob(1)))
+	closeIndex(t, ix)
+	remount(t, dir, "ro")
+	ix, err := OpenOrReset(path, Options{})
+	check(t, err)
+	if err := ix.PutBlobs(blob(2)); !errors.Is(err, errDisk) {
+		t.Errorf("put on a read-only disk: %v", err)
 	}
-	if err := ix.Close(); err != nil {
-		t.Error(err)
+	remount(t, dir, "rw")
+	check(t, ix.PutBlobs(blob(2)))
+	want(t, blobs(t, ix), map[oci.Digest]cache.BlobRecord{blob(1).Digest: blob(1), blob(2).Digest: blob(2)})
+	closeIndex(t, ix)
+}
+
+// mounted returns a small file system of its own.
+func mounted(t *testing.T, options string) string {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("mounting a small file system needs root")
+	}
+	dir := t.TempDir()
+	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", options, "tmpfs", dir).CombinedOutput(); err != nil {
+		t.Skipf("no small file system to be had here: %s", out)
+	}
+	t.Cleanup(func() {
+		if out, err := exec.Command("umount", "-l", dir).CombinedOutput(); err != nil {
+			t.Errorf("umount: %s", out)
+		}
+	})
+	return dir
+}
+
+func remount(t *testing.T, dir, mode string) {
+	t.Helper()
+	if out, err := exec.Command("mount", "-o", "remount,"+mode, dir).CombinedOutput(); err != nil {
+		t.Fatalf("remount: %s", out)
 	}
 }
 

@@ -39,22 +39,80 @@ type Options struct {
 	// Warn, when not nil, gets badger's own errors and warnings; it may be
 	// called at any time until Close returns and from several goroutines.
 	Warn func(message string)
+	// Damaged, when not nil, is told why a database was set aside by OpenOrReset.
+	Damaged func(err error)
 }
 
 // Index is a cache.Index. What it wrote survives a kill of the process, for the
 // kernel holds the mapped log; a power failure may take the last writes.
 // Methods may be called concurrently; Close after all others have returned.
+//
+// While the disk cannot be written at the start, there is no database: methods
+// fail with why, and each tries again, until one can open it.
 type Index struct {
-	db    *badger.DB
-	close func() error
+	open func() (*database, error)
+
+	mu  sync.Mutex // guards all below; held while the database is opened
+	db  *database  // nil: not opened yet
+	end error      // why there is none any more
+}
+
+// database is a badger that is open, in a directory that is locked.
+type database struct {
+	*badger.DB
+	unlock func() error
 }
 
 // Open opens the database in dir and creates it when it is absent. It fails
-// with ErrInUse, with ErrVersion, with ErrFull, or with ErrDamaged when badger
-// cannot open what is there. Badger's goroutines are the Index's until Close.
+// with ErrInUse, with ErrVersion, or with ErrDamaged when badger cannot open
+// what is there. A disk that is full or cannot be written is no failure of
+// Open. Badger's goroutines are the Index's until Close.
 func Open(dir string, o Options) (*Index, error) {
+	return newIndex(func() (*database, error) { return openDatabase(dir, o) })
+}
+
+func newIndex(open func() (*database, error)) (*Index, error) {
+	ix := &Index{open: open}
+	if _, err := ix.database(); err != nil && !errors.Is(err, errDisk) {
+		return nil, err
+	}
+	return ix, nil
+}
+
+// database returns the database, which it opens when that could not be done
+// before.
+func (ix *Index) database() (*badger.DB, error) {
+	ix.mu.Lock()
+	defer ix.mu.Unlock()
+	if ix.end != nil {
+		return nil, ix.end
+	}
+	if ix.db == nil {
+		db, err := ix.open()
+		if err != nil {
+			return nil, err
+		}
+		ix.db = db
+	}
+	return ix.db.DB, nil
+}
+
+// Close writes what memory holds and gives up the directory. Only the first
+// call does anything.
+func (ix *Index) Close() error {
+	ix.mu.Lock()
+	defer ix.mu.Unlock()
+	db := ix.db
+	ix.db, ix.end = nil, badger.ErrDBClosed
+	if db == nil {
+		return nil
+	}
+	return errors.Join(closeBadger(db.DB), db.unlock())
+}
+
+func openDatabase(dir string, o Options) (*database, error) {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
-		return nil, fmt.Errorf("open index: %w", err)
+		return nil, fmt.Errorf("%w: %w", errDisk, err)
 	}
 	unlock, err := lock(dir)
 	if err != nil {
@@ -64,15 +122,13 @@ func Open(dir string, o Options) (*Index, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open index %s: %w", dir, errors.Join(err, unlock()))
 	}
-	return &Index{db: db, close: sync.OnceValue(func() error {
-		return errors.Join(closeBadger(db), unlock())
-	})}, nil
+	return &database{db, unlock}, nil
 }
 
 // closeBadger leaves a database on a full disk as a kill would: closing it
 // writes, and its log has all that was put.
 func closeBadger(db *badger.DB) error {
-	if err := checkFree(db.Opts().Dir); err != nil {
+	if err := checkDisk(db.Opts().Dir); err != nil {
 		return nil
 	}
 	return db.Close()
@@ -84,7 +140,7 @@ func openLocked(dir string, o Options) (*badger.DB, error) {
 		warn = func(string) {}
 	}
 	tuned := tune(dir, warn)
-	if err := checkFree(dir); err != nil {
+	if err := checkDisk(dir); err != nil {
 		return nil, err
 	}
 	if err := verify(tuned); err != nil {
@@ -124,20 +180,16 @@ func checkSchema(db *badger.DB) error {
 	})
 }
 
-// Close writes what memory holds and gives up the directory. Only the first
-// call does anything; all return its error.
-func (ix *Index) Close() error { return ix.close() }
-
 // Blobs yields the blob records. One that cannot be decoded is told as an error
 // that wraps ErrDamaged and names it, and the sequence goes on; any other error
 // is the last.
 func (ix *Index) Blobs() iter.Seq2[cache.BlobRecord, error] {
-	return records(ix.db, blobPrefix, decodeBlob)
+	return records(ix, blobPrefix, decodeBlob)
 }
 
 // Tags yields the tag records, with errors as Blobs has them.
 func (ix *Index) Tags() iter.Seq2[cache.TagRecord, error] {
-	return records(ix.db, tagPrefix, decodeTag)
+	return records(ix, tagPrefix, decodeTag)
 }
 
 // PutBlobs writes new records and replaces old ones. A very large batch is
@@ -192,13 +244,14 @@ func (ix *Index) RemoveTags(refs ...oci.Ref) error {
 }
 
 func (ix *Index) write(fill func(*badger.WriteBatch) error) error {
-	if ix.db.IsClosed() { // a batch would wait for ever
-		return badger.ErrDBClosed
-	}
-	if err := checkFree(ix.db.Opts().Dir); err != nil {
+	db, err := ix.database()
+	if err != nil {
 		return err
 	}
-	batch := ix.db.NewWriteBatch()
+	if err := checkDisk(db.Opts().Dir); err != nil {
+		return err
+	}
+	batch := db.NewWriteBatch()
 	defer batch.Cancel()
 	if err := fill(batch); err != nil {
 		return err
@@ -214,9 +267,15 @@ func wrap(what string, err error) error {
 }
 
 // records yields what decode makes of every key with the prefix.
-func records[R any](db *badger.DB, prefix string, decode func(key string, value []byte) (R, error)) iter.Seq2[R, error] {
+func records[R any](ix *Index, prefix string, decode func(key string, value []byte) (R, error)) iter.Seq2[R, error] {
 	return func(yield func(R, error) bool) {
-		err := db.View(func(txn *badger.Txn) error {
+		var none R
+		db, err := ix.database()
+		if err != nil {
+			yield(none, fmt.Errorf("read index: %w", err))
+			return
+		}
+		err = db.View(func(txn *badger.Txn) error {
 			o := badger.DefaultIteratorOptions
 			o.Prefix = []byte(prefix)
 			o.PrefetchValues = false // values lie beside their keys; prefetching starts a goroutine for each
@@ -230,7 +289,6 @@ func records[R any](db *badger.DB, prefix string, decode func(key string, value 
 			return nil
 		})
 		if err != nil {
-			var none R
 			yield(none, fmt.Errorf("read index: %w", err))
 		}
 	}

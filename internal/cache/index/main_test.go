@@ -47,6 +47,7 @@ func blob(i int) cache.BlobRecord {
 	return cache.BlobRecord{
 		Descriptor: oci.Descriptor{MediaType: mediaType, Digest: digest.FromString(fmt.Sprint(i)), Size: int64(i) << 20},
 		Used:       time.Unix(1_700_000_000+int64(i), 0).UTC(),
+		Verified:   time.Unix(1_600_000_000+int64(i), 0).UTC(),
 	}
 }
 

@@ -14,7 +14,7 @@ func (ix *Index) Quotas() (map[string][]byte, error) {
 		quotas[strings.TrimPrefix(key, quotaPrefix)] = append([]byte(nil), value...)
 		return struct{}{}, nil
 	}
-	for _, err := range records(ix.db, quotaPrefix, decode) {
+	for _, err := range records(ix, quotaPrefix, decode) {
 		if err != nil {
 			return nil, fmt.Errorf("read quotas: %w", err)
 		}

@@ -21,7 +21,7 @@ const (
 	blobPrefix  = "b/"
 	tagPrefix   = "t/"
 	quotaPrefix = "q/"
-	blobVersion = 1
+	blobVersion = 2 // 1 had no Verified
 	tagVersion  = 2 // 1 had no Confirmed
 )
 
@@ -44,7 +44,8 @@ func encodeBlob(r cache.BlobRecord) []byte {
 	b := []byte{blobVersion}
 	b = appendString(b, r.MediaType)
 	b = binary.AppendUvarint(b, uint64(r.Size))
-	return binary.AppendVarint(b, r.Used.Unix())
+	b = binary.AppendVarint(b, r.Used.Unix())
+	return binary.AppendVarint(b, r.Verified.Unix())
 }
 
 // decodeBlob returns the record of a key and its value. It keeps neither.
@@ -60,7 +61,11 @@ func decodeBlob(key string, value []byte) (cache.BlobRecord, error) {
 	d := newDecoder(value, blobVersion)
 	r := cache.BlobRecord{
 		Descriptor: oci.Descriptor{MediaType: d.name(), Digest: digest, Size: d.size()},
-		Used:       time.Unix(d.varint(), 0).UTC(),
+		Used:       d.seconds(),
+		Verified:   time.Unix(0, 0).UTC(), // when it came in, and that was long ago
+	}
+	if d.version > 1 {
+		r.Verified = d.seconds()
 	}
 	if err := d.end(); err != nil {
 		return cache.BlobRecord{}, err
@@ -172,6 +177,8 @@ func (d *decoder) varint() int64 {
 	v, n := binary.Varint(d.rest)
 	return advance(d, v, n)
 }
+
+func (d *decoder) seconds() time.Time { return time.Unix(d.varint(), 0).UTC() }
 
 func (d *decoder) uvarint() uint64 {
 	v, n := binary.Uvarint(d.rest)

@@ -93,6 +93,19 @@ func TestOldTagRecord(t *testing.T) {
 	}
 }
 
+func TestOldBlobRecord(t *testing.T) {
+	t.Parallel()
+	want := blob(2)
+	value := appendString([]byte{1}, want.MediaType)
+	value = binary.AppendUvarint(value, uint64(want.Size))
+	value = binary.AppendVarint(value, want.Used.Unix())
+	got, err := decodeBlob(string(blobKey(want.Digest)), value)
+	want.Verified = time.Unix(0, 0).UTC()
+	if err != nil || got != want {
+		t.Errorf("%+v, %v; want %+v", got, err, want)
+	}
+}
+
 // Quotas come back as they were written, after a restart too.
 func TestQuotas(t *testing.T) {
 	t.Parallel()

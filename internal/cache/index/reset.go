@@ -16,27 +16,32 @@ const asideMark = ".damaged-"
 
 // OpenOrReset is Open, but puts a new database in the place of a damaged one,
 // which is renamed to <dir>.damaged-<unix seconds> for a person to look at; an
-// older such directory is removed. rebuilt is then why, and err is nil. When
-// not even a new one can be opened the fault is not the old one's: it is put
-// back.
-func OpenOrReset(dir string, o Options) (ix *Index, rebuilt error, err error) {
-	dir = filepath.Clean(dir)
-	ix, err = Open(dir, o)
+// older such directory is removed. When not even a new one can be opened the
+// fault is not the old one's: it is put back.
+func OpenOrReset(dir string, o Options) (*Index, error) {
+	return newIndex(func() (*database, error) { return openOrReset(filepath.Clean(dir), o) })
+}
+
+func openOrReset(dir string, o Options) (*database, error) {
+	db, err := openDatabase(dir, o)
 	if err == nil || !errors.Is(err, ErrDamaged) {
-		return ix, nil, err
+		return db, err
 	}
 	aside := dir + asideMark + strconv.FormatInt(time.Now().Unix(), 10)
 	if failure := errors.Join(os.RemoveAll(aside), os.Rename(dir, aside)); failure != nil {
-		return nil, nil, fmt.Errorf("set damaged index aside: %w (%w)", failure, err)
+		return nil, fmt.Errorf("set damaged index aside: %w (%w)", failure, err)
 	}
-	ix, failure := Open(dir, o)
+	db, failure := openDatabase(dir, o)
 	if failure != nil {
-		return nil, nil, errors.Join(err, failure, os.RemoveAll(dir), os.Rename(aside, dir))
+		return nil, errors.Join(err, failure, os.RemoveAll(dir), os.Rename(aside, dir))
 	}
 	if failure := removeOlder(dir, aside); failure != nil && o.Warn != nil {
 		o.Warn(fmt.Sprintf("remove older damaged indexes: %v", failure))
 	}
-	return ix, err, nil
+	if o.Damaged != nil {
+		o.Damaged(err)
+	}
+	return db, nil
 }
 
 // removeOlder removes what was set aside for dir before.

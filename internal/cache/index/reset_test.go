@@ -24,7 +24,8 @@ func filled(t *testing.T) (dir string) {
 
 func reset(t *testing.T, dir string) error {
 	t.Helper()
-	ix, rebuilt, err := OpenOrReset(dir, Options{})
+	var rebuilt error
+	ix, err := OpenOrReset(dir, Options{Damaged: func(why error) { rebuilt = why }})
 	check(t, err)
 	defer closeIndex(t, ix)
 	if rebuilt == nil {
@@ -111,12 +112,12 @@ func TestUnlistedTableIsNoDamage(t *testing.T) {
 func TestResetNeverTouchesNewerOrUsed(t *testing.T) {
 	dir := filled(t)
 	ix := open(t, dir)
-	if _, _, err := OpenOrReset(dir, Options{}); !errors.Is(err, ErrInUse) {
+	if _, err := OpenOrReset(dir, Options{}); !errors.Is(err, ErrInUse) {
 		t.Errorf("in use: %v", err)
 	}
 	check(t, ix.db.Update(func(txn *badger.Txn) error { return txn.Set([]byte(schemaKey), []byte{schemaVersion + 1}) }))
 	closeIndex(t, ix)
-	if _, _, err := OpenOrReset(dir, Options{}); !errors.Is(err, ErrVersion) {
+	if _, err := OpenOrReset(dir, Options{}); !errors.Is(err, ErrVersion) {
 		t.Errorf("newer: %v", err)
 	}
 	if got := aside(t, dir); len(got) > 0 {

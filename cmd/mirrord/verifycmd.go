@@ -1,0 +1,170 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"text/tabwriter"
+	"time"
+
+	"github.com/docker/go-units"
+	"github.com/schollz/progressbar/v3"
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+	"golang.org/x/term"
+
+	"mirrord/internal/cache"
+	"mirrord/internal/cache/disk"
+	"mirrord/internal/cache/lru"
+	"mirrord/internal/config"
+	"mirrord/internal/telemetry"
+	"mirrord/internal/upstream"
+)
+
+func newVerifyCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "verify",
+		Short: "Hash all that is kept and say what is damaged",
+		Long: `Hash every file of the cache and hold the directory against the index. A mirror
+that runs does it while it serves: the one that uses cache.dir, or the one at
+admin.listen when there is nothing in cache.dir. It ends with status 3 when
+anything is wrong, repaired or not.`,
+		Args: refuse(cobra.NoArgs),
+	}
+	repair := c.Flags().Bool("repair", false, "drop what is damaged, lost or no blob, and keep right files that the index does not know")
+	config.AddFlags(c.Flags(), cacheDirKey, adminListenKey)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		cfg, err := config.Load(c.Flags(), os.Environ())
+		if err != nil {
+			return err
+		}
+		where, verify, end, err := findCache(cfg)
+		if err != nil {
+			return err
+		}
+		defer end()
+		_, _ = fmt.Fprintln(c.ErrOrStderr(), "verifying", where)
+		r := &report{out: c.OutOrStdout(), bar: newBar(), begun: time.Now()}
+		found, err := verify(c.Context(), *repair, r.tell)
+		r.finish(found, *repair)
+		if err != nil {
+			return fmt.Errorf("the verification is not complete: %w", err)
+		}
+		return verdict(found, *repair)
+	}
+	return c
+}
+
+const (
+	cacheDirKey    = "cache.dir"
+	adminListenKey = "admin.listen"
+)
+
+// findCache returns how to verify the cache that cfg means, and what to call in
+// the end.
+func findCache(cfg *config.Config) (where string, verify verifyFunc, end func(), err error) {
+	dir, listen := cfg.Cache.Dir, cfg.Admin.Listen
+	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
+		return fmt.Sprintf("the cache of the mirror at %s, for there is no %s", listen, dir), verifyLive(listen, ""), func() {}, nil
+	}
+	resting, end, err := openResting(dir)
+	switch {
+	case errors.Is(err, disk.ErrInUse):
+		return fmt.Sprintf("%s, which the mirror at %s uses", dir, listen), verifyLive(listen, resolved(dir)), func() {}, nil
+	case err != nil:
+		return "", nil, nil, refusal{err}
+	}
+	return dir, resting, end, nil
+}
+
+// openResting takes a directory that no mirror uses.
+func openResting(dir string) (verify verifyFunc, end func(), err error) {
+	log, stopLog, err := telemetry.NewLogger(os.Stderr, "warn", "console")
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err := openStorage(dir, log)
+	if err != nil {
+		return nil, nil, errors.Join(err, stopLog())
+	}
+	end = func() {
+		if err := s.close(); err != nil {
+			log.Error("close the cache", zap.Error(err))
+		}
+		_ = stopLog()
+	}
+	c, err := cache.New(cache.Options{
+		Next: upstream.Router{}, Store: s.blobs, Policy: lru.NewPolicy(), Index: s.index, Parts: s.parts,
+		MaxSize: math.MaxInt64,
+	})
+	if err != nil {
+		end()
+		return nil, nil, err
+	}
+	return c.Verify, end, nil
+}
+
+// report tells a person of a verification: what is wrong on out, how far it is
+// on a terminal, the figures at the end.
+type report struct {
+	out   io.Writer
+	bar   *progressbar.ProgressBar // nil: there is nobody to look at it
+	begun time.Time
+}
+
+func newBar() *progressbar.ProgressBar {
+	if !term.IsTerminal(int(os.Stderr.Fd())) {
+		return nil
+	}
+	return progressbar.NewOptions64(1,
+		progressbar.OptionSetWriter(os.Stderr), progressbar.OptionShowBytes(true), progressbar.OptionUseIECUnits(true),
+		progressbar.OptionThrottle(tellEvery), progressbar.OptionFullWidth(), progressbar.OptionClearOnFinish())
+}
+
+func (r *report) tell(found cache.Findings, fault *cache.Fault) {
+	if r.bar != nil {
+		r.bar.ChangeMax64(max(found.Of, found.Bytes, 1))
+		_ = r.bar.Set64(found.Bytes)
+	}
+	if fault == nil {
+		return
+	}
+	if r.bar != nil {
+		_ = r.bar.Clear()
+	}
+	_, _ = fmt.Fprintf(r.out, "%s: %v\n", fault.Name, fault.Err)
+}
+
+func (r *report) finish(f cache.Findings, repair bool) {
+	if r.bar != nil {
+		_ = r.bar.Finish()
+	}
+	table := tabwriter.NewWriter(r.out, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintf(table, "right\t%d\t%s read in %s\n", f.Blobs, units.BytesSize(float64(f.Bytes)), time.Since(r.begun).Round(time.Millisecond))
+	row := func(name string, n int64, repaired string) {
+		if n == 0 || !repair {
+			repaired = ""
+		}
+		_, _ = fmt.Fprintf(table, "%s\t%d\t%s\n", name, n, repaired)
+	}
+	row("damaged", f.Damaged, "dropped; fetched again when asked for")
+	row("lost", f.Lost, "forgotten; fetched again when asked for")
+	row("stray", f.Strays, "removed")
+	row("unknown", f.Unknown, "kept")
+	_ = table.Flush()
+}
+
+// damage is the error of a cache with something wrong in it.
+type damage struct{ error }
+
+func verdict(f cache.Findings, repair bool) error {
+	switch {
+	case f.Wrong() == 0:
+		return nil
+	case repair:
+		return damage{fmt.Errorf("%d files were wrong, and are repaired", f.Wrong())}
+	}
+	return damage{fmt.Errorf("%d files are wrong; mirrord verify --repair drops them", f.Wrong())}
+}

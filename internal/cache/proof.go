@@ -1,0 +1,140 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"mirrord/internal/oci"
+)
+
+// What is wrong with a blob that is not as it was put. That its file is gone is
+// told by fs.ErrNotExist.
+var (
+	errWrongSize  = errors.New("file has the wrong size")
+	errRotten     = errors.New("file does not hash to its name")
+	errUnreadable = errors.New("file cannot be read")
+)
+
+// isDamage reports whether err tells of the blob and not of the disk or the
+// process.
+func isDamage(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, errWrongSize) || errors.Is(err, errRotten) || errors.Is(err, errUnreadable)
+}
+
+// openSized opens a blob that must have that size.
+func (c *Cache) openSized(ctx context.Context, d oci.Digest, size int64) (io.ReadSeekCloser, error) {
+	body, err := c.Store.Open(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkSize(body, size); err != nil {
+		_ = body.Close()
+		return nil, err
+	}
+	return body, nil
+}
+
+func checkSize(body io.Seeker, want int64) error {
+	size, err := body.Seek(0, io.SeekEnd)
+	if err != nil {
+		return err
+	}
+	if size != want {
+		return fmt.Errorf("%w: %d bytes instead of %d", errWrongSize, size, want)
+	}
+	_, err = body.Seek(0, io.SeekStart)
+	return err
+}
+
+// hash reads the file of d, at the pace of limit unless that is nil, and says
+// what is wrong with it.
+func (c *Cache) hash(ctx context.Context, d oci.Digest, size int64, limit *rate.Limiter) error {
+	body, err := c.openSized(ctx, d, size)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = body.Close() }()
+	verifier := d.Verifier()
+	_, err = io.CopyBuffer(verifier, &paced{ctx, body, limit}, make([]byte, copyBuffer))
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case err != nil:
+		return fmt.Errorf("%w: %w", errUnreadable, err)
+	case !verifier.Verified():
+		return errRotten
+	}
+	return nil
+}
+
+// paced reads no faster than limit, whose burst is copyBuffer, and not after ctx
+// has ended.
+type paced struct {
+	ctx   context.Context
+	body  io.Reader
+	limit *rate.Limiter // nil: as fast as it goes
+}
+
+func (p *paced) Read(b []byte) (int, error) {
+	if err := p.ctx.Err(); err != nil {
+		return 0, err
+	}
+	n, err := p.body.Read(b)
+	if p.limit != nil && n > 0 {
+		err = errors.Join(err, p.limit.WaitN(p.ctx, n))
+	}
+	return n, err
+}
+
+// prove hashes the file of e and drops what turns out to be damaged. It fails
+// with what is wrong, or with the end of ctx.
+func (c *Cache) prove(ctx context.Context, e *entry, limit *rate.Limiter) error {
+	err := c.hash(ctx, e.digest, e.size, limit)
+	switch {
+	case err == nil:
+		c.proven(e)
+	case isDamage(err):
+		c.dropDamaged(e, err)
+	}
+	return err
+}
+
+// proven notes that the file of e is right.
+func (c *Cache) proven(e *entry) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.entries[e.digest] == e {
+		e.verified = time.Now()
+		c.dirty[e.digest] = struct{}{}
+	}
+}
+
+// settle hashes a file that was found and never hashed, one time for all who
+// want it, and reports whether there was one. It gives up after checkTime, or
+// with ctx: then the upstream may be asked.
+func (c *Cache) settle(ctx context.Context, ref oci.Ref) bool {
+	if ref.Kind() == oci.Manifest {
+		return false // without its media type it does not serve
+	}
+	c.mu.Lock()
+	e := c.entries[ref.Digest()]
+	if e == nil || e.isProven() {
+		c.mu.Unlock()
+		return false
+	}
+	q, err := ask(c, c.proofs, ref.Digest(), func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, c.prove(ctx, e, nil)
+	}, nil)
+	c.mu.Unlock()
+	if err != nil {
+		return false
+	}
+	_, err = q.wait(ctx, endless)
+	return err == nil
+}

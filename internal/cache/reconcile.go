@@ -1,0 +1,79 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"maps"
+
+	"mirrord/internal/oci"
+)
+
+// Reconciliation is what a walk over the directory found: blobs that the index
+// did not know, records whose blob is gone or has another size, and what is no
+// blob and is left alone.
+type Reconciliation struct {
+	Adopted, Lost, Strays int
+}
+
+// reconcile holds the directory against the index: a crash can leave a file
+// that the index does not know, a person or a disk can take one away.
+func (c *Cache) reconcile(ctx context.Context) {
+	before := c.known()
+	var found Reconciliation
+	var errs []error
+	for blob, err := range c.Store.All(ctx) {
+		if ctx.Err() != nil {
+			return
+		}
+		switch {
+		case err != nil:
+			errs = append(errs, err)
+		case blob.Stray != "":
+			found.Strays++
+		case before[blob.Digest] != nil && before[blob.Digest].size == blob.Size:
+			delete(before, blob.Digest)
+		case c.adopt(blob) != nil:
+			found.Adopted++
+		}
+	}
+	if len(errs) == 0 { // with errors, what was not seen may be there
+		for _, e := range before {
+			if c.lose(ctx, e) {
+				found.Lost++
+			}
+		}
+	}
+	c.trim()
+	call2(c.Hooks.Reconciled, found, errors.Join(errs...))
+}
+
+// known returns what is kept now.
+func (c *Cache) known() map[oci.Digest]*entry {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return maps.Clone(c.entries)
+}
+
+// adopt keeps a file that nobody knew, and returns its entry; nil when there is
+// one. Nobody has hashed the file and its media type is not known: it is hashed
+// before it is served, and serves as a blob.
+func (c *Cache) adopt(b Blob) *entry {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.entries[b.Digest] != nil || c.evicting[b.Digest] != nil {
+		return nil
+	}
+	e := newEntry(BlobRecord{Descriptor: oci.Descriptor{Digest: b.Digest, Size: b.Size}, Used: b.ModTime})
+	c.keep(e)
+	return e
+}
+
+// lose drops the record of a blob whose file was not found, unless it can be
+// opened after all: it may have been put again meanwhile.
+func (c *Cache) lose(ctx context.Context, e *entry) bool {
+	body, err := c.openStored(ctx, e)
+	if err == nil {
+		_ = body.Close()
+	}
+	return errors.Is(err, errAbsent)
+}

@@ -1,0 +1,118 @@
+package cache
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"syscall"
+)
+
+// Trouble names what a cache has to do without for now; it serves all the same.
+// There are no others than these, so it serves as a metric's label.
+type Trouble string
+
+const (
+	DiskTrouble  Trouble = "disk"  // what is fetched cannot be written, or what is kept not be read: it goes past the cache
+	IndexTrouble Trouble = "index" // what is kept is not remembered across a restart
+)
+
+// degrade notes that t has begun, and tells it once.
+func (c *Cache) degrade(t Trouble, err error) {
+	c.mu.Lock()
+	_, known := c.troubles[t]
+	if !known {
+		c.troubles[t] = err
+	}
+	c.mu.Unlock()
+	if !known && c.ctx.Err() == nil { // the end of the mirror is no trouble
+		call2(c.Hooks.Degraded, t, err)
+	}
+}
+
+// noteDisk notes that the disk has failed, if err says so.
+func (c *Cache) noteDisk(err error) {
+	if errors.Is(err, errDisk) {
+		c.degrade(DiskTrouble, err)
+	}
+}
+
+// recovered notes that t is over.
+func (c *Cache) recovered(t Trouble) {
+	c.mu.Lock()
+	delete(c.troubles, t)
+	c.mu.Unlock()
+	call(c.Hooks.Recovered, t)
+}
+
+// mend finds out whether what is in trouble works again.
+func (c *Cache) mend() {
+	c.mu.Lock()
+	troubles := slices.Sorted(maps.Keys(c.troubles))
+	c.mu.Unlock()
+	try := map[Trouble]func() error{DiskTrouble: c.tryDisk, IndexTrouble: c.catchUp}
+	for _, t := range troubles {
+		if try[t]() == nil {
+			c.recovered(t)
+		}
+	}
+}
+
+// probeBytes is what must find room for the disk to be of use.
+const probeBytes = 1 << 20
+
+// tryDisk writes a file where fills are written.
+func (c *Cache) tryDisk() error {
+	if err := c.roomFor(probeBytes); err != nil {
+		return err
+	}
+	file, err := c.createPart("probe")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(file.Name()) }() // what stays is found by the next start
+	_, err = file.Write(make([]byte, probeBytes))
+	return errors.Join(err, file.Sync(), file.Close())
+}
+
+// createPart makes a file for a fill, and the directory for it when somebody has
+// taken that away.
+func (c *Cache) createPart(prefix string) (*os.File, error) {
+	file, err := os.CreateTemp(c.Parts, prefix+"*")
+	if !errors.Is(err, os.ErrNotExist) {
+		return file, err
+	}
+	if err := os.MkdirAll(c.Parts, 0o750); err != nil {
+		return nil, err
+	}
+	return os.CreateTemp(c.Parts, prefix+"*")
+}
+
+// roomFor says why the disk has no room for size bytes, whatever is evicted.
+func (c *Cache) roomFor(size int64) error {
+	free := c.free()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.overFloor(size, free) <= c.used-c.reading {
+		return nil
+	}
+	return fmt.Errorf("the disk has %d bytes free, cache.min_free is %d, and nothing is left to evict", free, c.MinFree)
+}
+
+// isFull reports whether a write failed for want of space.
+func isFull(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}
+
+// shed evicts to let a fill go on that the disk has no room for, though it was
+// thought to have: there may be a quota, or somebody else writes as well. It
+// reports false when there is nothing to evict.
+func (c *Cache) shed(need int64) bool {
+	c.mu.Lock()
+	excess := min(need, c.used-c.reading)
+	victims, ok := c.choose(excess)
+	c.mu.Unlock()
+	c.evict(victims)
+	return ok && len(victims) > 0
+}

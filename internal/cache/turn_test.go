@@ -1,0 +1,95 @@
+package cache_test
+
+import (
+	"io"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"mirrord/internal/cache"
+	"mirrord/internal/oci"
+	"mirrord/internal/oci/ocitest"
+)
+
+// busy counts the bodies that are being read, and the most that ever were.
+type busy struct{ now, most atomic.Int32 }
+
+func (b *busy) wrap(_ oci.Ref, body io.ReadSeeker) io.Reader {
+	return &counted{paced: paced{body, mebibyte}, busy: b}
+}
+
+type counted struct {
+	paced
+	busy *busy
+	read bool
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	if !c.read {
+		c.read = true
+		now := c.busy.now.Add(1)
+		c.busy.most.Store(max(now, c.busy.most.Load()))
+	}
+	n, err := c.paced.Read(p)
+	if err != nil {
+		c.busy.now.Add(-1)
+	}
+	return n, err
+}
+
+// No more blobs are filled at once than MaxFills. Who waits is answered all the
+// same, long before his bytes come: containerd wants an answer within 30 s.
+func TestFillsNeverExceedTheirNumber(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		var b busy
+		fake.Wrap(b.wrap)
+		f := start(t, fake, func(o *cache.Options) { o.MaxFills = 2 })
+		refs, contents := blobs(t, fake, 6, 20*mebibyte)
+		var clients sync.WaitGroup
+		begun := time.Now()
+		for i := range refs {
+			clients.Go(func() {
+				content, err := f.Open(t.Context(), refs[i])
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				_ = content.Close()
+				if took := time.Since(begun); took > 6*time.Second || content.Size != int64(len(contents[i])) {
+					t.Errorf("answered after %s with a size of %d", took, content.Size)
+				}
+				f.mustRead(t, refs[i], contents[i], oci.Fill)
+			})
+		}
+		clients.Wait()
+		if took := time.Since(begun).Round(time.Second); b.most.Load() != 2 || took != 60*time.Second {
+			t.Errorf("%d fills at once took %s, want 2 and 60s", b.most.Load(), took)
+		}
+	})
+}
+
+// Who has been answered while he waited gets his bytes past the cache when there
+// is no room once it is his turn.
+func TestNoRoomWhenItIsTheTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		pace(fake, mebibyte)
+		f := start(t, fake, budget(25*mebibyte), func(o *cache.Options) { o.MaxFills = 1 })
+		refs, contents := blobs(t, fake, 3, 20*mebibyte)
+		first, err := f.Open(t.Context(), refs[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.mustRead(t, refs[1], contents[1], oci.Fill) // its answer came before it was known
+		if err := first.Close(); err != nil {
+			t.Error(err)
+		}
+		f.mustRead(t, refs[2], contents[2], oci.Fill)
+		if s := f.Stats(); s.Fills != 0 || s.Reserved != 0 || s.Bytes != 20*mebibyte {
+			t.Errorf("left are %+v", s)
+		}
+	})
+}

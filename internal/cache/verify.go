@@ -1,0 +1,145 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+
+	"mirrord/internal/oci"
+)
+
+// Findings are what Verify has found, so far or in all.
+type Findings struct {
+	Blobs   int64 // files that are what their name says
+	Bytes   int64 // of files that were read
+	Of      int64 // bytes that are kept: what there is to read, about
+	Damaged int64 // files that are not what their name says, or cannot be read
+	Lost    int64 // kept, and the file is gone
+	Unknown int64 // files that the index does not know
+	Strays  int64 // files that are no blobs
+}
+
+// Wrong is how much of it needs repair. A file that was not known is what a
+// crash leaves, and is made known by itself.
+func (f Findings) Wrong() int64 { return f.Damaged + f.Lost + f.Strays }
+
+// Fault is one thing that is wrong.
+type Fault struct {
+	Name string // the digest, or the name of a stray
+	Err  error
+}
+
+// verification is one run of Verify.
+type verification struct {
+	*Cache
+	Findings
+	repair bool
+	tell   func(Findings, *Fault)
+}
+
+// Verify hashes every file and holds the directory against the index, while the
+// cache serves or before Run. With repair it drops what is damaged, lost or
+// stray, which is fetched again when it is asked for, and keeps what is right
+// and was not known. tell is called after each file, with what is wrong with it
+// or nil. Verify fails when ctx ends or the directory cannot be walked.
+func (c *Cache) Verify(ctx context.Context, repair bool, tell func(Findings, *Fault)) (Findings, error) {
+	v := &verification{Cache: c, repair: repair, tell: tell}
+	unseen := c.known()
+	for _, e := range unseen {
+		v.Of += e.size
+	}
+	var errs []error
+	for blob, err := range c.Store.All(ctx) {
+		switch {
+		case err != nil:
+			errs = append(errs, err)
+		case blob.Stray != "":
+			errs = append(errs, v.stray(ctx, blob.Stray))
+		default:
+			delete(unseen, blob.Digest)
+			errs = append(errs, v.file(ctx, blob))
+		}
+		if ctx.Err() != nil {
+			return v.Findings, context.Cause(ctx)
+		}
+	}
+	if err := errors.Join(errs...); err != nil { // what was not seen may be there
+		return v.Findings, err
+	}
+	for d, e := range unseen {
+		v.missing(ctx, d, e)
+	}
+	c.flush()
+	return v.Findings, nil
+}
+
+var errStray = errors.New("no blob has this name")
+
+func (v *verification) stray(ctx context.Context, name string) error {
+	v.Strays++
+	v.tell(v.Findings, &Fault{name, errStray})
+	if v.repair {
+		return v.Store.Discard(ctx, name)
+	}
+	return nil
+}
+
+// file hashes one file. It fails when that cannot be said to be right or wrong.
+func (v *verification) file(ctx context.Context, b Blob) error {
+	e := v.entryOf(b.Digest)
+	if e == nil || !e.isProven() {
+		v.Unknown++
+	}
+	if e == nil && v.repair {
+		e = v.adopt(b)
+	}
+	size := b.Size
+	if e != nil {
+		size = e.size
+	}
+	err := v.hash(ctx, b.Digest, size, nil)
+	v.Bytes += b.Size
+	switch {
+	case err == nil:
+		v.Blobs++
+		if e != nil {
+			v.proven(e)
+		}
+		v.tell(v.Findings, nil)
+	case errors.Is(err, fs.ErrNotExist): // evicted since the walk saw it, or lost
+		v.missing(ctx, b.Digest, e)
+	case isDamage(err):
+		v.Damaged++
+		v.tell(v.Findings, &Fault{b.Digest.String(), err})
+		if v.repair && e != nil {
+			v.dropDamaged(e, err)
+		}
+	default:
+		return err
+	}
+	return nil
+}
+
+// missing looks once more for a file that was not there: it may have been
+// evicted, or put since.
+func (v *verification) missing(ctx context.Context, d oci.Digest, e *entry) {
+	if e == nil || v.entryOf(d) != e {
+		return
+	}
+	body, err := v.Store.Open(ctx, d)
+	if err == nil {
+		_ = body.Close()
+		return
+	}
+	v.Lost++
+	v.tell(v.Findings, &Fault{d.String(), err})
+	if v.repair && errors.Is(err, fs.ErrNotExist) {
+		v.dropDamaged(e, err)
+	}
+}
+
+func (c *Cache) entryOf(d oci.Digest) *entry {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.entries[d]
+}

@@ -1,0 +1,239 @@
+package cache_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"mirrord/internal/cache"
+	"mirrord/internal/oci"
+	"mirrord/internal/oci/ocitest"
+)
+
+// place is where the blob that ref names lies.
+func (f *fixture) place(ref oci.Ref) string {
+	hex := ref.Digest().Encoded()
+	return filepath.Join(f.dir, "blobs", "sha256", hex[:2], hex)
+}
+
+// flipBit damages a file without changing its size.
+func flipBit(t *testing.T, path string) {
+	t.Helper()
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw[len(raw)/2] ^= 1
+	if err := os.WriteFile(path, raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// spoil fills f with six blobs and does another thing to each but the first. It
+// puts a right file there that the index does not know, and a stray.
+func spoil(t *testing.T, f *fixture) (refs []oci.Ref, contents [][]byte) {
+	t.Helper()
+	refs, contents = blobs(t, f.fake, 6, 10_000)
+	for i := range refs {
+		f.mustRead(t, refs[i], contents[i], oci.Fill)
+	}
+	f.stop()
+	flipBit(t, f.place(refs[1]))
+	if err := errors.Join(
+		os.Truncate(f.place(refs[2]), 10),
+		os.Remove(f.place(refs[3])),
+		os.Remove(f.place(refs[4])), os.Mkdir(f.place(refs[4]), 0o750),
+		f.index.RemoveBlobs(refs[5].Digest()),
+		os.WriteFile(filepath.Join(f.dir, "blobs", "README"), []byte("mine"), 0o600),
+	); err != nil {
+		t.Fatal(err)
+	}
+	return refs, contents
+}
+
+// verify returns what is found, and the names of what is wrong.
+func verify(t *testing.T, c *cache.Cache, repair bool) (cache.Findings, []string) {
+	t.Helper()
+	var wrong []string
+	found, err := c.Verify(t.Context(), repair, func(_ cache.Findings, fault *cache.Fault) {
+		if fault != nil {
+			wrong = append(wrong, fault.Name)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(wrong)
+	return found, wrong
+}
+
+// At rest nothing has looked at the directory yet: everything is found, and left
+// as it is unless it is to be repaired. Then all is fetched again and right.
+func TestVerifyAtRest(t *testing.T) {
+	fake := new(ocitest.Fake)
+	f := start(t, fake)
+	refs, contents := spoil(t, f)
+	want := cache.Findings{Blobs: 2, Bytes: 3*10_000 + 10, Of: 5 * 10_000, Damaged: 2, Lost: 2, Unknown: 1, Strays: 1}
+	names := []string{"README"}
+	for _, ref := range refs[1:5] {
+		names = append(names, ref.Digest().String())
+	}
+	slices.Sort(names)
+	for _, repair := range []bool{false, false, true} {
+		found, wrong := verify(t, f.resting(t), repair)
+		if diff := cmp.Diff(want, found); diff != "" || found.Wrong() != 5 {
+			t.Errorf("repair %v: %d wrong, findings (-want +got):\n%s", repair, found.Wrong(), diff)
+		}
+		if !slices.Equal(wrong, names) {
+			t.Errorf("repair %v: wrong are %q, want %q", repair, wrong, names)
+		}
+	}
+	found, wrong := verify(t, f.resting(t), true)
+	if want := (cache.Findings{Blobs: 2, Bytes: 2 * 10_000, Of: 2 * 10_000}); found != want {
+		t.Errorf("after the repair: %+v, %q", found, wrong)
+	}
+	f.restart(t)
+	for i, ref := range refs {
+		via := oci.Fill
+		if i == 0 || i == 5 {
+			via = oci.Hit
+		}
+		f.mustRead(t, ref, contents[i], via)
+	}
+}
+
+// A cache that serves is repaired while it does, and is counted right.
+func TestVerifyLive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		f := start(t, fake)
+		refs, contents := spoil(t, f)
+		var damaged atomic.Int32
+		f.restart(t, func(o *cache.Options) {
+			o.Hooks.Damaged = func(oci.Digest, error) { damaged.Add(1) }
+		})
+		synctest.Wait() // the start has looked at names and sizes
+		if n := damaged.Load(); n != 3 {
+			t.Errorf("the start found %d damaged blobs, want 3", n)
+		}
+		f.mustRead(t, refs[2], contents[2], oci.Fill)
+		f.settled(t)
+		found, wrong := verify(t, f.Cache, true)
+		want := cache.Findings{Blobs: 3, Bytes: 40_000, Of: 40_000, Damaged: 1, Unknown: 1, Strays: 1}
+		if found != want || !slices.Contains(wrong, refs[1].Digest().String()) {
+			t.Errorf("found %+v, want %+v; wrong are %q", found, want, wrong)
+		}
+		for i, via := range []oci.Via{oci.Hit, oci.Fill, oci.Hit, oci.Fill, oci.Fill, oci.Hit} {
+			f.mustRead(t, refs[i], contents[i], via)
+		}
+		f.settled(t)
+		if s := f.Stats(); s.Bytes != 60_000 || s.Entries != 6 {
+			t.Errorf("kept are %+v", s)
+		}
+	})
+}
+
+// Verify ends with its context.
+func TestVerifyEnds(t *testing.T) {
+	f := start(t, new(ocitest.Fake))
+	refs, contents := blobs(t, f.fake, 3, 1000)
+	for i := range refs {
+		f.mustRead(t, refs[i], contents[i], oci.Fill)
+	}
+	f.stop()
+	ctx, cancel := context.WithCancel(t.Context())
+	_, err := f.resting(t).Verify(ctx, true, func(cache.Findings, *cache.Fault) { cancel() })
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("ended with %v", err)
+	}
+}
+
+// A file that nobody has hashed is hashed before it is served: one that is not
+// what its name says is fetched again, one that is serves without the upstream.
+func TestFoundFilesAreHashedFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		f := start(t, fake)
+		refs, contents := blobs(t, fake, 3, 100_000)
+		for i := range refs {
+			f.mustRead(t, refs[i], contents[i], oci.Fill)
+		}
+		f.stop()
+		f.index = newMemoryIndex()
+		flipBit(t, f.place(refs[0]))
+		if err := os.Truncate(f.place(refs[1]), 1000); err != nil {
+			t.Fatal(err)
+		}
+		f.restart(t)
+		synctest.Wait()
+		fake.Fail(down)
+		f.mustRead(t, refs[2], contents[2], oci.Hit)
+		if answer, err := f.Resolve(t.Context(), refs[1]); err == nil {
+			t.Errorf("a truncated file is told as %+v", answer)
+		}
+		fake.Fail(nil)
+		f.mustRead(t, refs[0], contents[0], oci.Fill)
+		f.mustRead(t, refs[1], contents[1], oci.Fill)
+		f.settled(t)
+		if s := f.Stats(); s.Bytes != 300_000 {
+			t.Errorf("kept are %+v", s)
+		}
+	})
+}
+
+// The scrub hashes all that is kept once in its time, finds what rots, and goes
+// on after a restart with what was hashed longest ago.
+func TestScrub(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const week = 7 * 24 * time.Hour
+		fake := new(ocitest.Fake)
+		weekly := func(o *cache.Options) { o.Scrub = week }
+		f := start(t, fake, weekly)
+		refs, contents := blobs(t, fake, 4, 100_000)
+		for i := range refs {
+			f.mustRead(t, refs[i], contents[i], oci.Fill)
+			f.settled(t)
+			<-time.After(time.Second)
+		}
+		<-time.After(time.Minute) // the pass over an empty cache is over
+		for range 4 {
+			<-time.After(week / 8)
+			f.stop()
+			f.restart(t, weekly)
+			synctest.Wait()
+		}
+		for r := range f.index.Blobs() {
+			if age := time.Since(r.Verified); age > week/2+time.Minute { // restarts have cost no more than that
+				t.Errorf("%s was hashed %s ago", r.Digest, age)
+			}
+		}
+		flipBit(t, f.place(refs[3]))
+		<-time.After(week + time.Hour)
+		if _, err := os.Stat(f.place(refs[3])); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("after a week the rotten file is there: %v", err)
+		}
+		if s := f.Stats(); s.Entries != 3 || s.ScrubbedBytes < 300_000 || s.ScrubbedBytes > 100_000*s.Scrubbed {
+			t.Errorf("after a week: %+v", s)
+		}
+		f.mustRead(t, refs[3], contents[3], oci.Fill)
+	})
+}
+
+// resting returns a cache on what is left that nobody runs.
+func (f *fixture) resting(t *testing.T) *cache.Cache {
+	t.Helper()
+	f.stop()
+	c, err := cache.New(f.options(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
