@@ -38,7 +38,7 @@ type mirrord struct {
 func build(cfg *config.Config, log *zap.Logger) (d *mirrord, err error) {
 	metrics := telemetry.NewMetrics(buildVersion())
 	storage, err := openStorage(cfg.Cache.Dir, log)
-	if errors.Is(err, disk.ErrInUse) {
+	if errors.Is(err, disk.ErrInUse) || errors.Is(err, disk.ErrFormat) || errors.Is(err, index.ErrVersion) {
 		return nil, refusal{err}
 	}
 	if err != nil {
@@ -169,6 +169,9 @@ func openStorage(dir string, log *zap.Logger) (*storage, error) {
 	unlock, err := disk.Lock(dir)
 	if err != nil {
 		return nil, err
+	}
+	if err := disk.CheckFormat(dir); err != nil {
+		return nil, errors.Join(err, unlock())
 	}
 	s := &storage{parts: filepath.Join(dir, "fills")}
 	if err := os.MkdirAll(s.parts, 0o750); err != nil {

@@ -23,8 +23,8 @@ const (
 )
 
 // body reads a blob from wherever it was last seeked to. It connects when it is
-// read elsewhere than it is connected, and connects again, through a fresh redirect, when the upstream breaks
-// off.
+// read elsewhere than it is connected, and connects again, through a fresh
+// redirect, when the upstream breaks off.
 type body struct {
 	registry *Registry
 	ctx      context.Context
@@ -185,6 +185,9 @@ func (b *body) connect() error {
 
 // accept checks that the answer begins at offset, or before it.
 func (b *body) accept(resp *http.Response) error {
+	if err := checkBlobType(b.registry.Name, b.ref, resp); err != nil {
+		return err
+	}
 	first, size := int64(0), resp.ContentLength
 	if resp.StatusCode == http.StatusPartialContent {
 		var err error

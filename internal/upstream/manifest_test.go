@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -116,12 +117,25 @@ func TestHeadThatTellsNothing(t *testing.T) {
 		"nonsense": answer(200, "", "Docker-Content-Digest", "md5:abc", "Content-Type", imageType, "Content-Length", "7"),
 		"html": answer(200, "", "Docker-Content-Digest", oci.FromBytes(nil).String(), "Content-Type", "text/html",
 			"Content-Length", "7"),
+		"too large": answer(200, "", "Docker-Content-Digest", oci.FromBytes(nil).String(), "Content-Type", imageType,
+			"Content-Length", strconv.Itoa(oci.MaxManifestSize+1)),
 	} {
 		c := connect(t, serve(t, openly(handle)).URL)
 		_, err := c.Resolve(t.Context(), manifestRef(t, "v1"))
 		if c.wantCode(t, err, oci.Unavailable); t.Failed() {
 			t.Log(name)
 		}
+	}
+}
+
+// What is compressed though nobody asked for it is refused, and said to be so.
+func TestUnwantedEncoding(t *testing.T) {
+	t.Parallel()
+	c := connect(t, serve(t, openly(answer(200, "squeezed", "Content-Type", imageType, "Content-Encoding", "gzip"))).URL)
+	_, err := read(t, c, manifestRef(t, oci.FromBytes([]byte("{}")).String()))
+	c.wantCode(t, err, oci.Unavailable)
+	if err == nil || !strings.Contains(err.Error(), `Content-Encoding: "gzip"`) {
+		t.Errorf("told as %v", err)
 	}
 }
 

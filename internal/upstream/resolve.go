@@ -63,6 +63,9 @@ func (r *Registry) resolveManifest(ctx context.Context, ref oci.Ref) (oci.Descri
 	if d.Digest == "" || d.Size < 0 {
 		return r.measureManifest(ctx, ref)
 	}
+	if d.Size > oci.MaxManifestSize {
+		return oci.Descriptor{}, tooLarge(r.Name, ref)
+	}
 	return d, checkMediaType(r.Name, d.MediaType)
 }
 
@@ -79,6 +82,9 @@ func (r *Registry) resolveBlob(ctx context.Context, ref oci.Ref) (oci.Descriptor
 	})
 	if err == nil {
 		discard(resp)
+		if err := checkBlobType(r.Name, ref, resp); err != nil {
+			return oci.Descriptor{}, err
+		}
 		if resp.ContentLength >= 0 {
 			return oci.Descriptor{Digest: ref.Digest(), Size: resp.ContentLength}, nil
 		}
@@ -99,6 +105,9 @@ func (r *Registry) measureBlob(ctx context.Context, ref oci.Ref) (oci.Descriptor
 		return oci.Descriptor{}, err
 	}
 	defer func() { _ = resp.Body.Close() }()
+	if err := checkBlobType(r.Name, ref, resp); err != nil {
+		return oci.Descriptor{}, err
+	}
 	size := resp.ContentLength
 	if resp.StatusCode == http.StatusPartialContent {
 		if _, size, err = contentRange(resp); err != nil {
@@ -143,6 +152,20 @@ func checkMediaType(upstream, t string) error {
 	return oci.Errorf(oci.Unavailable, "%s sends %q where a manifest should be: is it a registry?", upstream, t)
 }
 
+// checkBlobType refuses a page, such as that of a login or of a proxy on the
+// way, before anybody is answered. A blob may be one, but then its registry says
+// whose it is.
+func checkBlobType(upstream string, ref oci.Ref, resp *http.Response) error {
+	if mediaType(resp) != "text/html" || resp.Header.Get("Docker-Content-Digest") == ref.Digest().String() {
+		return nil
+	}
+	return oci.Errorf(oci.Unavailable, "%s sends an HTML page where blob %s should be: is there a login or a proxy on the way?", upstream, ref.Digest())
+}
+
+func tooLarge(upstream string, ref oci.Ref) error {
+	return oci.Errorf(oci.Unavailable, "%s: manifest %s is larger than %d bytes; such are not served", upstream, ref, oci.MaxManifestSize)
+}
+
 // getManifest fetches a manifest and checks all that can be checked.
 func (r *Registry) getManifest(ctx context.Context, ref oci.Ref) (oci.Descriptor, []byte, error) {
 	resp, err := r.do(ctx, request{
@@ -158,13 +181,21 @@ func (r *Registry) getManifest(ctx context.Context, ref oci.Ref) (oci.Descriptor
 		return oci.Descriptor{}, nil, oci.Errorf(oci.Unavailable, "%s: manifest %s broke off: %w", r.Name, ref, redact(err))
 	}
 	if len(raw) > oci.MaxManifestSize {
-		return oci.Descriptor{}, nil, oci.Errorf(oci.Unavailable, "%s: manifest %s is larger than %d bytes", r.Name, ref, oci.MaxManifestSize)
+		return oci.Descriptor{}, nil, tooLarge(r.Name, ref)
 	}
 	d := oci.Descriptor{MediaType: mediaType(resp), Digest: digestOf(ref, resp, raw), Size: int64(len(raw))}
 	if told := resp.Header.Get("Docker-Content-Digest"); ref.ByDigest() && d.Digest != ref.Digest() || !ref.ByDigest() && told != "" && d.Digest.String() != told {
-		return oci.Descriptor{}, nil, oci.Errorf(oci.Unavailable, "%s sends a manifest of digest %s for %s", r.Name, d.Digest, ref)
+		return oci.Descriptor{}, nil, oci.Errorf(oci.Unavailable, "%s sends a manifest of digest %s for %s%s", r.Name, d.Digest, ref, encoded(resp))
 	}
 	return d, raw, checkMediaType(r.Name, d.MediaType)
+}
+
+// encoded says in words that an answer is compressed, which was not asked for.
+func encoded(resp *http.Response) string {
+	if encoding := resp.Header.Get("Content-Encoding"); encoding != "" {
+		return fmt.Sprintf(" (it says Content-Encoding: %.20q, which was not asked for)", encoding)
+	}
+	return ""
 }
 
 // digestOf hashes raw with the algorithm of the digest that it should have.
