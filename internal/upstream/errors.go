@@ -80,15 +80,24 @@ func wordsOf(resp *http.Response) string {
 // unreachable makes the error of a request without an answer. A signed link is
 // a secret for as long as it is valid, so no query is repeated.
 func (r *Registry) unreachable(err error) error {
-	var known *oci.Error
+	if refused := refusedByOurs(err); refused != nil {
+		return refused
+	}
+	return oci.Errorf(oci.Unavailable, "%s cannot be reached: %w", r.Name, redact(err))
+}
+
+// refusedByOurs returns the error of a transport that refuses by itself, the
+// quota's or the breakers', or nil. It says all that there is to say.
+func refusedByOurs(err error) error {
 	var limit *oci.LimitError
 	if errors.As(err, &limit) {
 		return limit
 	}
-	if errors.As(err, &known) {
-		return known
+	var open *oci.Error
+	if errors.As(err, &open) {
+		return open
 	}
-	return oci.Errorf(oci.Unavailable, "%s cannot be reached: %w", r.Name, redact(err))
+	return nil
 }
 
 // withoutSecrets takes out of words what req was let in with: storage hosts

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"fmt"
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -32,6 +33,11 @@ type pooled struct {
 // bubble.
 func pool(t *testing.T, h *hubsim.Hub, members ...string) *pooled {
 	t.Helper()
+	return poolBy(t, h, h.Transport(), members...)
+}
+
+func poolBy(t *testing.T, h *hubsim.Hub, transport http.RoundTripper, members ...string) *pooled {
+	t.Helper()
 	u, err := url.Parse(h.URL())
 	check(t, err)
 	p := &pooled{ledger: ratelimit.NewLedger(nil), dir: t.TempDir()}
@@ -42,7 +48,7 @@ func pool(t *testing.T, h *hubsim.Hub, members ...string) *pooled {
 		Back:    func(member string) { p.note("back " + member) },
 	}
 	for _, name := range members {
-		quota, err := p.ledger.Transport(oci.DockerHub, name, h.Transport())
+		quota, err := p.ledger.Transport(oci.DockerHub, name, transport)
 		check(t, err)
 		l := login.Anonymous()
 		if name != "anonymous" {

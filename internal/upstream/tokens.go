@@ -226,9 +226,8 @@ func (t *tokens) forget() { t.byRepo.Purge() }
 // failed makes the error of a login that did not come about. It is the
 // upstream's state, not the content's.
 func (t *tokens) failed(what string, err error) error {
-	var limit *oci.LimitError
-	if errors.As(err, &limit) {
-		return limit
+	if refused := refusedByOurs(err); refused != nil {
+		return refused
 	}
 	var refused *transport.Error
 	if !errors.As(err, &refused) {
