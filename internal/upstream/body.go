@@ -17,6 +17,7 @@ const (
 	firstTries  = 2               // requests for a blob before anybody is answered
 	maxFailures = 8               // in a row while a blob is read, with hardly a byte between them
 	progress    = 1 << 20         // bytes after which earlier failures are forgotten
+	outageTime  = time.Minute     // without a byte while the host is not asked: a restart takes less, the CRI waits 5 min
 	patience    = 5 * time.Second // a first request that took longer is the last: clients wait 30 s
 	firstPause  = 100 * time.Millisecond
 	maxPause    = 5 * time.Second
@@ -37,7 +38,8 @@ type body struct {
 	skip     int64   // what it sends before that
 	pause    *backoff.ExponentialBackOff
 	failures int
-	fine     int64 // bytes read since the last failure
+	fine     int64     // bytes read since the last failure
+	since    time.Time // when no byte came any more; zero: they come
 }
 
 func (r *Registry) newBody(ctx context.Context, ref oci.Ref, offset int64) *body {
@@ -61,7 +63,7 @@ func (b *body) connectFirst() error {
 	begun := time.Now()
 	for try := 1; ; try++ {
 		err := b.connect()
-		if err == nil || try == firstTries || time.Since(begun) > patience || !b.worthRetrying(err) {
+		if err == nil || try == firstTries || time.Since(begun) > patience || !b.worthRetrying(err) || errors.Is(err, errOpen) {
 			return err
 		}
 		if err := b.wait(); err != nil {
@@ -122,6 +124,7 @@ func (b *body) skipAhead() error {
 func (b *body) advance(n int64) {
 	b.offset += n
 	b.at = b.offset
+	b.since = time.Time{}
 	if b.fine += n; b.fine >= progress {
 		b.failures = 0
 		b.pause.Reset()
@@ -132,15 +135,30 @@ func (b *body) advance(n int64) {
 func (b *body) recover(err error) error {
 	b.disconnect()
 	b.fine = 0
-	b.failures++
 	if err == io.EOF {
 		err = io.ErrUnexpectedEOF
 	}
-	if b.failures >= maxFailures || !b.worthRetrying(err) {
+	asked := !errors.Is(err, errOpen)
+	if b.givesUp(asked) || !b.worthRetrying(err) {
 		return oci.Errorf(oci.CodeOf(err), "%s: blob %s broke off at byte %d of %d: %w", b.registry.Name, b.ref.Digest(), b.offset, b.size, redact(err))
 	}
-	b.registry.Resumed()
+	if asked {
+		b.registry.Resumed()
+	}
 	return b.wait()
+}
+
+// givesUp counts one more failure and reports whether it was the last. A try for
+// which nobody was asked is none: what runs out then is time.
+func (b *body) givesUp(asked bool) bool {
+	if b.since.IsZero() {
+		b.since = time.Now()
+	}
+	if !asked {
+		return time.Since(b.since) >= outageTime
+	}
+	b.failures++
+	return b.failures >= maxFailures
 }
 
 // worthRetrying reports whether err is of the kind that passes.

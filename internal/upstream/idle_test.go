@@ -50,6 +50,13 @@ func (p *pipes) dial(context.Context, string, string) (net.Conn, error) {
 // inBubble serves handle in memory and returns a client of it.
 func inBubble(t *testing.T, handle http.HandlerFunc) *client {
 	t.Helper()
+	u, transport := inMemory(t, handle)
+	return connectBy(t, u, transport)
+}
+
+// inMemory serves handle and returns its address, and the way to it.
+func inMemory(t *testing.T, handle http.HandlerFunc) (*url.URL, *http.Transport) {
+	t.Helper()
 	listener := &pipes{conns: make(chan net.Conn), done: make(chan struct{})}
 	server := &http.Server{Handler: handle, ErrorLog: log.New(io.Discard, "", 0)}
 	go func() { _ = server.Serve(listener) }()
@@ -61,7 +68,7 @@ func inBubble(t *testing.T, handle http.HandlerFunc) *client {
 		transport.CloseIdleConnections()
 		_ = server.Close()
 	})
-	return connectBy(t, u, transport)
+	return u, transport
 }
 
 // stalling sends half of the content and nothing more until the client leaves.

@@ -1,16 +1,20 @@
 package upstream
 
 import (
+	"bytes"
 	"errors"
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"mirrord/internal/hubsim"
 	"mirrord/internal/oci"
+	"mirrord/internal/oci/ocitest"
 )
 
 // wantOpen checks that an error of a Registry is the refusal of a breaker, with
@@ -43,6 +47,121 @@ func TestStorageFails(t *testing.T) {
 	if n := h.Counters(); n.CDNGETs != hostFailures || n.ManifestGETs != 1 {
 		t.Errorf("the storage was asked %d times, want %d; %d manifests", n.CDNGETs, hostFailures, n.ManifestGETs)
 	}
+}
+
+// A registry that accepts and says nothing: who asks first waits, and then nobody
+// does.
+func TestSilentUpstreamIsLeftAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var silent atomic.Bool
+		u, transport := inMemory(t, func(w http.ResponseWriter, r *http.Request) {
+			if silent.Load() {
+				<-r.Context().Done()
+			} else if r.URL.Path != "/v2/" {
+				answer(200, "{}", "Content-Type", imageType)(w, r)
+			}
+		})
+		b := newBreakers(transport)
+		defer b.run(t)()
+		c := connectBy(t, u, b)
+		_, err := read(t, c, manifestRef(t, "v1"))
+		check(t, err)
+
+		silent.Store(true)
+		var waiting sync.WaitGroup
+		for range hostFailures {
+			waiting.Go(func() {
+				if _, err := c.Resolve(t.Context(), manifestRef(t, "v1")); err == nil || errors.Is(err, errOpen) {
+					t.Errorf("error %v, want the transport's", err)
+				}
+			})
+		}
+		waiting.Wait()
+		begun := time.Now()
+		_, err = c.Open(t.Context(), blobRef(t, oci.FromBytes(nil)))
+		wantOpen(t, err)
+		_, err = c.Resolve(t.Context(), manifestRef(t, "v1"))
+		wantOpen(t, err)
+		if took := time.Since(begun); took != 0 {
+			t.Errorf("took %v", took)
+		}
+
+		silent.Store(false)
+		<-time.After(probeTime + 2*probeEvery)
+		_, err = read(t, c, manifestRef(t, "v1"))
+		check(t, err)
+	})
+}
+
+// A download that is under way when its upstream fails goes on when that is
+// back, within outageTime, and sends little meanwhile.
+func TestDownloadOutlivesAnOutage(t *testing.T) {
+	content := ocitest.Content(100_000, 1)
+	for name, test := range map[string]struct {
+		outage time.Duration
+		ok     bool
+	}{
+		"a moment":    {time.Second, true},
+		"half of it":  {outageTime / 2, true},
+		"twice of it": {2 * outageTime, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				back := time.Now().Add(test.outage)
+				var vain atomic.Int32
+				whole := flaky(content, func(w http.ResponseWriter, r *http.Request) {
+					http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(content))
+				})
+				var begun atomic.Bool
+				u, transport := inMemory(t, func(w http.ResponseWriter, r *http.Request) {
+					blob := r.URL.Path != "/v2/"
+					if begun.Load() && time.Now().Before(back) {
+						if blob {
+							vain.Add(1)
+						}
+						w.WriteHeader(http.StatusBadGateway)
+						return
+					}
+					if blob {
+						begun.Store(true)
+					}
+					whole(w, r)
+				})
+				b := newBreakers(transport)
+				defer b.run(t)()
+				c := connectBy(t, u, b)
+				resumed := 0
+				c.Resumed = func() { resumed++ }
+				raw, err := read(t, c, blobRef(t, oci.FromBytes(content)))
+				took := time.Since(back)
+				if test.ok && (err != nil || !bytes.Equal(raw, content) || took > probeEvery+2*maxPause) {
+					t.Errorf("%d bytes, %v, %v after the outage", len(raw), err, took)
+				}
+				if took += test.outage; !test.ok && (!errors.Is(err, errOpen) || took < outageTime || took > outageTime+2*maxPause) {
+					t.Errorf("%v after %v", err, took)
+				}
+				if n := vain.Load(); n > hostFailures || resumed > hostFailures+1 {
+					t.Errorf("%d requests in vain, %d told", n, resumed)
+				}
+			})
+		})
+	}
+}
+
+// The time that a download waits begins with its last byte.
+func TestDownloadWaitsFromItsLastByte(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		refused := &oci.Error{Code: oci.Unavailable, Err: errOpen}
+		b := connect(t, "http://127.0.0.1:1").newBody(t.Context(), blobRef(t, oci.FromBytes(nil)), 0)
+		check(t, b.recover(refused))
+		b.advance(1)
+		<-time.After(2 * outageTime)
+		check(t, b.recover(refused))
+		<-time.After(outageTime)
+		if err := b.recover(refused); !errors.Is(err, errOpen) {
+			t.Errorf("error %v after %v", err, outageTime)
+		}
+	})
 }
 
 // An outage is nobody's login and no limit.
