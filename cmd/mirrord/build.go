@@ -27,14 +27,18 @@ import (
 // mirrord is the daemon: what runs, and what is to be closed at the end.
 type mirrord struct {
 	servers
-	workers []func(context.Context) error // run until the context ends
-	reload  func()                        // reads logins again
+	workers []runner
+	reload  func() // reads logins again
 	close   func() error
 }
 
+// runner runs until the context ends.
+type runner func(context.Context) error
+
 // build is the composition of the whole system: a request goes through the
 // handler into the cache, and what that lacks through the router to an upstream:
-// its pool of credentials, each with its tokens and its quota, and one transport.
+// its pool of credentials, each with its tokens and its quota, and one transport
+// with breakers for the hosts that fail.
 func build(cfg *config.Config, log *zap.Logger) (d *mirrord, err error) {
 	metrics := telemetry.NewMetrics(buildVersion())
 	storage, err := openStorage(cfg.Cache.Dir, log)
@@ -50,7 +54,7 @@ func build(cfg *config.Config, log *zap.Logger) (d *mirrord, err error) {
 		}
 	}()
 	ledger := ratelimit.NewLedger(rememberedQuotas(storage.index, log))
-	pools, err := buildUpstreams(cfg, ledger, log, metrics)
+	pools, probes, err := buildUpstreams(cfg, ledger, log, metrics)
 	if err != nil {
 		return nil, refusal{err}
 	}
@@ -88,7 +92,7 @@ func build(cfg *config.Config, log *zap.Logger) (d *mirrord, err error) {
 			access(r, e)
 		},
 	})
-	d = &mirrord{workers: []func(context.Context) error{cached.Run, keeper.run}, close: storage.close}
+	d = &mirrord{workers: append(probes, cached.Run, keeper.run), close: storage.close}
 	d.reload = func() {
 		for _, p := range pools {
 			p.Reload()

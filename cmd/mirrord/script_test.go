@@ -57,6 +57,7 @@ type world struct {
 	admin   string
 	mu      sync.Mutex // guards log
 	log     bytes.Buffer
+	mend    []func() // removes the faults
 	running *exec.Cmd
 	ended   chan error
 }
@@ -255,10 +256,11 @@ func statusCommand(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// hub down|up|reset changes the upstream; hub fault JSON breaks it; hub user
-// NAME PASSWORD makes this its only account.
+// hub down|up|reset changes the upstream; hub fault JSON breaks it, until hub
+// mend; hub user NAME PASSWORD makes this its only account.
 func hubCommand(ts *testscript.TestScript, neg bool, args []string) {
-	hub := worldOf(ts).hub
+	w := worldOf(ts)
+	hub := w.hub
 	switch args[0] {
 	case "down":
 		hub.Down()
@@ -271,7 +273,11 @@ func hubCommand(ts *testscript.TestScript, neg bool, args []string) {
 	case "fault":
 		var f hubsim.Fault
 		ts.Check(json.Unmarshal([]byte(args[1]), &f))
-		hub.Inject(f)
+		w.mend = append(w.mend, hub.Inject(f))
+	case "mend":
+		for _, remove := range w.mend {
+			remove()
+		}
 	default:
 		ts.Fatalf("unknown: hub %s", args[0])
 	}

@@ -15,26 +15,26 @@ import (
 )
 
 // buildUpstreams makes a pool of credentials for each upstream, all of them with
-// a place in the ledger.
-func buildUpstreams(cfg *config.Config, ledger *ratelimit.Ledger, log *zap.Logger, metrics *telemetry.Metrics) ([]*upstream.Pool, error) {
-	var pools []*upstream.Pool
+// a place in the ledger, and the workers that probe hosts that fail.
+func buildUpstreams(cfg *config.Config, ledger *ratelimit.Ledger, log *zap.Logger, metrics *telemetry.Metrics) (pools []*upstream.Pool, probes []runner, err error) {
 	for _, u := range cfg.Upstreams {
-		pool, err := buildUpstream(u, cfg.Quota.Reserve, ledger, log.With(zap.String("upstream", u.Name)), metrics)
+		pool, probe, err := buildUpstream(u, cfg.Quota.Reserve, ledger, log.With(zap.String("upstream", u.Name)), metrics)
 		if err != nil {
-			return nil, fmt.Errorf("upstream %s: %w", u.Name, err)
+			return nil, nil, fmt.Errorf("upstream %s: %w", u.Name, err)
 		}
-		pools = append(pools, pool)
+		pools, probes = append(pools, pool), append(probes, probe)
 	}
-	return pools, nil
+	return pools, probes, nil
 }
 
-// buildUpstream makes one. Its credentials share what counts, dials and resumes.
-func buildUpstream(u config.Upstream, reserve config.Share, ledger *ratelimit.Ledger, log *zap.Logger, metrics *telemetry.Metrics) (*upstream.Pool, error) {
+// buildUpstream makes one. Its credentials share what counts, dials and resumes,
+// and what is known of the hosts.
+func buildUpstream(u config.Upstream, reserve config.Share, ledger *ratelimit.Ledger, log *zap.Logger, metrics *telemetry.Metrics) (*upstream.Pool, runner, error) {
 	address, err := url.Parse(u.URL)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	transport := metrics.Transport(u.Name, upstream.NewTransport(address))
+	hosts := newHosts(u.Name, address, log, metrics)
 	o := upstream.PoolOptions{
 		Name:    u.Name,
 		Reserve: reserve.Of,
@@ -45,13 +45,13 @@ func buildUpstream(u config.Upstream, reserve config.Share, ledger *ratelimit.Le
 		Back: func(member string) { log.Info("login is used again", zap.String("credential", member)) },
 	}
 	for _, c := range credentials(u) {
-		quota, err := ledger.Transport(u.Name, c.Name, transport)
+		quota, err := ledger.Transport(u.Name, c.Name, hosts)
 		if err != nil {
 			log.Warn("what was known of a budget is lost; the next answer tells it anew", zap.Error(err))
 		}
 		auth, err := newLogin(u.Name, c)
 		if err != nil {
-			return nil, fmt.Errorf("credential %s: %w", c.Name, err)
+			return nil, nil, fmt.Errorf("credential %s: %w", c.Name, err)
 		}
 		o.Members = append(o.Members, upstream.Member{
 			Name: c.Name, Budget: quota.Budget, Stamp: auth.Stamp, Anonymous: auth.IsAnonymous(),
@@ -60,7 +60,21 @@ func buildUpstream(u config.Upstream, reserve config.Share, ledger *ratelimit.Le
 			}),
 		})
 	}
-	return upstream.NewPool(o), nil
+	return upstream.NewPool(o), hosts.Run, nil
+}
+
+// newHosts makes the way to an upstream's hosts.
+func newHosts(name string, address *url.URL, log *zap.Logger, metrics *telemetry.Metrics) *upstream.Breakers {
+	hosts := upstream.NewBreakers(upstream.BreakerOptions{
+		Name: name,
+		Next: metrics.Transport(name, upstream.NewTransport(address)),
+		Opened: func(host string, err error) {
+			log.Warn("upstream host does not answer; nothing is sent to it until a probe is answered", zap.String("host", host), zap.Error(err))
+		},
+		Closed: func(host string) { log.Info("upstream host answers again", zap.String("host", host)) },
+	})
+	metrics.WatchHosts(name, hosts.Failing)
+	return hosts
 }
 
 // defaultCredential is the name of what Docker's own configuration has.

@@ -36,6 +36,7 @@ func gathered(t *testing.T) map[string]metric {
 	m.WatchCache(func() cache.Stats { return cache.Stats{Saved: map[string]int64{"docker.io": 1}} })
 	m.WatchQuota(func() []ratelimit.Budget { return []ratelimit.Budget{{Limit: 100, Window: time.Hour}} })
 	m.WatchLogins(func() []telemetry.Login { return []telemetry.Login{{}} })
+	m.WatchHosts("docker.io", func() int { return 0 })
 	m.Observe(nil, proxy.Event{})
 	m.Resumed("docker.io")()
 	ask(t, m)

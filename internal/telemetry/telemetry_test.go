@@ -152,10 +152,16 @@ func TestUpstreamMetrics(t *testing.T) {
 		t.Error("the error is lost")
 	}
 	m.Resumed("docker.io")()
+	m.WatchHosts("docker.io", func() int { return 2 })
+	m.WatchHosts("ghcr.io", func() int { return 0 })
 	want := `
 # HELP mirrord_upstream_body_resumes_total Downloads that broke off and were asked for again from where they ended.
 # TYPE mirrord_upstream_body_resumes_total counter
 mirrord_upstream_body_resumes_total{upstream="docker.io"} 1
+# HELP mirrord_upstream_hosts_failing Hosts of the upstream that have failed in a row and are sent nothing but probes.
+# TYPE mirrord_upstream_hosts_failing gauge
+mirrord_upstream_hosts_failing{upstream="docker.io"} 2
+mirrord_upstream_hosts_failing{upstream="ghcr.io"} 0
 # HELP mirrord_upstream_received_bytes_total Bytes of bodies received from the upstream.
 # TYPE mirrord_upstream_received_bytes_total counter
 mirrord_upstream_received_bytes_total{operation="other",upstream="docker.io"} 5
@@ -166,7 +172,7 @@ mirrord_upstream_requests_total{operation="other",status="429",upstream="docker.
 mirrord_upstream_requests_total{operation="other",status="error",upstream="docker.io"} 1
 `
 	if err := testutil.GatherAndCompare(m.Gatherer(), strings.NewReader(want),
-		"mirrord_upstream_requests_total", "mirrord_upstream_received_bytes_total", "mirrord_upstream_body_resumes_total"); err != nil {
+		"mirrord_upstream_requests_total", "mirrord_upstream_received_bytes_total", "mirrord_upstream_body_resumes_total", "mirrord_upstream_hosts_failing"); err != nil {
 		t.Error(err)
 	}
 }

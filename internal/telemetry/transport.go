@@ -20,6 +20,15 @@ func (m *Metrics) Resumed(name string) func() {
 	return m.upstreamResumes.WithLabelValues(name).Inc
 }
 
+// WatchHosts exports how many hosts of an upstream do not answer.
+func (m *Metrics) WatchHosts(name string, failing func() int) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name:        "mirrord_upstream_hosts_failing",
+		Help:        "Hosts of the upstream that have failed in a row and are sent nothing but probes.",
+		ConstLabels: prometheus.Labels{"upstream": name},
+	}, func() float64 { return float64(failing()) }))
+}
+
 type transport struct {
 	metrics  *Metrics
 	upstream string
