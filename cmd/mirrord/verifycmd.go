@@ -164,7 +164,7 @@ func verdict(f cache.Findings, repair bool) error {
 	case f.Wrong() == 0:
 		return nil
 	case repair:
-		return damage{fmt.Errorf("%d files were wrong, and are repaired", f.Wrong())}
+		return damage{fmt.Errorf("%d found wrong, and repaired", f.Wrong())}
 	}
-	return damage{fmt.Errorf("%d files are wrong; mirrord verify --repair drops them", f.Wrong())}
+	return damage{fmt.Errorf("%d found wrong; mirrord verify --repair drops what is", f.Wrong())}
 }

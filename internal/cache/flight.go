@@ -193,7 +193,6 @@ func skip(body io.Reader, offset int64) error {
 // over to who waits when the cache cannot have it.
 func (c *Cache) fly(f *flight) {
 	defer c.endTurn(f)
-	c.awaitTurn(f, turnTime)
 	left, have := c.claimPart(f.ref)
 	source, err := c.launch(f, left.written)
 	if err != nil {
@@ -204,7 +203,7 @@ func (c *Cache) fly(f *flight) {
 	f.source = source
 	s := newSpool(source.Size, c.shed)
 	defer s.release()
-	c.standInLine(f, s)
+	c.awaitTurn(f, s)
 	room := c.reserve(max(source.Size, 0), left.written)
 	if room == nil {
 		removeParts([]part{left})
