@@ -59,7 +59,7 @@ func (c *Cache) flush() {
 // catchUp tells the index all, after it has missed something: it was opened
 // late, or did not take what it was told.
 func (c *Cache) catchUp() error {
-	if err := c.learn(); err != nil {
+	if err := c.Index.RemoveBlobs(c.learn()...); err != nil {
 		return err
 	}
 	blobs, tags := c.records()
@@ -89,21 +89,17 @@ func (c *Cache) records() (blobs []BlobRecord, tags []TagRecord) {
 	return blobs, tags
 }
 
-// learn takes from the index what is not known yet, and makes it forget blobs
-// that are no more.
-func (c *Cache) learn() error {
-	var gone []oci.Digest
+// learn takes from the index what is not known yet, and returns the blobs that
+// it knows and that are no more. What cannot be read says nothing.
+func (c *Cache) learn() (gone []oci.Digest) {
 	for record, err := range c.Index.Blobs() {
-		if err != nil {
-			return err
-		}
-		if !c.recognise(record) {
+		if err == nil && !c.recognise(record) {
 			gone = append(gone, record.Digest)
 		}
 	}
 	for record, err := range c.Index.Tags() {
 		if err != nil {
-			return err
+			continue
 		}
 		c.mu.Lock()
 		if c.tags[record.Ref] == nil {
@@ -111,10 +107,7 @@ func (c *Cache) learn() error {
 		}
 		c.mu.Unlock()
 	}
-	if len(gone) == 0 {
-		return nil
-	}
-	return c.Index.RemoveBlobs(gone...)
+	return gone
 }
 
 // recognise believes the index about a blob that is there, and reports whether

@@ -11,7 +11,7 @@ import (
 
 const (
 	scrubRate = 16 << 20    // bytes a second that a scrub reads at most
-	scrubIdle = time.Minute // between looks at a cache that is empty
+	scrubIdle = time.Minute // which a pass takes at least
 )
 
 // scrub holds the directory against the index and then, unless it is off,
@@ -21,19 +21,18 @@ const (
 func (c *Cache) scrub(ctx context.Context) {
 	limit := rate.NewLimiter(scrubRate, copyBuffer)
 	for {
+		begun := time.Now()
 		c.reconcile(ctx)
 		if c.Scrub <= 0 || ctx.Err() != nil {
 			return
 		}
 		c.scrubAll(ctx, limit)
+		sleep(ctx, scrubIdle-time.Since(begun))
 	}
 }
 
 func (c *Cache) scrubAll(ctx context.Context, limit *rate.Limiter) {
 	all, total := c.leastProven()
-	if len(all) == 0 {
-		sleep(ctx, min(scrubIdle, c.Scrub))
-	}
 	for _, s := range all {
 		begun := time.Now()
 		if err := c.prove(ctx, s.entry, limit); ctx.Err() != nil {
@@ -41,10 +40,11 @@ func (c *Cache) scrubAll(ctx context.Context, limit *rate.Limiter) {
 		} else if err == nil {
 			c.countScrubbed(s.entry)
 		}
-		if !s.verified.IsZero() { // what nobody has ever hashed does not wait
-			share := float64(s.entry.size) / float64(total)
-			sleep(ctx, time.Duration(share*float64(c.Scrub))-time.Since(begun))
+		if s.verified.IsZero() {
+			continue // what nobody has ever hashed does not wait
 		}
+		share := float64(s.entry.size) / float64(total)
+		sleep(ctx, time.Duration(share*float64(c.Scrub))-time.Since(begun))
 	}
 }
 

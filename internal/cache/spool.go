@@ -144,10 +144,10 @@ func (s *spool) readAt(ctx context.Context, p []byte, off int64) (int, error) {
 
 func (s *spool) readFile(p []byte, off int64) (int, error) {
 	n, err := s.file.ReadAt(p, off)
-	if err != nil {
-		err = fmt.Errorf("%w: %w", errDisk, err)
+	if n > 0 { // what is wrong behind it is told by the next
+		return n, nil
 	}
-	return n, err
+	return 0, fmt.Errorf("%w: %w", errDisk, err)
 }
 
 // available returns how many bytes can be read at off, or the channel that is

@@ -12,7 +12,7 @@ import (
 type Findings struct {
 	Blobs   int64 // files that are what their name says
 	Bytes   int64 // of files that were read
-	Of      int64 // bytes that are kept: what there is to read, about
+	Of      int64 // bytes of all files: what there was to read at the beginning
 	Damaged int64 // files that are not what their name says, or cannot be read
 	Lost    int64 // kept, and the file is gone
 	Unknown int64 // files that the index does not know
@@ -44,10 +44,10 @@ type verification struct {
 // or nil. Verify fails when ctx ends or the directory cannot be walked.
 func (c *Cache) Verify(ctx context.Context, repair bool, tell func(Findings, *Fault)) (Findings, error) {
 	v := &verification{Cache: c, repair: repair, tell: tell}
-	unseen := c.known()
-	for _, e := range unseen {
-		v.Of += e.size
+	for blob := range c.Store.All(ctx) { // what cannot be walked is told below
+		v.Of += blob.Size
 	}
+	unseen := c.known()
 	var errs []error
 	for blob, err := range c.Store.All(ctx) {
 		switch {

@@ -184,6 +184,8 @@ func TestFileProblems(t *testing.T) {
 			`mirrord.yaml:1:25: clients.max_requests: "many" is not a number of requests; write such as 50, or 0 for no limit`},
 		{"scrub", "cache: {scrub: weekly}\n",
 			`mirrord.yaml:1:16: cache.scrub: "weekly" is not a duration; write a number with a unit, such as 1m or 30s`},
+		{"scrub all the time", "cache: {scrub: 1s}\n",
+			`mirrord.yaml:1:16: cache.scrub: "1s" would keep the disk busy; write 1h or more, or 0 for never`},
 		{"key of quota", "quota: {reserved: 1}\n",
 			`mirrord.yaml:1:9: unknown key "quota.reserved"; did you mean "quota.reserve"?`},
 

@@ -38,16 +38,22 @@ func parseDuration(s string) (duration, error) {
 	return duration(d), nil
 }
 
-// minProbe is the most often that an upstream may be probed.
-const minProbe = duration(time.Minute)
-
-func parseProbe(s string) (duration, error) {
-	d, err := parseDuration(s)
-	if err == nil && d != 0 && d < minProbe {
-		err = fmt.Errorf("%q is too often and would be a burden to the upstream; write %v or more, or 0 for never", s, minProbe)
+// orNever reads a duration of least or more, or 0 for never; why says what is
+// wrong with less.
+func orNever(least duration, why string) func(string) (duration, error) {
+	return func(s string) (duration, error) {
+		d, err := parseDuration(s)
+		if err == nil && d != 0 && d < least {
+			err = fmt.Errorf("%q %s; write %v or more, or 0 for never", s, why, least)
+		}
+		return d, err
 	}
-	return d, err
 }
+
+var (
+	parseProbe = orNever(duration(time.Minute), "is too often and would be a burden to the upstream")
+	parseScrub = orNever(duration(time.Hour), "would keep the disk busy")
+)
 
 // number reads digits and nothing else.
 func number(s string) (int, bool) {
