@@ -192,8 +192,10 @@ func (r *room) releaseLocked() {
 	delete(r.cache.rooms, r)
 }
 
-// How much more room is asked for at a time when nobody knows the size.
-const roomStep = 16 << 20
+const (
+	roomStep  = 16 << 20 // bytes of room that are asked for at a time when nobody knows the size
+	roomShare = 4        // and no more than that part of the cache: it may never end
+)
 
 var errNoRoom = errors.New("no room in the cache")
 
@@ -201,6 +203,9 @@ var errNoRoom = errors.New("no room in the cache")
 // fails with errNoRoom when there is none.
 func (r *room) Write(p []byte) (int, error) {
 	r.taken += int64(len(p))
+	if r.taken > r.cache.MaxSize/roomShare {
+		return 0, errNoRoom
+	}
 	if need := r.taken - r.bytes; need > 0 && !r.grow(max(roomStep, need)) && !r.grow(need) {
 		return 0, errNoRoom
 	}

@@ -123,6 +123,25 @@ func TestUnknownSizeLargerThanTheCacheGoesPast(t *testing.T) {
 	}
 }
 
+// A blob of which nobody knows the end does not cost the cache what it has.
+func TestUnknownSizeEvictsLittle(t *testing.T) {
+	fake := new(ocitest.Fake)
+	refs, contents := blobs(t, fake, 5, 7<<20)
+	large := ocitest.Content(48<<20, 99)
+	ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, large))
+	f := start(t, fake, budget(40<<20))
+	for i := range refs {
+		f.mustRead(t, refs[i], contents[i], oci.Fill)
+	}
+	f.stop() // so that all are kept
+	fake.HideSize()
+	f.restart(t, budget(40<<20))
+	f.mustRead(t, ref, large, oci.Pass)
+	if n := f.Stats().Evictions; n > 2 {
+		t.Errorf("%d of 5 blobs are evicted", n)
+	}
+}
+
 // A cache smaller than the step in which room is asked for.
 func TestUnknownSizeInASmallCache(t *testing.T) {
 	fake := new(ocitest.Fake)
