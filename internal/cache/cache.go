@@ -60,6 +60,7 @@ type Cache struct {
 	cancel  context.CancelFunc
 	running sync.WaitGroup // fills and tag checks
 	turns   chan struct{}  // one for each blob's fill that may run at once
+	telling chan struct{}  // holds one while the index is told of blobs
 
 	// mu guards all below. No I/O, hook or badger call happens under it.
 	mu       sync.Mutex
@@ -94,6 +95,7 @@ func New(o Options) (*Cache, error) {
 		ctx:      ctx,
 		cancel:   cancel,
 		turns:    make(chan struct{}, cmp.Or(o.MaxFills, DefaultMaxFills)),
+		telling:  make(chan struct{}, 1),
 		entries:  make(map[oci.Digest]*entry),
 		dirty:    make(map[oci.Digest]struct{}),
 		manifest: lru.NewBytes[[]byte](manifestMemory),

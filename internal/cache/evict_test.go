@@ -56,6 +56,31 @@ func TestLeastRecentlyUsedGoes(t *testing.T) {
 	})
 }
 
+// slowIndex takes a second for each record.
+type slowIndex struct{ cache.Index }
+
+func (ix slowIndex) PutBlobs(records ...cache.BlobRecord) error {
+	<-time.After(time.Second)
+	return ix.Index.PutBlobs(records...)
+}
+
+// What is evicted before the index has been told of it is not remembered: after a
+// kill it would be a record without a file.
+func TestEvictedBeforeTheIndexKnows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		refs, contents := blobs(t, fake, 2, 100_000)
+		f := start(t, fake, budget(150_000), func(o *cache.Options) { o.Index = slowIndex{o.Index} })
+		f.mustRead(t, refs[0], contents[0], oci.Fill)
+		synctest.Wait()
+		f.mustRead(t, refs[1], contents[1], oci.Fill)
+		<-time.After(time.Minute)
+		if f.Stats().Evictions != 1 || !f.index.used(refs[0].Digest()).IsZero() || f.index.used(refs[1].Digest()).IsZero() {
+			t.Errorf("after %d evictions the index knows a blob that is gone, or not the one that is there", f.Stats().Evictions)
+		}
+	})
+}
+
 // A blob that is being read stays, and its reader gets all of it.
 func TestEvictionSparesReaders(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

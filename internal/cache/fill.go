@@ -122,10 +122,9 @@ func (c *Cache) land(f *flight, s *spool, err error, room *room) {
 	} else {
 		c.stats.Failed++
 	}
-	record := f.entry.record()
 	c.mu.Unlock()
 	if err == nil {
-		c.noteIndex(c.Index.PutBlobs(record))
+		c.noteIndex(c.tellIndex(f.ref.Digest()))
 	}
 	c.tell(f, s, err)
 }

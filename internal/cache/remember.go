@@ -2,7 +2,10 @@ package cache
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"mirrord/internal/oci"
 )
@@ -45,25 +48,45 @@ func (c *Cache) load() error {
 // flush tells the index when entries were used and verified.
 func (c *Cache) flush() {
 	c.mu.Lock()
-	records := make([]BlobRecord, 0, len(c.dirty))
-	for d := range c.dirty {
-		records = append(records, c.entries[d].record())
-	}
+	dirty := slices.Collect(maps.Keys(c.dirty))
 	clear(c.dirty)
 	c.mu.Unlock()
-	if len(records) > 0 {
-		c.noteIndex(c.Index.PutBlobs(records...))
+	c.noteIndex(c.tellIndex(dirty...))
+}
+
+// tellIndex tells the index what has become of ds: what is kept, and was hashed,
+// is put, the rest removed. One caller tells it at a time, so that nothing that
+// was true before is written over what is true now.
+func (c *Cache) tellIndex(ds ...oci.Digest) error {
+	c.telling <- struct{}{}
+	defer func() { <-c.telling }()
+	var kept []BlobRecord
+	var gone []oci.Digest
+	c.mu.Lock()
+	for _, d := range ds {
+		if e := c.entries[d]; e != nil && e.isProven() {
+			kept = append(kept, e.record())
+		} else {
+			gone = append(gone, d)
+		}
 	}
+	c.mu.Unlock()
+	var err error
+	if len(gone) > 0 {
+		err = c.Index.RemoveBlobs(gone...)
+	}
+	if len(kept) > 0 {
+		err = errors.Join(err, c.Index.PutBlobs(kept...))
+	}
+	return err
 }
 
 // catchUp tells the index all, after it has missed something: it was opened
 // late, or did not take what it was told.
 func (c *Cache) catchUp() error {
-	if err := c.Index.RemoveBlobs(c.learn()...); err != nil {
-		return err
-	}
-	blobs, tags := c.records()
-	if err := c.Index.PutBlobs(blobs...); err != nil {
+	gone := c.learn()
+	blobs, tags := c.all()
+	if err := c.tellIndex(append(blobs, gone...)...); err != nil {
 		return err
 	}
 	for _, t := range tags {
@@ -74,15 +97,11 @@ func (c *Cache) catchUp() error {
 	return nil
 }
 
-// records returns all that the index should know.
-func (c *Cache) records() (blobs []BlobRecord, tags []TagRecord) {
+// all returns all that the index should know of.
+func (c *Cache) all() (blobs []oci.Digest, tags []TagRecord) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, e := range c.entries {
-		if e.isProven() {
-			blobs = append(blobs, e.record())
-		}
-	}
+	blobs = slices.Collect(maps.Keys(c.entries))
 	for _, t := range c.tags {
 		tags = append(tags, t.TagRecord)
 	}

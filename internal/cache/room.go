@@ -156,7 +156,7 @@ func (c *Cache) remove(victims []victim) {
 	for i, v := range victims {
 		digests[i] = v.digest
 	}
-	c.noteIndex(c.Index.RemoveBlobs(digests...))
+	c.noteIndex(c.tellIndex(digests...))
 	for _, v := range victims {
 		if err := c.Store.Remove(context.WithoutCancel(c.ctx), v.digest); err != nil {
 			call2(c.Hooks.RemoveFailed, v.digest, err)
