@@ -146,6 +146,9 @@ func openLocked(dir string, o Options) (*badger.DB, error) {
 	if err := verify(tuned); err != nil {
 		return nil, err
 	}
+	if err := sweep(dir); err != nil {
+		return nil, err
+	}
 	db, err := openBadger(tuned)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)

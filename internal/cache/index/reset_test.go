@@ -109,6 +109,17 @@ func TestUnlistedTableIsNoDamage(t *testing.T) {
 	}
 }
 
+// A kill may come between the making of a log and its first byte.
+func TestEmptyLogIsNoDamage(t *testing.T) {
+	for _, name := range []string{"00099.mem", "000099.vlog"} {
+		dir := filled(t)
+		check(t, os.WriteFile(filepath.Join(dir, name), nil, 0o600))
+		if err := reset(t, dir); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestResetNeverTouchesNewerOrUsed(t *testing.T) {
 	dir := filled(t)
 	ix := open(t, dir)
