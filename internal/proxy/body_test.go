@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"mirrord/internal/oci"
 )
@@ -256,4 +257,35 @@ func TestViaOfAPart(t *testing.T) {
 			t.Errorf("observed %+v, want %s", e, want)
 		}
 	}
+}
+
+// lateBody is read when there is something to read.
+type lateBody struct {
+	viaBody
+	ready chan struct{}
+}
+
+func (b lateBody) Read(p []byte) (int, error) {
+	<-b.ready
+	return b.viaBody.Read(p)
+}
+
+// Who waits for the first byte of a fill has his header: containerd gives up when
+// it does not come within 30 s.
+func TestHeaderComesBeforeTheBody(t *testing.T) {
+	t.Parallel()
+	ready := make(chan struct{})
+	m := start(t, giving(lateBody{viaBody{bytes.NewReader(blob)}, ready}, blobAnswer(10_000)))
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	late := time.AfterFunc(5*time.Second, cancel)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, m.server.URL+blobPath, nil)
+	check(t, err)
+	resp, err := m.client.Do(req)
+	late.Stop()
+	close(ready)
+	check(t, err)
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	reply{resp, body, err}.want(t, http.StatusOK, string(blob)).wantHeader(t, "Content-Length", "10000", viaHeader, "fill")
 }

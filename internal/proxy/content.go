@@ -122,6 +122,10 @@ func (w *viaWriter) WriteHeader(status int) {
 	w.event.Via = w.body.Via()
 	w.Header().Set(viaHeader, string(w.event.Via))
 	w.ResponseWriter.WriteHeader(status)
+	if status < http.StatusMultipleChoices {
+		// The first bytes may be long in coming, and clients give up without a header.
+		_ = http.NewResponseController(w.ResponseWriter).Flush() // the next write tells
+	}
 }
 
 // Unwrap is for http.ResponseController.
