@@ -185,6 +185,7 @@ func TestReadOnlyDisk(t *testing.T) {
 		<-time.After(time.Minute)
 		m.want(t, "-disk", "+disk")
 		f.mustRead(t, refs[1], contents[1], oci.Fill)
+		f.settled(t)
 		if left := files(t, dir, "fills", "*"); len(left) > 0 {
 			t.Errorf("left behind: %v", left)
 		}
