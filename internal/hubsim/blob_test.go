@@ -43,6 +43,21 @@ func TestBlobIsSentToTheCDN(t *testing.T) {
 	}
 }
 
+func TestAnnouncedAddresses(t *testing.T) {
+	h := start(t, Options{})
+	d := h.AddBlob(repo, []byte("content")).String()
+	_, cdn := h.Addresses()
+	h.Announce("registry.test:1", "cdn.test:2")
+	c := newClient(t, h)
+	c.do("GET", "/v2/").want(t, 401).
+		wantHeader(t, "Www-Authenticate", `Bearer realm="http://registry.test:1/token",service="registry.docker.io"`)
+	rest, ok := strings.CutPrefix(c.login("", "", pull(repo)).blobLink(d), "http://cdn.test:2/")
+	if !ok {
+		t.Fatalf("the redirect does not lead to the announced CDN but to %q", rest)
+	}
+	c.do("GET", "http://"+cdn+"/"+rest).want(t, 200)
+}
+
 func TestCDNRefuses(t *testing.T) {
 	h := start(t, Options{})
 	d := h.AddBlob(repo, []byte("content"))

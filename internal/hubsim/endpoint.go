@@ -1,6 +1,7 @@
 package hubsim
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"log"
@@ -13,10 +14,11 @@ import (
 type endpoint struct {
 	handler http.Handler
 
-	mu     sync.Mutex // guards the fields below; not held while serving
-	addr   string     // after the first up with its port
-	server *http.Server
-	cancel context.CancelFunc // ends the requests of server
+	mu        sync.Mutex // guards the fields below; not held while serving
+	addr      string     // after the first up with its port
+	announced string     // what clients are told in its place; empty: addr
+	server    *http.Server
+	cancel    context.CancelFunc // ends the requests of server
 
 	work sync.WaitGroup // the accept loop and the handlers
 }
@@ -25,6 +27,19 @@ func (e *endpoint) address() string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.addr
+}
+
+func (e *endpoint) announce(address string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.announced = address
+}
+
+// public is the address that clients are told.
+func (e *endpoint) public() string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return cmp.Or(e.announced, e.addr)
 }
 
 // up does nothing when it is up already.

@@ -104,6 +104,17 @@ func (h *Hub) Close() {
 // URL is where the registry is, and stays through Down and Up.
 func (h *Hub) URL() string { return "http://" + h.registry.address() }
 
+// Addresses returns where the registry, with its token service, and the CDN
+// listen, as host:port; they stay through Down and Up.
+func (h *Hub) Addresses() (registry, cdn string) { return h.registry.address(), h.cdn.address() }
+
+// Announce makes challenges and redirects name these addresses in the place of
+// those that the hub listens on: they are of proxies that lead there.
+func (h *Hub) Announce(registry, cdn string) {
+	h.registry.announce(registry)
+	h.cdn.announce(cdn)
+}
+
 // Down takes the hub off the network: connections are cut, also in the middle
 // of a body, and new ones are refused. It returns when the last handler has.
 func (h *Hub) Down() {

@@ -127,7 +127,7 @@ func (h *Hub) authorize(r *http.Request, t target) (user string, refused handler
 // token; reason is an error of RFC 6750 or empty.
 func (h *Hub) challenge(repo, reason string) handler {
 	return func(a *answer, r *http.Request) {
-		challenge := `Bearer realm="` + h.URL() + `/token",service="registry.docker.io"`
+		challenge := `Bearer realm="http://` + h.registry.public() + `/token",service="registry.docker.io"`
 		var detail any
 		if repo != "" {
 			challenge += `,scope="repository:` + repo + `:pull"`
