@@ -112,6 +112,7 @@ func (a *answer) ReadFrom(src io.Reader) (int64, error) {
 
 // content is what answers a GET: a blob or a manifest.
 func (a *answer) content(body io.ReadSeeker, size int64) (io.ReadSeeker, int64) {
+	a.chunked = a.chunked || a.fault.NoLength || a.fault.Endless
 	if a.fault.FlipAt != nil {
 		body = &flipped{ReadSeeker: body, at: *a.fault.FlipAt}
 	}

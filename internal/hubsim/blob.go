@@ -49,7 +49,7 @@ func (h *Hub) link(method string, d digest.Digest, expires time.Time) string {
 	where := path.Join(linkRoot, d.Algorithm().String(), d.Encoded()[:2], d.Encoded(), "data")
 	until := strconv.FormatInt(expires.UnixMilli(), 10)
 	query := url.Values{"expires": {until}, "sig": {h.sign(method, where, until)}}
-	return "http://" + h.cdn.public() + where + "?" + query.Encode()
+	return h.cdn.url(h.cdn.public()) + where + "?" + query.Encode()
 }
 
 func (h *Hub) sign(method, where, expires string) string {

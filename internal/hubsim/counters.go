@@ -15,6 +15,7 @@ type Counters struct {
 	Tokens        int // requests to the token service
 	Challenges    int // requests for content without a token that grants it: answered 401
 	ManifestHEADs int
+	ManifestAsks  int // GETs, whatever is answered
 	BlobGETs      int // at the registry, where a redirect is given
 	BlobHEADs     int
 	CDNGETs       int
@@ -71,8 +72,7 @@ func (t *tally) add(change func(*Counters)) {
 	change(&t.n)
 }
 
-// arrive counts a request as what it asks for. A manifest GET is counted when
-// it is answered.
+// arrive counts a request as what it asks for.
 func (t *tally) arrive(op, method string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -92,6 +92,8 @@ func (c *Counters) of(op string, head bool) *int {
 		return &c.Challenges
 	case op == opManifestHead:
 		return &c.ManifestHEADs
+	case op == opManifest:
+		return &c.ManifestAsks
 	case op == opBlob && head:
 		return &c.BlobHEADs
 	case op == opBlob:

@@ -3,16 +3,20 @@ package hubsim
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"io"
 	"log"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 )
 
 // endpoint is an address of the hub that can go away and come back.
 type endpoint struct {
 	handler http.Handler
+	listen  func(address string) (net.Listener, error)
+	tls     *tls.Config // nil: plain HTTP
 
 	mu        sync.Mutex // guards the fields below; not held while serving
 	addr      string     // after the first up with its port
@@ -27,6 +31,15 @@ func (e *endpoint) address() string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.addr
+}
+
+// url is the root of what is served at address, without a port that goes
+// without saying.
+func (e *endpoint) url(address string) string {
+	if e.tls != nil {
+		return "https://" + strings.TrimSuffix(address, ":443")
+	}
+	return "http://" + strings.TrimSuffix(address, ":80")
 }
 
 func (e *endpoint) announce(address string) {
@@ -49,11 +62,14 @@ func (e *endpoint) up() error {
 	if e.server != nil {
 		return nil
 	}
-	listener, err := net.Listen("tcp", e.addr)
+	listener, err := e.listen(e.addr)
 	if err != nil {
 		return err
 	}
 	e.addr = listener.Addr().String()
+	if e.tls != nil {
+		listener = tls.NewListener(listener, e.tls)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	server := &http.Server{
 		Handler:     e,

@@ -53,6 +53,15 @@ type Fault struct {
 	// the shorter length, or the shorter whole of a range, and the body ends
 	// there cleanly.
 	Truncate int64
+	// NoLength omits Content-Length: the body is chunked.
+	NoLength bool
+	// Endless goes on with zeros where the content ends, without a length,
+	// until the client leaves. Over Transport it would never return.
+	Endless bool
+
+	// Token takes the place of what the token service's answer has by these
+	// names, such as "expires_in"; nil leaves it out.
+	Token map[string]any
 
 	// Status is answered instead, with Body, ContentType and Header.
 	Status      int

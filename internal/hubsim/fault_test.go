@@ -39,6 +39,7 @@ func TestBodyFaults(t *testing.T) {
 		{"truncate a range", Fault{Truncate: 30}, "bytes=50-", content[50:70], nil, 20},
 		{"flip and truncate", Fault{FlipAt: &at, Truncate: 30}, "bytes=40-", flipped[40:70], nil, 30},
 		{"bandwidth", Fault{Bandwidth: 10000}, "", content, nil, 100},
+		{"no length", Fault{NoLength: true}, "", content, nil, -1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			h := start(t, Options{NoAuth: true})
@@ -60,6 +61,34 @@ func TestBodyFaults(t *testing.T) {
 			}
 		})
 	}
+}
+
+// An endless body has no length, and ends with its client.
+func TestEndless(t *testing.T) {
+	h := start(t, Options{NoAuth: true, Direct: true})
+	content := bytes.Repeat([]byte("0123456789"), 10)
+	d := h.AddBlob(repo, content).String()
+	h.AddManifest(repo, "latest", imageType, content)
+	h.Inject(Fault{Endless: true})
+	for _, path := range []string{"blobs/" + d, "manifests/latest"} {
+		ctx, leave := context.WithCancel(t.Context())
+		r, err := http.NewRequestWithContext(ctx, "GET", h.URL()+"/v2/"+repo+"/"+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Accept", "*/*")
+		answer, err := newClient(t, h).http.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := make([]byte, 1<<20)
+		if _, err := io.ReadFull(answer.Body, got); err != nil || !bytes.HasPrefix(got, content) || answer.ContentLength != -1 {
+			t.Errorf("%s: length %d, %q..., %v", path, answer.ContentLength, got[:100], err)
+		}
+		leave()
+		answer.Body.Close()
+	}
+	h.Down() // returns, so the handlers have
 }
 
 func TestStallEndsWithTheClient(t *testing.T) {

@@ -3,8 +3,10 @@ package hubsim
 import (
 	"cmp"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -13,9 +15,13 @@ import (
 // Options say what kind of Hub to be. The zero value is Docker Hub without a
 // limit on pulls.
 type Options struct {
-	// Addr is the address of the registry and its token service; empty means
-	// a free port of 127.0.0.1. The CDN always has a free port of 127.0.0.1.
-	Addr string
+	// Addr is the address of the registry and its token service, CDNAddr that
+	// of the CDN; empty means a free port of 127.0.0.1.
+	Addr, CDNAddr string
+	// Listen opens an address, such as a Network's; nil means TCP.
+	Listen func(address string) (net.Listener, error)
+	// TLS, when not nil, makes all that the hub serves https.
+	TLS *tls.Config
 	// TokenTTL is how long a token holds; 0 means 300 s. It is announced in
 	// whole seconds, rounded up, so a shorter one expires before it said.
 	TokenTTL time.Duration
@@ -44,6 +50,10 @@ type Options struct {
 
 func (o Options) withDefaults() Options {
 	o.Addr = cmp.Or(o.Addr, "127.0.0.1:0")
+	o.CDNAddr = cmp.Or(o.CDNAddr, "127.0.0.1:0")
+	if o.Listen == nil {
+		o.Listen = func(address string) (net.Listener, error) { return net.Listen("tcp", address) }
+	}
 	o.TokenTTL = cmp.Or(o.TokenTTL, 300*time.Second)
 	o.LinkTTL = cmp.Or(o.LinkTTL, 20*time.Minute)
 	o.Window = cmp.Or(o.Window, 6*time.Hour)
@@ -83,8 +93,8 @@ func Start(o Options) (*Hub, error) {
 		tally:  newTally(),
 	}
 	h.addPreview()
-	h.registry = &endpoint{addr: o.Addr, handler: h}
-	h.cdn = &endpoint{addr: "127.0.0.1:0", handler: http.HandlerFunc(h.serveCDN)}
+	h.registry = &endpoint{addr: o.Addr, handler: h, listen: o.Listen, tls: o.TLS}
+	h.cdn = &endpoint{addr: o.CDNAddr, handler: http.HandlerFunc(h.serveCDN), listen: o.Listen, tls: o.TLS}
 	if err := h.Up(); err != nil {
 		return nil, fmt.Errorf("start hub: %w", err)
 	}
@@ -102,7 +112,7 @@ func (h *Hub) Close() {
 }
 
 // URL is where the registry is, and stays through Down and Up.
-func (h *Hub) URL() string { return "http://" + h.registry.address() }
+func (h *Hub) URL() string { return h.registry.url(h.registry.address()) }
 
 // Addresses returns where the registry, with its token service, and the CDN
 // listen, as host:port; they stay through Down and Up.

@@ -63,6 +63,14 @@ func (c *client) login(user, password string, scopes ...string) *client {
 	return c
 }
 
+// tokenAnswer is what the token service says.
+type tokenAnswer struct {
+	Token       string
+	AccessToken string `json:"access_token"`
+	ExpiresIn   int    `json:"expires_in"`
+	IssuedAt    string `json:"issued_at"`
+}
+
 func pull(name string) string { return "repository:" + name + ":pull" }
 
 // reply is an answer that has been read; err is that of its body.

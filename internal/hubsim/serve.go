@@ -32,6 +32,7 @@ func (h *Hub) serve(w http.ResponseWriter, r *http.Request, op string, handle ha
 	a.wait(a.fault.Latency)
 	if !a.instead() {
 		handle(a, r)
+		a.goOn()
 	}
 }
 
@@ -127,7 +128,8 @@ func (h *Hub) authorize(r *http.Request, t target) (user string, refused handler
 // token; reason is an error of RFC 6750 or empty.
 func (h *Hub) challenge(repo, reason string) handler {
 	return func(a *answer, r *http.Request) {
-		challenge := `Bearer realm="http://` + h.registry.public() + `/token",service="registry.docker.io"`
+		realm := h.registry.url(h.registry.public()) + "/token"
+		challenge := `Bearer realm="` + realm + `",service="registry.docker.io"`
 		var detail any
 		if repo != "" {
 			challenge += `,scope="repository:` + repo + `:pull"`

@@ -80,6 +80,16 @@ func (a *answer) wait(d time.Duration) {
 	}
 }
 
+// goOn sends more than there is, if the fault says so.
+func (a *answer) goOn() {
+	zeros := make([]byte, 32<<10)
+	for a.fault.Endless && a.chunked {
+		if _, err := a.Write(zeros); err != nil {
+			return
+		}
+	}
+}
+
 // instead answers what the fault says in place of the true answer, if it does.
 func (a *answer) instead() bool {
 	switch f := a.fault; {

@@ -65,14 +65,6 @@ func (t *tokens) redeem(token string, now time.Time) (grant, bool) {
 	return g, ok
 }
 
-// tokenAnswer is what the token service says.
-type tokenAnswer struct {
-	Token       string `json:"token"`
-	AccessToken string `json:"access_token"`
-	ExpiresIn   int    `json:"expires_in"`
-	IssuedAt    string `json:"issued_at"`
-}
-
 // serveToken grants of the scopes asked for what the client may have; that
 // this is less than asked, or nothing, is no error.
 func (h *Hub) serveToken(a *answer, r *http.Request) {
@@ -88,12 +80,15 @@ func (h *Hub) serveToken(a *answer, r *http.Request) {
 	}
 	now := time.Now()
 	token := h.tokens.issue(user, h.granted(user, r.URL.Query()["scope"]), now)
-	a.json(http.StatusOK, tokenAnswer{
-		Token:       token,
-		AccessToken: token,
-		ExpiresIn:   int(math.Ceil(h.opts.TokenTTL.Seconds())),
-		IssuedAt:    now.UTC().Format(time.RFC3339),
-	})
+	said := map[string]any{
+		"token":        token,
+		"access_token": token,
+		"expires_in":   int(math.Ceil(h.opts.TokenTTL.Seconds())),
+		"issued_at":    now.UTC().Format(time.RFC3339),
+	}
+	maps.Copy(said, a.fault.Token)
+	maps.DeleteFunc(said, func(_ string, value any) bool { return value == nil })
+	a.json(http.StatusOK, said)
 }
 
 // granted picks the repositories that user may pull from out of scopes such

@@ -90,6 +90,23 @@ func TestTokenExpires(t *testing.T) {
 	})
 }
 
+// A token service may tell other times than its tokens have, or none.
+func TestTokenFault(t *testing.T) {
+	h := start(t, Options{})
+	h.AddManifest(repo, "latest", imageType, []byte(`{}`))
+	h.Inject(Fault{Op: "token", Token: map[string]any{"expires_in": nil, "issued_at": "2001-02-03T04:05:06Z"}})
+	var told map[string]string // a number would not fit
+	if err := json.Unmarshal(ask(h, "GET", "/token?scope="+pull(repo), "").Body.Bytes(), &told); err != nil {
+		t.Fatal(err)
+	}
+	if told["issued_at"] != "2001-02-03T04:05:06Z" || len(told) != 3 {
+		t.Errorf("token service said %v", told)
+	}
+	if got := ask(h, "HEAD", "/v2/"+repo+"/manifests/latest", told["token"]).Code; got != 200 {
+		t.Errorf("with that token: status %d", got)
+	}
+}
+
 // ask calls the handler without a network, so that the clock may be a fake.
 func ask(h *Hub, method, path, token string) *httptest.ResponseRecorder {
 	w, r := httptest.NewRecorder(), httptest.NewRequest(method, path, nil)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log"
-	"net"
 	"net/http"
 	"net/url"
 	"sync"
@@ -14,38 +13,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"mirrord/internal/hubsim"
 	"mirrord/internal/oci"
 	"mirrord/internal/oci/ocitest"
 )
-
-// pipes is a network in memory, for the clock of a synctest bubble.
-type pipes struct {
-	conns chan net.Conn
-	done  chan struct{}
-	once  sync.Once
-}
-
-func (p *pipes) Accept() (net.Conn, error) {
-	select {
-	case conn := <-p.conns:
-		return conn, nil
-	case <-p.done:
-		return nil, net.ErrClosed
-	}
-}
-
-func (p *pipes) Close() error {
-	p.once.Do(func() { close(p.done) })
-	return nil
-}
-
-func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipe"} }
-
-func (p *pipes) dial(context.Context, string, string) (net.Conn, error) {
-	here, there := net.Pipe()
-	p.conns <- there
-	return here, nil
-}
 
 // inBubble serves handle in memory and returns a client of it.
 func inBubble(t *testing.T, handle http.HandlerFunc) *client {
@@ -57,13 +28,15 @@ func inBubble(t *testing.T, handle http.HandlerFunc) *client {
 // inMemory serves handle and returns its address, and the way to it.
 func inMemory(t *testing.T, handle http.HandlerFunc) (*url.URL, *http.Transport) {
 	t.Helper()
-	listener := &pipes{conns: make(chan net.Conn), done: make(chan struct{})}
+	network := new(hubsim.Network)
+	listener, err := network.Listen("registry.example:80")
+	check(t, err)
 	server := &http.Server{Handler: handle, ErrorLog: log.New(io.Discard, "", 0)}
 	go func() { _ = server.Serve(listener) }()
 	u, err := url.Parse("http://registry.example")
 	check(t, err)
 	transport := NewTransport(u)
-	transport.DialContext = listener.dial
+	transport.DialContext = network.DialContext
 	t.Cleanup(func() {
 		transport.CloseIdleConnections()
 		_ = server.Close()

@@ -1,0 +1,124 @@
+package hubsim
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// onNetwork starts a hub under the names of Docker Hub, and a client of it.
+func onNetwork(t *testing.T, n *Network) (*Hub, *http.Client) {
+	t.Helper()
+	h := start(t, Options{NoAuth: true, Addr: "registry-1.docker.io:80", CDNAddr: "cdn.docker.com:80", Listen: n.Listen})
+	transport := &http.Transport{DialContext: n.DialContext}
+	t.Cleanup(transport.CloseIdleConnections)
+	return h, &http.Client{Transport: transport}
+}
+
+// In a bubble a hub on a Network is a hub: a blob comes through a redirect, and
+// a body that stalls costs no time.
+func TestNetwork(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, client := onNetwork(t, new(Network))
+		d := h.AddBlob(repo, []byte("content of a blob")).String()
+		where := "http://registry-1.docker.io/v2/" + repo + "/blobs/" + d
+		resp, err := client.Get(where)
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := io.ReadAll(resp.Body)
+		if err != nil || string(raw) != "content of a blob" || resp.Request.URL.Host != "cdn.docker.com" {
+			t.Errorf("%q from %s, %v", raw, resp.Request.URL.Host, err)
+		}
+		h.Inject(Fault{Op: "cdn", StallAfter: 7})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, where, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if resp, err = client.Do(req); err != nil {
+			t.Fatal(err)
+		}
+		if raw, err = io.ReadAll(resp.Body); !errors.Is(err, context.DeadlineExceeded) || string(raw) != "content" {
+			t.Errorf("%q, %v; want the first 7 bytes", raw, err)
+		}
+	})
+}
+
+// Nobody is where nobody listens, an address has one listener, and who closes
+// it makes room for the next.
+func TestNetworkRefuses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := new(Network)
+		dial := func(ctx context.Context, address string) error {
+			conn, err := n.DialContext(ctx, "tcp", address)
+			if err == nil {
+				_ = conn.Close()
+			}
+			return err
+		}
+		if err := dial(t.Context(), "hub.test:80"); !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Errorf("dial where nobody listens: %v", err)
+		}
+		l, err := n.Listen("hub.test:80")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := n.Listen("hub.test:80"); !errors.Is(err, syscall.EADDRINUSE) {
+			t.Errorf("listen twice: %v", err)
+		}
+		hurried, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := dial(hurried, "hub.test:80"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("dial where nobody accepts: %v", err)
+		}
+		waiting := make(chan error)
+		go func() { waiting <- dial(t.Context(), "hub.test:80") }()
+		synctest.Wait()
+		_, _ = l.Close(), l.Close()
+		if err := <-waiting; !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Errorf("dial where somebody has left: %v", err)
+		}
+		if _, err := n.Listen("hub.test:80"); err != nil {
+			t.Errorf("listen where somebody has left: %v", err)
+		}
+	})
+}
+
+// A port that a scheme implies is not told.
+func TestNames(t *testing.T) {
+	n := new(Network)
+	h := start(t, Options{Addr: "registry-1.docker.io:80", CDNAddr: "cdn.docker.com:8080", Listen: n.Listen})
+	if h.URL() != "http://registry-1.docker.io" {
+		t.Errorf("the hub is at %s", h.URL())
+	}
+	h.Announce("auth.docker.io:80", "cdn.docker.com:80")
+	challenge := ask(h, http.MethodGet, "/v2/", "").Header().Get("Www-Authenticate")
+	if want := `Bearer realm="http://auth.docker.io/token",service="registry.docker.io"`; challenge != want {
+		t.Errorf("challenge %s, want %s", challenge, want)
+	}
+}
+
+// With TLS all addresses are https, that of the CDN too.
+func TestTLS(t *testing.T) {
+	server := httptest.NewTLSServer(nil)
+	t.Cleanup(server.Close)
+	h := start(t, Options{NoAuth: true, TLS: server.TLS})
+	d := h.AddBlob(repo, []byte("content")).String()
+	resp, err := server.Client().Get(h.URL() + "/v2/" + repo + "/blobs/" + d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	raw, err := io.ReadAll(resp.Body)
+	if err != nil || string(raw) != "content" || resp.Request.URL.Scheme != "https" {
+		t.Errorf("%q from %s, %v", raw, resp.Request.URL, err)
+	}
+}
