@@ -180,23 +180,33 @@ func (b *body) wait() error {
 // errRange says that the upstream sends other bytes than were asked for.
 var errRange = errors.New("the upstream does not keep to the range")
 
-// connect asks for the bytes from offset on.
+// connect asks for the bytes from offset on, and waits for the first of them:
+// until then who asks can still be told that there are none.
 func (b *body) connect() error {
 	ctx, answered, cancel := untilAnswer(b.ctx)
+	defer answered()
 	var byteRange string
 	if b.offset > 0 {
 		byteRange = fmt.Sprintf("bytes=%d-", b.offset)
 	}
 	resp, err := b.registry.getBlob(ctx, b.ref, byteRange)
-	answered()
 	if err != nil {
 		cancel()
 		return err
 	}
 	b.stream, b.at = newStream(resp.Body, cancel), b.offset
-	if err := b.accept(resp); err != nil {
+	if err = b.accept(resp); err == nil {
+		err = b.begin()
+	}
+	if err != nil {
 		b.disconnect()
-		return err
+	}
+	return err
+}
+
+func (b *body) begin() error {
+	if err := b.stream.begin(); err != nil {
+		return oci.Errorf(oci.Unavailable, "%s sends no byte of blob %s: %w", b.registry.Name, b.ref.Digest(), redact(err))
 	}
 	return nil
 }

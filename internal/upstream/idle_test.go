@@ -141,6 +141,31 @@ func TestSilentUpstream(t *testing.T) {
 	}
 }
 
+// A blob of which no byte comes has not been answered: who asks for it is told
+// so, in time to turn to another.
+func TestNoFirstByte(t *testing.T) {
+	for name, end := range map[string]func(*http.Request){
+		"stalled": func(r *http.Request) { <-r.Context().Done() },
+		"dropped": func(*http.Request) { panic(http.ErrAbortHandler) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := inBubble(t, openly(func(w http.ResponseWriter, r *http.Request) {
+					w.Header().Set("Content-Length", "10")
+					check(t, http.NewResponseController(w).Flush())
+					end(r)
+				}))
+				begun := time.Now()
+				_, err := c.Open(t.Context(), blobRef(t, oci.FromBytes(nil)))
+				c.wantCode(t, err, oci.Unavailable)
+				if took := time.Since(begun); took > answerTime {
+					t.Errorf("told after %v", took)
+				}
+			})
+		})
+	}
+}
+
 func TestSilentTokenService(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := inBubble(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })

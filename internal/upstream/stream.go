@@ -11,6 +11,7 @@ import (
 // stream is one answer's body that gives up when no byte comes for idleTime.
 type stream struct {
 	body   io.ReadCloser
+	first  []byte // read by begin, and not yet by Read
 	cancel func() // ends the request
 	timer  *time.Timer
 	idle   atomic.Bool // the timer has fired
@@ -28,9 +29,26 @@ func newStream(body io.ReadCloser, cancel func()) *stream {
 	return s
 }
 
+// begin waits for the first byte: an answer that has none is as good as no
+// answer. The end of a body without any is left to Read.
+func (s *stream) begin() error {
+	first := make([]byte, 1)
+	n, err := s.Read(first)
+	s.first = first[:n]
+	if n > 0 || err == io.EOF {
+		return nil
+	}
+	return err
+}
+
 // Read waits idleTime at most. The time between two reads, which is the
 // reader's, does not count.
 func (s *stream) Read(p []byte) (int, error) {
+	if len(s.first) > 0 && len(p) > 0 {
+		n := copy(p, s.first)
+		s.first = s.first[n:]
+		return n, nil
+	}
 	s.timer.Reset(idleTime)
 	n, err := s.body.Read(p)
 	s.timer.Stop()
