@@ -78,6 +78,22 @@ func TestTokenIsRenewedBeforeItExpires(t *testing.T) {
 	}
 }
 
+// A token that is said to hold for longer than can be counted is used.
+func TestEndlessToken(t *testing.T) {
+	t.Parallel()
+	h := startHub(t, hubsim.Options{})
+	h.AddManifest(repo, "v1", imageType, []byte("{}"))
+	h.Inject(hubsim.Fault{Op: "token", Token: map[string]any{"expires_in": 1 << 60}})
+	c := connect(t, h.URL())
+	for range 3 {
+		_, err := c.Resolve(t.Context(), manifestRef(t, "v1"))
+		check(t, err)
+	}
+	if n := h.Counters(); n.Tokens != 1 {
+		t.Errorf("%d tokens for 3 requests, want 1", n.Tokens)
+	}
+}
+
 // A registry that forgets its tokens early: each request refreshes once.
 func TestOldTokenIsRefreshedOnce(t *testing.T) {
 	t.Parallel()

@@ -23,6 +23,7 @@ const (
 	maxTokens    = 4096             // repositories whose token is remembered
 	tokenTime    = 15 * time.Second // for one exchange
 	defaultTTL   = 60 * time.Second // of a token that does not tell
+	maxTTL       = 24 * time.Hour   // of any
 	expiryMargin = 30 * time.Second // a token is renewed so long before it expires, or
 	marginShare  = 4                // at a quarter of its life when that is sooner
 )
@@ -191,7 +192,7 @@ func (t *tokens) bearer(ctx context.Context, challenge *transport.Challenge, rep
 	}
 	ttl := defaultTTL
 	if token.ExpiresIn > 0 {
-		ttl = time.Duration(token.ExpiresIn) * time.Second
+		ttl = min(time.Duration(token.ExpiresIn), maxTTL/time.Second) * time.Second
 	}
 	margin := min(expiryMargin, ttl/marginShare)
 	return authorization{header: "Bearer " + value, until: time.Now().Add(ttl - margin)}, nil
