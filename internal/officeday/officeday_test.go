@@ -1,95 +1,17 @@
 package officeday
 
 import (
-	"context"
 	"io"
-	"iter"
-	"net/http"
-	"net/url"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/google/go-containerregistry/pkg/authn"
-
-	"mirrord/internal/cache"
-	"mirrord/internal/cache/disk"
-	"mirrord/internal/cache/lru"
 	"mirrord/internal/hubsim"
+	"mirrord/internal/mirrortest"
 	"mirrord/internal/oci"
-	"mirrord/internal/ratelimit"
-	"mirrord/internal/upstream"
 )
-
-// nowhere is an Index that remembers nothing: nothing is restarted.
-type nowhere struct{}
-
-func (nowhere) Blobs() iter.Seq2[cache.BlobRecord, error] {
-	return func(func(cache.BlobRecord, error) bool) {}
-}
-func (nowhere) Tags() iter.Seq2[cache.TagRecord, error] {
-	return func(func(cache.TagRecord, error) bool) {}
-}
-func (nowhere) PutBlobs(...cache.BlobRecord) error { return nil }
-func (nowhere) RemoveBlobs(...oci.Digest) error    { return nil }
-func (nowhere) PutTag(cache.TagRecord) error       { return nil }
-func (nowhere) RemoveTags(...oci.Ref) error        { return nil }
-
-// spending is the daemon's quota, without shares of clients.
-type spending struct{ *upstream.Pool }
-
-func (s spending) Spare(context.Context, string) error { return s.Pool.Spare() }
-func (spending) Take(context.Context, string) error    { return nil }
-func (spending) Return(context.Context, string)        {}
-
-// newRegistry is the way to the hub without a login, and without a mirror.
-func newRegistry(t *testing.T, hub *hubsim.Hub, transport http.RoundTripper) *upstream.Registry {
-	t.Helper()
-	address, err := url.Parse(hub.URL())
-	check(t, err)
-	return upstream.New(upstream.Options{Name: oci.DockerHub, URL: address, Auth: authn.Anonymous, Transport: transport})
-}
-
-// newPool is the mirror's way.
-func newPool(t *testing.T, hub *hubsim.Hub, reserve int) *upstream.Pool {
-	t.Helper()
-	quota := ratelimit.New(oci.DockerHub, "anonymous", hub.Transport())
-	return upstream.NewPool(upstream.PoolOptions{
-		Name:    oci.DockerHub,
-		Reserve: func(limit int) int { return limit * reserve / 100 },
-		Aside:   func(string, error, time.Time) {},
-		Back:    func(string) {},
-		Members: []upstream.Member{{
-			Name: "anonymous", Anonymous: true, Budget: quota.Budget, Stamp: func() string { return "" },
-			Registry: newRegistry(t, hub, quota),
-		}},
-	})
-}
-
-// newMirror runs a cache as the daemon has it. stop ends it.
-func newMirror(t *testing.T, pool *upstream.Pool) (mirror *cache.Cache, stop func()) {
-	t.Helper()
-	dir := t.TempDir()
-	store, err := disk.Open(dir)
-	check(t, err)
-	parts := filepath.Join(dir, "fills")
-	check(t, os.MkdirAll(parts, 0o755))
-	mirror, err = cache.New(cache.Options{
-		Next: pool, Store: store, Policy: lru.NewPolicy(), Index: nowhere{}, Parts: parts, MaxSize: 1 << 30,
-		Fresh: func(oci.Ref) time.Duration { return time.Minute }, MaxStale: 30 * day, Quota: spending{pool},
-	})
-	check(t, err)
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- mirror.Run(ctx) }()
-	return mirror, func() {
-		cancel()
-		check(t, <-done)
-	}
-}
 
 func check(t *testing.T, err error) {
 	t.Helper()
@@ -181,11 +103,11 @@ func TestOfficeDay(t *testing.T) {
 			var r result
 			synctest.Test(t, func(t *testing.T) {
 				if !policy.mirror {
-					r = newOffice(hub).live(t, newRegistry(t, hub, hub.Transport()))
+					r = newOffice(hub).live(t, mirrortest.NewRegistry(t, hub.URL(), hub.Transport()))
 					return
 				}
-				pool := newPool(t, hub, policy.reserve)
-				mirror, stop := newMirror(t, pool)
+				pool := mirrortest.NewPool(t, hub.URL(), hub.Transport(), policy.reserve)
+				mirror, stop := mirrortest.NewCache(t, pool, t.TempDir(), 1<<30)
 				r = newOffice(hub).live(t, mirror)
 				stop()
 			})
