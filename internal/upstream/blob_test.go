@@ -166,6 +166,16 @@ func TestBadBodies(t *testing.T) {
 	}
 }
 
+// What comes after the last byte of a blob is nobody's.
+func TestBodyWithoutAnEnd(t *testing.T) {
+	t.Parallel()
+	h := startHub(t, hubsim.Options{})
+	content := ocitest.Content(100_000, 4)
+	d := h.AddBlob(repo, content)
+	h.Inject(hubsim.Fault{Op: "cdn", Endless: true})
+	wantBlob(t, connect(t, h.URL()), d, len(content))
+}
+
 // flaky serves content, breaks off after the first half, and then answers as
 // again does.
 func flaky(content []byte, again http.HandlerFunc) http.HandlerFunc {

@@ -77,8 +77,11 @@ func (b *body) Read(p []byte) (int, error) {
 		return 0, nil
 	}
 	for {
-		if b.size != oci.UnknownSize && b.offset >= b.size {
-			return 0, io.EOF
+		if b.size != oci.UnknownSize {
+			if b.offset >= b.size {
+				return 0, io.EOF
+			}
+			p = p[:min(int64(len(p)), b.size-b.offset)] // more may come, from a body of no length
 		}
 		n, err := b.read(p)
 		if n > 0 {
