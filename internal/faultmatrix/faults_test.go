@@ -1,0 +1,153 @@
+package faultmatrix
+
+import (
+	"bytes"
+	"cmp"
+	"compress/gzip"
+	"net"
+	"strings"
+	"syscall"
+	"time"
+
+	"mirrord/internal/hubsim"
+)
+
+// fault makes something go wrong between the mirror and its upstream, until
+// mend.
+type fault func(*mirror) (mend func())
+
+// inject lets the hub do as each of faults says.
+func inject(faults ...hubsim.Fault) fault {
+	return func(m *mirror) func() {
+		var removes []func()
+		for _, f := range faults {
+			removes = append(removes, m.hub.Inject(f))
+		}
+		return func() {
+			for _, remove := range removes {
+				remove()
+			}
+		}
+	}
+}
+
+// registry strikes what is asked of the registry, tokens apart.
+func registry(f hubsim.Fault) fault { return inject(each(f, "manifest-head", "manifest", "blob")...) }
+
+// bodies strikes what has one: manifests, and blobs at the CDN. They take some
+// time, so that the client is there before it is known how they end.
+func bodies(f hubsim.Fault) fault {
+	f.Bandwidth = cmp.Or(f.Bandwidth, paced)
+	return inject(each(f, "manifest", "cdn")...)
+}
+
+const paced = 10 << 20 // bytes a second
+
+func each(f hubsim.Fault, ops ...string) (faults []hubsim.Fault) {
+	for _, op := range ops {
+		f.Op = op
+		faults = append(faults, f)
+	}
+	return faults
+}
+
+// at strikes one operation.
+func at(op string, f hubsim.Fault) fault { return inject(each(f, op)...) }
+
+// onLine breaks the line to the hub.
+func onLine(f lineFault) fault {
+	return func(m *mirror) func() {
+		m.line.set(f)
+		return func() { m.line.set(lineFault{}) }
+	}
+}
+
+// noName is a name that is not found, noEntry a port where nobody listens.
+func noName(host string) fault {
+	return onLine(lineFault{host: host, err: &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}})
+}
+
+func noEntry(host string) fault {
+	return onLine(lineFault{host: host, err: &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}})
+}
+
+// redirect sends all requests for content elsewhere.
+func redirect(location string) fault {
+	return registry(hubsim.Fault{Status: 307, Header: map[string]string{"Location": location}})
+}
+
+// page is a login page, say, that answers 200.
+var page = hubsim.Fault{
+	Status: 200, ContentType: "text/html; charset=utf-8", Bandwidth: 100_000,
+	Body: "<!doctype html><title>Wi-Fi</title><h1>Log in to go on</h1>" + strings.Repeat("<p>", 5_000),
+}
+
+// mistyped is the right manifest, said to be something else.
+func mistyped(ops ...string) fault {
+	return func(m *mirror) func() {
+		return inject(each(hubsim.Fault{
+			Status: 200, ContentType: "text/plain", Body: string(m.manifest),
+			Header: map[string]string{"Docker-Content-Digest": m.named.String()},
+		}, ops...)...)(m)
+	}
+}
+
+// zipped sends what was asked for in gzip, which nobody asked for.
+func zipped(m *mirror) func() {
+	gzip := map[string]string{"Content-Encoding": "gzip"}
+	return inject(
+		hubsim.Fault{Op: "manifest", Status: 200, ContentType: imageType, Header: gzip, Body: zip(m.manifest), Bandwidth: paced},
+		hubsim.Fault{Op: "cdn", Status: 200, Header: gzip, Body: zip(blob), Bandwidth: paced},
+	)(m)
+}
+
+func zip(raw []byte) string {
+	var body bytes.Buffer
+	w := gzip.NewWriter(&body)
+	_, _ = w.Write(raw) // a buffer takes all
+	_ = w.Close()
+	return body.String()
+}
+
+// skewed is a token service whose clock is wrong by that much.
+func skewed(by time.Duration) fault {
+	return func(m *mirror) func() {
+		issued := time.Now().Add(by).UTC().Format(time.RFC3339)
+		return at("token", hubsim.Fault{Token: map[string]any{"issued_at": issued}})(m)
+	}
+}
+
+// expiresIn tells another life of tokens than they have; nil tells none.
+func expiresIn(seconds any) fault {
+	return at("token", hubsim.Fault{Token: map[string]any{"expires_in": seconds}})
+}
+
+// huge makes the tag name a manifest that is too large, beside another fault.
+func huge(beside fault) fault {
+	return func(m *mirror) func() {
+		m.publish(5<<20, "huge manifest")
+		mend := beside(m)
+		return func() {
+			mend()
+			m.publish(manifestSize, "slim manifest")
+		}
+	}
+}
+
+// after lets one fault strike five requests, and then another one.
+func after(earlier, then fault) fault {
+	return func(m *mirror) func() {
+		mend := earlier(m)
+		for range 5 {
+			m.get("manifests/another")
+		}
+		mend()
+		return then(m)
+	}
+}
+
+// untrusted shows a certificate that nobody knows.
+func untrusted(m *mirror) func() {
+	m.certs.spoilt.Store(true)
+	return func() { m.certs.spoilt.Store(false) }
+}

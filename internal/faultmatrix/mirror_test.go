@@ -1,0 +1,136 @@
+package faultmatrix
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/url"
+	"testing"
+
+	"mirrord/internal/cache"
+	"mirrord/internal/hubsim"
+	"mirrord/internal/mirrortest"
+	"mirrord/internal/oci"
+	"mirrord/internal/oci/ocitest"
+	"mirrord/internal/proxy"
+	"mirrord/internal/upstream"
+)
+
+const (
+	repo      = "library/test"
+	tag       = "v1"
+	imageType = "application/vnd.oci.image.manifest.v1+json"
+	mirrorAt  = "mirror.lan:5000"
+
+	maxSize      = 16 << 20 // of the cache
+	manifestSize = 40_000
+)
+
+var (
+	blob       = ocitest.Content(300_000, 1)
+	blobDigest = oci.FromBytes(blob)
+)
+
+// mirror is the whole mirror on a network in memory, with a client before and a
+// hub behind it.
+type mirror struct {
+	t         *testing.T
+	line      *line
+	hub       *hubsim.Hub
+	transport *http.Transport // to the hub
+	cache     *cache.Cache
+	dir       string
+	client    *http.Client
+	certs     *certificates       // nil: plain HTTP
+	named     oci.Digest          // what the tag names at the hub,
+	manifest  []byte              // and its bytes
+	made      map[oci.Digest]bool // all that the hub ever had
+}
+
+// newMirror starts all of it until the end of t's bubble. With certificates the
+// hub speaks TLS.
+func newMirror(t *testing.T, certs *certificates) *mirror {
+	t.Helper()
+	m := &mirror{t: t, line: &line{network: new(hubsim.Network)}, dir: t.TempDir(), certs: certs, made: map[oci.Digest]bool{blobDigest: true}}
+	m.startHub()
+	m.hub.AddBlob(repo, blob)
+	m.publish(manifestSize, "manifest")
+	address, err := url.Parse(m.hub.URL())
+	check(t, err)
+	m.transport = upstream.NewTransport(address)
+	m.transport.Proxy, m.transport.DialContext = nil, m.line.DialContext
+	m.transport.TLSClientConfig = certs.client()
+	t.Cleanup(m.transport.CloseIdleConnections)
+	pool := mirrortest.NewPool(t, m.hub.URL(), m.breakers(), 10)
+	cached, stop := mirrortest.NewCache(t, pool, m.dir, maxSize)
+	t.Cleanup(stop)
+	m.cache = cached
+	m.serve(proxy.New(proxy.Options{Registry: cached, Namespaces: proxy.Namespaces{Default: oci.DockerHub}}))
+	return m
+}
+
+// breakers is the way to the hub that knows which of its hosts fail.
+func (m *mirror) breakers() *upstream.Breakers {
+	b := upstream.NewBreakers(upstream.BreakerOptions{
+		Name: oci.DockerHub, Next: m.transport, Opened: func(string, error) {}, Closed: func(string) {},
+	})
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- b.Run(ctx) }()
+	m.t.Cleanup(func() {
+		stop()
+		check(m.t, <-done)
+	})
+	return b
+}
+
+func (m *mirror) startHub() {
+	m.t.Helper()
+	port := ":80"
+	if m.certs != nil {
+		port = ":443"
+	}
+	hub, err := hubsim.Start(hubsim.Options{
+		Addr: registryHost + port, CDNAddr: cdnHost + port, Listen: m.line.network.Listen, TLS: m.certs.server(),
+	})
+	check(m.t, err)
+	hub.Announce(tokenHost+port, cdnHost+port)
+	m.t.Cleanup(hub.Close)
+	m.hub = hub
+}
+
+// publish makes the tag name a manifest of that size and name.
+func (m *mirror) publish(size int, name string) {
+	m.manifest = document(size, name)
+	m.named = m.hub.AddManifest(repo, tag, imageType, m.manifest)
+	m.made[m.named] = true
+}
+
+// document is JSON of size bytes, other for other names.
+func document(size int, name string) []byte {
+	head := fmt.Appendf(nil, `{"schemaVersion":2,"name":%q,"padding":"`, name)
+	return append(append(head, bytes.Repeat([]byte(name), size)[:size-len(head)-2]...), `"}`...)
+}
+
+// serve lets clients reach the mirror.
+func (m *mirror) serve(handler http.Handler) {
+	m.t.Helper()
+	listener, err := m.line.network.Listen(mirrorAt)
+	check(m.t, err)
+	server := &http.Server{Handler: handler, ErrorLog: log.New(io.Discard, "", 0)}
+	go func() { _ = server.Serve(listener) }()
+	m.t.Cleanup(func() { _ = server.Close() })
+	m.client = &http.Client{Transport: &http.Transport{
+		DialContext: m.line.network.DialContext, DisableKeepAlives: true, DisableCompression: true,
+	}}
+}
+
+func check(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,115 @@
+package faultmatrix
+
+import "mirrord/internal/hubsim"
+
+// answerFaults are those of the registry's answers.
+var answerFaults = []row{
+	{"an HTML page is the answer to everything", inject(page), `
+		cold blob    | 404 BLOB_UNKNOWN (UNAVAILABLE) | -     | 2×challenge | 1s
+		expired tag  | 200 stale                      | kept  | token       | 1s
+		moved tag    | 200 stale                      | older | token       | 1s
+		uncached tag | 503 UNAVAILABLE                | -     | 2×challenge | 1s`},
+	{"an HTML page is the registry's answer", registry(page), `
+		cold blob    | 404 BLOB_UNKNOWN (UNAVAILABLE) | -     | token 2×blob   | 1s
+		expired tag  | 200 stale                      | kept  | token HEAD GET | 1s
+		moved tag    | 200 stale                      | older | token HEAD GET | 1s
+		uncached tag | 503 UNAVAILABLE                | -     | token HEAD GET | 1s`},
+	{"an HTML page is the answer to a HEAD", at("manifest-head", page), `
+		expired tag  | 200 revalidated | kept | token HEAD GET   | 1s
+		moved tag    | 200 fill        | kept | token HEAD 2×GET | 1s
+		uncached tag | 200 fill        | kept | token HEAD 2×GET | 1s`},
+	{"an HTML page is the body", bodies(page), `
+		cold blob    | 404 BLOB_UNKNOWN (UNAVAILABLE) | -     | token 2×blob 2×cdn | 1s
+		moved tag    | 200 stale                      | older | token HEAD GET     | 1s
+		uncached tag | 503 UNAVAILABLE                | -     | token HEAD GET     | 1s`},
+	{"a manifest is said to be text", mistyped("manifest-head", "manifest"), `
+		expired tag  | 200 stale       | kept  | token HEAD | 1s
+		moved tag    | 200 stale       | older | token HEAD | 1s
+		uncached tag | 503 UNAVAILABLE | -     | token HEAD | 1s`},
+	{"a manifest is said to be text in a GET", mistyped("manifest"), `
+		moved tag    | 200 stale       | older | token HEAD GET | 1s
+		uncached tag | 503 UNAVAILABLE | -     | token HEAD GET | 1s`},
+	{"a manifest of 5 MiB", huge(inject()), `
+		fresh tag    | 200 hit         | older | -          | 0s
+		expired tag  | 200 stale       | older | token HEAD | 1s
+		moved tag    | 200 stale       | older | token HEAD | 1s
+		uncached tag | 503 UNAVAILABLE | -     | token HEAD | 1s`},
+	{"a manifest of 5 MiB, of which no HEAD and no length tells", huge(inject(
+		hubsim.Fault{Op: "manifest-head", Status: 405}, hubsim.Fault{Op: "manifest", NoLength: true})), `
+		fresh tag    | 200 hit         | older | -              | 0s
+		expired tag  | 200 stale       | older | token HEAD GET | 1s
+		moved tag    | 200 stale       | older | token HEAD GET | 1s
+		uncached tag | 503 UNAVAILABLE | -     | token HEAD GET | 1s`},
+	{"redirects lead in a circle", redirect("?again"), `
+		cold blob    | 404 BLOB_UNKNOWN (UNAVAILABLE) | -     | token 22×blob | 1s
+		expired tag  | 200 stale                      | kept  | token 11×HEAD | 1s
+		moved tag    | 200 stale                      | older | token 11×HEAD | 1s
+		uncached tag | 503 UNAVAILABLE                | -     | token 11×HEAD | 1s`},
+	{"redirects lead to a private address", redirect("http://10.0.0.1/blob"), `
+		cold blob    | 404 BLOB_UNKNOWN (UNAVAILABLE) | -     | token 2×blob | 1s
+		expired tag  | 200 stale                      | kept  | token HEAD   | 1s
+		moved tag    | 200 stale                      | older | token HEAD   | 1s
+		uncached tag | 503 UNAVAILABLE                | -     | token HEAD   | 1s`},
+	{"redirects lead to the cloud's metadata", redirect("http://169.254.169.254/latest/meta-data"), `
+		cold blob    | 404 BLOB_UNKNOWN (UNAVAILABLE) | -     | token 2×blob | 1s
+		expired tag  | 200 stale                      | kept  | token HEAD   | 1s
+		moved tag    | 200 stale                      | older | token HEAD   | 1s
+		uncached tag | 503 UNAVAILABLE                | -     | token HEAD   | 1s`},
+	{"redirects lead out of the web", redirect("ftp://" + cdnHost + "/blob"), `
+		cold blob    | 404 BLOB_UNKNOWN (UNAVAILABLE) | -     | token 2×blob | 1s
+		expired tag  | 200 stale                      | kept  | token HEAD   | 1s
+		moved tag    | 200 stale                      | older | token HEAD   | 1s
+		uncached tag | 503 UNAVAILABLE                | -     | token HEAD   | 1s`},
+	{"redirects lead nowhere", registry(hubsim.Fault{Status: 307}), `
+		cold blob    | 404 BLOB_UNKNOWN (UNAVAILABLE) | -     | token 2×blob | 1s
+		expired tag  | 200 stale                      | kept  | token HEAD   | 1s
+		moved tag    | 200 stale                      | older | token HEAD   | 1s
+		uncached tag | 503 UNAVAILABLE                | -     | token HEAD   | 1s`},
+	{"304 that nobody asked for", registry(hubsim.Fault{Status: 304}), `
+		cold blob    | 404 BLOB_UNKNOWN (UNAVAILABLE) | -     | token 2×blob | 1s
+		expired tag  | 200 stale                      | kept  | token HEAD   | 1s
+		moved tag    | 200 stale                      | older | token HEAD   | 1s
+		uncached tag | 503 UNAVAILABLE                | -     | token HEAD   | 1s`},
+	{"500 from the registry", registry(hubsim.Fault{Status: 500}), `
+		cold blob    | 404 BLOB_UNKNOWN (UNAVAILABLE) | -     | token 2×blob | 1s
+		expired tag  | 200 stale                      | kept  | token HEAD   | 1s
+		moved tag    | 200 stale                      | older | token HEAD   | 1s
+		uncached tag | 503 UNAVAILABLE                | -     | token HEAD   | 1s`},
+	{"503 from everything", inject(hubsim.Fault{Status: 503}), `
+		cold blob    | 404 BLOB_UNKNOWN (UNAVAILABLE) | -     | -     | 1s
+		expired tag  | 200 stale                      | kept  | token | 1s
+		moved tag    | 200 stale                      | older | token | 1s
+		uncached tag | 503 UNAVAILABLE                | -     | -     | 1s`},
+	{"404 from the registry", registry(hubsim.Fault{Status: 404}), `
+		cold blob    | 404 BLOB_UNKNOWN     | -     | token blob | 1s
+		expired tag  | 404 MANIFEST_UNKNOWN | kept  | token HEAD | 1s
+		moved tag    | 404 MANIFEST_UNKNOWN | older | token HEAD | 1s
+		uncached tag | 404 MANIFEST_UNKNOWN | -     | token HEAD | 1s`},
+	{"403 from the registry", registry(hubsim.Fault{Status: 403}), `
+		cold blob    | 403 DENIED | -     | token blob | 1s
+		expired tag  | 403 DENIED | kept  | token HEAD | 1s
+		moved tag    | 403 DENIED | older | token HEAD | 1s
+		uncached tag | 403 DENIED | -     | token HEAD | 1s`},
+	{"401 from the registry", registry(hubsim.Fault{Status: 401}), `
+		cold blob    | 404 NAME_UNKNOWN | -     | token blob | 1s
+		expired tag  | 404 NAME_UNKNOWN | kept  | token HEAD | 1s
+		moved tag    | 404 NAME_UNKNOWN | older | token HEAD | 1s
+		uncached tag | 404 NAME_UNKNOWN | -     | token HEAD | 1s`},
+}
+
+// storageFaults are those of the CDN's answers.
+var storageFaults = []row{
+	{"a link to the CDN has expired, once", at("cdn", hubsim.Fault{Status: 403, Times: 1}), `
+		cold blob | 200 fill | kept | token 2×blob 2×cdn | 1s`},
+	{"links to the CDN expire at once", at("cdn", hubsim.Fault{Status: 403}), `
+		cold blob | 404 BLOB_UNKNOWN (UNAVAILABLE) | - | token 2×blob 2×cdn | 1s`},
+	{"a blob is dropped, and the next link has expired", inject(
+		hubsim.Fault{Op: "cdn", DropAfter: middle, Times: 1}, hubsim.Fault{Op: "cdn", Status: 403, Times: 1}), `
+		cold blob | 200 fill | kept | token 3×blob 3×cdn | 1s`},
+	{"404 from the CDN", at("cdn", hubsim.Fault{Status: 404}), `
+		cold blob | 404 BLOB_UNKNOWN (UNAVAILABLE) | - | token 2×blob 2×cdn | 1s`},
+	{"500 from the CDN", at("cdn", hubsim.Fault{Status: 500}), `
+		cold blob | 404 BLOB_UNKNOWN (UNAVAILABLE) | - | token 2×blob 2×cdn | 1s`},
+	{"429 from the CDN", at("cdn", hubsim.Fault{Abuse: true}), `
+		cold blob | 404 BLOB_UNKNOWN (TOOMANYREQUESTS) | - | token blob cdn | 1s`},
+}
