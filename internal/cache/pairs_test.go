@@ -1,0 +1,212 @@
+package cache_test
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"mirrord/internal/cache"
+	"mirrord/internal/oci"
+	"mirrord/internal/oci/ocitest"
+)
+
+// life is a cache that is too small for what is asked of it, on a Store and an
+// Index of which one method fails.
+type life struct {
+	*testing.T
+	*fixture
+	breakage
+	contents map[oci.Ref][]byte // of everything the upstream has, by digest
+	order    []oci.Ref
+	tags     map[oci.Ref][]byte // what each tag names; nil: it is gone
+}
+
+// A small cache has to evict; a large one is for finding out what is left.
+const (
+	small = 350_000
+	large = 1 << 30
+)
+
+func newLife(t *testing.T) *life {
+	l := &life{T: t, contents: make(map[oci.Ref][]byte), tags: make(map[oci.Ref][]byte)}
+	fake := new(ocitest.Fake)
+	refs, contents := blobs(t, fake, 5, 100_000)
+	for i, ref := range refs {
+		l.has(ref, contents[i])
+	}
+	l.fixture = &fixture{fake: fake, index: newMemoryIndex(), dir: t.TempDir()}
+	l.name("moving", 1)
+	l.name("leaving", 2)
+	l.start(small)
+	return l
+}
+
+func (l *life) has(ref oci.Ref, content []byte) {
+	l.contents[ref] = content
+	l.order = append(l.order, ref)
+}
+
+// name makes a tag name the n-th manifest, which can be had as a blob too.
+func (l *life) name(tag string, n int) {
+	raw := put(l.fake, tag, n)
+	l.has(ocitest.ManifestRef(l.T, oci.FromBytes(raw).String()), raw)
+	l.has(ocitest.BlobRef(l.T, l.fake.AddBlob(ocitest.Repo, raw)), raw)
+	l.tags[ocitest.ManifestRef(l.T, tag)] = raw
+}
+
+func (l *life) start(size int64) {
+	l.restart(l.T, budget(size), func(o *cache.Options) {
+		o.Store, o.Index = brokenStore{o.Store, &l.breakage}, brokenIndex{o.Index, &l.breakage}
+	})
+	synctest.Wait() // the directory has been held against the index
+}
+
+// readAll reads everything there is, and checks the cache's accounts.
+func (l *life) readAll(when string) {
+	l.Helper()
+	for _, ref := range l.order {
+		l.read(when, ref, l.contents[ref])
+	}
+	for tag, raw := range l.tags {
+		l.read(when, tag, raw)
+	}
+	var bytes int64
+	kept := l.kept(oci.Blob)
+	for _, ref := range kept {
+		bytes += int64(len(l.contents[ref]))
+		if _, err := os.Stat(l.path(ref.Digest())); err != nil {
+			l.Errorf("%s: kept, and there is no file: %v", when, err)
+		}
+	}
+	if s := l.Stats(); s.Bytes != bytes || s.Entries != len(kept) || s.Reserved != 0 || s.Bytes > s.MaxBytes {
+		l.Errorf("%s: %d bytes in %d entries are accounted for, %d in %d are kept, %d are reserved",
+			when, s.Bytes, s.Entries, bytes, len(kept), s.Reserved)
+	}
+}
+
+// kept returns what the cache has: a manifest is a blob, too.
+func (l *life) kept(kind oci.Kind) (refs []oci.Ref) {
+	for _, ref := range l.order {
+		if a, err := l.Resolve(l.Context(), ref); err == nil && a.Via == oci.Hit && ref.Kind() == kind {
+			refs = append(refs, ref)
+		}
+	}
+	return refs
+}
+
+func (l *life) path(d oci.Digest) string {
+	return filepath.Join(l.dir, "blobs", d.Algorithm().String(), d.Encoded()[:2], d.Encoded())
+}
+
+func (l *life) read(when string, ref oci.Ref, want []byte) {
+	l.Helper()
+	got, answer, err := ocitest.Read(l.Context(), l, ref)
+	gone := want == nil && oci.CodeOf(err) == oci.ManifestUnknown
+	if !gone && (err != nil || !bytes.Equal(got, want)) {
+		l.Errorf("%s: %s, via %q: %d bytes instead of %d, %v", when, ref, answer.Via, len(got), len(want), err)
+	}
+	<-time.After(time.Second)
+	synctest.Wait() // what goes on behind it has ended
+}
+
+// change lets happen what there is to be noted: a tag moves, another goes, and a
+// file is damaged.
+func (l *life) change() {
+	l.name("moving", 3)
+	leaving := ocitest.ManifestRef(l.T, "leaving")
+	l.fake.RemoveTag(ocitest.Repo, leaving.Tag())
+	l.tags[leaving] = nil
+	for _, name := range files(l.T, l.dir, "blobs", "*", "*", "*")[:1] {
+		if err := os.Truncate(name, 10); err != nil {
+			l.Fatal(err)
+		}
+	}
+	<-time.After(2 * time.Minute) // the tags are no longer fresh
+}
+
+// checkRemembered checks that a restart loses nothing of what is known to be
+// kept, though the upstream is down, and finds every file.
+func (l *life) checkRemembered(known []oci.Ref) {
+	l.Helper()
+	l.stop()
+	l.fake.Fail(down)
+	l.start(large)
+	for _, ref := range known {
+		l.read("remembered", ref, l.contents[ref])
+	}
+	for tag, raw := range l.tags {
+		if raw != nil && slices.Contains(known, tag.At(oci.FromBytes(raw))) {
+			l.read("remembered", tag, raw)
+		}
+	}
+	if n := len(files(l.T, l.dir, "blobs", "*", "*", "*")); n != l.Stats().Entries {
+		l.Errorf("%d files of %d entries are there after a restart", n, l.Stats().Entries)
+	}
+	l.fake.Fail(nil)
+}
+
+// checkNothingLeft checks that entries, files and records are about the same,
+// and that nothing else is on the disk.
+func (l *life) checkNothingLeft() {
+	l.Helper()
+	<-time.After(time.Minute)
+	synctest.Wait() // the index has been told
+	n := l.Stats().Entries
+	if names := files(l.T, l.dir, "blobs", "*", "*", "*"); len(names) != n || len(l.index.blobs) != n {
+		l.Errorf("%d files and %d records of %d entries are left", len(names), len(l.index.blobs), n)
+	}
+	for d := range l.index.blobs {
+		if _, err := os.Stat(l.path(d)); err != nil {
+			l.Errorf("a record is left without its file: %v", err)
+		}
+	}
+	if parts := files(l.T, l.dir, "fills", "*"); len(parts) > 0 {
+		l.Errorf("%v are left", parts)
+	}
+	for ref := range l.index.tags {
+		if l.tags[ref] == nil {
+			l.Errorf("a record of %s is left, which is gone", ref)
+		}
+	}
+}
+
+// Whatever method of the Store or the Index fails, before it has done anything
+// or after: clients get the right bytes, the accounts are right, and when it is
+// over nothing is left behind.
+func TestFaultsInPairs(t *testing.T) {
+	for _, method := range []string{
+		"Store.Open", "Store.Put", "Store.Remove", "Store.All",
+		"Index.Blobs", "Index.Tags", "Index.PutBlobs", "Index.RemoveBlobs", "Index.PutTag", "Index.RemoveTags",
+	} {
+		for pair, applied := range map[string]bool{" fails": false, " has happened and fails": true} {
+			t.Run(method+pair, func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) { live(newLife(t), method, applied) })
+			})
+		}
+	}
+}
+
+func live(l *life, method string, applied bool) {
+	l.readAll("before")
+	l.set(method, applied)
+	l.change()
+	l.readAll("broken")
+	l.stop()
+	l.start(small)
+	l.readAll("broken, after a restart")
+	if l.times() == 0 {
+		l.Errorf("nobody has called %s", method)
+	}
+	known := append(l.kept(oci.Blob), l.kept(oci.Manifest)...)
+	<-time.After(time.Minute)
+	l.set("", false)
+	<-time.After(time.Minute) // what was missed is made up for
+	l.checkRemembered(known)
+	l.readAll("mended")
+	l.checkNothingLeft()
+}
