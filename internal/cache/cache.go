@@ -61,6 +61,7 @@ type Cache struct {
 	running sync.WaitGroup // fills and tag checks
 	turns   chan struct{}  // one for each blob's fill that may run at once
 	telling chan struct{}  // holds one while the index is told of blobs
+	blind   bool           // the index could not be read whole; for New and Run alone
 
 	// mu guards all below. No I/O, hook or badger call happens under it.
 	mu       sync.Mutex

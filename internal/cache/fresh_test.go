@@ -181,3 +181,35 @@ func TestQuestionsAreShared(t *testing.T) {
 		}
 	})
 }
+
+// An answer that has cost a pull for nothing is not asked for again at once: each
+// client would cost another.
+func TestUselessAnswerIsRemembered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		tag, old := ocitest.ManifestRef(t, "v1"), put(fake, "v1", 1)
+		f := start(t, fake)
+		f.mustRead(t, tag, old, oci.Fill)
+		moved := put(fake, "v1", 2)
+		d := oci.FromBytes(moved).String()
+		fake.Fail(func(c ocitest.Call) error {
+			if c.Method == "Open" {
+				return &oci.Error{Code: oci.Unavailable, Message: "another manifest", Err: oci.ErrUseless}
+			}
+			return nil
+		})
+		<-time.After(2 * time.Minute)
+		for range 10 {
+			f.mustRead(t, tag, old, oci.Stale)
+			if _, _, err := ocitest.Read(t.Context(), f, ocitest.ManifestRef(t, d)); !errors.Is(err, oci.ErrUseless) {
+				t.Errorf("the new manifest: %v", err)
+			}
+		}
+		if n := fake.Calls("Open", d); n != 1 {
+			t.Errorf("%d pulls were spent, want 1", n)
+		}
+		fake.Fail(nil)
+		<-time.After(time.Minute)
+		f.mustRead(t, tag, moved, oci.Fill)
+	})
+}

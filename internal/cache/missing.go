@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"errors"
 	"strings"
 	"time"
 
@@ -8,30 +9,37 @@ import (
 )
 
 const (
-	missingTime  = 30 * time.Second // how long the upstream's "not found" is its answer to the next
+	missingTime  = 30 * time.Second // how long the upstream's word is its answer to the next
 	missingBytes = 1 << 20          // of what is remembered so
 )
 
-// missing is a "not found" of the upstream's.
+// missing is a "not found" of the upstream's, or an answer of no use.
 type missing struct {
 	err   error
 	until time.Time
 }
 
-// noteMissing remembers err when it says that there is no ref. The caller holds
-// mu.
+// noteMissing remembers err when it says that there is no ref, or that asking
+// costs a pull for nothing. The caller holds mu.
 func (c *Cache) noteMissing(ref oci.Ref, err error) {
 	if err == nil || attached(ref) {
 		return
 	}
-	switch oci.CodeOf(err) {
-	case oci.ManifestUnknown, oci.BlobUnknown, oci.NameUnknown:
+	if isUnknown(err) || errors.Is(err, oci.ErrUseless) {
 		key := missingKey(ref)
 		c.missing.Add(key, missing{err, time.Now().Add(missingTime)}, int64(len(key)+len(err.Error())))
 	}
 }
 
-// recall returns the error of a "not found" that is remembered, or nil. The
+func isUnknown(err error) bool {
+	switch oci.CodeOf(err) {
+	case oci.ManifestUnknown, oci.BlobUnknown, oci.NameUnknown:
+		return true
+	}
+	return false
+}
+
+// recall returns the error that noteMissing remembers, or nil. The
 // caller holds mu.
 func (c *Cache) recall(ref oci.Ref) error {
 	m, ok := c.missing.Get(missingKey(ref))

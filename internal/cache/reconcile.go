@@ -34,6 +34,8 @@ func (c *Cache) reconcile(ctx context.Context) {
 			delete(before, blob.Digest)
 		case c.adopt(blob) != nil:
 			found.Adopted++
+		default:
+			c.reject(blob)
 		}
 	}
 	if len(errs) == 0 { // with errors, what was not seen may be there
@@ -55,17 +57,36 @@ func (c *Cache) known() map[oci.Digest]*entry {
 }
 
 // adopt keeps a file that nobody knew, and returns its entry; nil when there is
-// one. Nobody has hashed the file and its media type is not known: it is hashed
-// before it is served, and serves as a blob.
+// one, or no room without evicting what was used. Nobody has hashed the file and
+// its media type is not known: it is hashed before it is served, and serves as a
+// blob.
 func (c *Cache) adopt(b Blob) *entry {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.entries[b.Digest] != nil || c.evicting[b.Digest] != nil {
+	if c.entries[b.Digest] != nil || c.evicting[b.Digest] != nil || !c.fits(b) {
 		return nil
 	}
 	e := newEntry(BlobRecord{Descriptor: oci.Descriptor{Digest: b.Digest, Size: b.Size}, Used: b.ModTime})
 	c.keep(e)
 	return e
+}
+
+// fits reports whether b finds room. The caller holds mu.
+func (c *Cache) fits(b Blob) bool { return c.used+c.reserved+b.Size <= c.MaxSize }
+
+// reject removes a file that nobody knew and that there is no room for: most
+// likely it was being evicted.
+func (c *Cache) reject(b Blob) {
+	c.mu.Lock()
+	unwanted := c.entries[b.Digest] == nil && c.evicting[b.Digest] == nil && !c.fits(b)
+	v := victim{digest: b.Digest, size: b.Size, gone: make(chan struct{})}
+	if unwanted {
+		c.evicting[b.Digest] = v.gone
+	}
+	c.mu.Unlock()
+	if unwanted {
+		c.evict([]victim{v})
+	}
 }
 
 // lose drops the record of a blob whose file was not found, unless it can be

@@ -23,6 +23,7 @@ func (c *Cache) load() error {
 	var records []BlobRecord
 	for record, err := range c.Index.Blobs() {
 		if err != nil {
+			c.blind = true
 			c.noteIndex(err)
 			continue
 		}
@@ -34,6 +35,7 @@ func (c *Cache) load() error {
 	}
 	for record, err := range c.Index.Tags() {
 		if err != nil {
+			c.blind = true
 			c.noteIndex(err)
 			continue
 		}
@@ -84,16 +86,22 @@ func (c *Cache) tellIndex(ds ...oci.Digest) error {
 // catchUp tells the index all, after it has missed something: it was opened
 // late, or did not take what it was told.
 func (c *Cache) catchUp() error {
-	gone := c.learn()
+	goneBlobs, goneTags := c.learn()
 	blobs, tags := c.all()
-	if err := c.tellIndex(append(blobs, gone...)...); err != nil {
+	if err := c.tellIndex(append(blobs, goneBlobs...)...); err != nil {
 		return err
+	}
+	if len(goneTags) > 0 {
+		if err := c.Index.RemoveTags(goneTags...); err != nil {
+			return err
+		}
 	}
 	for _, t := range tags {
 		if err := c.Index.PutTag(t); err != nil {
 			return err
 		}
 	}
+	c.blind = false
 	return nil
 }
 
@@ -108,25 +116,31 @@ func (c *Cache) all() (blobs []oci.Digest, tags []TagRecord) {
 	return blobs, tags
 }
 
-// learn takes from the index what is not known yet, and returns the blobs that
-// it knows and that are no more. What cannot be read says nothing.
-func (c *Cache) learn() (gone []oci.Digest) {
+// learn takes from the index what could not be read of it before, and returns
+// what it knows and is no more. What cannot be read now says nothing.
+func (c *Cache) learn() (blobs []oci.Digest, tags []oci.Ref) {
 	for record, err := range c.Index.Blobs() {
 		if err == nil && !c.recognise(record) {
-			gone = append(gone, record.Digest)
+			blobs = append(blobs, record.Digest)
 		}
 	}
 	for record, err := range c.Index.Tags() {
-		if err != nil {
-			continue
+		if err == nil && !c.recogniseTag(record) {
+			tags = append(tags, record.Ref)
 		}
-		c.mu.Lock()
-		if c.tags[record.Ref] == nil {
-			c.tags[record.Ref] = c.newTag(record)
-		}
-		c.mu.Unlock()
 	}
-	return gone
+	return blobs, tags
+}
+
+// recogniseTag believes the index about a tag if it could not be asked before,
+// and reports whether the tag is known: one that is not was removed.
+func (c *Cache) recogniseTag(r TagRecord) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.tags[r.Ref] == nil && c.blind {
+		c.tags[r.Ref] = c.newTag(r)
+	}
+	return c.tags[r.Ref] != nil
 }
 
 // recognise believes the index about a blob that is there, and reports whether

@@ -150,3 +150,28 @@ func TestAdoptedManifest(t *testing.T) {
 		}
 	})
 }
+
+// What is found, and was most likely on its way out, takes nobody's place: it is
+// removed when the cache is full without it.
+func TestFoundFilesPushNothingOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		refs, contents := blobs(t, fake, 3, 100_000)
+		f := start(t, fake)
+		for i := range refs {
+			f.mustRead(t, refs[i], contents[i], oci.Fill)
+		}
+		f.stop()
+		if err := f.index.RemoveBlobs(refs[2].Digest()); err != nil {
+			t.Fatal(err)
+		}
+		f.restart(t, budget(250_000))
+		synctest.Wait()
+		for i := range 2 {
+			f.mustRead(t, refs[i], contents[i], oci.Hit)
+		}
+		if left := files(t, f.dir, "blobs", "*", "*", "*"); len(left) != 2 {
+			t.Errorf("%d files are left, want 2", len(left))
+		}
+	})
+}

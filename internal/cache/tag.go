@@ -167,6 +167,7 @@ func (c *Cache) check(ctx context.Context, ref oci.Ref) (answer oci.Answer, afte
 	defer c.mu.Unlock()
 	t := c.tags[ref]
 	c.countCheck(t, answer, err)
+	c.noteMissing(ref, err)
 	switch {
 	case err == nil:
 		record := c.moveTag(ref, answer.Descriptor)
@@ -177,7 +178,6 @@ func (c *Cache) check(ctx context.Context, ref oci.Ref) (answer oci.Answer, afte
 		return answer, func() { c.noteIndex(c.Index.PutTag(record)) }, nil
 	case !oci.Temporary(err):
 		delete(c.tags, ref)
-		c.noteMissing(ref, err)
 		return answer, func() { c.noteIndex(c.Index.RemoveTags(ref)) }, err
 	}
 	if t != nil {

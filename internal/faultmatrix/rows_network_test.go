@@ -69,7 +69,7 @@ var tlsFaults = []row{
 		moved tag    | 200 stale                      | older | - | 1s
 		uncached tag | 503 UNAVAILABLE                | -     | - | 1s`},
 	{"a redirect leads to plain http", redirect("http://" + cdnHost + "/blob"), `
-		cold blob    | 404 BLOB_UNKNOWN (UNAVAILABLE) | -     | token 2×blob | 1s
+		cold blob    | 404 BLOB_UNKNOWN (UNAVAILABLE) | -     | token blob   | 1s
 		expired tag  | 200 stale                      | kept  | token HEAD   | 1s
 		moved tag    | 200 stale                      | older | token HEAD   | 1s
 		uncached tag | 503 UNAVAILABLE                | -     | token HEAD   | 1s`},

@@ -166,7 +166,8 @@ func (b *body) givesUp(asked bool) bool {
 
 // worthRetrying reports whether err is of the kind that passes.
 func (b *body) worthRetrying(err error) bool {
-	return b.ctx.Err() == nil && oci.CodeOf(err) == oci.Unavailable && !errors.Is(err, errRange)
+	return b.ctx.Err() == nil && oci.CodeOf(err) == oci.Unavailable &&
+		!errors.Is(err, errRange) && !errors.Is(err, errRedirect) && !errors.Is(err, errPrivate)
 }
 
 func (b *body) wait() error {

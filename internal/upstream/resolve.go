@@ -53,6 +53,9 @@ func (r *Registry) resolveManifest(ctx context.Context, ref oci.Ref) (oci.Descri
 	}
 	discard(resp)
 	d := oci.Descriptor{MediaType: mediaType(resp), Digest: ref.Digest(), Size: resp.ContentLength}
+	if d.MediaType == pageType {
+		return oci.Descriptor{}, checkMediaType(r.Name, d.MediaType)
+	}
 	if header := resp.Header.Get("Docker-Content-Digest"); header != "" {
 		told, err := oci.ParseDigest(header)
 		if err != nil || ref.ByDigest() && told != ref.Digest() {
@@ -152,11 +155,14 @@ func checkMediaType(upstream, t string) error {
 	return oci.Errorf(oci.Unavailable, "%s sends %q where a manifest should be: is it a registry?", upstream, t)
 }
 
+// pageType is the type of what a login or a proxy on the way sends.
+const pageType = "text/html"
+
 // checkBlobType refuses a page, such as that of a login or of a proxy on the
 // way, before anybody is answered. A blob may be one, but then its registry says
 // whose it is.
 func checkBlobType(upstream string, ref oci.Ref, resp *http.Response) error {
-	if mediaType(resp) != "text/html" || resp.Header.Get("Docker-Content-Digest") == ref.Digest().String() {
+	if mediaType(resp) != pageType || resp.Header.Get("Docker-Content-Digest") == ref.Digest().String() {
 		return nil
 	}
 	return oci.Errorf(oci.Unavailable, "%s sends an HTML page where blob %s should be: is there a login or a proxy on the way?", upstream, ref.Digest())
@@ -180,14 +186,23 @@ func (r *Registry) getManifest(ctx context.Context, ref oci.Ref) (oci.Descriptor
 	if err != nil {
 		return oci.Descriptor{}, nil, oci.Errorf(oci.Unavailable, "%s: manifest %s broke off: %w", r.Name, ref, redact(err))
 	}
+	d, err := r.checkManifest(ref, resp, raw)
+	if err != nil {
+		return oci.Descriptor{}, nil, &oci.Error{Code: oci.CodeOf(err), Message: err.Error(), Err: errors.Join(oci.ErrUseless, err)}
+	}
+	return d, raw, nil
+}
+
+// checkManifest says what raw is, or why it is not the manifest that ref names.
+func (r *Registry) checkManifest(ref oci.Ref, resp *http.Response, raw []byte) (oci.Descriptor, error) {
 	if len(raw) > oci.MaxManifestSize {
-		return oci.Descriptor{}, nil, tooLarge(r.Name, ref)
+		return oci.Descriptor{}, tooLarge(r.Name, ref)
 	}
 	d := oci.Descriptor{MediaType: mediaType(resp), Digest: digestOf(ref, resp, raw), Size: int64(len(raw))}
 	if told := resp.Header.Get("Docker-Content-Digest"); ref.ByDigest() && d.Digest != ref.Digest() || !ref.ByDigest() && told != "" && d.Digest.String() != told {
-		return oci.Descriptor{}, nil, oci.Errorf(oci.Unavailable, "%s sends a manifest of digest %s for %s%s", r.Name, d.Digest, ref, encoded(resp))
+		return oci.Descriptor{}, oci.Errorf(oci.Unavailable, "%s sends a manifest of digest %s for %s%s", r.Name, d.Digest, ref, encoded(resp))
 	}
-	return d, raw, checkMediaType(r.Name, d.MediaType)
+	return d, checkMediaType(r.Name, d.MediaType)
 }
 
 // encoded says in words that an answer is compressed, which was not asked for.

@@ -269,3 +269,39 @@ func TestUnknownChallenge(t *testing.T) {
 	_, err := c.Resolve(t.Context(), manifestRef(t, "v1"))
 	c.wantCode(t, err, oci.Unavailable)
 }
+
+// A token service that refuses who has no login once has refused no login.
+func TestTokenRefusedWithoutLogin(t *testing.T) {
+	t.Parallel()
+	h := startHub(t, hubsim.Options{})
+	h.AddManifest(repo, "v1", imageType, []byte(`{}`))
+	h.Inject(hubsim.Fault{Op: "token", Status: http.StatusUnauthorized, Times: 1})
+	c := connect(t, h.URL())
+	_, err := c.Resolve(t.Context(), manifestRef(t, "v1"))
+	if c.wantCode(t, err, oci.Unavailable); errors.Is(err, errLogin) {
+		t.Errorf("taken for a failed login: %v", err)
+	}
+	_, err = c.Resolve(t.Context(), manifestRef(t, "v1"))
+	check(t, err)
+}
+
+// What cost a pull and is of no use says so.
+func TestUselessManifest(t *testing.T) {
+	t.Parallel()
+	h := startHub(t, hubsim.Options{})
+	d := h.AddManifest(repo, "v1", imageType, []byte(`{"a":1}`))
+	at := int64(2)
+	for _, fault := range []hubsim.Fault{
+		{Op: "manifest", FlipAt: &at},
+		{Op: "manifest", Status: 200, Body: "<html>", ContentType: "text/html"},
+		{Op: "manifest", Status: 200, Body: strings.Repeat("x", oci.MaxManifestSize+1), ContentType: imageType},
+	} {
+		remove := h.Inject(fault)
+		c := connect(t, h.URL())
+		_, err := read(t, c, manifestRef(t, d.String()))
+		if c.wantCode(t, err, oci.Unavailable); !errors.Is(err, oci.ErrUseless) {
+			t.Errorf("%v does not say that it was in vain", err)
+		}
+		remove()
+	}
+}

@@ -145,7 +145,7 @@ func (t *tokens) exchange(ctx context.Context, repository string) (authorization
 		err = fmt.Errorf("it asks for authorization %q, which is not supported", challenge.Scheme)
 	}
 	if err != nil {
-		return authorization{}, t.failed("gives no token for "+repository, err)
+		return authorization{}, t.refused(ctx, "gives no token for "+repository, err)
 	}
 	t.byRepo.Add(repository, a)
 	return a, nil
@@ -234,10 +234,20 @@ func (t *tokens) failed(what string, err error) error {
 	if !errors.As(err, &refused) {
 		return oci.Errorf(oci.Unavailable, "%s %s: %w", t.name, what, firstLine{redact(err)})
 	}
-	if refused.StatusCode == http.StatusUnauthorized || refused.StatusCode == http.StatusForbidden {
-		return loginRefused(t.name, fmt.Sprintf("it %s: status %d", what, refused.StatusCode))
-	}
 	return oci.Errorf(oci.Unavailable, "%s %s: status %d", t.name, what, refused.StatusCode)
+}
+
+// refused is failed, but where a login was sent and not let in, it is the login
+// that failed.
+func (t *tokens) refused(ctx context.Context, what string, err error) error {
+	var refused *transport.Error
+	if errors.As(err, &refused) && (refused.StatusCode == http.StatusUnauthorized || refused.StatusCode == http.StatusForbidden) {
+		login, failed := authn.Authorization(ctx, t.auth)
+		if failed != nil || *login != (authn.AuthConfig{}) {
+			return loginRefused(t.name, fmt.Sprintf("it %s: status %d", what, refused.StatusCode))
+		}
+	}
+	return t.failed(what, err)
 }
 
 // loginRefused makes the error of a login that an upstream does not take.

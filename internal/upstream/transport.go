@@ -126,10 +126,10 @@ func isPrivate(a netip.Addr) bool {
 func redirects(upstream *url.URL) func(*http.Request, []*http.Request) error {
 	return func(req *http.Request, via []*http.Request) error {
 		if len(via) > maxHops {
-			return fmt.Errorf("more than %d redirects", maxHops)
+			return fmt.Errorf("%w: more than %d of them", errRedirect, maxHops)
 		}
 		if req.URL.Scheme != "https" && req.URL.Scheme != upstream.Scheme {
-			return fmt.Errorf("redirect to %s, which does not speak https", req.URL.Host)
+			return fmt.Errorf("%w: %s does not speak https", errRedirect, req.URL.Host)
 		}
 		if err := checkLiteral(upstream, req.URL); err != nil {
 			return err
@@ -142,6 +142,9 @@ func redirects(upstream *url.URL) func(*http.Request, []*http.Request) error {
 		return nil
 	}
 }
+
+// errRedirect says that a redirect is not followed.
+var errRedirect = errors.New("the upstream's redirect is refused")
 
 // checkLiteral refuses a private address in the address itself: behind a proxy
 // nobody dials it here.
