@@ -5,14 +5,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"syscall"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"mirrord/internal/oci"
 )
-
-const terminate = syscall.SIGTERM
 
 // puller pulls one image and notes how each answer came.
 type puller struct {

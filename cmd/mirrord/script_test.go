@@ -1,23 +1,18 @@
 package main
 
 import (
-	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -52,27 +47,9 @@ func TestScripts(t *testing.T) {
 
 // world is what one script plays with.
 type world struct {
-	hub     *hubsim.Hub
-	mirror  string // address of the daemon's listener
-	admin   string
-	mu      sync.Mutex // guards log
-	log     bytes.Buffer
-	mend    []func() // removes the faults
-	running *exec.Cmd
-	ended   chan error
-}
-
-// Write takes the daemon's log.
-func (w *world) Write(p []byte) (int, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.log.Write(p)
-}
-
-func (w *world) text() string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.log.String()
+	*process
+	hub  *hubsim.Hub
+	mend []func() // removes the faults
 }
 
 type worldKey struct{}
@@ -97,34 +74,16 @@ func setUp(env *testscript.Env) error {
 	if _, err := hub.AddIndex("library/multi", "latest", index); err != nil {
 		return err
 	}
-	w := &world{hub: hub}
-	if w.mirror, err = freeAddress(); err != nil {
+	p, err := newProcess(env.WorkDir)
+	if err != nil {
 		return err
 	}
-	if w.admin, err = freeAddress(); err != nil {
-		return err
-	}
+	w := &world{process: p, hub: hub}
 	env.Values[worldKey{}] = w
 	env.Vars = append(env.Vars,
-		"HOME="+env.WorkDir, "HUB="+hub.URL(), "MIRROR="+w.mirror, "ADMIN="+w.admin, "CACHE="+env.WorkDir+"/cache")
+		"HOME="+env.WorkDir, "HUB="+hub.URL(), "MIRROR="+w.mirror, "ADMIN="+w.admin, "CACHE="+w.cache)
 	env.Defer(w.kill)
 	return nil
-}
-
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return l.Addr().String(), l.Close()
-}
-
-func (w *world) kill() {
-	if w.running != nil {
-		_ = w.running.Process.Kill()
-		<-w.ended
-		w.running = nil
-	}
 }
 
 func worldOf(ts *testscript.TestScript) *world { return ts.Value(worldKey{}).(*world) }
@@ -135,52 +94,11 @@ func serveCommand(ts *testscript.TestScript, neg bool, args []string) {
 	if w.running != nil {
 		ts.Fatalf("the daemon runs already")
 	}
-	binary, err := exec.LookPath("mirrord")
-	ts.Check(err)
-	flags := []string{
-		"serve", "--listen", w.mirror, "--admin-listen", w.admin, "--cache-dir", ts.Getenv("CACHE"),
-		"--cache-min-free", "0", "--tags-fresh", "0s", "--quota-probe", "0s",
-	}
 	if !slices.Contains(args, "--config") { // the file has the upstream
-		flags = append(flags, "--upstream", "name=docker.io,url="+w.hub.URL())
+		args = append(args, "--upstream", "name=docker.io,url="+w.hub.URL())
 	}
-	w.running = exec.Command(binary, append(flags, args...)...)
-	w.running.Dir = ts.Getenv("WORK")
-	w.running.Env = append(os.Environ(), "HOME="+ts.Getenv("HOME"))
-	w.running.Stderr = w
-	ts.Check(w.running.Start())
-	w.ended = make(chan error, 1)
-	go func() { w.ended <- w.running.Wait() }()
-	w.awaitReady(ts)
-}
-
-func (w *world) awaitReady(ts *testscript.TestScript) {
-	w.poll(ts, "readiness", func() bool {
-		resp, err := http.Get("http://" + w.admin + "/readyz")
-		if err != nil {
-			return false
-		}
-		defer func() { _ = resp.Body.Close() }()
-		return resp.StatusCode == http.StatusOK
-	})
-}
-
-// poll waits for a condition of another process.
-func (w *world) poll(ts *testscript.TestScript, what string, holds func() bool) {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-	defer cancel()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for !holds() {
-		select {
-		case <-tick.C:
-		case err := <-w.ended:
-			w.running = nil
-			ts.Fatalf("waiting for %s: the daemon ended: %v\n%s", what, err, w.text())
-		case <-ctx.Done():
-			ts.Fatalf("waiting for %s took too long\n%s", what, w.text())
-		}
-	}
+	ts.Check(w.start(args...))
+	ts.Check(w.awaitReady())
 }
 
 // hangup sends SIGHUP.
@@ -195,9 +113,7 @@ func endCommand(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) != 1 || signals[args[0]] == nil || w.running == nil {
 		ts.Fatalf("usage: end TERM|KILL, with a daemon running")
 	}
-	ts.Check(w.running.Process.Signal(signals[args[0]]))
-	err := <-w.ended
-	w.running = nil
+	err := w.end(signals[args[0]])
 	if args[0] == "TERM" && err != nil {
 		ts.Fatalf("the daemon ended with %v\n%s", err, w.text())
 	}
@@ -304,13 +220,8 @@ func spentCommand(ts *testscript.TestScript, neg bool, args []string) {
 // await METRIC VALUE waits until a metric without labels has a value.
 func awaitCommand(ts *testscript.TestScript, neg bool, args []string) {
 	w := worldOf(ts)
-	w.poll(ts, args[0]+" "+args[1], func() bool {
-		resp, err := http.Get("http://" + w.admin + "/metrics")
-		if err != nil {
-			return false
-		}
-		defer func() { _ = resp.Body.Close() }()
-		text, err := io.ReadAll(resp.Body)
-		return err == nil && strings.Contains(string(text), "\n"+args[0]+" "+args[1]+"\n")
-	})
+	ts.Check(w.poll(args[0]+" "+args[1], func() bool {
+		_, text, err := w.ask("/metrics")
+		return err == nil && strings.Contains(text, "\n"+args[0]+" "+args[1]+"\n")
+	}))
 }

@@ -1,0 +1,136 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+)
+
+const terminate = syscall.SIGTERM
+
+// process is the real binary over a cache directory, in one life after the other.
+// It belongs to one goroutine, but for its log.
+type process struct {
+	home, cache   string
+	mirror, admin string // addresses, the same in each life
+	running       *exec.Cmd
+	ended         chan error
+
+	mu  sync.Mutex // guards log
+	log bytes.Buffer
+}
+
+// newProcess returns a process that does not run yet.
+func newProcess(home string) (*process, error) {
+	p := &process{home: home, cache: filepath.Join(home, "cache")}
+	var err1, err2 error
+	p.mirror, err1 = freeAddress()
+	p.admin, err2 = freeAddress()
+	return p, errors.Join(err1, err2)
+}
+
+func freeAddress() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
+}
+
+// start starts the binary, its tags never fresh and no probe of the quota.
+func (p *process) start(flags ...string) error {
+	binary, err := exec.LookPath("mirrord")
+	if err != nil {
+		return err
+	}
+	p.running = exec.Command(binary, append([]string{
+		"serve", "--listen", p.mirror, "--admin-listen", p.admin, "--cache-dir", p.cache,
+		"--cache-min-free", "0", "--tags-fresh", "0s", "--quota-probe", "0s",
+	}, flags...)...)
+	p.running.Dir = p.home
+	p.running.Env = append(os.Environ(), "HOME="+p.home)
+	p.running.Stderr = p
+	if err := p.running.Start(); err != nil {
+		p.running = nil
+		return err
+	}
+	p.ended = make(chan error, 1)
+	go func(c *exec.Cmd) { p.ended <- c.Wait() }(p.running)
+	return nil
+}
+
+// Write takes the daemon's log.
+func (p *process) Write(text []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.log.Write(text)
+}
+
+func (p *process) text() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.log.String()
+}
+
+func (p *process) awaitReady() error {
+	return p.poll("readiness", func() bool {
+		status, _, err := p.ask("/readyz")
+		return err == nil && status == http.StatusOK
+	})
+}
+
+// ask asks the admin listener.
+func (p *process) ask(path string) (status int, body string, err error) {
+	resp, err := http.Get("http://" + p.admin + path)
+	if err != nil {
+		return 0, "", err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	raw, err := io.ReadAll(resp.Body)
+	return resp.StatusCode, string(raw), err
+}
+
+// poll waits until something holds of the daemon, which must not end meanwhile.
+func (p *process) poll(what string, holds func() bool) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !holds() {
+		select {
+		case <-tick.C:
+		case err := <-p.ended:
+			p.running = nil
+			return fmt.Errorf("waiting for %s: the daemon ended: %v\n%s", what, err, p.text())
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for %s took too long\n%s", what, p.text())
+		}
+	}
+	return nil
+}
+
+// end sends a signal, unless the daemon has ended by itself, and returns how it
+// ended.
+func (p *process) end(signal os.Signal) error {
+	_ = p.running.Process.Signal(signal)
+	err := <-p.ended
+	p.running = nil
+	return err
+}
+
+// kill ends the daemon if it runs.
+func (p *process) kill() {
+	if p.running != nil {
+		_ = p.end(os.Kill)
+	}
+}
