@@ -101,9 +101,13 @@ func serveCommand(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(w.awaitReady())
 }
 
-// hangup sends SIGHUP.
+// hangup sends SIGHUP and waits until it has been heeded.
 func hangupCommand(ts *testscript.TestScript, neg bool, args []string) {
-	ts.Check(worldOf(ts).running.Process.Signal(syscall.SIGHUP))
+	w := worldOf(ts)
+	heeded := func() int { return strings.Count(w.text(), "SIGHUP") }
+	before := heeded()
+	ts.Check(w.running.Process.Signal(syscall.SIGHUP))
+	ts.Check(w.poll("SIGHUP", func() bool { return heeded() > before }))
 }
 
 // end SIGNAL ends the daemon and puts its log on stderr.
