@@ -27,6 +27,12 @@ e2e: ## pull with real clients, installed where missing (Debian, root)
 	sh e2e/install.sh
 	$(GO) test -tags e2e -count=1 -v -timeout 15m ./e2e/...
 
+CRASH_ROUNDS ?= 200
+
+.PHONY: crash
+crash: cc ## kill the mirror 200 times under load; CRASH_SEED=N does the same again
+	CRASH_ROUNDS=$(CRASH_ROUNDS) CGO_ENABLED=1 $(GO) test -race -count=1 -v -timeout 30m -run TestCrash ./cmd/mirrord
+
 .PHONY: bench
 bench: ## run the benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...

@@ -11,9 +11,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
+	"testing"
 	"time"
+
+	"mirrord/internal/oci"
 )
 
 const terminate = syscall.SIGTERM
@@ -30,13 +34,28 @@ type process struct {
 	log bytes.Buffer
 }
 
-// newProcess returns a process that does not run yet.
+// newMirror returns a process that does not run yet, and ends with the test.
+func newMirror(t *testing.T) *process {
+	t.Helper()
+	p, err := newProcess(t.TempDir())
+	check(t, err)
+	t.Cleanup(p.kill)
+	return p
+}
+
 func newProcess(home string) (*process, error) {
 	p := &process{home: home, cache: filepath.Join(home, "cache")}
 	var err1, err2 error
 	p.mirror, err1 = freeAddress()
 	p.admin, err2 = freeAddress()
 	return p, errors.Join(err1, err2)
+}
+
+func check(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 func freeAddress() (string, error) {
@@ -58,7 +77,8 @@ func (p *process) start(flags ...string) error {
 		"--cache-min-free", "0", "--tags-fresh", "0s", "--quota-probe", "0s",
 	}, flags...)...)
 	p.running.Dir = p.home
-	p.running.Env = append(os.Environ(), "HOME="+p.home)
+	// The race detector would let the process wait for a second at its end.
+	p.running.Env = append(os.Environ(), "HOME="+p.home, "GORACE=atexit_sleep_ms=0")
 	p.running.Stderr = p
 	if err := p.running.Start(); err != nil {
 		p.running = nil
@@ -82,10 +102,29 @@ func (p *process) text() string {
 	return p.log.String()
 }
 
-func (p *process) awaitReady() error {
+// forgetLog begins the log anew.
+func (p *process) forgetLog() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.log.Reset()
+}
+
+// serve starts the binary and waits until it is ready.
+func (p *process) serve(flags ...string) error {
+	if err := p.start(flags...); err != nil {
+		return err
+	}
 	return p.poll("readiness", func() bool {
 		status, _, err := p.ask("/readyz")
 		return err == nil && status == http.StatusOK
+	})
+}
+
+// await waits until a metric, with its labels, has a value.
+func (p *process) await(metric, value string) error {
+	return p.poll(metric+" "+value, func() bool {
+		_, text, err := p.ask("/metrics")
+		return err == nil && strings.Contains(text, "\n"+metric+" "+value+"\n")
 	})
 }
 
@@ -119,10 +158,12 @@ func (p *process) poll(what string, holds func() bool) error {
 	return nil
 }
 
-// end sends a signal, unless the daemon has ended by itself, and returns how it
-// ended.
-func (p *process) end(signal os.Signal) error {
-	_ = p.running.Process.Signal(signal)
+// signal does nothing when the daemon has ended by itself.
+func (p *process) signal(s os.Signal) { _ = p.running.Process.Signal(s) }
+
+// end sends a signal and returns how the daemon ended.
+func (p *process) end(s os.Signal) error {
+	p.signal(s)
 	err := <-p.ended
 	p.running = nil
 	return err
@@ -133,4 +174,9 @@ func (p *process) kill() {
 	if p.running != nil {
 		_ = p.end(os.Kill)
 	}
+}
+
+// blobPath is where the mirror keeps a blob.
+func (p *process) blobPath(d oci.Digest) string {
+	return filepath.Join(p.cache, "blobs", d.Algorithm().String(), d.Encoded()[:2], d.Encoded())
 }

@@ -97,8 +97,7 @@ func serveCommand(ts *testscript.TestScript, neg bool, args []string) {
 	if !slices.Contains(args, "--config") { // the file has the upstream
 		args = append(args, "--upstream", "name=docker.io,url="+w.hub.URL())
 	}
-	ts.Check(w.start(args...))
-	ts.Check(w.awaitReady())
+	ts.Check(w.serve(args...))
 }
 
 // hangup sends SIGHUP and waits until it has been heeded.
@@ -106,7 +105,7 @@ func hangupCommand(ts *testscript.TestScript, neg bool, args []string) {
 	w := worldOf(ts)
 	heeded := func() int { return strings.Count(w.text(), "SIGHUP") }
 	before := heeded()
-	ts.Check(w.running.Process.Signal(syscall.SIGHUP))
+	w.signal(syscall.SIGHUP)
 	ts.Check(w.poll("SIGHUP", func() bool { return heeded() > before }))
 }
 
@@ -153,7 +152,9 @@ func pullCommand(ts *testscript.TestScript, neg bool, args []string) {
 	name, tag, _ := strings.Cut(args[0], ":")
 	p := puller{base: "http://" + w.mirror + "/v2/" + name}
 	err := p.pull(tag)
-	_, _ = fmt.Fprintln(ts.Stdout(), strings.Join(p.vias, "\n"))
+	for _, answer := range p.answers {
+		_, _ = fmt.Fprintln(ts.Stdout(), answer.via)
+	}
 	if neg && err == nil {
 		ts.Fatalf("pull %s succeeded", args[0])
 	}
@@ -223,9 +224,5 @@ func spentCommand(ts *testscript.TestScript, neg bool, args []string) {
 
 // await METRIC VALUE waits until a metric without labels has a value.
 func awaitCommand(ts *testscript.TestScript, neg bool, args []string) {
-	w := worldOf(ts)
-	ts.Check(w.poll(args[0]+" "+args[1], func() bool {
-		_, text, err := w.ask("/metrics")
-		return err == nil && strings.Contains(text, "\n"+args[0]+" "+args[1]+"\n")
-	}))
+	ts.Check(worldOf(ts).await(args[0], args[1]))
 }

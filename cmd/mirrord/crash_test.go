@@ -1,0 +1,175 @@
+package main
+
+import (
+	"context"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"mirrord/internal/hubsim"
+)
+
+// crash is a mirror that is killed again and again under load.
+type crash struct {
+	t       *testing.T
+	rand    *rand.Rand
+	mirror  *process
+	catalog *catalog
+	crowd   *crowd
+
+	parts, resumed int // unfinished fills found after a kill, and gone on with
+}
+
+const (
+	crashClients = 8
+	crashBudget  = 10 << 20 // a third of the images
+)
+
+// TestCrash kills the mirror at random moments under load. Whatever the moment, no
+// complete answer has a wrong byte, every file hashes to its name, and the next
+// start needs no help. CRASH_SEED and CRASH_ROUNDS are for a longer run, or for
+// the same again, as far as time allows.
+func TestCrash(t *testing.T) {
+	seed := setting(t, "CRASH_SEED", rand.Uint64())
+	rounds := setting(t, "CRASH_ROUNDS", 20)
+	t.Logf("CRASH_SEED=%d CRASH_ROUNDS=%d", seed, rounds)
+	c := newCrash(t, seed)
+	c.start()
+	for round := range rounds {
+		if t.Failed() {
+			t.Fatalf("in round %d", round)
+		}
+		c.round()
+	}
+	c.finish()
+}
+
+// setting is a number from the environment.
+func setting(t *testing.T, name string, standard uint64) uint64 {
+	t.Helper()
+	text := os.Getenv(name)
+	if text == "" {
+		return standard
+	}
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return n
+}
+
+func newCrash(t *testing.T, seed uint64) *crash {
+	t.Helper()
+	c := &crash{t: t, rand: rand.New(rand.NewPCG(seed, 0)), mirror: newMirror(t), catalog: newCatalog(t)}
+	c.catalog.addLayers(t, "library/small", 2, 40_000, 1)
+	c.catalog.addLayers(t, "library/moving", 2, 300_000, 5, 6, 7, 8)
+	c.catalog.addLayers(t, "library/base", 2, 3<<19, 2)
+	c.catalog.addLayers(t, "library/derived", 4, 3<<19, 2)
+	c.catalog.addLayers(t, "library/large", 3, 3<<20, 3)
+	c.catalog.addLayers(t, "library/huge", 1, 5<<20, 4)
+	c.catalog.hub.Inject(hubsim.Fault{Op: "cdn", Bandwidth: 6 << 20}) // so that a kill hits a fill
+	c.crowd = newCrowd(t, c.catalog, c.mirror.mirror)
+	ctx, stop := context.WithCancel(t.Context())
+	t.Cleanup(c.crowd.clients.Wait)
+	t.Cleanup(stop)
+	c.crowd.start(ctx, crashClients, seed)
+	return c
+}
+
+// start starts the mirror and waits until it serves.
+func (c *crash) start() {
+	c.t.Helper()
+	check(c.t, c.mirror.serve(c.flags()...))
+	c.crowd.life.Add(1)
+}
+
+func (c *crash) flags() []string {
+	return []string{c.catalog.upstream(), "--cache-max-size=" + strconv.Itoa(crashBudget)}
+}
+
+// within lets a random time pass.
+func (c *crash) within(most time.Duration) {
+	pause(c.t.Context(), time.Duration(c.rand.Int64N(int64(most))))
+}
+
+// round lets the mirror live for a while and kills it: in the midst of its work,
+// in its drain or in its start.
+func (c *crash) round() {
+	c.t.Helper()
+	way := c.rand.IntN(6)
+	c.within(700 * time.Millisecond)
+	c.crowd.life.Add(1)
+	if way == 0 { // the drain
+		c.mirror.signal(terminate)
+		c.within(50 * time.Millisecond)
+	}
+	c.kill()
+	if way == 1 { // the start
+		check(c.t, c.mirror.start(c.flags()...))
+		c.within(150 * time.Millisecond)
+		c.kill()
+	}
+	c.start()
+	for _, img := range c.catalog.images[:2] { // the small ones
+		if err := c.crowd.pull(img); err != nil {
+			c.t.Errorf("right after a start: %v", err)
+		}
+	}
+}
+
+// kill kills the mirror and looks at what it leaves.
+func (c *crash) kill() {
+	c.t.Helper()
+	c.mirror.kill()
+	c.inspect()
+}
+
+// inspect checks what an ended process has left: its log and its directory.
+func (c *crash) inspect() {
+	c.t.Helper()
+	c.inspectLog()
+	found, err := takeStock(c.mirror.cache)
+	if err != nil {
+		c.t.Error(err)
+	}
+	c.parts += len(found.parts)
+	for _, d := range slices.Concat(found.blobs, found.parts) {
+		if _, known := c.catalog.blobs[d]; !known {
+			c.t.Errorf("nobody has asked for %s", d)
+		}
+	}
+	if found.bytes > crashBudget || found.indexes > 0 {
+		c.t.Errorf("%d bytes of blobs and fills, %d allowed; %d indexes set aside", found.bytes, crashBudget, found.indexes)
+	}
+}
+
+// inspectLog looks for what a kill gives no reason for, and begins the log anew.
+func (c *crash) inspectLog() {
+	c.t.Helper()
+	log := c.mirror.text()
+	c.mirror.forgetLog()
+	c.resumed += strings.Count(log, "fill goes on where an earlier one ended")
+	for _, sign := range []string{"panic", "fatal error", "DATA RACE", `"level":"error"`, "damaged"} {
+		if i := strings.Index(log, sign); i >= 0 {
+			c.t.Errorf("the log tells of %q:\n%.4000s", sign, log[max(0, i-200):])
+		}
+	}
+}
+
+// finish ends the mirror as a person does.
+func (c *crash) finish() {
+	c.t.Helper()
+	c.crowd.life.Add(1)
+	if err := c.mirror.end(terminate); err != nil {
+		c.t.Errorf("SIGTERM: %v\n%s", err, c.mirror.text())
+	}
+	c.inspect()
+	c.t.Logf("%d answers were right, %d were cut; of %d unfinished fills %d went on", c.crowd.right.Load(), c.crowd.broken.Load(), c.parts, c.resumed)
+	if n := c.catalog.hub.Counters().RangeGETs; c.resumed == 0 || n == 0 {
+		c.t.Errorf("%d fills went on where they had ended, by %d range requests", c.resumed, n)
+	}
+}
