@@ -9,6 +9,7 @@ import (
 
 const (
 	flushEvery = 15 * time.Second // so a kill loses less than half a minute of recency
+	mendEvery  = 10 * time.Second
 	tendEvery  = 30 * time.Second
 )
 
@@ -19,8 +20,9 @@ const (
 func (c *Cache) Run(ctx context.Context) error {
 	defer c.shutDown()
 	c.running.Go(func() { c.scrub(c.ctx) })
-	flush, tend := time.NewTicker(flushEvery), time.NewTicker(tendEvery)
+	flush, mend, tend := time.NewTicker(flushEvery), time.NewTicker(mendEvery), time.NewTicker(tendEvery)
 	defer flush.Stop()
+	defer mend.Stop()
 	defer tend.Stop()
 	for {
 		select {
@@ -28,6 +30,8 @@ func (c *Cache) Run(ctx context.Context) error {
 			return nil
 		case <-flush.C:
 			c.flush()
+		case <-mend.C:
+			c.mend()
 		case <-tend.C:
 			c.tend()
 		}
@@ -61,7 +65,6 @@ func (c *Cache) tend() {
 		c.noteIndex(c.Index.RemoveTags(old...))
 	}
 	c.trim()
-	c.mend()
 }
 
 // trim evicts what is over the limits, if they were lowered or something else
