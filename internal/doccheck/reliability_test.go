@@ -1,0 +1,53 @@
+package doccheck
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+var (
+	heldRE = regexp.MustCompile("((?:`Test\\w+`(?:, )?)+) in ([\\w/]+)")
+	testRE = regexp.MustCompile(`Test\w+`)
+)
+
+// Each promise names tests, and each of them is there.
+func TestPromises(t *testing.T) {
+	for line := range strings.Lines(section(t, "docs/reliability.md", "promises")) {
+		cells := strings.Split(line, "|")
+		if len(cells) != 4 || strings.HasPrefix(cells[1], "--") || trim(cells[1]) == "promise" || strings.HasPrefix(trim(cells[1]), "**") {
+			continue
+		}
+		held := heldRE.FindAllStringSubmatch(cells[2], -1)
+		if len(held) == 0 {
+			t.Errorf("nothing holds: %s", trim(cells[1]))
+		}
+		for _, tests := range held {
+			for _, name := range testRE.FindAllString(tests[1], -1) {
+				if !strings.Contains(testsOf(t, tests[2]), "\nfunc "+name+"(t *testing.T) {") {
+					t.Errorf("there is no %s in %s", name, tests[2])
+				}
+			}
+		}
+	}
+}
+
+// testsOf is the text of a package's tests.
+func testsOf(t *testing.T, pkg string) string {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join(root, pkg, "*_test.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text strings.Builder
+	for _, name := range names {
+		raw, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text.Write(raw)
+	}
+	return text.String()
+}
