@@ -3,6 +3,7 @@ package config
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"unicode/utf8"
@@ -27,7 +28,7 @@ func (l *loader) file(path string) {
 // parse applies data, the contents of the file that problems call path.
 func (l *loader) parse(path string, data []byte) {
 	if !utf8.Valid(data) {
-		l.problem(place{position: path}, "is not UTF-8 text")
+		l.problem(place{position: path + ":" + invalid(data)}, "is not UTF-8 text")
 		return
 	}
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
@@ -51,4 +52,16 @@ func (l *loader) parse(path string, data []byte) {
 	if root != nil {
 		w.group(w.at("", root), root)
 	}
+}
+
+// invalid returns the line and column of the first byte that is not UTF-8.
+func invalid(data []byte) string {
+	line, column := 1, 1
+	for r, n := utf8.DecodeRune(data); r != utf8.RuneError || n > 1; r, n = utf8.DecodeRune(data) {
+		if column++; r == '\n' {
+			line, column = line+1, 1
+		}
+		data = data[n:]
+	}
+	return fmt.Sprintf("%d:%d", line, column)
 }

@@ -88,8 +88,8 @@ func TestFileProblems(t *testing.T) {
 			`mirrord.yaml:1:8: is not YAML: sequence end token ']' not found`},
 		{"tab", "cache:\n\tdir: /d\n",
 			`mirrord.yaml:2:1: is not YAML: found character '` + "\t" + `' that cannot start any token`},
-		{"encoding", "listen: \xff\n",
-			`mirrord.yaml: is not UTF-8 text`},
+		{"encoding", "# é\nlisten: é\xff\n",
+			`mirrord.yaml:2:10: is not UTF-8 text`},
 
 		{"no upstream", "upstreams: []\n",
 			`mirrord.yaml:1:12: upstreams: is empty; write at least one upstream, or leave it out for docker.io`},
