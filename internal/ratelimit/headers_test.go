@@ -1,6 +1,7 @@
 package ratelimit
 
 import (
+	"fmt"
 	"net/http"
 	"testing"
 	"time"
@@ -117,6 +118,33 @@ func FuzzParseHeaders(f *testing.F) {
 			}
 			if !q.reset.IsZero() && (!q.reset.After(now) || q.reset.After(now.Add(maxReset))) {
 				t.Errorf("%v at %s: over at %s", h, now, q.reset)
+			}
+		}
+	})
+}
+
+// Each form comes back as it was told.
+func FuzzQuota(f *testing.F) {
+	f.Add(100, 20, 21600, 30)
+	f.Add(0, -3, 1, 1)
+	f.Fuzz(func(t *testing.T, limit, remaining, window, reset int) {
+		const most = 999_999_999_999_999 // of a structured field
+		limit, remaining = max(limit, -limit, 0)%most, remaining%most
+		window, reset = 1+max(window, -window, 0)%int(maxWindow/time.Second), 1+max(reset, -reset, 0)%int(maxReset/time.Second)
+		now := time.Unix(1_790_000_000, 0)
+		want := quota{
+			limit: limit, remaining: remaining,
+			window: time.Duration(window) * time.Second, reset: now.Add(time.Duration(reset) * time.Second),
+		}
+		policy := fmt.Sprintf("%d;w=%d", limit, window)
+		for _, h := range []http.Header{
+			header("RateLimit-Limit", policy, "RateLimit-Remaining", fmt.Sprint(remaining), "RateLimit-Reset", fmt.Sprint(reset)),
+			header("X-RateLimit-Limit", policy, "X-RateLimit-Remaining", fmt.Sprint(remaining), "X-RateLimit-Reset", fmt.Sprint(now.Unix()+int64(reset))),
+			header("RateLimit", fmt.Sprintf("limit=%d, remaining=%d, reset=%d", limit, remaining, reset), "RateLimit-Policy", policy),
+			header("RateLimit", fmt.Sprintf(`"a";r=%d;t=%d`, remaining, reset), "RateLimit-Policy", fmt.Sprintf(`"a";q=%d;w=%d`, limit, window)),
+		} {
+			if q, ok := parseHeaders(h, now); !ok || q != want {
+				t.Errorf("%v: %+v, %v; want %+v", h, q, ok, want)
 			}
 		}
 	})

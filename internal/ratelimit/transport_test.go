@@ -53,14 +53,26 @@ func TestRetryAt(t *testing.T) {
 
 func at(now time.Time, d time.Duration) string { return now.Add(d).UTC().Format(http.TimeFormat) }
 
+// Whatever Retry-After says, the wait has its bounds; a number of seconds, a date
+// and a second since 1970 say the same.
 func FuzzRetryAt(f *testing.F) {
 	for _, s := range []string{"", "60", "-1", "1746136938", "Fri, 31 Dec 1999 23:59:59 GMT", "9223372036854775807"} {
-		f.Add(s, int64(1_790_000_000))
+		f.Add(s, int64(1_790_000_000), int64(60))
 	}
-	f.Fuzz(func(t *testing.T, s string, unix int64) {
-		now := time.Unix(unix%(1<<40), 0)
+	f.Fuzz(func(t *testing.T, s string, unix, seconds int64) {
+		now := time.Unix(unix%(1<<33), 0)
 		if wait := retryAt(s, now).Sub(now); wait < minRetry || wait > maxRetry {
 			t.Errorf("%q at %v: in %v", s, now, wait)
+		}
+		seconds %= 2 * int64(maxRetry/time.Second)
+		want := min(max(time.Duration(seconds)*time.Second, minRetry), maxRetry)
+		for _, same := range []string{strconv.FormatInt(seconds, 10), at(now, time.Duration(seconds)*time.Second), strconv.FormatInt(now.Unix()+seconds, 10)} {
+			if n, err := strconv.ParseInt(same, 10, 64); err == nil && n != seconds && n <= epoch {
+				continue // too long ago to be told from a number of seconds
+			}
+			if wait := retryAt(same, now).Sub(now); wait != want {
+				t.Errorf("%q at %v: in %v, want %v", same, now, wait, want)
+			}
 		}
 	})
 }

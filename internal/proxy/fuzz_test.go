@@ -1,0 +1,131 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"iter"
+	"mime"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"mirrord/internal/cache"
+	"mirrord/internal/cache/disk"
+	"mirrord/internal/cache/lru"
+	"mirrord/internal/oci"
+	"mirrord/internal/oci/ocitest"
+)
+
+// forgetful is an index that keeps nothing.
+type forgetful struct{}
+
+func (forgetful) Blobs() iter.Seq2[cache.BlobRecord, error] {
+	return func(func(cache.BlobRecord, error) bool) {}
+}
+func (forgetful) Tags() iter.Seq2[cache.TagRecord, error] {
+	return func(func(cache.TagRecord, error) bool) {}
+}
+func (forgetful) PutBlobs(...cache.BlobRecord) error { return nil }
+func (forgetful) RemoveBlobs(...oci.Digest) error    { return nil }
+func (forgetful) PutTag(cache.TagRecord) error       { return nil }
+func (forgetful) RemoveTags(...oci.Ref) error        { return nil }
+
+// tardy is an upstream's body that begins late, so that a part which is far from
+// the beginning is not waited for.
+type tardy struct {
+	io.ReadSeeker
+	begin *sync.Once
+}
+
+func (b tardy) Read(p []byte) (int, error) {
+	b.begin.Do(func() { <-time.After(2 * time.Millisecond) })
+	return b.ReadSeeker.Read(p)
+}
+
+// cold is a cache that has nothing yet, before an upstream that has content.
+func cold(t *testing.T, content []byte) oci.Registry {
+	t.Helper()
+	fake := new(ocitest.Fake)
+	fake.AddBlob("library/alpine", content)
+	begin := new(sync.Once)
+	fake.Wrap(func(_ oci.Ref, body io.ReadSeeker) io.Reader { return tardy{body, begin} })
+	dir := t.TempDir()
+	store, err := disk.Open(dir)
+	check(t, err)
+	c, err := cache.New(cache.Options{
+		Next: fake, Store: store, Policy: lru.NewPolicy(), Index: forgetful{}, Parts: dir, MaxSize: 1 << 20,
+	})
+	check(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- c.Run(ctx) }()
+	t.Cleanup(func() { cancel(); check(t, <-done) })
+	return c
+}
+
+// outcome is an answer without what differs from one to the next.
+type outcome struct {
+	Status int
+	Header http.Header
+	Body   string
+}
+
+func answerOf(h http.Handler, path, ranges, ifRange string) outcome {
+	r := httptest.NewRequest(http.MethodGet, path, nil)
+	for name, value := range map[string]string{"Range": ranges, "If-Range": ifRange} {
+		if value != "" {
+			r.Header.Set(name, value)
+		}
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	w.Header().Del(viaHeader)
+	w.Header().Del("Docker-Distribution-Api-Version")
+	body := w.Body.String()
+	if _, parameters, err := mime.ParseMediaType(w.Header().Get("Content-Type")); err == nil && parameters["boundary"] != "" {
+		body = strings.ReplaceAll(body, parameters["boundary"], "boundary")
+		w.Header().Del("Content-Type")
+	}
+	return outcome{w.Code, w.Header(), body}
+}
+
+// However a blob is at hand, as a file, in memory or while it comes in, each Range
+// is answered as net/http would from the bytes themselves.
+func FuzzRange(f *testing.F) {
+	content := ocitest.Content(300_000, 1)
+	d := oci.FromBytes(content).String()
+	for _, ranges := range []string{
+		"", "bytes=0-", "bytes=5-9", "bytes=-1", "bytes=-0", "bytes=290000-", "bytes=299999-400000", "bytes=300000-", "bytes=1-0", "bytes=0-0,-1",
+		"bytes=299000-299010,0-9,5-14,150000-150001", "bytes=0-299999,0-", "bytes= 1 - 2 ,, 3-4", "bits=0-1", "bytes=", "bytes=a-b", "bytes=-9223372036854775808",
+		"bytes=" + strings.Repeat("290000-290001,", 30) + "1-2",
+	} {
+		f.Add(ranges, "")
+		f.Add(ranges, `"`+d+`"`)
+		f.Add(ranges, `"another"`)
+	}
+	path := "/v2/library/alpine/blobs/" + d
+	ref, err := oci.ParseBlob(oci.DockerHub, "library/alpine", d)
+	check(f, err)
+	oracle := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		setHeaders(w.Header(), ref, oci.Answer{Descriptor: oci.Descriptor{Digest: oci.Digest(d)}})
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(content))
+	})
+	kept := files(f, content)
+	f.Fuzz(func(t *testing.T, ranges, ifRange string) {
+		want := answerOf(oracle, path, ranges, ifRange)
+		upstream := new(ocitest.Fake)
+		upstream.AddBlob("library/alpine", content)
+		for name, registry := range map[string]oci.Registry{"file": kept, "upstream": upstream, "spool": cold(t, content)} {
+			got := answerOf(New(hub(registry)), path, ranges, ifRange)
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("%s: Range: %q, If-Range: %q: (-want +got)\n%.2000s", name, ranges, ifRange, diff)
+			}
+		}
+	})
+}
