@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,6 +26,7 @@ const terminate = syscall.SIGTERM
 // process is the real binary over a cache directory, in one life after the other.
 // It belongs to one goroutine, but for its log.
 type process struct {
+	binary        string // empty: the tests' own
 	home, cache   string
 	mirror, admin string // addresses, the same in each life
 	running       *exec.Cmd
@@ -68,7 +70,7 @@ func freeAddress() (string, error) {
 
 // start starts the binary, its tags never fresh and no probe of the quota.
 func (p *process) start(flags ...string) error {
-	binary, err := exec.LookPath("mirrord")
+	binary, err := exec.LookPath(cmp.Or(p.binary, "mirrord"))
 	if err != nil {
 		return err
 	}

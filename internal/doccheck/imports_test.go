@@ -100,6 +100,8 @@ var others = map[string][]string{
 	"github.com/bmatcuk/doublestar":          {"internal/tagrule"},
 	"github.com/prometheus":                  {"internal/telemetry", "cmd"},
 	"go.uber.org/zap":                        {"internal/telemetry", "cmd"},
+	"github.com/Shopify/toxiproxy":           nil, // tests only
+	"github.com/rs/zerolog":                  nil,
 }
 
 func TestLibraries(t *testing.T) {
