@@ -39,7 +39,7 @@ FUZZTIME ?= 30s
 # second try: what was found is written down, and fails that too.
 .PHONY: fuzz
 fuzz: ## run every fuzz target, FUZZTIME=30s each
-	@set -e; fuzz() { $(GO) test -run '^$$' -fuzz "^$$2\$$" -fuzztime $(FUZZTIME) "$$1" </dev/null; }; \
+	@set -e; fuzz() { $(GO) test -run '^$$' -fuzz "^$$2\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s "$$1" </dev/null; }; \
 	grep -r --include='*_test.go' '^func Fuzz' . | sed 's|/[^/]*:func \(Fuzz[A-Za-z0-9_]*\).*| \1|' | sort | \
 	while read -r package target; do \
 		echo "+ $$package $$target"; \
