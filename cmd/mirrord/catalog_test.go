@@ -8,8 +8,6 @@ import (
 	"slices"
 	"testing"
 
-	v1 "github.com/google/go-containerregistry/pkg/v1"
-
 	"mirrord/internal/hubsim"
 	"mirrord/internal/oci"
 )
@@ -40,36 +38,32 @@ func newCatalog(t *testing.T) *catalog {
 	return &catalog{hub: hub, blobs: make(map[oci.Digest]blob)}
 }
 
-// add puts an image, in several versions perhaps.
-func (c *catalog) add(t *testing.T, repo string, versions ...v1.Image) {
+// addLayers puts an image of n layers, in one version for each seed. Those of one
+// size and seed have layers in common.
+func (c *catalog) addLayers(t *testing.T, repo string, n int, size int64, seeds ...uint64) {
 	t.Helper()
 	added := image{repo: repo}
-	for _, img := range versions {
+	for _, seed := range seeds {
+		img, err := hubsim.Layers(n, size, seed, hubsim.OCI)
+		check(t, err)
 		d, err := c.hub.AddImage(repo, "latest", img)
 		check(t, err)
 		added.versions = append(added.versions, d.String())
-		p := puller{base: c.hub.URL() + "/v2/" + repo}
-		check(t, p.pull(d.String()))
-		for _, answer := range slices.Clone(p.answers) {
-			var raw bytes.Buffer
-			check(t, p.get(answer.what, &raw))
-			c.blobs[answer.digest] = blob{repo + "/" + answer.what, raw.Bytes()}
-		}
+		c.learn(t, repo, d.String())
 	}
 	c.images = append(c.images, added)
 }
 
-// addLayers puts an image of n layers, of which one with the same size and seed
-// has the same, once for each seed.
-func (c *catalog) addLayers(t *testing.T, repo string, n int, size int64, seeds ...uint64) {
+// learn notes the bytes of an image.
+func (c *catalog) learn(t *testing.T, repo, version string) {
 	t.Helper()
-	var versions []v1.Image
-	for _, seed := range seeds {
-		img, err := hubsim.Layers(n, size, seed, hubsim.OCI)
-		check(t, err)
-		versions = append(versions, img)
+	p := puller{base: c.hub.URL() + "/v2/" + repo}
+	check(t, p.pull(version))
+	for _, answer := range slices.Clone(p.answers) {
+		var raw bytes.Buffer
+		check(t, p.get(answer.what, &raw))
+		c.blobs[answer.digest] = blob{repo + "/" + answer.what, raw.Bytes()}
 	}
-	c.add(t, repo, versions...)
 }
 
 // digests are those of blobs, in an order that is the same each time.
