@@ -85,9 +85,9 @@ func verifyLive(listen, dir string) verifyFunc {
 		}
 		defer func() { _ = resp.Body.Close() }()
 		for decoder := json.NewDecoder(resp.Body); ; {
-			var line finding
-			if err := decoder.Decode(&line); err != nil || line.Found == nil {
-				return cache.Findings{}, fmt.Errorf("the mirror at %s has broken off: %w", listen, err)
+			line := finding{Found: new(cache.Findings)}
+			if err := decoder.Decode(&line); err != nil {
+				return *line.Found, fmt.Errorf("the mirror at %s has broken off: %w", listen, err)
 			}
 			switch {
 			case line.Error != "":

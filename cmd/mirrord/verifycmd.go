@@ -48,6 +48,9 @@ anything is wrong, repaired or not.`,
 		_, _ = fmt.Fprintln(c.ErrOrStderr(), "verifying", where)
 		r := &report{out: c.OutOrStdout(), bar: newBar(), begun: time.Now()}
 		found, err := verify(c.Context(), *repair, r.tell)
+		if err != nil && found == (cache.Findings{}) {
+			return fmt.Errorf("nothing was verified: %w", err)
+		}
 		r.finish(found, *repair)
 		if err != nil {
 			return fmt.Errorf("the verification is not complete: %w", err)

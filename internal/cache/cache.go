@@ -64,25 +64,25 @@ type Cache struct {
 	blind   bool           // the index could not be read whole; for New and Run alone
 
 	// mu guards all below. No I/O, hook or badger call happens under it.
-	mu       sync.Mutex
-	closed   bool
-	entries  map[oci.Digest]*entry
-	dirty    map[oci.Digest]struct{} // entries whose recency the index does not know
-	manifest *lru.Bytes[[]byte]      // the bytes of hot manifests, by digest
-	flights  map[flightKey]*flight
-	evicting map[oci.Digest]chan struct{} // closed when the file is gone
-	parts    map[partKey]part             // what failed fills left behind
-	tags     map[oci.Ref]*tag
-	missing  *lru.Bytes[missing]                  // what the upstream does not have
-	proofs   map[oci.Digest]*question[struct{}]   // files that were found, being hashed
-	checks   map[oci.Ref]*question[oci.Answer]    // HEADs under way
-	lists    map[oci.Listing]*question[*oci.Page] // and lists
-	used     int64                                // bytes of entries
-	reading  int64                                // those of them that are being read
-	reserved int64                                // bytes promised to fills
-	rooms    map[*room]struct{}
-	troubles map[Trouble]error // since when they were told
-	stats    Stats
+	mu        sync.Mutex
+	closed    bool
+	entries   map[oci.Digest]*entry
+	dirty     map[oci.Digest]struct{} // entries whose recency the index does not know
+	manifests *lru.Bytes[manifest]    // hot ones, and those that the disk does not take, by digest
+	flights   map[flightKey]*flight
+	evicting  map[oci.Digest]chan struct{} // whose file is being removed or put: closed when that is done
+	parts     map[partKey]part             // what failed fills left behind
+	tags      map[oci.Ref]*tag
+	missing   *lru.Bytes[missing]                  // what the upstream does not have
+	proofs    map[oci.Digest]*question[struct{}]   // files that were found, being hashed
+	checks    map[oci.Ref]*question[oci.Answer]    // HEADs under way
+	lists     map[oci.Listing]*question[*oci.Page] // and lists
+	used      int64                                // bytes of entries
+	reading   int64                                // those of them that are being read
+	reserved  int64                                // bytes promised to fills
+	rooms     map[*room]struct{}
+	troubles  map[Trouble]error // since when they were told
+	stats     Stats
 }
 
 const manifestMemory = 64 << 20 // bytes of manifests in memory
@@ -92,25 +92,25 @@ const manifestMemory = 64 << 20 // bytes of manifests in memory
 func New(o Options) (*Cache, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	c := &Cache{
-		Options:  o,
-		ctx:      ctx,
-		cancel:   cancel,
-		turns:    make(chan struct{}, cmp.Or(o.MaxFills, DefaultMaxFills)),
-		telling:  make(chan struct{}, 1),
-		entries:  make(map[oci.Digest]*entry),
-		dirty:    make(map[oci.Digest]struct{}),
-		manifest: lru.NewBytes[[]byte](manifestMemory),
-		flights:  make(map[flightKey]*flight),
-		evicting: make(map[oci.Digest]chan struct{}),
-		parts:    make(map[partKey]part),
-		rooms:    make(map[*room]struct{}),
-		troubles: make(map[Trouble]error),
-		tags:     make(map[oci.Ref]*tag),
-		missing:  lru.NewBytes[missing](missingBytes),
-		checks:   make(map[oci.Ref]*question[oci.Answer]),
-		lists:    make(map[oci.Listing]*question[*oci.Page]),
-		proofs:   make(map[oci.Digest]*question[struct{}]),
-		stats:    newStats(),
+		Options:   o,
+		ctx:       ctx,
+		cancel:    cancel,
+		turns:     make(chan struct{}, cmp.Or(o.MaxFills, DefaultMaxFills)),
+		telling:   make(chan struct{}, 1),
+		entries:   make(map[oci.Digest]*entry),
+		dirty:     make(map[oci.Digest]struct{}),
+		manifests: lru.NewBytes[manifest](manifestMemory),
+		flights:   make(map[flightKey]*flight),
+		evicting:  make(map[oci.Digest]chan struct{}),
+		parts:     make(map[partKey]part),
+		rooms:     make(map[*room]struct{}),
+		troubles:  make(map[Trouble]error),
+		tags:      make(map[oci.Ref]*tag),
+		missing:   lru.NewBytes[missing](missingBytes),
+		checks:    make(map[oci.Ref]*question[oci.Answer]),
+		lists:     make(map[oci.Listing]*question[*oci.Page]),
+		proofs:    make(map[oci.Digest]*question[struct{}]),
+		stats:     newStats(),
 	}
 	if err := c.load(); err != nil {
 		cancel()

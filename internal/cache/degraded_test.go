@@ -1,7 +1,9 @@
 package cache_test
 
 import (
+	"context"
 	"errors"
+	"io"
 	"iter"
 	"os"
 	"os/exec"
@@ -274,4 +276,134 @@ func (ix *lateIndex) PutTag(r cache.TagRecord) error {
 		return ix.memoryIndex.PutTag(r)
 	}
 	return errIndex
+}
+
+// A disk that nothing can be written to or removed from keeps what it has: to
+// evict would make no room.
+func TestFailingDiskForgetsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		refs, contents := blobs(t, fake, 20, 100_000)
+		var free atomic.Int64
+		free.Store(100 << 20)
+		f := start(t, fake, func(o *cache.Options) {
+			o.Store = unremovable{o.Store}
+			o.MinFree, o.Free = 5<<20, func() (int64, error) { return free.Load(), nil }
+		})
+		for i := range 10 {
+			f.mustRead(t, refs[i], contents[i], oci.Fill)
+			f.settled(t)
+		}
+		fills := filepath.Join(f.dir, "fills")
+		if err := errors.Join(os.RemoveAll(fills), os.WriteFile(fills, nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		free.Store(5<<20 - 1000) // the floor is what limits the cache
+		for i := 10; i < 20; i++ {
+			f.mustRead(t, refs[i], contents[i], oci.Pass)
+			<-time.After(2 * time.Second)
+		}
+		<-time.After(5 * time.Minute)
+		if n := f.Stats().Entries; n != 10 {
+			t.Errorf("%d of 10 blobs are still served", n)
+		}
+	})
+}
+
+// A crowd wants one manifest while the disk fails: it costs one pull, and so do
+// all that come after.
+func TestManifestOnAFailingDiskCostsOnePull(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		raw, tag := put(fake, "v1", 1), ocitest.ManifestRef(t, "v1")
+		ref := ocitest.ManifestRef(t, oci.FromBytes(raw).String())
+		f := start(t, fake)
+		fills := filepath.Join(f.dir, "fills")
+		if err := errors.Join(os.RemoveAll(fills), os.WriteFile(fills, nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		fake.Fail(func(ocitest.Call) error { <-time.After(time.Second); return nil })
+		var clients sync.WaitGroup
+		for range 50 {
+			clients.Go(func() { f.mustRead(t, ref, raw, oci.Pass) })
+		}
+		clients.Wait()
+		f.mustRead(t, ref, raw, oci.Hit)
+		f.mustRead(t, tag, raw, oci.Revalidated)
+		if n := fake.Calls("Open", ref.Reference()); n != 1 {
+			t.Errorf("it cost %d pulls", n)
+		}
+	})
+}
+
+// unreadable is a Store of which one file cannot be opened.
+type unreadable struct {
+	cache.Store
+	d oci.Digest
+}
+
+func (s *unreadable) Open(ctx context.Context, d oci.Digest) (io.ReadSeekCloser, error) {
+	if d == s.d {
+		s.d = "" // it is removed, and put anew
+		return nil, &os.PathError{Op: "open", Path: d.Encoded(), Err: syscall.EIO}
+	}
+	return s.Store.Open(ctx, d)
+}
+
+// A file that the disk cannot open is damaged, and no more: it is fetched again,
+// and found by verify.
+func TestUnreadableFile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		refs, contents := blobs(t, fake, 2, 1000)
+		var m moods
+		s := new(unreadable)
+		f := start(t, fake, m.hooks, func(o *cache.Options) { s.Store, o.Store = o.Store, s })
+		for i := range refs {
+			f.mustRead(t, refs[i], contents[i], oci.Fill)
+			f.settled(t)
+		}
+		s.d = refs[0].Digest()
+		f.mustRead(t, refs[0], contents[0], oci.Fill)
+		f.settled(t)
+		f.mustRead(t, refs[0], contents[0], oci.Hit)
+		s.d = refs[1].Digest()
+		if found, names := verify(t, f.Cache, true); found.Damaged != 1 || names[0] != refs[1].Digest().String() {
+			t.Errorf("found %+v, wrong are %q", found, names)
+		}
+		m.want(t)
+	})
+}
+
+// A request of many ranges goes upstream so often and no more, whatever it is
+// that keeps the cache from answering.
+func TestManyRangesOnAFailingDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		pace(fake, mebibyte)
+		refs, _ := blobs(t, fake, 2, 20*mebibyte)
+		f := start(t, fake, budget(25*mebibyte), func(o *cache.Options) { o.MaxFills = 1 })
+		first, err := f.Open(t.Context(), refs[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = first.Close() }()
+		content, err := f.Open(t.Context(), refs[1]) // answered while it waits; there will be no room
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = content.Close() }()
+		<-time.After(time.Minute)
+		body := content.Body.(io.ReadSeeker)
+		var failed error
+		for i := range 100 {
+			_, failed = body.Seek(int64(i)*100_000, io.SeekStart)
+			if _, failed = io.ReadFull(body, make([]byte, 10)); failed != nil {
+				break
+			}
+		}
+		if n := fake.Calls("Open", refs[1].Reference()); failed == nil || n > 20 {
+			t.Errorf("%d requests upstream for one of a client's, %v", n, failed)
+		}
+	})
 }

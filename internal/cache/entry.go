@@ -1,7 +1,6 @@
 package cache
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -61,6 +60,11 @@ func (c *Cache) lookUp(ref oci.Ref) (oci.Answer, bool) {
 		c.touch(e)
 		return e.answer(ref, oci.Hit), true
 	}
+	if ref.Kind() == oci.Manifest {
+		if m, hot := c.hotManifest(ref.Digest()); hot {
+			return m.answer(ref.Digest(), oci.Hit), true
+		}
+	}
 	if f := c.flights[keyOf(ref)]; f != nil && f.answered() {
 		return f.answer, true
 	}
@@ -99,19 +103,22 @@ func (c *Cache) openKept(ctx context.Context, ref oci.Ref) (*oci.Content, error)
 	d := ref.Digest()
 	c.mu.Lock()
 	e := c.entries[d]
-	if !e.serves(ref.Kind()) {
+	kept := e.serves(ref.Kind())
+	if kept {
+		c.touch(e)
+	}
+	if ref.Kind() == oci.Manifest {
+		if m, hot := c.hotManifest(d); hot {
+			c.countSaved(ref)
+			c.mu.Unlock()
+			return inMemory(m.answer(d, oci.Hit), m.raw), nil
+		}
+	}
+	if !kept {
 		c.mu.Unlock()
 		return nil, errAbsent
 	}
-	c.touch(e)
 	answer := e.answer(ref, oci.Hit)
-	if ref.Kind() == oci.Manifest {
-		if raw, ok := c.manifest.Get(d.String()); ok {
-			c.countSaved(ref)
-			c.mu.Unlock()
-			return inMemory(answer, raw), nil
-		}
-	}
 	c.lend(e)
 	c.mu.Unlock()
 
@@ -163,7 +170,7 @@ func (c *Cache) forget(d oci.Digest) {
 	delete(c.entries, d)
 	delete(c.dirty, d)
 	c.Policy.Remove(d)
-	c.manifest.Remove(d.String())
+	c.manifests.Remove(d.String())
 	c.used -= e.size
 	if e.readers > 0 {
 		c.reading -= e.size
@@ -183,36 +190,6 @@ func (c *Cache) keep(e *entry) {
 	if e.readers > 0 {
 		c.reading += e.size
 	}
-}
-
-// remember reads a manifest into memory, where the next request finds it.
-func (c *Cache) remember(content *oci.Content, ref oci.Ref, e *entry) (*oci.Content, error) {
-	defer func() { _ = content.Close() }()
-	raw, err := io.ReadAll(content.Body)
-	if err != nil {
-		return nil, fmt.Errorf("read manifest %s: %w", content.Digest, err)
-	}
-	if content.Digest.Algorithm().FromBytes(raw) != content.Digest {
-		c.dropDamaged(e, errRotten)
-		return nil, errAbsent
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.countSaved(ref)
-	if c.entries[content.Digest] != nil {
-		c.manifest.Add(content.Digest.String(), raw, int64(len(raw)))
-	}
-	return inMemory(content.Answer, raw), nil
-}
-
-type memoryBody struct{ bytes.Reader }
-
-func (*memoryBody) Close() error { return nil }
-
-func inMemory(answer oci.Answer, raw []byte) *oci.Content {
-	body := new(memoryBody)
-	body.Reset(raw)
-	return &oci.Content{Answer: answer, Body: body}
 }
 
 func call[A any](hook func(A), a A) {

@@ -95,10 +95,11 @@ func (c *Cache) pour(f *flight, s *spool, have int64, room *room) error {
 
 const copyBuffer = 128 << 10
 
-// store puts the verified content of s.
+// store puts the verified content of s. Until its landing the digest is claimed:
+// nobody else touches the file.
 func (c *Cache) store(f *flight, s *spool) error {
 	d := f.ref.Digest()
-	c.awaitEvicted(d)
+	c.claim(f)
 	if err := c.Store.Put(c.ctx, d, s.file); err != nil {
 		_ = os.Remove(s.file.Name())
 		return fmt.Errorf("%w: store blob %s: %w", errDisk, d, err)
@@ -109,19 +110,19 @@ func (c *Cache) store(f *flight, s *spool) error {
 // land ends a flight: what it fetched is kept, or the error told.
 func (c *Cache) land(f *flight, s *spool, err error, room *room) {
 	c.mu.Lock()
-	delete(c.flights, keyOf(f.ref))
-	c.stats.Fills--
 	room.releaseLocked()
 	if err == nil {
 		now := time.Now()
 		f.entry.size, f.entry.used, f.entry.verified = s.written, now, now
-		if f.ref.Kind() == oci.Manifest {
-			f.entry.mediaType = f.source.MediaType
+		if f.manifest != nil {
+			f.entry.mediaType = f.manifest.mediaType
 		}
 		c.keep(f.entry)
 	} else {
 		c.stats.Failed++
 	}
+	c.endFlight(f)
+	f.unclaim()
 	c.mu.Unlock()
 	if err == nil {
 		c.noteIndex(c.tellIndex(f.ref.Digest()))

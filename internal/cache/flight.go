@@ -25,11 +25,14 @@ type flight struct {
 	entry *entry  // what it becomes when it lands; until then it counts the readers
 	turn  bool    // it may fill; for its own goroutine alone
 
+	manifest *manifest // what was fetched, if it is one; set before opened is closed
+
 	// ctx ends what is fetched; cancel ends ctx.
 	ctx    context.Context
 	cancel context.CancelFunc
 
-	unpaid func() // gives back the pull that was taken for it
+	unpaid  func() // gives back the pull that was taken for it
+	unclaim func() // ends claim, for a caller who holds mu
 
 	// opened is closed when the fields below are set: the upstream has
 	// answered, or failed to.
@@ -65,6 +68,9 @@ func (c *Cache) openDigest(ctx context.Context, ref oci.Ref) (*oci.Content, erro
 		}
 		if c.settle(ctx, ref) {
 			continue
+		}
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
 		}
 		f, err := c.join(ctx, ref)
 		if err != nil {
@@ -104,6 +110,9 @@ func (c *Cache) board(ctx context.Context, ref oci.Ref, f *flight) (*oci.Content
 	}
 	if f.err != nil {
 		return nil, f.err
+	}
+	if f.manifest != nil {
+		return inMemory(f.answer, f.manifest.raw), nil
 	}
 	if f.spool == nil {
 		return c.takeOver(ctx, ref, f)
@@ -204,17 +213,17 @@ func (c *Cache) fly(f *flight) {
 	s := newSpool(source.Size, c.shed)
 	defer s.release()
 	c.awaitTurn(f, s)
-	room := c.reserve(max(source.Size, 0), left.written)
-	if room == nil {
-		removeParts([]part{left})
-		c.decline(f, s, errNoRoom)
-		return
-	}
-	p, err := c.openPart(f.ref, source, left, have)
+	p, err := c.openPart(f.ref, source, left, have) // before anything is evicted for it
 	if err != nil {
-		room.release()
 		c.degrade(DiskTrouble, err)
 		c.decline(f, s, err)
+		return
+	}
+	room := c.reserve(max(source.Size, 0), p.written)
+	if room == nil {
+		_ = p.file.Close()
+		removeParts([]part{p})
+		c.decline(f, s, errNoRoom)
 		return
 	}
 	s.begin(p.file, p.written)
@@ -224,30 +233,44 @@ func (c *Cache) fly(f *flight) {
 // decline ends a flight that the cache has no place for: who waits is given what
 // the upstream sends, who has been answered reads it from there.
 func (c *Cache) decline(f *flight, s *spool, why error) {
-	if f.spool == nil {
+	if f.spool == nil && f.manifest == nil {
 		c.handOver(f)
 		return
 	}
 	defer f.cancel()
 	_ = f.source.Close()
 	c.mu.Lock()
+	c.endFlight(f)
+	c.mu.Unlock()
+	if f.manifest != nil {
+		f.answer = f.manifest.answer(f.ref.Digest(), oci.Pass)
+		close(f.opened)
+		return
+	}
+	s.finish(fmt.Errorf("%w: %w", errDisk, why))
+}
+
+// endFlight ends f for all who come now; a manifest they find in memory. The
+// caller holds mu.
+func (c *Cache) endFlight(f *flight) {
 	delete(c.flights, keyOf(f.ref))
 	c.stats.Fills--
-	c.mu.Unlock()
-	s.finish(fmt.Errorf("%w: %w", errDisk, why))
+	if f.manifest != nil {
+		c.addManifest(f.ref.Digest(), *f.manifest)
+	}
 }
 
 // launch opens ref upstream, where written bytes are at hand already.
 func (c *Cache) launch(f *flight, written int64) (*oci.Content, error) {
 	source, err := c.Next.Open(oci.WithOffset(f.ctx, written), f.ref)
-	if err != nil {
-		return nil, err
+	if err != nil || f.ref.Kind() == oci.Blob {
+		return source, err
 	}
-	if f.ref.Kind() == oci.Manifest && source.Size > oci.MaxManifestSize {
+	if source.Size > oci.MaxManifestSize {
 		_ = source.Close()
 		return nil, oci.Errorf(oci.Unavailable, "manifest %s has %d bytes; more than %d are not served", f.ref, source.Size, oci.MaxManifestSize)
 	}
-	return source, nil
+	return f.readManifest(source)
 }
 
 // fail ends a flight that nobody has been answered for.
@@ -260,7 +283,9 @@ func (c *Cache) fail(f *flight, err error) {
 	}
 	c.noteMissing(f.ref, err)
 	c.mu.Unlock()
-	f.unpaid()
+	if !errors.Is(err, oci.ErrUseless) {
+		f.unpaid()
+	}
 	f.err = err
 	f.cancel()
 	close(f.opened)
@@ -273,8 +298,7 @@ const handOverTime = time.Second
 // reads what was opened, everybody else opens his own.
 func (c *Cache) handOver(f *flight) {
 	c.mu.Lock()
-	delete(c.flights, keyOf(f.ref))
-	c.stats.Fills--
+	c.endFlight(f)
 	c.mu.Unlock()
 	f.source.Via = oci.Pass
 	f.answer = f.source.Answer

@@ -22,7 +22,7 @@ func (c *Cache) join(ctx context.Context, ref oci.Ref) (*flight, error) {
 		unpaid()
 		return f, err
 	}
-	f := &flight{ref: ref, entry: &entry{digest: ref.Digest()}, opened: make(chan struct{}), unpaid: unpaid}
+	f := &flight{ref: ref, entry: &entry{digest: ref.Digest()}, opened: make(chan struct{}), unpaid: unpaid, unclaim: func() {}}
 	f.ctx, f.cancel = context.WithCancel(c.ctx)
 	c.flights[keyOf(ref)] = f
 	c.stats.Fills++
@@ -40,7 +40,7 @@ func (c *Cache) underWay(ref oci.Ref) (f *flight, settled bool, err error) {
 
 // underWayLocked is underWay for a caller who holds mu.
 func (c *Cache) underWayLocked(ref oci.Ref) (*flight, bool, error) {
-	if c.entries[ref.Digest()].serves(ref.Kind()) {
+	if c.has(ref.Digest(), ref.Kind()) {
 		return nil, true, nil
 	}
 	if f := c.flights[keyOf(ref)]; f != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"syscall"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -30,6 +31,9 @@ func isDamage(err error) bool {
 // openSized opens a blob that must have that size.
 func (c *Cache) openSized(ctx context.Context, d oci.Digest, size int64) (io.ReadSeekCloser, error) {
 	body, err := c.Store.Open(ctx, d)
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EIO) {
+		return nil, fmt.Errorf("%w: %w", errUnreadable, err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -86,8 +90,8 @@ func (p *paced) Read(b []byte) (int, error) {
 		return 0, err
 	}
 	n, err := p.body.Read(b)
-	if p.limit != nil && n > 0 {
-		err = errors.Join(err, p.limit.WaitN(p.ctx, n))
+	if p.limit != nil && n > 0 && p.limit.WaitN(p.ctx, n) != nil {
+		err = context.Cause(p.ctx)
 	}
 	return n, err
 }
@@ -124,7 +128,7 @@ func (c *Cache) settle(ctx context.Context, ref oci.Ref) bool {
 	}
 	c.mu.Lock()
 	e := c.entries[ref.Digest()]
-	if e == nil || e.isProven() {
+	if e == nil || e.isProven() || c.flights[keyOf(ref)] != nil {
 		c.mu.Unlock()
 		return false
 	}

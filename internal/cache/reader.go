@@ -68,6 +68,13 @@ func (r *reader) read(p []byte) (int, error) {
 
 // leaveSpool goes on with the upstream's bytes where the disk has failed.
 func (r *reader) leaveSpool() error {
+	if r.offset > 0 && r.spool.from > 0 {
+		return fmt.Errorf("%w, and nobody has hashed what an earlier fill had left and was sent", errDisk)
+	}
+	if r.passes == maxPasses {
+		return errDisk
+	}
+	r.passes++
 	r.stopPassing()
 	body, err := r.instead(r.ctx, r.offset)
 	if err != nil {

@@ -92,6 +92,9 @@ func (c *Cache) reject(b Blob) {
 // lose drops the record of a blob whose file was not found, unless it can be
 // opened after all: it may have been put again meanwhile.
 func (c *Cache) lose(ctx context.Context, e *entry) bool {
+	if c.entryOf(e.digest) != e { // it was evicted meanwhile
+		return false
+	}
 	body, err := c.openStored(ctx, e)
 	if err == nil {
 		_ = body.Close()

@@ -83,37 +83,49 @@ func (c *Cache) tellIndex(ds ...oci.Digest) error {
 	return err
 }
 
+// tellTags tells the index what has become of refs: what is known is put, the
+// rest removed. Like tellIndex it is called by one at a time.
+func (c *Cache) tellTags(refs ...oci.Ref) error {
+	c.telling <- struct{}{}
+	defer func() { <-c.telling }()
+	var known []TagRecord
+	var gone []oci.Ref
+	c.mu.Lock()
+	for _, ref := range refs {
+		if t := c.tags[ref]; t != nil {
+			known = append(known, t.TagRecord)
+		} else {
+			gone = append(gone, ref)
+		}
+	}
+	c.mu.Unlock()
+	var err error
+	if len(gone) > 0 {
+		err = c.Index.RemoveTags(gone...)
+	}
+	for _, t := range known {
+		err = errors.Join(err, c.Index.PutTag(t))
+	}
+	return err
+}
+
 // catchUp tells the index all, after it has missed something: it was opened
 // late, or did not take what it was told.
 func (c *Cache) catchUp() error {
 	goneBlobs, goneTags := c.learn()
 	blobs, tags := c.all()
-	if err := c.tellIndex(append(blobs, goneBlobs...)...); err != nil {
-		return err
+	err := errors.Join(c.tellIndex(append(blobs, goneBlobs...)...), c.tellTags(append(tags, goneTags...)...))
+	if err == nil {
+		c.blind = false
 	}
-	if len(goneTags) > 0 {
-		if err := c.Index.RemoveTags(goneTags...); err != nil {
-			return err
-		}
-	}
-	for _, t := range tags {
-		if err := c.Index.PutTag(t); err != nil {
-			return err
-		}
-	}
-	c.blind = false
-	return nil
+	return err
 }
 
 // all returns all that the index should know of.
-func (c *Cache) all() (blobs []oci.Digest, tags []TagRecord) {
+func (c *Cache) all() (blobs []oci.Digest, tags []oci.Ref) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	blobs = slices.Collect(maps.Keys(c.entries))
-	for _, t := range c.tags {
-		tags = append(tags, t.TagRecord)
-	}
-	return blobs, tags
+	return slices.Collect(maps.Keys(c.entries)), slices.Collect(maps.Keys(c.tags))
 }
 
 // learn takes from the index what could not be read of it before, and returns

@@ -160,6 +160,7 @@ func (c *Cache) remove(victims []victim) {
 	for _, v := range victims {
 		if err := c.Store.Remove(context.WithoutCancel(c.ctx), v.digest); err != nil {
 			call2(c.Hooks.RemoveFailed, v.digest, err)
+			c.degrade(DiskTrouble, err)
 		}
 		c.mu.Lock()
 		if c.evicting[v.digest] == v.gone {
@@ -170,14 +171,30 @@ func (c *Cache) remove(victims []victim) {
 	}
 }
 
-// awaitEvicted waits until a file of d that is being removed is gone, so that
-// the removal cannot hit the new one.
-func (c *Cache) awaitEvicted(d oci.Digest) {
-	c.mu.Lock()
-	gone := c.evicting[d]
-	c.mu.Unlock()
-	if gone != nil {
+// claim waits until a file of f's digest that is being removed is gone, so that
+// the removal cannot hit the new one, and then keeps all others from the file
+// until f.unclaim. What is kept under the digest is forgotten, but for its type.
+func (c *Cache) claim(f *flight) {
+	d := f.ref.Digest()
+	for {
+		c.mu.Lock()
+		gone := c.evicting[d]
+		if gone == nil {
+			break
+		}
+		c.mu.Unlock()
 		<-gone
+	}
+	defer c.mu.Unlock()
+	claimed := make(chan struct{})
+	c.evicting[d] = claimed
+	if old := c.entries[d]; old != nil {
+		f.entry.mediaType = old.mediaType
+		c.forget(d)
+	}
+	f.unclaim = func() {
+		delete(c.evicting, d)
+		close(claimed)
 	}
 }
 

@@ -62,14 +62,20 @@ func (c *Cache) tend() {
 	c.mu.Unlock()
 	removeParts(parts)
 	if len(old) > 0 {
-		c.noteIndex(c.Index.RemoveTags(old...))
+		c.noteIndex(c.tellTags(old...))
 	}
 	c.trim()
 }
 
 // trim evicts what is over the limits, if they were lowered or something else
-// filled the disk.
+// filled the disk. Where the disk fails that makes no room.
 func (c *Cache) trim() {
+	c.mu.Lock()
+	failing := c.troubles[DiskTrouble] != nil
+	c.mu.Unlock()
+	if failing {
+		return
+	}
 	if r := c.reserve(0, 0); r != nil {
 		r.release()
 	}

@@ -66,7 +66,7 @@ func (c *Cache) resolveTag(ctx context.Context, ref oci.Ref) (oci.Answer, error)
 	t := c.tags[ref]
 	if t != nil && t.age(now) < t.fresh {
 		known := oci.Answer{Descriptor: t.Latest, Via: oci.Hit}
-		kept := c.entries[t.Latest.Digest].serves(oci.Manifest)
+		kept := c.has(t.Latest.Digest, oci.Manifest)
 		c.mu.Unlock()
 		if kept {
 			return known, nil
@@ -121,7 +121,7 @@ func (c *Cache) olderCopy(t *tag) (oci.Answer, bool) {
 		oci.Descriptor
 		checked time.Time
 	}{{t.Latest, t.Checked}, {t.Previous, t.Confirmed}} {
-		if c.entries[copied.Digest].serves(oci.Manifest) && time.Since(copied.checked) < c.MaxStale {
+		if c.has(copied.Digest, oci.Manifest) && time.Since(copied.checked) < c.MaxStale {
 			return oci.Answer{Descriptor: copied.Descriptor, Via: oci.Stale, Checked: copied.checked}, true
 		}
 	}
@@ -137,7 +137,7 @@ func (c *Cache) spare(ctx context.Context, ref oci.Ref, answer oci.Answer) oci.A
 	c.mu.Lock()
 	older, have := c.olderCopy(c.tags[ref])
 	at := ref.At(answer.Digest)
-	have = have && older.Digest != answer.Digest && !c.entries[answer.Digest].serves(oci.Manifest) && c.flights[keyOf(at)] == nil
+	have = have && older.Digest != answer.Digest && !c.has(answer.Digest, oci.Manifest) && c.flights[keyOf(at)] == nil
 	c.mu.Unlock()
 	if !have {
 		return answer
@@ -170,15 +170,15 @@ func (c *Cache) check(ctx context.Context, ref oci.Ref) (answer oci.Answer, afte
 	c.noteMissing(ref, err)
 	switch {
 	case err == nil:
-		record := c.moveTag(ref, answer.Descriptor)
+		c.moveTag(ref, answer.Descriptor)
 		answer.Via = oci.Pass
-		if c.entries[answer.Digest].serves(oci.Manifest) {
+		if c.has(answer.Digest, oci.Manifest) {
 			answer.Via = oci.Revalidated
 		}
-		return answer, func() { c.noteIndex(c.Index.PutTag(record)) }, nil
+		return answer, func() { c.noteIndex(c.tellTags(ref)) }, nil
 	case !oci.Temporary(err):
 		delete(c.tags, ref)
-		return answer, func() { c.noteIndex(c.Index.RemoveTags(ref)) }, err
+		return answer, func() { c.noteIndex(c.tellTags(ref)) }, err
 	}
 	if t != nil {
 		t.retry, t.reason = time.Now().Add(retryTime), err
@@ -194,11 +194,10 @@ func (c *Cache) check(ctx context.Context, ref oci.Ref) (answer oci.Answer, afte
 // moveTag notes that the upstream says ref names d. What it named before is
 // remembered as long as its content is kept and that of d is not. The caller
 // holds mu.
-func (c *Cache) moveTag(ref oci.Ref, d oci.Descriptor) TagRecord {
+func (c *Cache) moveTag(ref oci.Ref, d oci.Descriptor) {
 	record := TagRecord{Ref: ref, Latest: d, Checked: time.Now()}
 	if older, have := c.olderCopy(c.tags[ref]); have && older.Digest != d.Digest {
 		record.Previous, record.Confirmed = older.Descriptor, older.Checked
 	}
 	c.tags[ref] = c.newTag(record)
-	return record
 }

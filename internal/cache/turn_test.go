@@ -88,6 +88,7 @@ func TestNoRoomWhenItIsTheTurn(t *testing.T) {
 			t.Error(err)
 		}
 		f.mustRead(t, refs[2], contents[2], oci.Fill)
+		f.settled(t)
 		if s := f.Stats(); s.Fills != 0 || s.Reserved != 0 || s.Bytes != 20*mebibyte {
 			t.Errorf("left are %+v", s)
 		}

@@ -43,6 +43,11 @@ type verification struct {
 // and was not known. tell is called after each file, with what is wrong with it
 // or nil. Verify fails when ctx ends or the directory cannot be walked.
 func (c *Cache) Verify(ctx context.Context, repair bool, tell func(Findings, *Fault)) (Findings, error) {
+	ctx, end, err := c.working(ctx)
+	if err != nil {
+		return Findings{}, err
+	}
+	defer end()
 	v := &verification{Cache: c, repair: repair, tell: tell}
 	for blob := range c.Store.All(ctx) { // what cannot be walked is told below
 		v.Of += blob.Size
@@ -71,6 +76,24 @@ func (c *Cache) Verify(ctx context.Context, repair bool, tell func(Findings, *Fa
 	}
 	c.flush()
 	return v.Findings, nil
+}
+
+// working returns a context that ends with the cache's as well; until end the
+// cache is not shut down.
+func (c *Cache) working(ctx context.Context) (bounded context.Context, end func(), err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil, nil, errClosed()
+	}
+	c.running.Add(1)
+	bounded, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(c.ctx, func() { cancel(errClosed()) })
+	return bounded, func() {
+		stop()
+		cancel(nil)
+		c.running.Done()
+	}, nil
 }
 
 var errStray = errors.New("no blob has this name")

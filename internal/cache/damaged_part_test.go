@@ -1,0 +1,32 @@
+package cache_test
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"mirrord/internal/oci/ocitest"
+)
+
+// What an earlier process has left is not what it wrote, after a power failure or
+// on a bad disk, and the disk is full before the rest is there: nobody has hashed
+// the beginning, so the client that was sent it must not complete.
+func TestDamagedPartOnAFullDisk(t *testing.T) {
+	dir := smallDisk(t) // 1 MiB
+	fake := new(ocitest.Fake)
+	pace(fake, 8*mebibyte)
+	refs, contents := blobs(t, fake, 1, 3*mebibyte)
+	f := start(t, fake, on(t, dir))
+	f.stop()
+	bad := bytes.Clone(contents[0][:300_000])
+	bad[1000] ^= 1
+	part := filepath.Join(dir, "fills", "sha256-"+refs[0].Digest().Encoded()+".blob.1")
+	if err := os.WriteFile(part, bad, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f.restart(t, on(t, dir))
+	if got, _, err := ocitest.Read(t.Context(), f, refs[0]); err == nil && !bytes.Equal(got, contents[0]) {
+		t.Errorf("a complete answer is wrong: %d bytes", len(got))
+	}
+}

@@ -1,0 +1,211 @@
+package cache_test
+
+import (
+	"context"
+	"io"
+	"iter"
+	"os"
+	"sync/atomic"
+	"testing"
+	"testing/iotest"
+	"testing/synctest"
+	"time"
+
+	"mirrord/internal/cache"
+	"mirrord/internal/oci"
+	"mirrord/internal/oci/ocitest"
+)
+
+// slowPut has placed a blob and takes a while to return, as an fsync does.
+type slowPut struct {
+	cache.Store
+	placed, goOn chan struct{}
+	slow         atomic.Bool
+}
+
+func (s *slowPut) Put(ctx context.Context, d oci.Digest, f *os.File) error {
+	err := s.Store.Put(ctx, d, f)
+	if s.slow.Load() {
+		s.placed <- struct{}{}
+		<-s.goOn
+	}
+	return err
+}
+
+// The walk over the directory meets a file whose fill is about to land. It is
+// nobody's but that fill's, though a full cache has no room for it twice.
+func TestWalkSparesWhatIsLanding(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		refs, contents := blobs(t, fake, 1, 100_000)
+		s := &slowPut{placed: make(chan struct{}), goOn: make(chan struct{})}
+		f := start(t, fake, budget(150_000), func(o *cache.Options) {
+			s.Store = o.Store
+			o.Store = s
+			o.Scrub = time.Hour // a walk over an empty cache is made each minute
+			o.Hooks.Damaged = func(_ oci.Digest, err error) { t.Errorf("told as damaged: %v", err) }
+		})
+		s.slow.Store(true)
+		f.mustRead(t, refs[0], contents[0], oci.Fill)
+		<-s.placed
+		<-time.After(2 * time.Minute)
+		close(s.goOn)
+		s.slow.Store(false)
+		f.settled(t)
+		f.mustRead(t, refs[0], contents[0], oci.Hit)
+	})
+}
+
+// eofStore's files come with io.EOF beside their last bytes, as io.Reader allows.
+type eofStore struct{ cache.Store }
+
+type eofBody struct {
+	io.ReadSeekCloser
+	io.Reader
+}
+
+func (b eofBody) Read(p []byte) (int, error) { return b.Reader.Read(p) }
+
+func (s eofStore) Open(ctx context.Context, d oci.Digest) (io.ReadSeekCloser, error) {
+	f, err := s.Store.Open(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	return eofBody{f, iotest.DataErrReader(f)}, nil
+}
+
+func TestScrubOfDataWithEOF(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		refs, contents := blobs(t, fake, 1, 100_000)
+		f := start(t, fake, func(o *cache.Options) {
+			o.Store = eofStore{o.Store}
+			o.Scrub = time.Hour
+			o.Hooks.Damaged = func(_ oci.Digest, err error) { t.Errorf("told as damaged: %v", err) }
+		})
+		f.mustRead(t, refs[0], contents[0], oci.Fill)
+		<-time.After(3 * time.Hour)
+		if f.Stats().Scrubbed == 0 {
+			t.Error("nothing was scrubbed")
+		}
+	})
+}
+
+// heldIndex holds one PutTag until it may go on.
+type heldIndex struct {
+	*closedIndex
+	hold          atomic.Bool
+	reached, goOn chan struct{}
+}
+
+func (ix *heldIndex) PutTag(r cache.TagRecord) error {
+	if ix.hold.CompareAndSwap(true, false) {
+		ix.reached <- struct{}{}
+		<-ix.goOn
+	}
+	return ix.closedIndex.PutTag(r)
+}
+
+// A tag moves while the index catches up: what it named before is not written
+// over what it names now.
+func TestCatchingUpWritesNoOlderTag(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		tag, raw := ocitest.ManifestRef(t, "v1"), put(fake, "v1", 1)
+		f := start(t, fake)
+		f.stop()
+		ix := &heldIndex{closedIndex: &closedIndex{memoryIndex: f.index}, reached: make(chan struct{}), goOn: make(chan struct{})}
+		f.restart(t, func(o *cache.Options) { o.Index = ix })
+		ix.closed.Store(true)
+		f.mustRead(t, tag, raw, oci.Fill)
+		<-time.After(30 * time.Second)
+		ix.closed.Store(false)
+		ix.hold.Store(true)
+		<-ix.reached // it is about to write what it has collected
+		moved := put(fake, "v1", 2)
+		<-time.After(2 * time.Minute)
+		f.mustRead(t, tag, moved, oci.Fill)
+		synctest.Wait()
+		close(ix.goOn)
+		<-time.After(time.Minute)
+		synctest.Wait()
+		if got, want := ix.tags[tag].Latest.Digest, oci.FromBytes(moved); got != want {
+			t.Errorf("the index knows %s, the memory %s", got, want)
+		}
+	})
+}
+
+// lateWalk waits before it walks.
+type lateWalk struct {
+	cache.Store
+	hold chan struct{}
+}
+
+func (s *lateWalk) All(ctx context.Context) iter.Seq2[cache.Blob, error] {
+	return func(yield func(cache.Blob, error) bool) {
+		<-s.hold
+		s.Store.All(ctx)(yield)
+	}
+}
+
+// What is evicted during the walk over the directory is not told as lost.
+func TestEvictedIsNotLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		refs, contents := blobs(t, fake, 4, 100_000)
+		f := start(t, fake)
+		for i := range 2 {
+			f.mustRead(t, refs[i], contents[i], oci.Fill)
+			f.settled(t)
+		}
+		f.stop()
+		s := &lateWalk{hold: make(chan struct{})}
+		told := make(chan cache.Reconciliation, 1)
+		f.restart(t, budget(250_000), func(o *cache.Options) {
+			s.Store = o.Store
+			o.Store = s
+			o.Hooks.Reconciled = func(r cache.Reconciliation, _ error) { told <- r }
+		})
+		synctest.Wait()
+		for i := 2; i < 4; i++ {
+			f.mustRead(t, refs[i], contents[i], oci.Fill)
+			f.settled(t)
+		}
+		close(s.hold)
+		if r := <-told; r.Lost != 0 || f.Stats().Evictions != 2 {
+			t.Errorf("told %+v after %d evictions", r, f.Stats().Evictions)
+		}
+	})
+}
+
+// slowOpen takes ten seconds to open a file.
+type slowOpen struct{ cache.Store }
+
+func (s slowOpen) Open(ctx context.Context, d oci.Digest) (io.ReadSeekCloser, error) {
+	<-time.After(10 * time.Second)
+	return s.Store.Open(ctx, d)
+}
+
+// A client that leaves while the file that it wants is hashed causes no download
+// of it.
+func TestLeavingWhileAFileIsHashed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		refs, contents := blobs(t, fake, 1, 100_000)
+		f := start(t, fake)
+		f.mustRead(t, refs[0], contents[0], oci.Fill)
+		f.stop()
+		f.index = newMemoryIndex()
+		f.restart(t, func(o *cache.Options) { o.Store = slowOpen{o.Store} })
+		<-time.After(time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := f.Open(ctx, refs[0]); err == nil {
+			t.Fatal("opened before it was hashed")
+		}
+		<-time.After(time.Minute)
+		if n := fake.Calls("Open", refs[0].Reference()); n != 1 {
+			t.Errorf("%d fetches, want that of before alone", n)
+		}
+	})
+}
