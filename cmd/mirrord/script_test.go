@@ -30,6 +30,9 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:   "testdata/script",
 		Setup: setUp,
+		Condition: func(condition string) (bool, error) {
+			return condition == "root" && os.Getuid() == 0, nil
+		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"serve":   serveCommand,
 			"end":     endCommand,

@@ -72,18 +72,22 @@ func findCache(cfg *config.Config) (where string, verify verifyFunc, end func(),
 	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
 		return fmt.Sprintf("the cache of the mirror at %s, for there is no %s", listen, dir), verifyLive(listen, ""), func() {}, nil
 	}
+	named := resolved(dir)
 	resting, end, err := openResting(dir)
 	switch {
 	case errors.Is(err, disk.ErrInUse):
-		return fmt.Sprintf("%s, which the mirror at %s uses", dir, listen), verifyLive(listen, resolved(dir)), func() {}, nil
+		return fmt.Sprintf("%s, which the mirror at %s uses", dir, listen), verifyLive(listen, named), func() {}, nil
 	case err != nil:
 		return "", nil, nil, refusal{err}
 	}
 	return dir, resting, end, nil
 }
 
-// openResting takes a directory that no mirror uses.
+// openResting takes a directory that no mirror uses, as the user that owns it.
 func openResting(dir string) (verify verifyFunc, end func(), err error) {
+	if dir, err = becomeOwner(dir); err != nil {
+		return nil, nil, err
+	}
 	log, stopLog, err := telemetry.NewLogger(os.Stderr, "warn", "console")
 	if err != nil {
 		return nil, nil, err

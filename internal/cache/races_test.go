@@ -5,6 +5,7 @@ import (
 	"io"
 	"iter"
 	"os"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/iotest"
@@ -206,6 +207,150 @@ func TestLeavingWhileAFileIsHashed(t *testing.T) {
 		<-time.After(time.Minute)
 		if n := fake.Calls("Open", refs[0].Reference()); n != 1 {
 			t.Errorf("%d fetches, want that of before alone", n)
+		}
+	})
+}
+
+// slowRemove takes a second to remove a file.
+type slowRemove struct{ cache.Store }
+
+func (s slowRemove) Remove(ctx context.Context, d oci.Digest) error {
+	<-time.After(time.Second)
+	return s.Store.Remove(ctx, d)
+}
+
+// A blob that is fetched again while its file is being removed keeps the new one,
+// and the walk over the directory adopts nothing that is on its way out.
+func TestFetchedAgainWhileItIsRemoved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		refs, contents := blobs(t, fake, 2, 100_000)
+		f := start(t, fake, budget(150_000), func(o *cache.Options) {
+			o.Store = slowRemove{o.Store}
+			o.Hooks.Damaged = func(_ oci.Digest, err error) { t.Errorf("told as damaged: %v", err) }
+		})
+		f.mustRead(t, refs[0], contents[0], oci.Fill)
+		f.settled(t)
+		go func() { _, _, _ = ocitest.Read(t.Context(), f, refs[1]) }() // which evicts it
+		<-time.After(500 * time.Millisecond)
+		if found, err := f.Verify(t.Context(), true, func(cache.Findings, *cache.Fault) {}); err != nil || f.Stats().Entries != 0 {
+			t.Errorf("found %+v, %v; %d entries of what is being removed", found, err, f.Stats().Entries)
+		}
+		_, _, _ = ocitest.Read(t.Context(), f, refs[0])
+		f.settled(t)
+		<-time.After(time.Minute)
+		for _, ref := range refs {
+			if answer, err := f.Resolve(t.Context(), ref); err == nil && answer.Via == oci.Hit {
+				f.mustRead(t, ref, contents[map[bool]int{true: 1}[ref == refs[1]]], oci.Hit)
+			}
+		}
+	})
+}
+
+// The scrub reads no faster than 16 MiB a second, and what nobody has hashed does
+// not wait for its share of the time.
+func TestPaceOfTheScrub(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		refs, contents := blobs(t, fake, 4, 16*mebibyte)
+		f := start(t, fake)
+		for i := range refs {
+			f.mustRead(t, refs[i], contents[i], oci.Fill)
+		}
+		f.stop()
+		f.index = newMemoryIndex()
+		f.restart(t, func(o *cache.Options) { o.Scrub = 7 * 24 * time.Hour })
+		<-time.After(3 * time.Second)
+		if n := f.Stats().Scrubbed; n < 2 || n > 3 {
+			t.Errorf("%d blobs of 16 MiB are hashed after 3 s", n)
+		}
+		<-time.After(2 * time.Second)
+		if n := f.Stats().Scrubbed; n != 4 {
+			t.Errorf("%d of 4 blobs that nobody had hashed are hashed after 5 s", n)
+		}
+	})
+}
+
+// idler counts how often it was told that nobody reads it.
+type idler struct {
+	paced
+	idles *atomic.Int32
+}
+
+func (i idler) Idle() { i.idles.Add(1) }
+
+func (i idler) Close() error { return nil }
+
+// idling has such bodies.
+type idling struct {
+	*ocitest.Fake
+	idles atomic.Int32
+}
+
+func (i *idling) Open(ctx context.Context, ref oci.Ref) (*oci.Content, error) {
+	content, err := i.Fake.Open(ctx, ref)
+	if err == nil {
+		content.Body = oci.Verify(idler{paced{content.Body.(io.ReadSeeker), mebibyte}, &i.idles}, content.Descriptor)
+	}
+	return content, err
+}
+
+// Who waits long for his turn lets go of his connection, once; who waits for a
+// moment keeps it.
+func TestWaitingLetsGoOfTheConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		next := &idling{Fake: new(ocitest.Fake)}
+		f := start(t, next.Fake, func(o *cache.Options) { o.Next, o.MaxFills = next, 1 })
+		for size, want := range map[int]int32{2 * mebibyte: 0, 9 * mebibyte: 1} {
+			next.idles.Store(0)
+			refs, contents := blobs(t, next.Fake, 2, size)
+			var clients sync.WaitGroup
+			for i := range refs {
+				clients.Go(func() { f.mustRead(t, refs[i], contents[i], oci.Fill) })
+				synctest.Wait()
+			}
+			clients.Wait()
+			f.settled(t)
+			if n := next.idles.Load(); n != want {
+				t.Errorf("behind %d MiB at 1 MiB a second it let go %d times, want %d", size>>20, n, want)
+			}
+		}
+	})
+}
+
+// partWalk cannot read a part of the directory.
+type partWalk struct{ cache.Store }
+
+func (s partWalk) All(ctx context.Context) iter.Seq2[cache.Blob, error] {
+	return func(yield func(cache.Blob, error) bool) { yield(cache.Blob{}, os.ErrPermission) }
+}
+
+// countingOpen counts the files that are opened.
+type countingOpen struct {
+	cache.Store
+	opened *atomic.Int32
+}
+
+func (s countingOpen) Open(ctx context.Context, d oci.Digest) (io.ReadSeekCloser, error) {
+	s.opened.Add(1)
+	return s.Store.Open(ctx, d)
+}
+
+// What a walk did not see because it could not is not looked for one by one.
+func TestWalkThatFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		refs, contents := blobs(t, fake, 3, 1000)
+		f := start(t, fake)
+		for i := range refs {
+			f.mustRead(t, refs[i], contents[i], oci.Fill)
+		}
+		f.stop()
+		var opened atomic.Int32
+		f.restart(t, func(o *cache.Options) { o.Store = countingOpen{partWalk{o.Store}, &opened} })
+		synctest.Wait()
+		if opened.Load() != 0 || f.Stats().Entries != 3 {
+			t.Errorf("%d files opened, %d of 3 blobs kept", opened.Load(), f.Stats().Entries)
 		}
 	})
 }

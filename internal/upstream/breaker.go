@@ -89,10 +89,10 @@ func failure(ctx context.Context, resp *http.Response, err error) error {
 		return nil
 	case err == nil:
 		return errors.New("it answered " + resp.Status)
-	case errors.Is(why, context.Canceled):
-		return errLeft
-	case why != nil:
+	case errors.Is(why, context.DeadlineExceeded), errors.Is(why, errAnswerTime):
 		return errSlow
+	case why != nil:
+		return errLeft
 	}
 	return redact(err)
 }

@@ -92,6 +92,11 @@ func TestWhoEndsARequest(t *testing.T) {
 			time.AfterFunc(time.Second, leave)
 			return ctx, leave
 		}, 20},
+		"a client that has something else": {func(ctx context.Context) (context.Context, context.CancelFunc) {
+			ctx, leave := context.WithCancelCause(ctx)
+			time.AfterFunc(time.Second, func() { leave(errors.New("there is an older copy")) })
+			return ctx, func() { leave(nil) }
+		}, 20},
 		"a deadline": {func(ctx context.Context) (context.Context, context.CancelFunc) {
 			return context.WithTimeout(ctx, time.Second)
 		}, 5},

@@ -3,6 +3,7 @@ package upstream
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -42,6 +43,58 @@ func inMemory(t *testing.T, handle http.HandlerFunc) (*url.URL, *http.Transport)
 		_ = server.Close()
 	})
 	return u, transport
+}
+
+// A body that drips gives way to another try, which goes on where it was; a slow
+// one does not.
+func TestDrippingBody(t *testing.T) {
+	content := ocitest.Content(500_000, 1)
+	for name, test := range map[string]struct {
+		rate  int // bytes a second, of the first answer
+		tries int
+	}{"drips": {100, 2}, "slow": {1000, 1}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var tries int
+				c := inBubble(t, openly(func(w http.ResponseWriter, r *http.Request) {
+					tries++
+					rate := test.rate
+					if tries > 1 {
+						rate = 1 << 30
+					}
+					http.ServeContent(slowly{w, r.Context(), rate}, r, "", time.Time{}, bytes.NewReader(content))
+				}))
+				wantBlob(t, c, oci.FromBytes(content), len(content))
+				if tries != test.tries {
+					t.Errorf("%d tries, want %d", tries, test.tries)
+				}
+			})
+		})
+	}
+}
+
+// slowly sends at a rate, until the client leaves.
+type slowly struct {
+	http.ResponseWriter
+	ctx  context.Context
+	rate int
+}
+
+func (s slowly) Write(p []byte) (total int, err error) {
+	for len(p) > 0 && err == nil {
+		var n int
+		n, err = s.ResponseWriter.Write(p[:min(len(p), s.rate)])
+		err = errors.Join(err, http.NewResponseController(s.ResponseWriter).Flush(), s.ctx.Err())
+		total, p = total+n, p[n:]
+		if s.rate == 1<<30 {
+			continue
+		}
+		select {
+		case <-time.After(time.Second):
+		case <-s.ctx.Done():
+		}
+	}
+	return total, err
 }
 
 // stalling sends half of the content and nothing more until the client leaves.

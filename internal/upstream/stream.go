@@ -8,16 +8,30 @@ import (
 	"time"
 )
 
-// stream is one answer's body that gives up when no byte comes for idleTime.
+// stream is one answer's body that gives up when no byte comes for idleTime, or
+// less than dripBytes in dripTime.
 type stream struct {
 	body   io.ReadCloser
 	first  []byte // read by begin, and not yet by Read
 	cancel func() // ends the request
 	timer  *time.Timer
 	idle   atomic.Bool // the timer has fired
+
+	waited time.Duration // for the last bytes, up to dripTime
+	got    int64         // of them
 }
 
-var errIdle = fmt.Errorf("no byte for %s", idleTime)
+// Who fetches a blob holds a turn that others wait for. A line that 32 downloads
+// share is faster than this, or of no use to any of them.
+const (
+	dripTime  = 2 * time.Minute
+	dripBytes = 64 << 10
+)
+
+var (
+	errIdle = fmt.Errorf("no byte for %s", idleTime)
+	errDrip = fmt.Errorf("less than %d KiB in %s", dripBytes>>10, dripTime)
+)
 
 func newStream(body io.ReadCloser, cancel func()) *stream {
 	s := &stream{body: body, cancel: cancel}
@@ -49,13 +63,31 @@ func (s *stream) Read(p []byte) (int, error) {
 		s.first = s.first[n:]
 		return n, nil
 	}
+	if s.drips() {
+		return 0, errDrip
+	}
 	s.timer.Reset(idleTime)
+	begun := time.Now()
 	n, err := s.body.Read(p)
 	s.timer.Stop()
+	s.waited += time.Since(begun)
+	s.got += int64(n)
 	if err != nil && !errors.Is(err, io.EOF) && s.idle.Load() {
 		err = errIdle
 	}
 	return n, err
+}
+
+// drips reports whether too little has come in dripTime.
+func (s *stream) drips() bool {
+	if s.waited < dripTime {
+		return false
+	}
+	if s.got < dripBytes {
+		return true
+	}
+	s.waited, s.got = 0, 0
+	return false
 }
 
 func (s *stream) close() {

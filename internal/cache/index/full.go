@@ -3,6 +3,7 @@ package index
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"golang.org/x/sys/unix"
 )
@@ -18,17 +19,28 @@ var errDisk = errors.New("the index cannot be written")
 // ErrFull says that the disk is too full for the database.
 var ErrFull = fmt.Errorf("%w: the disk is too full for it", errDisk)
 
+// isPassing reports whether err says nothing of the database, but of who opens it
+// or of the process.
+func isPassing(err error) bool {
+	for _, cause := range []error{fs.ErrPermission, unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.ENOSPC, unix.EDQUOT, unix.EROFS} {
+		if errors.Is(err, cause) {
+			return true
+		}
+	}
+	return false
+}
+
 // checkDisk fails with ErrFull when dir's file system has less than minFree, and
 // with another errDisk when nothing can be written there.
 func checkDisk(dir string) error {
 	if err := unix.Access(dir, unix.W_OK); err != nil {
 		return fmt.Errorf("%w: %s: %w", errDisk, dir, err)
 	}
-	var fs unix.Statfs_t
-	if err := unix.Statfs(dir, &fs); err != nil {
+	var stat unix.Statfs_t
+	if err := unix.Statfs(dir, &stat); err != nil {
 		return fmt.Errorf("%w: measure the disk: %w", errDisk, err)
 	}
-	if free := int64(fs.Bavail) * fs.Bsize; free < minFree {
+	if free := int64(stat.Bavail) * stat.Bsize; free < minFree {
 		return fmt.Errorf("%w: %d MiB free, %d needed", ErrFull, free>>20, minFree>>20)
 	}
 	return nil

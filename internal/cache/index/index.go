@@ -150,6 +150,9 @@ func openLocked(dir string, o Options) (*badger.DB, error) {
 		return nil, err
 	}
 	db, err := openBadger(tuned)
+	if isPassing(err) {
+		return nil, fmt.Errorf("%w: %w", errDisk, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}

@@ -32,7 +32,11 @@ func verify(o badger.Options) error {
 		return fmt.Errorf("%w: read manifest: %w", ErrDamaged, err)
 	}
 	for id := range manifest.Tables {
-		if err := verifyTable(table.NewFilename(id, o.Dir)); err != nil {
+		err := verifyTable(table.NewFilename(id, o.Dir))
+		if isPassing(err) {
+			return fmt.Errorf("%w: %w", errDisk, err)
+		}
+		if err != nil {
 			return fmt.Errorf("%w: %w", ErrDamaged, err)
 		}
 	}

@@ -1,0 +1,20 @@
+package main
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+// A cache is verified by one at a time: two would read the disk for nothing.
+func TestOneVerificationAtATime(t *testing.T) {
+	a := &admin{dir: t.TempDir()}
+	a.verifying.Lock()
+	defer a.verifying.Unlock()
+	w := httptest.NewRecorder()
+	a.serveVerify(w, httptest.NewRequest(http.MethodPost, "/verify", nil))
+	if w.Code != http.StatusConflict || !strings.Contains(w.Body.String(), "is being verified already") {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}
