@@ -63,7 +63,7 @@ func FuzzAccept(f *testing.F) {
 // The query of a link to the next page comes through as it is, whatever other
 // links there are.
 func FuzzNext(f *testing.F) {
-	for _, query := range []string{"last=b&n=100", "next_page=x%3D%3D", "n=1;last=2", "a,b", `a"b`, "", "%zz", "a b", "<a>"} {
+	for _, query := range []string{"last=b&n=100", "next_page=x%3D%3D", "n=1;last=2", "a,b", `a"b`, "", "%zz", "a b", "<a>", "\u2000"} {
 		f.Add(query, `</v2/a/tags/list?n=1>; rel="first"`)
 		f.Add(query, `<:>; rel=next`)
 		f.Add(query, "<"+query)

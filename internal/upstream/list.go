@@ -66,7 +66,7 @@ func next(resp *http.Response) string {
 		if !ok || !isNext(parameters) {
 			continue
 		}
-		if u, err := url.Parse(strings.TrimSpace(target)); err == nil {
+		if u, err := url.Parse(strings.Trim(target, " \t")); err == nil {
 			return u.RawQuery
 		}
 	}
