@@ -80,6 +80,7 @@ type Cache struct {
 	used      int64                                // bytes of entries
 	reading   int64                                // those of them that are being read
 	reserved  int64                                // bytes promised to fills
+	claimed   int64                                // bytes of unfinished fills whose flights have no room yet
 	rooms     map[*room]struct{}
 	troubles  map[Trouble]error // since when they were told
 	stats     Stats

@@ -333,6 +333,9 @@ func TestManifestOnAFailingDiskCostsOnePull(t *testing.T) {
 		if n := fake.Calls("Open", ref.Reference()); n != 1 {
 			t.Errorf("it cost %d pulls", n)
 		}
+		fake.Fail(down)
+		<-time.After(2 * time.Minute)
+		f.mustRead(t, tag, raw, oci.Stale)
 	})
 }
 

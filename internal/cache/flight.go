@@ -215,11 +215,12 @@ func (c *Cache) fly(f *flight) {
 	c.awaitTurn(f, s)
 	p, err := c.openPart(f.ref, source, left, have) // before anything is evicted for it
 	if err != nil {
+		c.unclaimPart(left)
 		c.degrade(DiskTrouble, err)
 		c.decline(f, s, err)
 		return
 	}
-	room := c.reserve(max(source.Size, 0), p.written)
+	room := c.reserve(max(source.Size, 0), p.written, left.written)
 	if room == nil {
 		_ = p.file.Close()
 		removeParts([]part{p})

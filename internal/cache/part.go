@@ -32,12 +32,13 @@ type part struct {
 const partAge = time.Hour
 
 // claimPart takes what an earlier fill of ref left, if anything, away from the
-// janitor.
+// janitor. It counts as claimed until it is returned or passes into a room.
 func (c *Cache) claimPart(ref oci.Ref) (part, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	p, ok := c.parts[partOf(ref)]
 	delete(c.parts, partOf(ref))
+	c.claimed += p.written
 	return p, ok
 }
 
@@ -47,7 +48,15 @@ func (c *Cache) returnPart(ref oci.Ref, left part, have bool) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.parts[partOf(ref)] = left
+		c.claimed -= left.written
 	}
+}
+
+// unclaimPart ends the counting of what was claimed and is gone.
+func (c *Cache) unclaimPart(left part) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.claimed -= left.written
 }
 
 // openPart opens the file for a fill from source: that of left, when source can

@@ -120,6 +120,46 @@ func TestUnfinishedFillIsResumed(t *testing.T) {
 	}
 }
 
+// The bytes of an unfinished fill that waits for the upstream are counted: what
+// comes meanwhile does not fill the disk over the budget.
+func TestClaimedPartIsCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const most = 250_000
+		fake := new(ocitest.Fake)
+		refs, contents := blobs(t, fake, 2, 200_000)
+		fake.Wrap(func(_ oci.Ref, body io.ReadSeeker) io.Reader {
+			return &broken{ReadSeeker: body, left: 100_000, from: func(int64) {}}
+		})
+		f := start(t, fake, budget(most))
+		if _, _, err := ocitest.Read(t.Context(), f, refs[0]); err == nil {
+			t.Fatal("a broken fill completed")
+		}
+		fake.Wrap(nil)
+		answer := make(chan struct{})
+		fake.Fail(func(c ocitest.Call) error {
+			if c.Reference == refs[0].Digest().String() {
+				<-answer
+			}
+			return nil
+		})
+		read := make(chan error)
+		go func() {
+			_, _, err := ocitest.Read(t.Context(), f, refs[0])
+			read <- err
+		}()
+		synctest.Wait()
+		f.mustRead(t, refs[1], contents[1], oci.Pass)
+		close(answer)
+		if err := <-read; err != nil {
+			t.Errorf("the unfinished fill: %v", err)
+		}
+		f.settled(t)
+		f.mustRead(t, refs[0], contents[0], oci.Hit)
+		f.mustRead(t, refs[1], contents[1], oci.Fill) // nothing is claimed any more
+		<-time.After(2 * time.Second)
+	})
+}
+
 // An unfinished fill whose bytes have gone bad on disk does no harm.
 func TestSpoiltUnfinishedFill(t *testing.T) {
 	fake := new(ocitest.Fake)

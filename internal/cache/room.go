@@ -13,6 +13,7 @@ type room struct {
 	cache *Cache
 	bytes int64
 	have  int64  // of them on the disk already, from an earlier fill
+	claim int64  // bytes that are counted as claimed until it has grown
 	spool *spool // whose written bytes take up the room; nil until there is one
 	taken int64  // bytes written through Write
 }
@@ -24,11 +25,11 @@ type victim struct {
 	gone   chan struct{}
 }
 
-// reserve makes room for size bytes, have of which are on the disk already,
-// evicting what was least recently used. It returns nil when there is none to
-// be made.
-func (c *Cache) reserve(size, have int64) *room {
-	r := &room{cache: c, have: have}
+// reserve makes room for size bytes, have of which are on the disk already, in the
+// place of claimed ones, evicting what was least recently used. It returns nil
+// when there is none to be made; nothing is claimed then either.
+func (c *Cache) reserve(size, have, claimed int64) *room {
+	r := &room{cache: c, have: have, claim: claimed}
 	if !r.grow(size) {
 		return nil
 	}
@@ -40,6 +41,8 @@ func (r *room) grow(size int64) bool {
 	c := r.cache
 	free := c.free()
 	c.mu.Lock()
+	c.claimed -= r.claim
+	r.claim = 0
 	if c.reserved+size > c.MaxSize {
 		c.mu.Unlock()
 		return false
@@ -82,7 +85,7 @@ func (c *Cache) free() int64 {
 // budget or for the free-space floor, whichever asks for more. The caller holds
 // mu.
 func (c *Cache) excess(size, free int64) int64 {
-	overBudget := c.used + c.reserved + c.partBytes() + size - c.MaxSize
+	overBudget := c.used + c.reserved + c.claimed + c.partBytes() + size - c.MaxSize
 	return max(overBudget, c.overFloor(size, free))
 }
 

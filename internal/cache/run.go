@@ -76,7 +76,7 @@ func (c *Cache) trim() {
 	if failing {
 		return
 	}
-	if r := c.reserve(0, 0); r != nil {
+	if r := c.reserve(0, 0, 0); r != nil {
 		r.release()
 	}
 }

@@ -165,6 +165,32 @@ func TestManyRanges(t *testing.T) {
 	})
 }
 
+// Ranges that are far from each other go upstream so often, and then wait for the
+// fill.
+func TestManyFarRanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, ocitest.Content(8<<20, 1)))
+		pace(fake, 16<<10)
+		f := start(t, fake)
+		c, err := f.Open(t.Context(), ref)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = c.Close() }()
+		body := c.Body.(io.ReadSeeker)
+		for i := range int64(24) {
+			_, err := body.Seek(1<<20+i*300_000, io.SeekStart)
+			if _, failed := body.Read(make([]byte, 2)); err != nil || failed != nil {
+				t.Fatal(err, failed)
+			}
+		}
+		if n := fake.Calls("Open", ref.Reference()); n != 17 {
+			t.Errorf("%d requests upstream, want 16 beside that of the fill", n)
+		}
+	})
+}
+
 // A manifest that has rotted on disk is not served: it is hashed when it is read
 // into memory.
 func TestRottenManifest(t *testing.T) {

@@ -1,6 +1,7 @@
 package cache_test
 
 import (
+	"bytes"
 	"io"
 	"sync"
 	"sync/atomic"
@@ -68,6 +69,34 @@ func TestFillsNeverExceedTheirNumber(t *testing.T) {
 		if took := time.Since(begun).Round(time.Second); b.most.Load() != 2 || took != 60*time.Second {
 			t.Errorf("%d fills at once took %s, want 2 and 60s", b.most.Load(), took)
 		}
+	})
+}
+
+// A part of a blob that waits for its turn is not waited for.
+func TestPartOfABlobThatWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		pace(fake, mebibyte)
+		f := start(t, fake, func(o *cache.Options) { o.MaxFills = 1 })
+		refs, contents := blobs(t, fake, 2, 20*mebibyte)
+		for i := range refs {
+			content, err := f.Open(t.Context(), refs[i])
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = content.Close() }()
+			if i == 0 {
+				continue
+			}
+			begun, tail := time.Now(), make([]byte, 10)
+			body := content.Body.(io.ReadSeeker)
+			_, err = body.Seek(-10, io.SeekEnd)
+			_, failed := io.ReadFull(body, tail)
+			if took := time.Since(begun); err != nil || failed != nil || !bytes.HasSuffix(contents[i], tail) || took > time.Second {
+				t.Errorf("the end came as %q after %s, %v", tail, took, failed)
+			}
+		}
+		<-time.After(time.Minute)
 	})
 }
 
