@@ -46,6 +46,12 @@ fuzz: ## run every fuzz target, FUZZTIME=30s each
 		fuzz "$$package" "$$target" || fuzz "$$package" "$$target"; \
 	done
 
+SOAK ?= 20m
+
+.PHONY: soak
+soak: build ## load the mirror with all that clients do, for SOAK=20m
+	SOAK=$(SOAK) SOAK_BINARY=$(CURDIR)/bin/mirrord $(GO) test -count=1 -v -timeout 2h -run TestSoak ./cmd/mirrord
+
 .PHONY: bench
 bench: ## run the benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...

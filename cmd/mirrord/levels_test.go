@@ -23,7 +23,6 @@ const (
 	// moment the runtime keeps a part, and the race detector all of its own.
 	goroutinesMore = 5
 	heapMore       = 4 << 20
-	residentTimes  = 2
 )
 
 // levels collects the garbage first.
@@ -69,14 +68,16 @@ func (p *process) settle(t *testing.T) levels {
 	return now
 }
 
-// awaitLevels waits until the process holds what it did before.
-func (p *process) awaitLevels(t *testing.T, before levels) {
+// awaitLevels waits until the process holds what it did before, and returns that.
+// So many times as much memory may be resident: of what was needed at the worst
+// moment the runtime keeps a part, and the race detector all of its own.
+func (p *process) awaitLevels(t *testing.T, before levels, resident float64) (now levels) {
 	t.Helper()
-	var now levels
 	defer func() { t.Logf("before: %v; after: %v", before, now) }()
 	check(t, p.poll("the levels of before", func() bool {
 		now = p.levels(t)
 		return now.goroutines <= before.goroutines+goroutinesMore && now.files <= before.files &&
-			now.heap <= before.heap+heapMore && now.resident <= residentTimes*before.resident
+			now.heap <= before.heap+heapMore && now.resident <= resident*before.resident
 	}))
+	return now
 }

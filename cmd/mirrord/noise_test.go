@@ -26,7 +26,8 @@ type noise struct {
 	rand   *rand.Rand
 	bytes  []byte
 	shared []ocispec.Descriptor
-	size   int64 // of all that it has put
+	parts  map[string][]string // the digests of the blobs of each version
+	size   int64               // of all that it has put
 }
 
 func newNoise(hub *hubsim.Hub) *noise {
@@ -35,6 +36,7 @@ func newNoise(hub *hubsim.Hub) *noise {
 		catalog: &catalog{hub: hub, blobs: make(map[oci.Digest]blob)},
 		rand:    rand.New(source),
 		bytes:   make([]byte, 2*largestLayer),
+		parts:   make(map[string][]string),
 	}
 	_, _ = source.Read(n.bytes) // never fails
 	return n
@@ -50,25 +52,29 @@ func (n *noise) publish(t *testing.T, repo string, versions int) {
 		for range 1 + n.rand.IntN(3) {
 			layers = append(layers, n.layer(repo))
 		}
-		added.versions = append(added.versions, n.manifest(t, repo, layers).String())
+		config := n.piece(repo, 1000+n.rand.IntN(2000))
+		added.versions = append(added.versions, n.manifest(t, repo, config, layers))
 	}
 	n.hub.SetTag(repo, "latest", oci.Digest(added.versions[0]))
 	n.images = append(n.images, added)
 }
 
-func (n *noise) manifest(t *testing.T, repo string, layers []ocispec.Descriptor) oci.Digest {
+func (n *noise) manifest(t *testing.T, repo string, config ocispec.Descriptor, layers []ocispec.Descriptor) string {
 	t.Helper()
 	raw, err := json.Marshal(ocispec.Manifest{
 		Versioned: specs.Versioned{SchemaVersion: 2},
 		MediaType: ocispec.MediaTypeImageManifest,
-		Config:    n.piece(repo, 1000+n.rand.IntN(2000)),
+		Config:    config,
 		Layers:    layers,
 	})
 	check(t, err)
 	d := n.hub.AddManifest(repo, "", ocispec.MediaTypeImageManifest, raw)
 	n.blobs[d] = blob{repo + "/manifests/" + d.String(), raw}
 	n.size += int64(len(raw))
-	return d
+	for _, part := range append(layers, config) {
+		n.parts[d.String()] = append(n.parts[d.String()], part.Digest.String())
+	}
+	return d.String()
 }
 
 func (n *noise) sharedLayer(repo string) ocispec.Descriptor {

@@ -46,7 +46,7 @@ func TestToxics(t *testing.T) {
 	m := newMirror(t)
 	check(t, m.serve("--upstream=name=docker.io,url=http://"+way[0].Listen,
 		fmt.Sprintf("--cache-max-size=%d", content.size/3), fmt.Sprintf("--cache-max-fills=%d", toxicClients)))
-	crowd := newToxicCrowd(t, m, content.catalog)
+	crowd := newToxicCrowd(t, m, content)
 
 	crowd.pullAll()
 	crowd.part(way)
@@ -60,7 +60,7 @@ func TestToxics(t *testing.T) {
 	crowd.meet(toxin{name: "no toxin any more"})
 	crowd.pullAll()
 	crowd.part(way)
-	m.awaitLevels(t, before)
+	m.awaitLevels(t, before, 2)
 	check(t, m.end(terminate)) // which fails when the race detector has found something
 	way.stop()
 }
@@ -76,9 +76,9 @@ type toxicCrowd struct {
 	complete, failed int // answers since it was met
 }
 
-func newToxicCrowd(t *testing.T, m *process, c *catalog) *toxicCrowd {
+func newToxicCrowd(t *testing.T, m *process, content *noise) *toxicCrowd {
 	crowd := &toxicCrowd{t: t, m: m, toxin: toxin{name: "no toxin yet"}}
-	crowd.asker = newAsker(c, m, crowd.note)
+	crowd.asker = newAsker(content, m, crowd.note)
 	return crowd
 }
 
@@ -115,7 +115,7 @@ func (c *toxicCrowd) answers() (all, failed int) {
 // that it has spared would be used for ever.
 func (c *toxicCrowd) endure(way toxicWay, x toxin) {
 	c.meet(x)
-	asked, before := c.catalog.hub.Counters().Requests, c.faults()
+	asked, before := c.content.hub.Counters().Requests, c.faults()
 	var answers, failed int
 	var faults float64
 	for strike := 0; answers < toxicAnswers || x.breaks && faults < toxicFaults; strike++ {
@@ -126,7 +126,7 @@ func (c *toxicCrowd) endure(way toxicWay, x toxin) {
 		answers, failed = c.answers()
 		faults = c.faults() - before
 	}
-	if c.catalog.hub.Counters().Requests == asked {
+	if c.content.hub.Counters().Requests == asked {
 		c.t.Errorf("%s: the hub was not asked", x.name)
 	}
 	c.t.Logf("%s: %d answers, %d of them failed; %v faults", x.name, answers, failed, faults)
@@ -160,7 +160,7 @@ func (c *toxicCrowd) faults() (n float64) {
 }
 
 func (c *toxicCrowd) pullImage(i int) error {
-	img := c.catalog.images[i]
+	img := c.content.images[i]
 	return c.pull(c.t.Context(), img.repo, "latest", img.versions...)
 }
 
@@ -200,7 +200,7 @@ func (c *toxicCrowd) pullDuring(work func()) {
 // recover waits until every image can be pulled.
 func (c *toxicCrowd) recover() {
 	for i := range toxicImages {
-		check(c.t, c.m.poll("a pull of "+c.catalog.images[i].repo, func() bool { return c.pullImage(i) == nil }))
+		check(c.t, c.m.poll("a pull of "+c.content.images[i].repo, func() bool { return c.pullImage(i) == nil }))
 	}
 }
 
