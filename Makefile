@@ -52,6 +52,9 @@ SOAK ?= 20m
 soak: build ## load the mirror with all that clients do, for SOAK=20m
 	SOAK=$(SOAK) SOAK_BINARY=$(CURDIR)/bin/mirrord $(GO) test -count=1 -v -timeout 2h -run TestSoak ./cmd/mirrord
 
+.PHONY: nightly
+nightly: crash fuzz soak ## what takes too long for each change: half an hour and more
+
 .PHONY: bench
 bench: ## run the benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...

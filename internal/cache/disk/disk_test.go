@@ -243,8 +243,13 @@ func TestPutAfterDirectoriesWereRemoved(t *testing.T) {
 	dir := t.TempDir()
 	store := open(t, dir)
 	put(t, store, dir, "content")
-	for _, gone := range []string{"blobs/sha256", "blobs"} {
-		if err := os.RemoveAll(filepath.Join(dir, gone)); err != nil {
+	d := digest.FromString("content")
+	for _, gone := range []string{filepath.Dir(place(dir, d)), filepath.Join(dir, "blobs", "sha256"), filepath.Join(dir, "blobs")} {
+		if err := os.RemoveAll(gone); err != nil {
+			t.Fatal(err)
+		}
+		put(t, store, dir, "content")
+		if err := errors.Join(os.RemoveAll(gone), os.WriteFile(gone, nil, 0o600)); err != nil {
 			t.Fatal(err)
 		}
 		put(t, store, dir, "content")

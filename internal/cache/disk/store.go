@@ -194,11 +194,15 @@ func (s *Store) makeLeaf(leaf string) error {
 	return nil
 }
 
-// makeDir reports whether it was made now.
+// makeDir reports whether it was made now. What is in its place and is no
+// directory gives way.
 func makeDir(dir string) (bool, error) {
 	err := os.Mkdir(dir, dirMode)
 	if errors.Is(err, fs.ErrExist) {
-		return false, nil
+		if info, err := os.Lstat(dir); err != nil || info.IsDir() {
+			return false, err
+		}
+		err = errors.Join(os.Remove(dir), os.Mkdir(dir, dirMode))
 	}
 	return err == nil, err
 }

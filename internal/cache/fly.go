@@ -1,0 +1,127 @@
+package cache
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"mirrord/internal/oci"
+)
+
+// fly asks the upstream and fills the cache with what it sends, or hands that
+// over to who waits when the cache cannot have it.
+func (c *Cache) fly(f *flight) {
+	defer c.endTurn(f)
+	left, have := c.claimPart(f.ref)
+	source, err := c.launch(f, left.written)
+	if err != nil {
+		c.returnPart(f.ref, left, have)
+		c.fail(f, err)
+		return
+	}
+	f.source = source
+	s := newSpool(source.Size, c.shed)
+	defer s.release()
+	c.awaitTurn(f, s)
+	p, err := c.openPart(f.ref, source, left, have) // before anything is evicted for it
+	if err != nil {
+		c.unclaimPart(left)
+		c.degrade(DiskTrouble, err)
+		c.decline(f, s, err)
+		return
+	}
+	room := c.reserve(max(source.Size, 0), p.written, left.written)
+	if room == nil {
+		_ = p.file.Close()
+		removeParts([]part{p})
+		c.decline(f, s, errNoRoom)
+		return
+	}
+	s.begin(p.file, p.written)
+	c.fill(f, s, p, room)
+}
+
+// decline ends a flight that the cache has no place for: who waits is given what
+// the upstream sends, who has been answered reads it from there.
+func (c *Cache) decline(f *flight, s *spool, why error) {
+	if f.spool == nil && f.manifest == nil {
+		c.handOver(f)
+		return
+	}
+	defer f.cancel()
+	_ = f.source.Close()
+	c.mu.Lock()
+	c.endFlight(f)
+	c.mu.Unlock()
+	if f.manifest != nil {
+		f.answer = f.manifest.answer(f.ref.Digest(), oci.Pass)
+		close(f.opened)
+		return
+	}
+	s.finish(fmt.Errorf("%w: %w", errDisk, why))
+}
+
+// endFlight ends f for all who come now; a manifest they find in memory. The
+// caller holds mu.
+func (c *Cache) endFlight(f *flight) {
+	delete(c.flights, keyOf(f.ref))
+	c.stats.Fills--
+	if f.manifest != nil {
+		c.addManifest(f.ref.Digest(), *f.manifest)
+	}
+}
+
+// launch opens ref upstream, where written bytes are at hand already.
+func (c *Cache) launch(f *flight, written int64) (*oci.Content, error) {
+	source, err := c.Next.Open(oci.WithOffset(f.ctx, written), f.ref)
+	if err != nil || f.ref.Kind() == oci.Blob {
+		return source, err
+	}
+	if source.Size > oci.MaxManifestSize {
+		_ = source.Close()
+		return nil, oci.Errorf(oci.Unavailable, "manifest %s has %d bytes; more than %d are not served", f.ref, source.Size, oci.MaxManifestSize)
+	}
+	return f.readManifest(source)
+}
+
+// fail ends a flight that nobody has been answered for.
+func (c *Cache) fail(f *flight, err error) {
+	c.mu.Lock()
+	delete(c.flights, keyOf(f.ref))
+	c.stats.Fills--
+	if oci.Temporary(err) {
+		c.stats.Failed++
+	}
+	c.noteMissing(f.ref, err)
+	c.mu.Unlock()
+	if !errors.Is(err, oci.ErrUseless) {
+		f.unpaid()
+	}
+	f.err = err
+	f.cancel()
+	close(f.opened)
+}
+
+// How long what is handed over waits for the first who takes it.
+const handOverTime = time.Second
+
+// handOver ends a flight whose content the cache cannot have: the first who takes it
+// reads what was opened, everybody else opens his own.
+func (c *Cache) handOver(f *flight) {
+	c.mu.Lock()
+	c.endFlight(f)
+	c.mu.Unlock()
+	f.source.Via = oci.Pass
+	f.answer = f.source.Answer
+	f.past = make(chan *oci.Content, 1)
+	f.past <- f.source
+	close(f.opened)
+	time.AfterFunc(handOverTime, func() {
+		select {
+		case content := <-f.past: // whoever wanted it has left
+			_ = content.Close()
+			f.cancel()
+		default:
+		}
+	})
+}
