@@ -95,11 +95,11 @@ func (c *Cache) pour(f *flight, s *spool, have int64, room *room) error {
 
 const copyBuffer = 128 << 10
 
-// store puts the verified content of s. Until its landing the digest is claimed:
+// store puts the verified content of s. Until its landing the digest is held:
 // nobody else touches the file.
 func (c *Cache) store(f *flight, s *spool) error {
 	d := f.ref.Digest()
-	c.claim(f)
+	c.hold(f)
 	if err := c.Store.Put(c.ctx, d, s.file); err != nil {
 		_ = os.Remove(s.file.Name())
 		return fmt.Errorf("%w: store blob %s: %w", errDisk, d, err)
@@ -122,7 +122,7 @@ func (c *Cache) land(f *flight, s *spool, err error, room *room) {
 		c.stats.Failed++
 	}
 	c.endFlight(f)
-	f.unclaim()
+	f.letGo()
 	c.mu.Unlock()
 	if err == nil {
 		c.noteIndex(c.tellIndex(f.ref.Digest()))

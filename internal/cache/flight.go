@@ -29,8 +29,8 @@ type flight struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 
-	unpaid  func() // gives back the pull that was taken for it
-	unclaim func() // ends claim, for a caller who holds mu
+	unpaid func() // gives back the pull that was taken for it
+	letGo  func() // ends hold, for a caller who holds mu
 
 	// opened is closed when the fields below are set: the upstream has
 	// answered, or failed to.

@@ -22,7 +22,7 @@ func (c *Cache) join(ctx context.Context, ref oci.Ref) (*flight, error) {
 		unpaid()
 		return f, err
 	}
-	f := &flight{ref: ref, entry: &entry{digest: ref.Digest()}, opened: make(chan struct{}), unpaid: unpaid, unclaim: func() {}}
+	f := &flight{ref: ref, entry: &entry{digest: ref.Digest()}, opened: make(chan struct{}), unpaid: unpaid, letGo: func() {}}
 	f.ctx, f.cancel = context.WithCancel(c.ctx)
 	c.flights[keyOf(ref)] = f
 	c.stats.Fills++

@@ -174,10 +174,10 @@ func (c *Cache) remove(victims []victim) {
 	}
 }
 
-// claim waits until a file of f's digest that is being removed is gone, so that
+// hold waits until a file of f's digest that is being removed is gone, so that
 // the removal cannot hit the new one, and then keeps all others from the file
-// until f.unclaim. What is kept under the digest is forgotten, but for its type.
-func (c *Cache) claim(f *flight) {
+// until f.letGo. What is kept under the digest is forgotten, but for its type.
+func (c *Cache) hold(f *flight) {
 	d := f.ref.Digest()
 	for {
 		c.mu.Lock()
@@ -189,15 +189,15 @@ func (c *Cache) claim(f *flight) {
 		<-gone
 	}
 	defer c.mu.Unlock()
-	claimed := make(chan struct{})
-	c.evicting[d] = claimed
+	held := make(chan struct{})
+	c.evicting[d] = held
 	if old := c.entries[d]; old != nil {
 		f.entry.mediaType = old.mediaType
 		c.forget(d)
 	}
-	f.unclaim = func() {
+	f.letGo = func() {
 		delete(c.evicting, d)
-		close(claimed)
+		close(held)
 	}
 }
 
