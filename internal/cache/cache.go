@@ -69,6 +69,7 @@ type Cache struct {
 	entries   map[oci.Digest]*entry
 	dirty     map[oci.Digest]struct{} // entries whose recency the index does not know
 	manifests *lru.Bytes[manifest]    // hot ones, and those that the disk does not take, by digest
+	unkept    map[oci.Ref]struct{}    // manifests that the disk has not taken
 	flights   map[flightKey]*flight
 	evicting  map[oci.Digest]chan struct{} // whose file is being removed or put: closed when that is done
 	parts     map[partKey]part             // what failed fills left behind
@@ -101,6 +102,7 @@ func New(o Options) (*Cache, error) {
 		entries:   make(map[oci.Digest]*entry),
 		dirty:     make(map[oci.Digest]struct{}),
 		manifests: lru.NewBytes[manifest](manifestMemory),
+		unkept:    make(map[oci.Ref]struct{}),
 		flights:   make(map[flightKey]*flight),
 		evicting:  make(map[oci.Digest]chan struct{}),
 		parts:     make(map[partKey]part),

@@ -206,6 +206,13 @@ func TestManifestOnAFailingDiskCostsOnePull(t *testing.T) {
 		fake.Fail(down)
 		<-time.After(2 * time.Minute)
 		f.mustRead(t, tag, raw, oci.Stale)
+		if err := os.Remove(fills); err != nil {
+			t.Fatal(err)
+		}
+		<-time.After(time.Minute)
+		f.stop()
+		f.restart(t) // the disk has taken it when it could
+		f.mustRead(t, tag, raw, oci.Stale)
 	})
 }
 

@@ -66,13 +66,23 @@ func (c *Cache) decline(f *flight, s *spool, why error) {
 func (c *Cache) endFlight(f *flight) {
 	delete(c.flights, keyOf(f.ref))
 	c.stats.Fills--
-	if f.manifest != nil {
-		c.addManifest(f.ref.Digest(), *f.manifest)
+	if f.manifest == nil {
+		return
+	}
+	c.addManifest(f.ref.Digest(), *f.manifest)
+	if c.entries[f.ref.Digest()].serves(oci.Manifest) {
+		delete(c.unkept, f.ref)
+	} else {
+		c.unkept[f.ref] = struct{}{}
 	}
 }
 
-// launch opens ref upstream, where written bytes are at hand already.
+// launch opens ref upstream, where written bytes are at hand already, unless it is
+// a manifest that memory has.
 func (c *Cache) launch(f *flight, written int64) (*oci.Content, error) {
+	if f.manifest != nil {
+		return inMemory(f.manifest.answer(f.ref.Digest(), oci.Fill), f.manifest.raw), nil
+	}
 	source, err := c.Next.Open(oci.WithOffset(f.ctx, written), f.ref)
 	if err != nil || f.ref.Kind() == oci.Blob {
 		return source, err

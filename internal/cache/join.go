@@ -22,12 +22,22 @@ func (c *Cache) join(ctx context.Context, ref oci.Ref) (*flight, error) {
 		unpaid()
 		return f, err
 	}
+	f := c.newFlight(ref, unpaid)
+	c.takeOff(f)
+	return f, nil
+}
+
+func (c *Cache) newFlight(ref oci.Ref, unpaid func()) *flight {
 	f := &flight{ref: ref, entry: &entry{digest: ref.Digest()}, opened: make(chan struct{}), unpaid: unpaid, letGo: func() {}}
 	f.ctx, f.cancel = context.WithCancel(c.ctx)
-	c.flights[keyOf(ref)] = f
+	return f
+}
+
+// takeOff begins f. The caller holds mu.
+func (c *Cache) takeOff(f *flight) {
+	c.flights[keyOf(f.ref)] = f
 	c.stats.Fills++
 	c.running.Go(func() { c.fly(f) })
-	return f, nil
 }
 
 // underWay returns the flight for ref. It is settled, too, that none is to be

@@ -52,6 +52,22 @@ func (f *flight) readManifest(source *oci.Content) (*oci.Content, error) {
 	return inMemory(f.manifest.answer(f.ref.Digest(), source.Via), raw), nil
 }
 
+// keepManifests tries again to put on the disk what it did not take.
+func (c *Cache) keepManifests() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for ref := range c.unkept {
+		m, hot := c.hotManifest(ref.Digest())
+		if !hot {
+			delete(c.unkept, ref)
+		} else if c.flights[keyOf(ref)] == nil {
+			f := c.newFlight(ref, func() {})
+			f.manifest = &m
+			c.takeOff(f)
+		}
+	}
+}
+
 // remember reads a manifest into memory, where the next request finds it.
 func (c *Cache) remember(content *oci.Content, ref oci.Ref, e *entry) (*oci.Content, error) {
 	defer func() { _ = content.Close() }()

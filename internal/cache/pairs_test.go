@@ -202,10 +202,7 @@ func live(l *life, method string, applied bool) {
 	if l.times() == 0 {
 		l.Errorf("nobody has called %s", method)
 	}
-	known := l.kept(oci.Blob)
-	if method != "Store.Put" { // what the disk does not take is kept in memory alone
-		known = append(known, l.kept(oci.Manifest)...)
-	}
+	known := append(l.kept(oci.Blob), l.kept(oci.Manifest)...)
 	<-time.After(time.Minute)
 	l.set("", false)
 	<-time.After(time.Minute) // what was missed is made up for

@@ -70,10 +70,7 @@ func (c *Cache) tend() {
 // trim evicts what is over the limits, if they were lowered or something else
 // filled the disk. Where the disk fails that makes no room.
 func (c *Cache) trim() {
-	c.mu.Lock()
-	failing := c.troubles[DiskTrouble] != nil
-	c.mu.Unlock()
-	if failing {
+	if c.inTrouble(DiskTrouble) {
 		return
 	}
 	if r := c.reserve(0, 0, 0); r != nil {

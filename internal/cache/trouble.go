@@ -46,7 +46,8 @@ func (c *Cache) recovered(t Trouble) {
 	call(c.Hooks.Recovered, t)
 }
 
-// mend finds out whether what is in trouble works again.
+// mend finds out whether what is in trouble works again, and makes up for what
+// the disk has missed.
 func (c *Cache) mend() {
 	c.mu.Lock()
 	troubles := slices.Sorted(maps.Keys(c.troubles))
@@ -57,6 +58,15 @@ func (c *Cache) mend() {
 			c.recovered(t)
 		}
 	}
+	if !c.inTrouble(DiskTrouble) {
+		c.keepManifests()
+	}
+}
+
+func (c *Cache) inTrouble(t Trouble) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.troubles[t] != nil
 }
 
 // probeBytes is what must find room for the disk to be of use.
