@@ -277,7 +277,9 @@ func TestManyRangesOnAFailingDisk(t *testing.T) {
 		body := content.Body.(io.ReadSeeker)
 		var failed error
 		for i := range 100 {
-			_, failed = body.Seek(int64(i)*100_000, io.SeekStart)
+			if _, err := body.Seek(int64(i)*100_000, io.SeekStart); err != nil {
+				t.Fatal(err)
+			}
 			if _, failed = io.ReadFull(body, make([]byte, 10)); failed != nil {
 				break
 			}
