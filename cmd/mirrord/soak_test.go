@@ -42,10 +42,10 @@ func TestSoak(t *testing.T) {
 	stop := s.start()
 	s.watch(length)
 	stop()
-	s.part()
-	after := s.m.awaitLevels(t, before, math.Inf(1)) // the samples tell more of memory
+	t.Log("\n" + s.table(length))
 	s.judge()
-	t.Logf("\n%s| at rest, before | %v |\n| at rest, after | %v |", s.table(length), before, after)
+	s.part()
+	s.m.awaitLevels(t, before, math.Inf(1)) // the samples tell more of memory
 	check(t, s.m.end(terminate))
 }
 
