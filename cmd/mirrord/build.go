@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
 	"time"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"mirrord/internal/cache"
 	"mirrord/internal/cache/disk"
@@ -178,13 +178,16 @@ func openStorage(dir string, log *zap.Logger) (*storage, error) {
 		return nil, errors.Join(err, unlock())
 	}
 	s := &storage{parts: filepath.Join(dir, "fills")}
-	if err := os.MkdirAll(s.parts, 0o750); err != nil {
+	if err := disk.MakeDir(s.parts); err != nil {
 		return nil, errors.Join(err, unlock())
 	}
 	if s.blobs, err = disk.Open(dir); err != nil {
 		return nil, errors.Join(err, unlock())
 	}
-	warn := func(text string) { log.Warn("index", zap.String("badger", text)) }
+	few := log.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
+		return zapcore.NewSamplerWithOptions(core, time.Minute, 1, 0) // badger tries each second, and says so
+	}))
+	warn := func(text string) { few.Warn("index", zap.String("badger", text)) }
 	damaged := func(err error) {
 		log.Warn("index was damaged; it is set aside and built anew from the blobs", zap.Error(err))
 	}

@@ -58,7 +58,10 @@ func serve(ctx context.Context, cfg *config.Config) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, d.close()) }()
+	defer func() {
+		err = errors.Join(err, d.close())
+		log.Info("stopped")
+	}()
 	if err := d.listen(cfg); err != nil {
 		return refusal{err}
 	}
@@ -125,7 +128,6 @@ func (d *mirrord) run(ctx context.Context, log *zap.Logger) error {
 	drained := drain(d.mirror)
 	stopWork()
 	err := errors.Join(drained, worker.Wait(), d.admin.Close(), servers.Wait())
-	log.Info("stopped")
 	return err
 }
 

@@ -115,7 +115,7 @@ func contents(t *testing.T, cache string) map[string]fs.FileInfo {
 }
 
 const (
-	evictionWindow = 15 // samples: more than one round of the hub's troubles, in which there is less to evict for
+	evictionWindow = 60 // samples: a body may stall for half a minute, of a blob that every client waits for in the end
 	flatAfter      = 60 // samples: a shorter run says nothing about memory, and is one of the race detector's
 
 	// The index's table and its log, which is mapped, take so much as they fill, for

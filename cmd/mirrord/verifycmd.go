@@ -76,7 +76,7 @@ func findCache(cfg *config.Config) (where string, verify verifyFunc, end func(),
 	resting, end, err := openResting(dir)
 	switch {
 	case errors.Is(err, disk.ErrInUse):
-		return fmt.Sprintf("%s, which the mirror at %s uses", dir, listen), verifyLive(listen, named), func() {}, nil
+		return fmt.Sprintf("%s, which a mirror uses; asking the one at %s", dir, listen), verifyLive(listen, named), func() {}, nil
 	case err != nil:
 		return "", nil, nil, refusal{err}
 	}

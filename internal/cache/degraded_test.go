@@ -131,9 +131,8 @@ func TestNoRoomLeftForTheCache(t *testing.T) {
 	})
 }
 
-// A blob directory of which a file cannot be opened does not keep its blobs from
-// clients.
-func TestUnreadableBlob(t *testing.T) {
+// A file in the place of a directory of blobs gives way.
+func TestFileInPlaceOfADirectory(t *testing.T) {
 	fake := new(ocitest.Fake)
 	refs, contents := blobs(t, fake, 1, 1000)
 	var m moods
@@ -145,7 +144,11 @@ func TestUnreadableBlob(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.restart(t, m.hooks)
-	f.mustRead(t, refs[0], contents[0], oci.Pass)
+	f.mustRead(t, refs[0], contents[0], oci.Fill)
+	f.stop()
+	f.restart(t, m.hooks)
+	f.mustRead(t, refs[0], contents[0], oci.Hit)
+	m.want(t)
 }
 
 // A disk that nothing can be written to or removed from keeps what it has: to

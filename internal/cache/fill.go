@@ -100,7 +100,7 @@ const copyBuffer = 128 << 10
 func (c *Cache) store(f *flight, s *spool) error {
 	d := f.ref.Digest()
 	c.hold(f)
-	if err := c.Store.Put(c.ctx, d, s.file); err != nil {
+	if err := c.makingRoom(func() error { return c.Store.Put(c.ctx, d, s.file) }); err != nil {
 		_ = os.Remove(s.file.Name())
 		return fmt.Errorf("%w: store blob %s: %w", errDisk, d, err)
 	}

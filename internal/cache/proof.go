@@ -31,7 +31,7 @@ func isDamage(err error) bool {
 // openSized opens a blob that must have that size.
 func (c *Cache) openSized(ctx context.Context, d oci.Digest, size int64) (io.ReadSeekCloser, error) {
 	body, err := c.Store.Open(ctx, d)
-	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EIO) {
+	if errors.Is(err, syscall.EIO) {
 		return nil, fmt.Errorf("%w: %w", errUnreadable, err)
 	}
 	if err != nil {

@@ -1,12 +1,17 @@
 package cache
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"slices"
 	"syscall"
+
+	"mirrord/internal/oci"
 )
 
 // Trouble names what a cache has to do without for now; it serves all the same.
@@ -72,7 +77,7 @@ func (c *Cache) inTrouble(t Trouble) bool {
 // probeBytes is what must find room for the disk to be of use.
 const probeBytes = 1 << 20
 
-// tryDisk writes a file where fills are written.
+// tryDisk does once all that is done with a blob.
 func (c *Cache) tryDisk() error {
 	if err := c.roomFor(probeBytes); err != nil {
 		return err
@@ -81,22 +86,53 @@ func (c *Cache) tryDisk() error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = os.Remove(file.Name()) }() // what stays is found by the next start
-	_, err = file.Write(make([]byte, probeBytes))
-	return errors.Join(err, file.Sync(), file.Close())
+	defer func() {
+		_ = file.Close()
+		_ = os.Remove(file.Name()) // what stays is found by the next start
+	}()
+	content := bytes.Repeat([]byte("mirrord's probe\n"), probeBytes/16) // a blob that nobody else has
+	if _, err := file.Write(content); err != nil {
+		return err
+	}
+	return c.tryStore(oci.FromBytes(content), file)
+}
+
+func (c *Cache) tryStore(d oci.Digest, file *os.File) error {
+	ctx := context.WithoutCancel(c.ctx)
+	err := c.Store.Put(ctx, d, file)
+	if err == nil {
+		var body io.Closer
+		if body, err = c.Store.Open(ctx, d); err == nil {
+			err = body.Close()
+		}
+	}
+	return errors.Join(err, c.Store.Remove(ctx, d)) // also what was put though it failed
 }
 
 // createPart makes a file for a fill, and the directory for it when somebody has
 // taken that away.
-func (c *Cache) createPart(prefix string) (*os.File, error) {
-	file, err := os.CreateTemp(c.Parts, prefix+"*")
-	if !errors.Is(err, os.ErrNotExist) {
+func (c *Cache) createPart(prefix string) (file *os.File, err error) {
+	create := func() error {
+		file, err = os.CreateTemp(c.Parts, prefix+"*")
+		return err
+	}
+	if err := c.makingRoom(create); !errors.Is(err, os.ErrNotExist) {
 		return file, err
 	}
 	if err := os.MkdirAll(c.Parts, 0o750); err != nil {
 		return nil, err
 	}
-	return os.CreateTemp(c.Parts, prefix+"*")
+	return file, c.makingRoom(create)
+}
+
+// makingRoom does something, and once more with less in the cache when the disk
+// has no space for it, or no inodes.
+func (c *Cache) makingRoom(do func() error) error {
+	err := do()
+	if isFull(err) && c.shed(probeBytes) {
+		err = do()
+	}
+	return err
 }
 
 // roomFor says why the disk has no room for size bytes, whatever is evicted.

@@ -107,7 +107,7 @@ func (v *verification) stray(ctx context.Context, name string) error {
 	return nil
 }
 
-// file hashes one file. It fails when that cannot be said to be right or wrong.
+// file hashes one file. It fails when ctx ends.
 func (v *verification) file(ctx context.Context, b Blob) error {
 	e := v.entryOf(b.Digest)
 	if e == nil || !e.isProven() {
@@ -137,8 +137,11 @@ func (v *verification) file(ctx context.Context, b Blob) error {
 		if v.repair && e != nil {
 			v.dropDamaged(e, err)
 		}
-	default:
+	case ctx.Err() != nil:
 		return err
+	default: // it may be right, and the disk at fault: it stays
+		v.Damaged++
+		v.tell(v.Findings, &Fault{b.Digest.String(), err})
 	}
 	return nil
 }

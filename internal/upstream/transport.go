@@ -129,7 +129,7 @@ func redirects(upstream *url.URL) func(*http.Request, []*http.Request) error {
 			return fmt.Errorf("%w: more than %d of them", errRedirect, maxHops)
 		}
 		if req.URL.Scheme != "https" && req.URL.Scheme != upstream.Scheme {
-			return fmt.Errorf("%w: %s does not speak https", errRedirect, req.URL.Host)
+			return fmt.Errorf("%w: %s://%s does not speak https", errRedirect, req.URL.Scheme, req.URL.Host)
 		}
 		if err := checkLiteral(upstream, req.URL); err != nil {
 			return err

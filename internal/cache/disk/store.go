@@ -42,10 +42,10 @@ type Store struct {
 // Open returns the Store in dir, which is created when it is absent.
 func Open(dir string) (*Store, error) {
 	root := filepath.Join(dir, "blobs")
-	if err := os.MkdirAll(root, dirMode); err != nil {
+	if err := MakeDir(root); err != nil {
 		return nil, fmt.Errorf("open blob directory: %w", err)
 	}
-	if err := syncDir(dir); err != nil {
+	if err := syncDir(dir); err != nil && !errors.Is(err, unix.EROFS) { // which keeps nobody from reading
 		return nil, fmt.Errorf("open blob directory: %w", err)
 	}
 	return &Store{root: root, linked: make(map[string]bool)}, nil
@@ -61,7 +61,7 @@ func (s *Store) Open(_ context.Context, d oci.Digest) (io.ReadSeekCloser, error)
 	}
 	// A pipe does not keep the caller waiting, a link leads nowhere.
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0)
-	if errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENXIO) {
+	if errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENXIO) || errors.Is(err, unix.ENOTDIR) {
 		err = fmt.Errorf("%w: %s is no plain file", fs.ErrNotExist, path)
 	}
 	if err != nil {
@@ -129,7 +129,7 @@ func (s *Store) Remove(_ context.Context, d oci.Digest) error {
 	if err != nil {
 		return fmt.Errorf("remove blob: %w", err)
 	}
-	if err := os.RemoveAll(path); err != nil { // it may be a directory
+	if err := os.RemoveAll(path); err != nil && !errors.Is(err, unix.ENOTDIR) { // it may be a directory
 		return fmt.Errorf("remove blob: %w", err)
 	}
 	return nil
@@ -192,6 +192,16 @@ func (s *Store) makeLeaf(leaf string) error {
 	}
 	s.linked[leaf] = true
 	return nil
+}
+
+// MakeDir makes dir and those above it, where they are absent. A file in its place
+// gives way.
+func MakeDir(dir string) error {
+	if err := os.MkdirAll(filepath.Dir(dir), dirMode); err != nil {
+		return err
+	}
+	_, err := makeDir(dir)
+	return err
 }
 
 // makeDir reports whether it was made now. What is in its place and is no

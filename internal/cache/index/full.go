@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -31,10 +32,15 @@ func isPassing(err error) bool {
 }
 
 // checkDisk fails with ErrFull when dir's file system has less than minFree, and
-// with another errDisk when nothing can be written there.
+// with another errDisk when nothing can be written there. That is tried: a kernel
+// that has met an error stops writing, and tells nobody who only asks.
 func checkDisk(dir string) error {
-	if err := unix.Access(dir, unix.W_OK); err != nil {
-		return fmt.Errorf("%w: %s: %w", errDisk, dir, err)
+	probe, err := os.CreateTemp(dir, "probe-*")
+	if err != nil {
+		return fmt.Errorf("%w: %w", errDisk, err)
+	}
+	if err := errors.Join(probe.Close(), os.Remove(probe.Name())); err != nil {
+		return fmt.Errorf("%w: %w", errDisk, err)
 	}
 	var stat unix.Statfs_t
 	if err := unix.Statfs(dir, &stat); err != nil {

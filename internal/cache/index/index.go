@@ -11,8 +11,10 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
+	"golang.org/x/sys/unix"
 
 	"mirrord/internal/cache"
 	"mirrord/internal/oci"
@@ -111,7 +113,11 @@ func (ix *Index) Close() error {
 }
 
 func openDatabase(dir string, o Options) (*database, error) {
-	if err := os.MkdirAll(dir, 0o750); err != nil {
+	err := os.MkdirAll(dir, 0o750)
+	if errors.Is(err, unix.ENOTDIR) { // somebody has put a file there
+		return nil, fmt.Errorf("open index: %w: %w", ErrDamaged, err)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errDisk, err)
 	}
 	unlock, err := lock(dir)
@@ -125,13 +131,24 @@ func openDatabase(dir string, o Options) (*database, error) {
 	return &database{db, unlock}, nil
 }
 
-// closeBadger leaves a database on a full disk as a kill would: closing it
-// writes, and its log has all that was put.
+// closeTime is how long a database may take to close.
+const closeTime = 10 * time.Second
+
+// closeBadger leaves a database on a disk that is full or fails as a kill would:
+// closing it writes, again and again until that succeeds, and its log has all
+// that was put.
 func closeBadger(db *badger.DB) error {
 	if err := checkDisk(db.Opts().Dir); err != nil {
 		return nil
 	}
-	return db.Close()
+	closed := make(chan error, 1)
+	go func() { closed <- db.Close() }()
+	select {
+	case err := <-closed:
+		return err
+	case <-time.After(closeTime):
+		return fmt.Errorf("index does not close within %s; what it was told last is read from its log by the next start", closeTime)
+	}
 }
 
 func openLocked(dir string, o Options) (*badger.DB, error) {
