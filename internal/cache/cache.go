@@ -60,6 +60,7 @@ type Cache struct {
 	cancel  context.CancelFunc
 	running sync.WaitGroup // fills and tag checks
 	turns   chan struct{}  // one for each blob's fill that may run at once
+	making  chan struct{}  // held by who makes room, until what it evicts is off the disk
 	telling chan struct{}  // holds one while the index is told of blobs
 	blind   bool           // the index could not be read whole; for New and Run alone
 
@@ -98,6 +99,7 @@ func New(o Options) (*Cache, error) {
 		ctx:       ctx,
 		cancel:    cancel,
 		turns:     make(chan struct{}, cmp.Or(o.MaxFills, DefaultMaxFills)),
+		making:    make(chan struct{}, 1),
 		telling:   make(chan struct{}, 1),
 		entries:   make(map[oci.Digest]*entry),
 		dirty:     make(map[oci.Digest]struct{}),

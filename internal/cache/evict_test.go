@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"os"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -77,6 +79,46 @@ func TestEvictedBeforeTheIndexKnows(t *testing.T) {
 		<-time.After(time.Minute)
 		if f.Stats().Evictions != 1 || !f.index.used(refs[0].Digest()).IsZero() || f.index.used(refs[1].Digest()).IsZero() {
 			t.Errorf("after %d evictions the index knows a blob that is gone, or not the one that is there", f.Stats().Evictions)
+		}
+	})
+}
+
+// Nothing is written in the place of what is evicted before that is off the disk,
+// also when another has evicted it, and more than it needed.
+func TestNothingComesBeforeTheEvictedIsGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const most = 250_000
+		fake := new(ocitest.Fake)
+		var refs []oci.Ref
+		for i, size := range []int{200_000, 150_000, 90_000} {
+			refs = append(refs, ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, ocitest.Content(size, byte(i)))))
+		}
+		f := start(t, fake, budget(most), func(o *cache.Options) { o.Store = slowRemove{o.Store} })
+		read := func(ref oci.Ref) {
+			if _, answer, err := ocitest.Read(t.Context(), f, ref); err != nil || answer.Via != oci.Fill {
+				t.Errorf("read %s: via %s, %v", ref, answer.Via, err)
+			}
+		}
+		read(refs[0])
+		f.settled(t)
+		go read(refs[1]) // which evicts it
+		synctest.Wait()
+		go read(refs[2])
+		synctest.Wait()
+		var total int64
+		for _, path := range slices.Concat(files(t, f.dir, "blobs", "*", "*", "*"), files(t, f.dir, "fills", "*")) {
+			info, err := os.Stat(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			total += info.Size()
+		}
+		if total > most {
+			t.Errorf("%d bytes on the disk while one blob is being removed, %d allowed", total, most)
+		}
+		f.settled(t)
+		if n := f.Stats().Evictions; n != 1 {
+			t.Errorf("%d evictions, want 1", n)
 		}
 	})
 }

@@ -36,9 +36,18 @@ func (c *Cache) reserve(size, have, claimed int64) *room {
 	return r
 }
 
+// makeAlone waits until nobody else makes room: what is being evicted is still on
+// the disk, and nobody may write in its place yet. It returns what lets the next
+// one do so.
+func (c *Cache) makeAlone() (done func()) {
+	c.making <- struct{}{}
+	return func() { <-c.making }
+}
+
 // grow makes room for size bytes more.
 func (r *room) grow(size int64) bool {
 	c := r.cache
+	defer c.makeAlone()()
 	free := c.free()
 	c.mu.Lock()
 	c.claimed -= r.claim

@@ -155,6 +155,7 @@ func isFull(err error) bool {
 // thought to have: there may be a quota, or somebody else writes as well. It
 // reports false when there is nothing to evict.
 func (c *Cache) shed(need int64) bool {
+	defer c.makeAlone()()
 	c.mu.Lock()
 	excess := min(need, c.used-c.reading)
 	victims, ok := c.choose(excess)
