@@ -66,6 +66,24 @@ func TestFullDiskEvicts(t *testing.T) {
 	}
 }
 
+// So does what fails for want of inodes.
+func TestNoInodesEvicts(t *testing.T) {
+	dir := mounted(t, "size=10m,nr_inodes=60")
+	fake := new(ocitest.Fake)
+	refs, contents := blobs(t, fake, 60, 200_000)
+	f := start(t, fake, on(t, dir))
+	for i := range refs {
+		f.mustRead(t, refs[i], contents[i], oci.Fill)
+		for f.Stats().Fills > 0 {
+			<-time.After(time.Millisecond)
+		}
+	}
+	f.mustRead(t, refs[59], contents[59], oci.Hit)
+	if s := f.Stats(); s.Evictions == 0 || s.Failed > 0 || len(s.Troubles) > 0 {
+		t.Errorf("%d evictions, %d fills failed, in trouble with %v", s.Evictions, s.Failed, s.Troubles)
+	}
+}
+
 // A disk that turns read-only costs no client anything, is told of once and
 // found out to be writable again.
 func TestReadOnlyDisk(t *testing.T) {
