@@ -42,11 +42,8 @@ type runner func(context.Context) error
 func build(cfg *config.Config, log *zap.Logger) (d *mirrord, err error) {
 	metrics := telemetry.NewMetrics(buildVersion())
 	storage, err := openStorage(cfg.Cache.Dir, log)
-	if errors.Is(err, disk.ErrInUse) || errors.Is(err, disk.ErrFormat) || errors.Is(err, index.ErrVersion) {
-		return nil, refusal{err}
-	}
 	if err != nil {
-		return nil, refusal{fmt.Errorf("cache.dir %s cannot be used: %w; make it writable for this user, or choose another directory", cfg.Cache.Dir, err)}
+		return nil, unusable(cfg.Cache.Dir, err)
 	}
 	defer func() {
 		if err != nil {
@@ -105,6 +102,14 @@ func build(cfg *config.Config, log *zap.Logger) (d *mirrord, err error) {
 		budgets: func() []budget { return budgetsOf(ledger.Budgets(), logins(pools)) },
 	}).handler(), log)
 	return d, nil
+}
+
+// unusable says what to do about a directory that openStorage has failed with.
+func unusable(dir string, err error) error {
+	if errors.Is(err, disk.ErrInUse) || errors.Is(err, disk.ErrFormat) || errors.Is(err, index.ErrVersion) {
+		return refusal{err} // says it itself
+	}
+	return refusal{fmt.Errorf("cache.dir %s cannot be used: %w; make it writable for this user, or choose another directory", dir, err)}
 }
 
 // rememberedQuotas are what the last process knew; losing them is no failure.

@@ -3,39 +3,23 @@ package main
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+
+	"mirrord/internal/smalldisk"
 )
 
 // mount mounts a file system of that size, in MiB, below the mirror's home, and
 // puts the cache there.
 func (p *process) mount(t *testing.T, size int) (dir string) {
 	t.Helper()
-	if os.Getuid() != 0 {
-		t.Skip("mounting a small file system needs root")
-	}
 	dir = filepath.Join(p.home, "disk")
 	check(t, os.Mkdir(dir, 0o755))
-	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", fmt.Sprintf("size=%dm", size), "tmpfs", dir).CombinedOutput(); err != nil {
-		t.Skipf("no small file system to be had here: %s", out)
-	}
-	t.Cleanup(func() {
-		if out, err := exec.Command("umount", "-l", dir).CombinedOutput(); err != nil {
-			t.Errorf("umount: %s", out)
-		}
-	})
+	smalldisk.Mount(t, dir, fmt.Sprintf("size=%dm", size))
 	p.cache = filepath.Join(dir, "cache")
 	return dir
-}
-
-func remount(t *testing.T, dir, options string) {
-	t.Helper()
-	if out, err := exec.Command("mount", "-o", "remount,"+options, dir).CombinedOutput(); err != nil {
-		t.Fatalf("remount: %s", out)
-	}
 }
 
 // hog takes all but so many bytes of a file system, until the file is removed.
@@ -103,11 +87,11 @@ func TestFullDisk(t *testing.T) {
 		t.Error("more was kept than the disk holds, and nothing evicted")
 	}
 
-	remount(t, dir, "ro")
+	smalldisk.Remount(t, dir, "ro")
 	officeOf(t, c, m)
 	wantReady(t, m, "disk", "index")
 
-	remount(t, dir, "rw,size=400m")
+	smalldisk.Remount(t, dir, "rw,size=400m")
 	check(t, m.await(`mirrord_cache_degraded{part="disk"}`, "0"))
 	check(t, m.await(`mirrord_cache_degraded{part="index"}`, "0"))
 	officeOf(t, c, m)

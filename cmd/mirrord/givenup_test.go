@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"mirrord/internal/smalldisk"
 )
 
 // mountImage mounts an ext4 below the mirror's home that turns read-only at the
@@ -27,11 +29,7 @@ func (p *process) mountImage(t *testing.T) (fault func() error) {
 	if err != nil {
 		t.Skipf("no file system in a file to be had here: %v %s", err, out)
 	}
-	t.Cleanup(func() {
-		if out, err := exec.Command("umount", "-l", dir).CombinedOutput(); err != nil {
-			t.Errorf("umount: %s", out)
-		}
-	})
+	t.Cleanup(func() { smalldisk.Unmount(t, dir) })
 	p.cache = filepath.Join(dir, "cache")
 	device, err := exec.Command("losetup", "--noheadings", "--output", "NAME", "--associated", image).Output()
 	check(t, err)

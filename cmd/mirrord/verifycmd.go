@@ -78,7 +78,7 @@ func findCache(cfg *config.Config) (where string, verify verifyFunc, end func(),
 	case errors.Is(err, disk.ErrInUse):
 		return fmt.Sprintf("%s, which a mirror uses; asking the one at %s", dir, listen), verifyLive(listen, named), func() {}, nil
 	case err != nil:
-		return "", nil, nil, refusal{err}
+		return "", nil, nil, unusable(dir, err)
 	}
 	return dir, resting, end, nil
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -18,6 +17,7 @@ import (
 	"mirrord/internal/cache"
 	"mirrord/internal/oci"
 	"mirrord/internal/oci/ocitest"
+	"mirrord/internal/smalldisk"
 )
 
 // moods notes what is told of a cache's troubles.
@@ -68,7 +68,7 @@ func TestFullDiskEvicts(t *testing.T) {
 
 // So does what fails for want of inodes.
 func TestNoInodesEvicts(t *testing.T) {
-	dir := mounted(t, "size=10m,nr_inodes=60")
+	dir := smalldisk.Mount(t, "", "size=10m,nr_inodes=60")
 	fake := new(ocitest.Fake)
 	refs, contents := blobs(t, fake, 60, 200_000)
 	f := start(t, fake, on(t, dir))
@@ -95,7 +95,7 @@ func TestReadOnlyDisk(t *testing.T) {
 		f := start(t, fake, on(t, dir), m.hooks)
 		f.mustRead(t, refs[0], contents[0], oci.Fill)
 		f.settled(t)
-		remount(t, dir, "ro")
+		smalldisk.Remount(t, dir, "ro")
 		f.mustRead(t, refs[0], contents[0], oci.Hit)
 		for i := range refs[1:] {
 			f.mustRead(t, refs[i+1], contents[i+1], oci.Pass)
@@ -105,7 +105,7 @@ func TestReadOnlyDisk(t *testing.T) {
 		if err := f.Stats().Troubles[cache.DiskTrouble]; !errors.Is(err, syscall.EROFS) {
 			t.Errorf("the trouble is %v", err)
 		}
-		remount(t, dir, "rw,size=3m") // with room for what finds it out
+		smalldisk.Remount(t, dir, "rw,size=3m") // with room for what finds it out
 		<-time.After(time.Minute)
 		m.want(t, "-disk", "+disk")
 		f.mustRead(t, refs[1], contents[1], oci.Fill)
@@ -114,13 +114,6 @@ func TestReadOnlyDisk(t *testing.T) {
 			t.Errorf("left behind: %v", left)
 		}
 	})
-}
-
-func remount(t *testing.T, dir, options string) {
-	t.Helper()
-	if out, err := exec.Command("mount", "-o", "remount,"+options, dir).CombinedOutput(); err != nil {
-		t.Fatalf("remount: %s", out)
-	}
 }
 
 // A file system that something else fills up is told of before anybody asks.

@@ -3,7 +3,6 @@ package cache_test
 import (
 	"bytes"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -13,29 +12,13 @@ import (
 	"mirrord/internal/cache/disk"
 	"mirrord/internal/oci"
 	"mirrord/internal/oci/ocitest"
+	"mirrord/internal/smalldisk"
 )
 
 // smallDisk mounts a file system of 1 MiB.
 func smallDisk(t *testing.T) string {
 	t.Helper()
-	return mounted(t, "size=1m")
-}
-
-func mounted(t *testing.T, options string) string {
-	t.Helper()
-	if os.Getuid() != 0 {
-		t.Skip("mounting a small file system needs root")
-	}
-	dir := t.TempDir()
-	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", options, "tmpfs", dir).CombinedOutput(); err != nil {
-		t.Skipf("no small file system to be had here: %s", out)
-	}
-	t.Cleanup(func() {
-		if out, err := exec.Command("umount", "-l", dir).CombinedOutput(); err != nil {
-			t.Errorf("umount: %s", out)
-		}
-	})
-	return dir
+	return smalldisk.Mount(t, "", "size=1m")
 }
 
 // on puts the cache's files onto the file system at dir.

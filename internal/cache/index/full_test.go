@@ -3,18 +3,18 @@ package index
 import (
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 
 	"mirrord/internal/cache"
 	"mirrord/internal/oci"
+	"mirrord/internal/smalldisk"
 )
 
 // A disk that fills up under the index makes its writes fail, and neither them
 // nor the close nor the next open end the process.
 func TestFullDisk(t *testing.T) {
-	dir := mounted(t, "size=120m")
+	dir := smalldisk.Mount(t, "", "size=120m")
 	path := filepath.Join(dir, "index")
 	ix, err := Open(path, Options{})
 	check(t, err)
@@ -48,46 +48,21 @@ func TestFullDisk(t *testing.T) {
 
 // On a disk that is read-only at the start, the same.
 func TestReadOnlyDisk(t *testing.T) {
-	dir := mounted(t, "size=120m")
+	dir := smalldisk.Mount(t, "", "size=120m")
 	path := filepath.Join(dir, "index")
 	ix := open(t, path)
 	check(t, ix.PutBlobs(blob(1)))
 	closeIndex(t, ix)
-	remount(t, dir, "ro")
+	smalldisk.Remount(t, dir, "ro")
 	ix, err := OpenOrReset(path, Options{})
 	check(t, err)
 	if err := ix.PutBlobs(blob(2)); !errors.Is(err, errDisk) {
 		t.Errorf("put on a read-only disk: %v", err)
 	}
-	remount(t, dir, "rw")
+	smalldisk.Remount(t, dir, "rw")
 	check(t, ix.PutBlobs(blob(2)))
 	want(t, blobs(t, ix), map[oci.Digest]cache.BlobRecord{blob(1).Digest: blob(1), blob(2).Digest: blob(2)})
 	closeIndex(t, ix)
-}
-
-// mounted returns a small file system of its own.
-func mounted(t *testing.T, options string) string {
-	t.Helper()
-	if os.Getuid() != 0 {
-		t.Skip("mounting a small file system needs root")
-	}
-	dir := t.TempDir()
-	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", options, "tmpfs", dir).CombinedOutput(); err != nil {
-		t.Skipf("no small file system to be had here: %s", out)
-	}
-	t.Cleanup(func() {
-		if out, err := exec.Command("umount", "-l", dir).CombinedOutput(); err != nil {
-			t.Errorf("umount: %s", out)
-		}
-	})
-	return dir
-}
-
-func remount(t *testing.T, dir, mode string) {
-	t.Helper()
-	if out, err := exec.Command("mount", "-o", "remount,"+mode, dir).CombinedOutput(); err != nil {
-		t.Fatalf("remount: %s", out)
-	}
 }
 
 // fillDisk writes to path until the disk is full.
