@@ -190,7 +190,7 @@ func (s *soak) table(length time.Duration) string {
 	row("refused or cut, the upstream being in trouble", "%d", f.failed)
 	row("left by the client", "%d", f.left)
 	row("hit ratio by answers, by bytes", "%.2f, %.2f", float64(f.hits)/float64(f.whole), float64(f.hitBytes)/float64(f.bytes))
-	row("evictions, fewest in 15 s", "%.0f, %.0f", evictions, s.fewestEvictions())
+	row(fmt.Sprintf("evictions, fewest in %d s", evictionWindow), "%.0f, %.0f", evictions, s.fewestEvictions())
 	row("most in `blobs` and `fills`, allocated", "%s, %s",
 		mib(s.most(func(x sample) float64 { return float64(x.disk.bytes) })), mib(s.most(func(x sample) float64 { return float64(x.disk.allocated) })))
 	row("resident memory, median of each quarter", "%s, %s, %s, %s", mib(q[0]), mib(q[1]), mib(q[2]), mib(q[3]))
