@@ -79,15 +79,11 @@ func build(cfg *config.Config, log *zap.Logger) (d *mirrord, err error) {
 	metrics.WatchCache(cached.Stats)
 	metrics.WatchQuota(ledger.Budgets)
 	metrics.WatchLogins(func() []telemetry.Login { return logins(pools) })
-	access := telemetry.AccessLog(log)
 	handler := proxy.New(proxy.Options{
 		Registry:   cached,
 		Namespaces: namespaces(cfg),
 		Limit:      ratelimit.NewInFlight(cfg.Clients.MaxRequests),
-		Observe: func(r *http.Request, e proxy.Event) {
-			metrics.Observe(r, e)
-			access(r, e)
-		},
+		Observe:    observe(metrics, telemetry.AccessLog(log)),
 	})
 	d = &mirrord{workers: append(probes, cached.Run, keeper.run), close: storage.close}
 	d.reload = func() {
@@ -102,6 +98,14 @@ func build(cfg *config.Config, log *zap.Logger) (d *mirrord, err error) {
 		budgets: func() []budget { return budgetsOf(ledger.Budgets(), logins(pools)) },
 	}).handler(), log)
 	return d, nil
+}
+
+// observe counts a request and logs it.
+func observe(metrics *telemetry.Metrics, access func(*http.Request, proxy.Event)) func(*http.Request, proxy.Event) {
+	return func(r *http.Request, e proxy.Event) {
+		metrics.Observe(r, e)
+		access(r, e)
+	}
 }
 
 // unusable says what to do about a directory that openStorage has failed with.

@@ -2,10 +2,13 @@ package cache_test
 
 import (
 	"bytes"
+	"io"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 
+	"mirrord/internal/oci"
 	"mirrord/internal/oci/ocitest"
 )
 
@@ -28,5 +31,27 @@ func TestDamagedPartOnAFullDisk(t *testing.T) {
 	f.restart(t, on(t, dir))
 	if got, _, err := ocitest.Read(t.Context(), f, refs[0]); err == nil && !bytes.Equal(got, contents[0]) {
 		t.Errorf("a complete answer is wrong: %d bytes", len(got))
+	}
+}
+
+// The first download has a wrong byte, once, and the disk is full before it is
+// known. The second one is right; but not behind what was sent of the first.
+func TestWrongByteBeforeTheDiskIsFull(t *testing.T) {
+	dir := smallDisk(t) // 1 MiB
+	fake := new(ocitest.Fake)
+	refs, contents := blobs(t, fake, 1, 3*mebibyte)
+	var opened atomic.Int32
+	fake.Wrap(func(_ oci.Ref, body io.ReadSeeker) io.Reader {
+		if opened.Add(1) == 1 {
+			return paced{&spoilt{ReadSeeker: body, at: 1000}, 8 * mebibyte} // so that the client is there
+		}
+		return body
+	})
+	f := start(t, fake, on(t, dir))
+	if got, _, err := ocitest.Read(t.Context(), f, refs[0]); err == nil && !bytes.Equal(got, contents[0]) {
+		t.Errorf("a complete answer is wrong: %d bytes", len(got))
+	}
+	if opened.Load() < 2 {
+		t.Error("the disk did not fail in the middle")
 	}
 }

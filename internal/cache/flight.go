@@ -125,9 +125,7 @@ func (c *Cache) board(ctx context.Context, ref oci.Ref, f *flight) (*oci.Content
 	r.reopen = func(ctx context.Context, offset int64) (io.ReadCloser, error) {
 		return c.reopen(ctx, ref, f.source, offset)
 	}
-	r.instead = func(ctx context.Context, offset int64) (io.ReadCloser, error) {
-		return c.readInstead(ctx, ref, offset)
-	}
+	r.instead = func(ctx context.Context) (io.ReadCloser, error) { return c.readInstead(ctx, ref) }
 	return &oci.Content{Answer: f.answer, Body: r, Done: func() { c.giveBack(f.entry) }}, nil
 }
 
@@ -170,17 +168,12 @@ func (c *Cache) reopen(ctx context.Context, ref oci.Ref, source *oci.Content, of
 	return content.Body, nil
 }
 
-// readInstead returns what the upstream sends from offset on, for a client that
-// has been sent what is before from a spool that the disk had no room for. It is
-// read from its beginning, so that its last byte is withheld until it is known
-// to be right.
-func (c *Cache) readInstead(ctx context.Context, ref oci.Ref, offset int64) (io.ReadCloser, error) {
-	content, err := c.Next.Open(ctx, ref)
+// readInstead returns what the upstream sends, for a client of a spool that the
+// disk fails. It is to be read from its beginning, so that its last byte is
+// withheld until all of it is known to be right.
+func (c *Cache) readInstead(ctx context.Context, ref oci.Ref) (io.ReadCloser, error) {
+	content, err := c.openPast(ctx, ref)
 	if err != nil {
-		return nil, err
-	}
-	if _, err := io.CopyN(io.Discard, content.Body, offset); err != nil {
-		_ = content.Close()
 		return nil, err
 	}
 	return content.Body, nil

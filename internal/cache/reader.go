@@ -19,7 +19,7 @@ type reader struct {
 	size    int64
 	offset  int64
 	reopen  func(ctx context.Context, offset int64) (io.ReadCloser, error) // a part, unverified
-	instead func(ctx context.Context, offset int64) (io.ReadCloser, error) // the rest, verified
+	instead func(ctx context.Context) (io.ReadCloser, error)               // the whole, verified
 	passing atomic.Bool                                                    // Via may be asked by another goroutine than reads
 	pass    io.ReadCloser                                                  // the upstream's body, once it was needed
 	passAt  int64                                                          // the offset of pass
@@ -66,18 +66,21 @@ func (r *reader) read(p []byte) (int, error) {
 	return n, err
 }
 
-// leaveSpool goes on with the upstream's bytes where the disk has failed.
+// leaveSpool goes on with the upstream's bytes where the disk has failed. Nobody
+// has verified what the client was sent from the spool, so the upstream must send
+// the same again.
 func (r *reader) leaveSpool() error {
-	if r.offset > 0 && r.spool.from > 0 {
-		return fmt.Errorf("%w, and nobody has hashed what an earlier fill had left and was sent", errDisk)
-	}
 	if r.passes == maxPasses {
 		return errDisk
 	}
 	r.passes++
 	r.stopPassing()
-	body, err := r.instead(r.ctx, r.offset)
+	body, err := r.instead(r.ctx)
 	if err != nil {
+		return err
+	}
+	if err := r.spool.compare(body, r.offset); err != nil {
+		_ = body.Close()
 		return err
 	}
 	r.pass, r.passAt = body, r.offset

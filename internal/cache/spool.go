@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -177,6 +178,37 @@ const (
 	nearBytes = 256 << 10
 	nearTime  = 500 * time.Millisecond
 )
+
+// compare reads n bytes of body, which must begin as the spool does.
+func (s *spool) compare(body io.Reader, n int64) error {
+	known := min(n, s.progress())
+	if _, err := io.CopyN(&likeness{file: s.file}, body, known); err != nil {
+		return err
+	}
+	_, err := io.CopyN(io.Discard, body, n-known)
+	return err
+}
+
+// likeness takes only what file holds.
+type likeness struct {
+	file   *os.File
+	offset int64
+	own    []byte
+}
+
+var errUnlike = fmt.Errorf("%w: the upstream sends something else the second time", oci.ErrCorrupt)
+
+func (l *likeness) Write(p []byte) (int, error) {
+	l.own = append(l.own[:0], p...)
+	if _, err := l.file.ReadAt(l.own, l.offset); err != nil {
+		return 0, fmt.Errorf("%w: %w", errDisk, err)
+	}
+	l.offset += int64(len(p))
+	if !bytes.Equal(l.own, p) {
+		return 0, errUnlike
+	}
+	return len(p), nil
+}
 
 // far reports whether off is so far ahead of the writer that waiting for it
 // would be felt.
