@@ -67,8 +67,7 @@ func serve(ctx context.Context, cfg *config.Config) (err error) {
 	}
 	ctx, forget := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer forget()
-	context.AfterFunc(ctx, forget) // the next signal has its usual effect
-	return d.run(ctx, log)
+	return d.run(ctx, forget, log)
 }
 
 // servers is what listens.
@@ -100,10 +99,11 @@ func listen(address, key string) (*net.TCPListener, error) {
 	return l.(*net.TCPListener), nil
 }
 
-// run serves until ctx ends or a server fails, then drains: the mirror's
-// requests first, then the cache's fills, and the admin listener last, so that
-// the drain can be watched.
-func (d *mirrord) run(ctx context.Context, log *zap.Logger) error {
+// run serves until ctx ends or a server fails, and calls forget, so that the next
+// signal has its usual effect before anybody can know of the drain. Of that the
+// mirror's requests come first, then the cache's fills, and the admin listener
+// last, so that it can be watched.
+func (d *mirrord) run(ctx context.Context, forget func(), log *zap.Logger) error {
 	servers, ctx := errgroup.WithContext(ctx)
 	mirrorL := &progressListener{d.mirrorL, progressTime}
 	servers.Go(func() error { return serveOn(d.mirror, mirrorL) })
@@ -121,6 +121,7 @@ func (d *mirrord) run(ctx context.Context, log *zap.Logger) error {
 	log.Info("serving", zap.Stringer("listen", d.mirrorL.Addr()), zap.Stringer("admin", d.adminL.Addr()), zap.String("version", buildVersion()))
 	notify(log, daemon.SdNotifyReady)
 	<-ctx.Done()
+	forget()
 	log.Info("draining", zap.Duration("at_most", drainTime))
 	d.draining.Store(true)
 	notify(log, daemon.SdNotifyStopping)
