@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -23,13 +25,21 @@ func newConfigCommand() *cobra.Command {
 func newConfigCheckCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "check FILE",
-		Short: "Say whether a configuration file is right, and if not, what would be",
-		Args:  refuse(cobra.ExactArgs(1)),
+		Short: "Say whether a configuration file is valid, and if not, what to write instead",
+		Long: `Say whether a configuration file is valid, and if not, what to write instead.
+Each credential is read as the mirror would read it; nothing is sent to an
+upstream.`,
+		Args: refuse(cobra.ExactArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {
-			if _, err := config.LoadFile(args[0]); err != nil {
+			cfg, err := config.LoadFile(args[0])
+			if err != nil {
 				return err
 			}
-			_, err := fmt.Fprintf(c.OutOrStdout(), "%s: the configuration is right\n", args[0])
+			notes, err := checkLogins(cfg)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(c.OutOrStdout(), "%s: the configuration is valid\n%s", args[0], notes)
 			return err
 		},
 	}
@@ -50,4 +60,38 @@ func newConfigPrintCommand() *cobra.Command {
 	}
 	config.AddFlags(c.Flags())
 	return c
+}
+
+// unitCredentials is where systemd puts what LoadCredential= names, for as long
+// as the unit runs.
+const unitCredentials = "/run/credentials/"
+
+// checkLogins reads the configured credentials. What exists only while a unit
+// runs is no failure, but a note.
+func checkLogins(cfg *config.Config) (notes string, err error) {
+	var failed []error
+	for _, u := range cfg.Upstreams {
+		for _, c := range u.Credentials {
+			err := readLogin(u.Name, c)
+			switch {
+			case err == nil:
+			case strings.HasPrefix(c.PasswordFile+c.DockerConfig, unitCredentials):
+				notes += fmt.Sprintf("not checked, because it exists only while the unit runs: %s\n", c.PasswordFile+c.DockerConfig)
+			default:
+				failed = append(failed, fmt.Errorf("upstream %s: credential %s: %w", u.Name, c.Name, err))
+			}
+		}
+	}
+	if len(failed) > 0 {
+		return "", refusal{errors.Join(failed...)}
+	}
+	return notes, nil
+}
+
+func readLogin(upstream string, c config.Credential) error {
+	l, err := newLogin(upstream, c)
+	if err == nil {
+		_, err = l.Authorization()
+	}
+	return err
 }

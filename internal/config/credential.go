@@ -48,8 +48,8 @@ var credentials = list[Credential]{
 	table: table[Credential]{
 		scalar("name", parseLabel, func(c *Credential) *string { return &c.Name }),
 		scalar("username", parseText, func(c *Credential) *string { return &c.Username }),
-		scalar("password_file", parseText, func(c *Credential) *string { return &c.PasswordFile }),
-		scalar("docker_config", parseText, func(c *Credential) *string { return &c.DockerConfig }),
+		scalar("password_file", parsePath, func(c *Credential) *string { return &c.PasswordFile }),
+		scalar("docker_config", parsePath, func(c *Credential) *string { return &c.DockerConfig }),
 		scalar("helper", parseHelper, func(c *Credential) *string { return &c.Helper }),
 		scalar("anonymous", parseYes, func(c *Credential) *yes { return (*yes)(&c.Anonymous) }),
 	},

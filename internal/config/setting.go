@@ -23,7 +23,7 @@ var settings = []setting{
 		"ADDRESS", "127.0.0.1:5000", "where clients find the registry, as host:port"},
 	{scalar("admin.listen", parseAddress, func(c *Config) *string { return &c.Admin.Listen }),
 		"ADDRESS", "127.0.0.1:5001", "where metrics and health are served, as host:port"},
-	{scalar(cacheDirKey, parseText, func(c *Config) *string { return &c.Cache.Dir }),
+	{scalar(cacheDirKey, parsePath, func(c *Config) *string { return &c.Cache.Dir }),
 		"DIR", "$CACHE_DIRECTORY, else mirrord in the user's cache directory", "the directory that holds the cache"},
 	{scalar("cache.max_size", parseMaxSize, func(c *Config) *Size { return &c.Cache.MaxSize }),
 		"SIZE", "50GiB", "how much the cache may hold before it forgets what was used least recently"},

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net/url"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -28,7 +29,7 @@ var upstreams = list[upstreamEntry]{
 		scalar("url", parseURL, func(u *upstreamEntry) *string { return &u.URL }).
 			must("has no url; write where the registry is, such as https://registry-1.docker.io"),
 		scalar("username", parseText, func(u *upstreamEntry) *string { return &u.login.Username }),
-		scalar("password_file", parseText, func(u *upstreamEntry) *string { return &u.login.PasswordFile }),
+		scalar("password_file", parsePath, func(u *upstreamEntry) *string { return &u.login.PasswordFile }),
 		listOf("credentials", credentials,
 			func(u *upstreamEntry) []Credential { return u.Credentials },
 			func(u *upstreamEntry, list []Credential) { u.Credentials = list }),
@@ -94,5 +95,33 @@ func parseURL(s string) (string, error) {
 	case err != nil || !printable(s) || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.Port() != "" && !isPort(u.Port()):
 		return "", fmt.Errorf("%q is not a registry's URL; write http or https and a host, such as https://registry-1.docker.io", s)
 	}
-	return s, nil
+	return s, checkRegistry(u)
+}
+
+// websites are hosts that people take for the registry, and the registry that
+// they belong to. None of them answers the API.
+var websites = map[string]string{
+	"docker.com":             "https://registry-1.docker.io",
+	"www.docker.com":         "https://registry-1.docker.io",
+	"hub.docker.com":         "https://registry-1.docker.io",
+	"app.docker.com":         "https://registry-1.docker.io",
+	"docker.io":              "https://registry-1.docker.io",
+	"www.docker.io":          "https://registry-1.docker.io",
+	"auth.docker.io":         "https://registry-1.docker.io",
+	"github.com":             "https://ghcr.io",
+	"gitlab.com":             "https://registry.gitlab.com",
+	"gallery.ecr.aws":        "https://public.ecr.aws",
+	"catalog.ngc.nvidia.com": "https://nvcr.io",
+}
+
+// checkRegistry refuses a URL that parses and cannot be the base of a registry.
+func checkRegistry(u *url.URL) error {
+	if registry, ok := websites[strings.ToLower(u.Hostname())]; ok {
+		return fmt.Errorf("%q is a website, not a registry; write %s", u, registry)
+	}
+	if base, last := path.Split(u.Path); last == "v2" || last == "v1" {
+		u.Path = strings.TrimRight(base, "/")
+		return fmt.Errorf("ends in /%s, which mirrord adds itself; write %s", last, u)
+	}
+	return nil
 }

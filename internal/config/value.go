@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -27,10 +28,23 @@ func (d duration) String() string {
 	return s
 }
 
+// longRE is a duration that begins with weeks or days, which Go's have not.
+var longRE = regexp.MustCompile(`(?s)^(?:([0-9]{1,4})w)?(?:([0-9]{1,4})d)?(.*)$`)
+
+// parseDuration reads Go's durations, with weeks and days before them if need
+// be: 30d, 1w2d12h.
 func parseDuration(s string) (duration, error) {
-	d, err := time.ParseDuration(s)
-	if err != nil {
-		return 0, fmt.Errorf("%q is not a duration; write a number with a unit, such as 1m or 30s", s)
+	const day = 24 * time.Hour
+	long := longRE.FindStringSubmatch(s)
+	weeks, _ := number(long[1])
+	days, _ := number(long[2])
+	d := time.Duration(weeks*7+days) * day
+	if rest := long[3]; rest != "" || rest == s {
+		short, err := time.ParseDuration(rest)
+		if err != nil || d != 0 && short < 0 || d+short < d && short > 0 {
+			return 0, fmt.Errorf("%q is not a duration; write a number with a unit, such as 30s, 1m, 2h or 7d", s)
+		}
+		d += short
 	}
 	if d < 0 {
 		return 0, fmt.Errorf("%q is negative; write 0 or more, such as 1m or 30s", s)
@@ -137,6 +151,22 @@ func parseText(s string) (string, error) {
 		return "", fmt.Errorf("%q holds characters that cannot be printed; write it without them", s)
 	}
 	return s, nil
+}
+
+// parsePath accepts a path and makes it absolute: what it means must not change
+// with the directory that the next command is run in.
+func parsePath(s string) (string, error) {
+	if _, err := parseText(s); err != nil {
+		return "", err
+	}
+	if strings.HasPrefix(s, "~") {
+		return "", fmt.Errorf("%q starts with ~, which only a shell expands; write the whole path", s)
+	}
+	absolute, err := filepath.Abs(s)
+	if err != nil {
+		return "", fmt.Errorf("%q cannot be made absolute: %w; write the whole path", s, err)
+	}
+	return absolute, nil
 }
 
 // printable is what WriteYAML can repeat exactly.

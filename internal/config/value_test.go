@@ -2,6 +2,7 @@ package config
 
 import (
 	"math"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -56,6 +57,39 @@ func TestDuration(t *testing.T) {
 	}
 	if d, err := parseDuration("0"); err != nil || d != 0 {
 		t.Errorf(`parse "0": got %v, %v`, d, err)
+	}
+}
+
+// Weeks and days are written as in Prometheus and systemd.
+func TestLongDuration(t *testing.T) {
+	const day = 24 * time.Hour
+	for text, want := range map[string]time.Duration{
+		"30d": 30 * day, "1w": 7 * day, "1w2d12h": 9*day + 12*time.Hour, "0d": 0, "1d30m": day + 30*time.Minute,
+	} {
+		if got, err := parseDuration(text); err != nil || time.Duration(got) != want {
+			t.Errorf("parse %q: got %v, %v, want %v", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"d", "-1d", "1d-1h", "1.5d", "1d1w", "99999d", "1y", "1d\n", ""} {
+		if got, err := parseDuration(text); err == nil {
+			t.Errorf("parse %q: got %v, want an error", text, got)
+		}
+	}
+}
+
+// A path means the same whatever directory the next command is run in.
+func TestPathsAreAbsolute(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	c, err := load(t, "cache: {dir: cache}\nupstreams: [{name: a, url: 'http://a', username: u, password_file: ../p}]\n", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := filepath.Join(filepath.Dir(c.Cache.Dir), "cache"); c.Cache.Dir != want || !filepath.IsAbs(want) {
+		t.Errorf("cache.dir is %s, want it absolute", c.Cache.Dir)
+	}
+	if got, want := c.Upstreams[0].Credentials[0].PasswordFile, filepath.Join(filepath.Dir(filepath.Dir(c.Cache.Dir)), "p"); got != want {
+		t.Errorf("password_file is %s, want %s", got, want)
 	}
 }
 

@@ -105,8 +105,9 @@ func TestRoundTripText(t *testing.T) {
 		"it's", "''", `"`, `\n`, " a ", "  ", "é", "日本", "😀", "a  b", "<<: *a",
 	} {
 		c := defaultConfig()
-		c.Cache.Dir = text
-		c.Upstreams[0].Credentials = []Credential{{Name: "a", Username: text, PasswordFile: text}, {Name: "b", DockerConfig: text}}
+		path := "/" + text // paths are absolute
+		c.Cache.Dir = path
+		c.Upstreams[0].Credentials = []Credential{{Name: "a", Username: text, PasswordFile: path}, {Name: "b", DockerConfig: path}}
 		roundTrip(t, c)
 	}
 }
