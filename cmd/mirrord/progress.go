@@ -26,20 +26,42 @@ func (l *progressListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &progressConn{conn, l.time}, nil
+	return &progressConn{TCPConn: conn, time: l.time, left: l.time}, nil
 }
 
+// progressConn counts only the time in which a write waits for the client: what
+// the mirror takes to have the next bytes is not the client's.
 type progressConn struct {
 	*net.TCPConn
 	time time.Duration
+
+	// Of the progressBytes that are being sent. net/http writes from one
+	// goroutine at a time.
+	left  time.Duration
+	taken int64
 }
 
 // Write sends p, of which net/http never gives more than its buffer at once.
 func (c *progressConn) Write(p []byte) (int, error) {
-	if err := c.SetWriteDeadline(time.Now().Add(c.time)); err != nil {
+	n, err := c.send(func() (int64, error) {
+		n, err := c.TCPConn.Write(p)
+		return int64(n), err
+	})
+	return int(n), err
+}
+
+// send runs one write of a part of the next progressBytes.
+func (c *progressConn) send(write func() (int64, error)) (int64, error) {
+	begun := time.Now()
+	if err := c.SetWriteDeadline(begun.Add(c.left)); err != nil {
 		return 0, err
 	}
-	return c.TCPConn.Write(p)
+	n, err := write()
+	c.left -= time.Since(begun)
+	if c.taken += n; c.taken >= progressBytes {
+		c.left, c.taken = c.time, 0
+	}
+	return n, err
 }
 
 // ReadFrom lets the kernel send a file, a piece at a time. net/http gives the
@@ -51,12 +73,9 @@ func (c *progressConn) ReadFrom(r io.Reader) (int64, error) {
 	}
 	var total int64
 	for whole.N > 0 {
-		if err := c.SetWriteDeadline(time.Now().Add(c.time)); err != nil {
-			return total, err
-		}
-		piece := &io.LimitedReader{R: whole.R, N: min(whole.N, progressBytes)}
+		piece := &io.LimitedReader{R: whole.R, N: min(whole.N, progressBytes-c.taken)}
 		want := piece.N
-		n, err := c.TCPConn.ReadFrom(piece)
+		n, err := c.send(func() (int64, error) { return c.TCPConn.ReadFrom(piece) })
 		total += n
 		whole.N -= n
 		if err != nil || n < want {

@@ -1,18 +1,30 @@
 package main
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"io"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 )
 
 // serveFile serves a file of that size and returns what ended each answer.
 func serveFile(t *testing.T, size int64, patience time.Duration) (url string, ended <-chan error) {
+	t.Helper()
+	return serveBody(t, size, patience, func(w http.ResponseWriter, file *os.File) error {
+		_, err := w.(io.ReaderFrom).ReadFrom(io.LimitReader(file, size))
+		return err
+	})
+}
+
+// serveBody serves a file of that size as send does it.
+func serveBody(t *testing.T, size int64, patience time.Duration, send func(http.ResponseWriter, *os.File) error) (url string, ended <-chan error) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "blob")
 	if err := os.WriteFile(path, nil, 0o644); err != nil {
@@ -21,7 +33,13 @@ func serveFile(t *testing.T, size int64, patience time.Duration) (url string, en
 	if err := os.Truncate(path, size); err != nil {
 		t.Fatal(err)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	small := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) (err error) {
+		controlled := c.Control(func(fd uintptr) { // connections inherit it: a write waits for kilobytes, not for megabytes
+			err = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_SNDBUF, 32<<10)
+		})
+		return cmp.Or(controlled, err)
+	}}
+	l, err := small.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,7 +48,7 @@ func serveFile(t *testing.T, size int64, patience time.Duration) (url string, en
 		file, err := os.Open(path)
 		if err == nil {
 			defer func() { _ = file.Close() }()
-			_, err = w.(io.ReaderFrom).ReadFrom(io.LimitReader(file, size))
+			err = send(w, file)
 		}
 		answers <- err
 	})}
@@ -58,6 +76,52 @@ func TestStoppedReaderIsCutOff(t *testing.T) {
 	if err := <-ended; !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("the answer ended with %v, want a time-out", err)
 	}
+}
+
+// A cold body is written 32 KiB at a time; the bound is the same as for a file.
+func TestTricklingReaderIsCutOff(t *testing.T) {
+	t.Parallel()
+	const patience = 400 * time.Millisecond
+	url, ended := serveBody(t, 1<<30, patience, func(w http.ResponseWriter, file *os.File) error {
+		_, err := io.Copy(struct{ io.Writer }{w}, file)
+		return err
+	})
+	resp, err := smallWindow(t).Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	pace := time.NewTicker(20 * time.Millisecond) // 16 KiB each: 320 KiB in patience
+	defer pace.Stop()
+	var taken int64
+	for taken < 4<<20 {
+		select {
+		case err := <-ended:
+			if !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("the answer ended with %v, want a time-out", err)
+			}
+			return
+		case <-pace.C:
+			n, _ := io.CopyN(io.Discard, resp.Body, 16<<10) // what is wrong is told by ended
+			taken += n
+		}
+	}
+	t.Error("it was never cut off")
+}
+
+// smallWindow returns a client that tells the server of each few bytes that it
+// has taken: with a large window one write would wait for megabytes.
+func smallWindow(t *testing.T) *http.Client {
+	t.Helper()
+	transport := &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return conn, conn.(*net.TCPConn).SetReadBuffer(32 << 10)
+	}}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Transport: transport}
 }
 
 // One that reads slowly, over a time much longer than that, gets all of it.
