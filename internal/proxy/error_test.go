@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"net/http/httptest"
@@ -62,6 +63,9 @@ func TestErrors(t *testing.T) {
 			if hasDetail := strings.Contains(string(got.body), `"detail":{"code":"`); hasDetail != temporary {
 				t.Errorf("%s: body %s", test.name, got.body)
 			}
+			if warned := strings.HasPrefix(got.Header.Get("Warning"), `299 - "mirrord: `); warned != oci.Temporary(test.err) {
+				t.Errorf("%s: Warning %q", test.name, got.Header.Get("Warning"))
+			}
 			if t.Failed() {
 				t.Fatalf("%s at %s", test.name, path)
 			}
@@ -74,6 +78,34 @@ func TestRetryAfterIsPositive(t *testing.T) {
 	t.Parallel()
 	m := start(t, failing(&oci.LimitError{}))
 	m.do(http.MethodGet, "/v2/a/manifests/3").wantHeader(t, "Retry-After", "1")
+}
+
+// podman, skopeo and oras show the reason of a 503 in one line, whatever it holds.
+func TestWarningIsOneQuotedString(t *testing.T) {
+	t.Parallel()
+	m := start(t, failing(oci.Errorf(oci.Unavailable, "answered %s%s", "\"503\\\": caf\u00e9\r\nSet-Cookie: x ", strings.Repeat("y", 2000))))
+	got := m.do(http.MethodGet, "/v2/a/manifests/3").Header.Get("Warning")
+	const want = `299 - "mirrord: answered '503'': caf''''Set-Cookie: x yyy`
+	if !strings.HasPrefix(got, want) || strings.Count(got, `"`) != 2 || !strings.HasSuffix(got, `y"`) || len(got) > 600 {
+		t.Errorf("Warning: %s", got)
+	}
+}
+
+// The upstream that a client asks for and that is not configured is named.
+func TestUnknownNamespaceIsNamed(t *testing.T) {
+	t.Parallel()
+	m := start(t, failing(errors.New("not to be asked")))
+	for query, want := range map[string]string{
+		"?ns=quay.io":                      `no upstream is configured for ns "quay.io"`,
+		"?ns=" + strings.Repeat("x", 5000): strings.Repeat("x", 128) + `":`,
+		"?ns=docker.io&ns=ghcr.io":         "as docker.io and as ghcr.io",
+	} {
+		got := m.do(http.MethodGet, "/v2/a/manifests/3"+query).wantError(t, 404, oci.NameUnknown)
+		var answer struct{ Errors []struct{ Message string } }
+		if err := json.Unmarshal(got.body, &answer); err != nil || !strings.Contains(answer.Errors[0].Message, want) {
+			t.Errorf("%.40s: %s, %v", query, got.body, err)
+		}
+	}
 }
 
 func TestClientThatLeft(t *testing.T) {

@@ -53,6 +53,9 @@ func writeError(w http.ResponseWriter, r *http.Request, kind string, err error) 
 	}
 	code := oci.CodeOf(err)
 	e := specError{Code: code, Message: err.Error()}
+	if oci.Temporary(err) {
+		w.Header().Set("Warning", warning(e.Message))
+	}
 	status, known := statusOf[code]
 	switch {
 	case kind == "blob" && oci.Temporary(err):
@@ -76,4 +79,17 @@ func setRetryAfter(header http.Header, err error) {
 		seconds := max(1, int(time.Until(limit.RetryAt).Round(time.Second)/time.Second))
 		header.Set("Retry-After", strconv.Itoa(seconds))
 	}
+}
+
+// warning is a Warning header with code 299 (RFC 7234, section 5.5): of an answer
+// 5xx podman, skopeo and buildah show their users nothing else.
+func warning(message string) string {
+	const longest = 512 // bytes
+	text := []byte(message)
+	for i, c := range text {
+		if c < ' ' || c > '~' || c == '"' || c == '\\' { // oras takes no escapes back
+			text[i] = '\''
+		}
+	}
+	return `299 - "mirrord: ` + string(text[:min(len(text), longest)]) + `"`
 }

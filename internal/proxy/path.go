@@ -144,8 +144,11 @@ func (n Namespaces) lookUp(query url.Values) (upstream, ns string, err error) {
 	upstream = n.Default
 	for i, name := range query["ns"] {
 		named, ok := n.named(name)
-		if !ok || i > 0 && named != upstream {
-			return "", "", oci.Errorf(oci.NameUnknown, "this mirror has no upstream for the namespace asked for; it is configured under upstreams")
+		switch {
+		case !ok:
+			return "", "", oci.Errorf(oci.NameUnknown, "no upstream is configured for ns %.128q: add that registry under upstreams, or do not point the client here for it", name)
+		case i > 0 && named != upstream:
+			return "", "", oci.Errorf(oci.NameUnknown, "ns is given more than once: as %s and as %s", upstream, named)
 		}
 		upstream = named
 	}

@@ -20,8 +20,8 @@ var staleBecause = map[oci.StaleReason]string{
 }
 
 // setStale says that an answer is an older copy: code 110 and the age as HTTP
-// has it (RFC 7234, sections 5.1 and 5.5), code 299 for containerd and
-// containers/image, which show that one to their users.
+// has it (RFC 7234, sections 5.1 and 5.5), code 299 for containers/image (podman,
+// skopeo, buildah, CRI-O), which shows that one to its users.
 func setStale(header http.Header, a oci.Answer) {
 	header.Set("Warning", `110 - "Response is Stale"`)
 	if because, ok := staleBecause[a.Reason]; ok {
