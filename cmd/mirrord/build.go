@@ -28,7 +28,8 @@ import (
 type mirrord struct {
 	servers
 	workers []runner
-	reload  func() // reads logins again
+	facts   []zap.Field // what an operator wants to know of it at the start
+	reload  func()      // reads logins again
 	close   func() error
 }
 
@@ -85,7 +86,7 @@ func build(cfg *config.Config, log *zap.Logger) (d *mirrord, err error) {
 		Limit:      ratelimit.NewInFlight(cfg.Clients.MaxRequests),
 		Observe:    observe(metrics, telemetry.AccessLog(log)),
 	})
-	d = &mirrord{workers: append(probes, cached.Run, keeper.run), close: storage.close}
+	d = &mirrord{workers: append(probes, cached.Run, keeper.run), facts: facts(cfg), close: storage.close}
 	d.reload = func() {
 		for _, p := range pools {
 			p.Reload()
@@ -98,6 +99,19 @@ func build(cfg *config.Config, log *zap.Logger) (d *mirrord, err error) {
 		budgets: func() []budget { return budgetsOf(ledger.Budgets(), logins(pools)) },
 	}).handler(), log)
 	return d, nil
+}
+
+func facts(cfg *config.Config) []zap.Field {
+	var upstreams []string
+	for _, u := range cfg.Upstreams {
+		upstreams = append(upstreams, u.Name+" at "+u.URL)
+	}
+	return []zap.Field{
+		zap.String("version", buildVersion()),
+		zap.Strings("upstreams", upstreams),
+		zap.String("cache_dir", cfg.Cache.Dir),
+		zap.Stringer("max_size", cfg.Cache.MaxSize),
+	}
 }
 
 // observe counts a request and logs it.

@@ -58,13 +58,13 @@ func serve(ctx context.Context, cfg *config.Config) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := d.listen(cfg); err != nil {
+		return refusal{errors.Join(err, d.close())}
+	}
 	defer func() {
 		err = errors.Join(err, d.close())
 		log.Info("stopped")
 	}()
-	if err := d.listen(cfg); err != nil {
-		return refusal{err}
-	}
 	ctx, forget := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer forget()
 	return d.run(ctx, forget, log)
@@ -90,13 +90,26 @@ func (s *servers) listen(cfg *config.Config) (err error) {
 
 func listen(address, key string) (*net.TCPListener, error) {
 	l, err := net.Listen("tcp", address)
-	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, fmt.Errorf("%s: %s is in use: stop what listens there or choose another address", key, address)
-	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", key, err)
+		return nil, fmt.Errorf("%s: %w", key, listenError(address, err))
 	}
 	return l.(*net.TCPListener), nil
+}
+
+// listenError says what to do about an address that cannot be listened on.
+func listenError(address string, err error) error {
+	var unresolved *net.DNSError
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("%s is in use: stop what listens there or choose another address", address)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return fmt.Errorf("%s is not an address of this machine; choose one that `ip address` shows, or 0.0.0.0 for all", address)
+	case errors.Is(err, syscall.EACCES):
+		return fmt.Errorf("%s: this user may not listen on ports below 1024; choose a higher one, or allow it to all users with: sysctl -w net.ipv4.ip_unprivileged_port_start=80", address)
+	case errors.As(err, &unresolved):
+		return fmt.Errorf("%s: its host has no address (%w); write an IP address of this machine, or 0.0.0.0 for all", address, unresolved)
+	}
+	return err
 }
 
 // run serves until ctx ends or a server fails, and calls forget, so that the next
@@ -118,7 +131,7 @@ func (d *mirrord) run(ctx context.Context, forget func(), log *zap.Logger) error
 		d.reload()
 	})()
 
-	log.Info("serving", zap.Stringer("listen", d.mirrorL.Addr()), zap.Stringer("admin", d.adminL.Addr()), zap.String("version", buildVersion()))
+	log.Info("serving", append(d.facts, zap.Stringer("listen", d.mirrorL.Addr()), zap.Stringer("admin", d.adminL.Addr()))...)
 	notify(log, daemon.SdNotifyReady)
 	<-ctx.Done()
 	forget()
