@@ -46,7 +46,10 @@ func TestConfigTable(t *testing.T) {
 }
 
 // The sample is a file that mirrord takes.
-func TestConfigSample(t *testing.T) {
+func TestConfigSample(t *testing.T) { loadSample(t) }
+
+func loadSample(t *testing.T) *config.Config {
+	t.Helper()
 	_, after, _ := strings.Cut(section(t, readme, "config-sample"), "```yaml\n")
 	sample, _, ok := strings.Cut(after, "```")
 	if !ok {
@@ -56,7 +59,9 @@ func TestConfigSample(t *testing.T) {
 	if err := os.WriteFile(path, []byte(sample), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := config.LoadFile(path); err != nil {
-		t.Error(err)
+	cfg, err := config.LoadFile(path)
+	if err != nil {
+		t.Fatal(err)
 	}
+	return cfg
 }

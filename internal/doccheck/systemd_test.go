@@ -34,3 +34,23 @@ func TestSystemdUnit(t *testing.T) {
 		t.Errorf("systemd-analyze verify: %v\n%s", err, out)
 	}
 }
+
+// The sample configuration names only what the shipped unit may read and write.
+func TestSampleWorksUnderTheUnit(t *testing.T) {
+	cfg := loadSample(t)
+	unit := readFile(t, "deploy", "systemd", "mirrord.service")
+	if _, name, ok := strings.Cut(cfg.Cache.Dir, "/var/cache/"); !ok || !strings.Contains(unit, "\nCacheDirectory="+name+"\n") {
+		t.Errorf("cache.dir is %s, where the unit may not write", cfg.Cache.Dir)
+	}
+	for _, u := range cfg.Upstreams {
+		for _, c := range u.Credentials {
+			if c.PasswordFile == "" {
+				continue
+			}
+			name, ok := strings.CutPrefix(c.PasswordFile, "/run/credentials/mirrord.service/")
+			if !ok || !strings.Contains(readFile(t, readme), "\nLoadCredential="+name+":/") {
+				t.Errorf("password_file is %s, which the user of the unit may not read", c.PasswordFile)
+			}
+		}
+	}
+}
