@@ -25,6 +25,7 @@ need podman podman
 need containerd containerd ctr
 need docker.io dockerd docker
 need busybox-static busybox
+need prometheus promtool
 [ -n "$packages" ] || exit 0
 
 command -v apt-get >/dev/null 2>&1 ||

@@ -156,6 +156,9 @@ func check(expr string, known map[string]metric) (problems []string) {
 }
 
 func checkSelector(name, matchers string, ranged bool, known map[string]metric) (problems []string) {
+	if name == "up" { // Prometheus has it of every target
+		return nil
+	}
 	m, ok := known[name]
 	if !ok {
 		return []string{"no metric " + name}
