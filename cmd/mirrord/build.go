@@ -3,17 +3,13 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
-	"path/filepath"
 	"time"
 
 	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
 
 	"mirrord/internal/cache"
-	"mirrord/internal/cache/disk"
 	"mirrord/internal/cache/index"
 	"mirrord/internal/cache/lru"
 	"mirrord/internal/config"
@@ -122,14 +118,6 @@ func observe(metrics *telemetry.Metrics, access func(*http.Request, proxy.Event)
 	}
 }
 
-// unusable says what to do about a directory that openStorage has failed with.
-func unusable(dir string, err error) error {
-	if errors.Is(err, disk.ErrInUse) || errors.Is(err, disk.ErrFormat) || errors.Is(err, index.ErrVersion) {
-		return refusal{err} // says it itself
-	}
-	return refusal{fmt.Errorf("cache.dir %s cannot be used: %w; make it writable for this user, or choose another directory", dir, err)}
-}
-
 // rememberedQuotas are what the last process knew; losing them is no failure.
 func rememberedQuotas(ix *index.Index, log *zap.Logger) map[string][]byte {
 	quotas, err := ix.Quotas()
@@ -180,45 +168,4 @@ func namespaces(cfg *config.Config) proxy.Namespaces {
 		}
 	}
 	return n
-}
-
-// storage is the cache directory.
-type storage struct {
-	blobs *disk.Store
-	index *index.Index
-	parts string // unfinished fills
-	close func() error
-}
-
-// openStorage takes the directory for this process alone and opens what is in
-// it. An index that does not open is set aside and built anew.
-func openStorage(dir string, log *zap.Logger) (*storage, error) {
-	unlock, err := disk.Lock(dir)
-	if err != nil {
-		return nil, err
-	}
-	if err := disk.CheckFormat(dir); err != nil {
-		return nil, errors.Join(err, unlock())
-	}
-	s := &storage{parts: filepath.Join(dir, "fills")}
-	if err := disk.MakeDir(s.parts); err != nil {
-		return nil, errors.Join(err, unlock())
-	}
-	if s.blobs, err = disk.Open(dir); err != nil {
-		return nil, errors.Join(err, unlock())
-	}
-	few := log.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
-		return zapcore.NewSamplerWithOptions(core, time.Minute, 1, 0) // badger tries each second, and says so
-	}))
-	warn := func(text string) { few.Warn("index", zap.String("badger", text)) }
-	damaged := func(err error) {
-		log.Warn("index was damaged; it is set aside and built anew from the blobs", zap.Error(err))
-	}
-	ix, err := index.OpenOrReset(filepath.Join(dir, "index"), index.Options{Warn: warn, Damaged: damaged})
-	if err != nil {
-		return nil, errors.Join(err, unlock())
-	}
-	s.index = ix
-	s.close = func() error { return errors.Join(ix.Close(), unlock()) }
-	return s, nil
 }

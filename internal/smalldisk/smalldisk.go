@@ -26,6 +26,16 @@ func Mount(t *testing.T, dir, options string) string {
 	return dir
 }
 
+// Bind mounts the directory from at dir as well, until the test ends. It comes
+// after a Mount, which skips the test where mounting is not possible.
+func Bind(t *testing.T, from, dir string) {
+	t.Helper()
+	if out, err := exec.Command("mount", "--bind", from, dir).CombinedOutput(); err != nil {
+		t.Fatalf("mount --bind: %s", out)
+	}
+	t.Cleanup(func() { Unmount(t, dir) })
+}
+
 // Unmount takes off what is mounted at dir, also while it is in use.
 func Unmount(t *testing.T, dir string) {
 	t.Helper()

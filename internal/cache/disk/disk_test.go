@@ -249,6 +249,9 @@ func TestPutAfterDirectoriesWereRemoved(t *testing.T) {
 			t.Fatal(err)
 		}
 		put(t, store, dir, "content")
+		if filepath.Base(gone) == "blobs" {
+			continue // what somebody puts there is not removed
+		}
 		if err := errors.Join(os.RemoveAll(gone), os.WriteFile(gone, nil, 0o600)); err != nil {
 			t.Fatal(err)
 		}

@@ -21,10 +21,10 @@ var ErrInUse = errors.New("is used by another mirrord")
 // another has it. The file dir/lock holds the owner's process id and stays:
 // removing it would let two owners lock two files of one name.
 func Lock(dir string) (unlock func() error, err error) {
-	if err := os.MkdirAll(dir, dirMode); err != nil {
+	if err := MakeDir(dir); err != nil {
 		return nil, fmt.Errorf("lock cache directory: %w", err)
 	}
-	f, err := openLock(filepath.Join(dir, "lock"))
+	f, err := openLock(dir)
 	if err != nil {
 		return nil, fmt.Errorf("lock cache directory: %w", err)
 	}
@@ -53,12 +53,17 @@ func inUse(dir string, f *os.File) error {
 	return fmt.Errorf("cache directory %s %w%s: stop it or choose another cache.dir", dir, ErrInUse, owner)
 }
 
-// openLock opens the file for reading, which is enough to lock it: a file that
-// is open for writing would keep the file system from being made read-only.
-func openLock(path string) (*os.File, error) {
+// openLock opens the lock file for reading, which is enough to lock it: a file
+// that is open for writing would keep the file system from being made read-only.
+// On a read-only disk that has none it is dir itself.
+func openLock(dir string) (*os.File, error) {
+	path := filepath.Join(dir, "lock")
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		f, err = os.OpenFile(path, os.O_RDONLY|os.O_CREATE, blobMode)
+	}
+	if errors.Is(err, unix.EROFS) {
+		return os.Open(dir)
 	}
 	return f, err
 }

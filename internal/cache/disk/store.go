@@ -39,13 +39,21 @@ type Store struct {
 	linked map[string]bool // leaf directories whose own names were synced by this Store
 }
 
-// Open returns the Store in dir, which is created when it is absent.
+// Open returns the Store in dir, which is created when it is absent. blobs may be
+// a link to a directory, on another disk for instance; what is neither is
+// ErrNotDirectory. A read-only disk without one is an empty Store.
 func Open(dir string) (*Store, error) {
 	root := filepath.Join(dir, "blobs")
-	if err := MakeDir(root); err != nil {
+	if err := MakeDir(root); err != nil && !errors.Is(err, unix.EROFS) {
 		return nil, fmt.Errorf("open blob directory: %w", err)
 	}
 	if err := syncDir(dir); err != nil && !errors.Is(err, unix.EROFS) { // which keeps nobody from reading
+		return nil, fmt.Errorf("open blob directory: %w", err)
+	}
+	if target, err := filepath.EvalSymlinks(root); err == nil {
+		root = target // a walk does not begin at a link
+	}
+	if err := checkLinks(root); err != nil {
 		return nil, fmt.Errorf("open blob directory: %w", err)
 	}
 	return &Store{root: root, linked: make(map[string]bool)}, nil
@@ -171,8 +179,9 @@ func (s *Store) makeLeaf(leaf string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	algorithm := filepath.Dir(leaf)
-	newRoot, err := makeDir(s.root)
-	if err != nil {
+	_, err := os.Stat(s.root)
+	newRoot := errors.Is(err, fs.ErrNotExist)
+	if err := MakeDir(s.root); err != nil {
 		return err
 	}
 	newAlgorithm, err := makeDir(algorithm)
@@ -187,21 +196,15 @@ func (s *Store) makeLeaf(leaf string) error {
 		return nil
 	}
 	delete(s.linked, leaf)
-	if err := errors.Join(syncDir(algorithm), syncDir(s.root), syncDir(filepath.Dir(s.root))); err != nil {
+	err = errors.Join(syncDir(algorithm), syncDir(s.root))
+	if newRoot {
+		err = errors.Join(err, syncDir(filepath.Dir(s.root)))
+	}
+	if err != nil {
 		return err
 	}
 	s.linked[leaf] = true
 	return nil
-}
-
-// MakeDir makes dir and those above it, where they are absent. A file in its place
-// gives way.
-func MakeDir(dir string) error {
-	if err := os.MkdirAll(filepath.Dir(dir), dirMode); err != nil {
-		return err
-	}
-	_, err := makeDir(dir)
-	return err
 }
 
 // makeDir reports whether it was made now. What is in its place and is no

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"golang.org/x/sys/unix"
+
+	"mirrord/internal/cache/disk"
+	"mirrord/internal/cache/index"
+)
+
+// storage is the cache directory.
+type storage struct {
+	blobs *disk.Store
+	index *index.Index
+	parts string // unfinished fills
+	close func() error
+}
+
+// openStorage takes the directory for this process alone and opens what is in
+// it. An index that does not open is set aside and built anew.
+func openStorage(dir string, log *zap.Logger) (*storage, error) {
+	unlock, err := disk.Lock(dir)
+	if err != nil {
+		return nil, err
+	}
+	s := &storage{parts: filepath.Join(dir, "fills")}
+	err = disk.CheckFormat(dir)
+	if err == nil {
+		err = s.openFiles(dir)
+	}
+	if err == nil {
+		s.index, err = openIndex(filepath.Join(dir, "index"), log)
+	}
+	if err != nil {
+		return nil, errors.Join(err, unlock())
+	}
+	s.close = func() error { return errors.Join(s.index.Close(), unlock()) }
+	return s, nil
+}
+
+// openFiles opens the blobs and the directory of unfinished fills, which a
+// read-only disk may lack.
+func (s *storage) openFiles(dir string) (err error) {
+	if err := disk.MakeDir(s.parts); err != nil && !errors.Is(err, unix.EROFS) {
+		return err
+	}
+	if s.blobs, err = disk.Open(dir); err != nil {
+		return err
+	}
+	return s.blobs.CheckRename(s.parts)
+}
+
+func openIndex(dir string, log *zap.Logger) (*index.Index, error) {
+	few := log.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
+		return zapcore.NewSamplerWithOptions(core, time.Minute, 1, 0) // badger tries each second, and says so
+	}))
+	warn := func(text string) { few.Warn("index", zap.String("badger", text)) }
+	damaged := func(err error) {
+		log.Warn("index was damaged; it is set aside and built anew from the blobs", zap.Error(err))
+	}
+	if err := disk.MakeDir(dir); errors.Is(err, disk.ErrNotDirectory) { // any other error the index tells, and tries again
+		return nil, err
+	}
+	if target, err := filepath.EvalSymlinks(dir); err == nil {
+		dir = target // a damaged one is set aside where it is
+	}
+	return index.OpenOrReset(dir, index.Options{Warn: warn, Damaged: damaged})
+}
+
+// unusable says what to do about a directory that openStorage has failed with.
+func unusable(dir string, err error) error {
+	for _, told := range []error{disk.ErrInUse, disk.ErrFormat, disk.ErrNotDirectory, disk.ErrApart, index.ErrVersion} {
+		if errors.Is(err, told) {
+			return refusal{err} // says it itself
+		}
+	}
+	return refusal{fmt.Errorf("cache.dir %s cannot be used: %w; make it writable for this user, or choose another directory", dir, err)}
+}
