@@ -138,7 +138,7 @@ const closeTime = 10 * time.Second
 // closing it writes, again and again until that succeeds, and its log has all
 // that was put.
 func closeBadger(db *badger.DB) error {
-	if err := checkDisk(db.Opts().Dir); err != nil {
+	if err := checkDisk(db.Opts().Dir, allocate); err != nil {
 		return nil
 	}
 	closed := make(chan error, 1)
@@ -157,7 +157,8 @@ func openLocked(dir string, o Options) (*badger.DB, error) {
 		warn = func(string) {}
 	}
 	tuned := tune(dir, warn)
-	if err := checkDisk(dir); err != nil {
+	removeProbes(dir)
+	if err := checkDisk(dir, fill); err != nil {
 		return nil, err
 	}
 	if err := verify(tuned); err != nil {
@@ -271,7 +272,7 @@ func (ix *Index) write(fill func(*badger.WriteBatch) error) error {
 	if err != nil {
 		return err
 	}
-	if err := checkDisk(db.Opts().Dir); err != nil {
+	if err := checkDisk(db.Opts().Dir, allocate); err != nil {
 		return err
 	}
 	batch := db.NewWriteBatch()
