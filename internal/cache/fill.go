@@ -62,7 +62,7 @@ func (f *flight) open(s *spool, size int64) {
 	if f.ref.Kind() == oci.Blob {
 		f.answer.MediaType = ""
 	}
-	f.spool = s
+	f.spool, f.passes = s, newPasses(size)
 	close(f.opened)
 }
 

@@ -39,6 +39,7 @@ type flight struct {
 	answer oci.Answer
 	source *oci.Content      // the upstream's
 	spool  *spool            // nil when the content goes past the cache
+	passes *passes           // what readers of spool may have ahead of it
 	past   chan *oci.Content // then it holds source for the first who takes it
 }
 
@@ -121,11 +122,13 @@ func (c *Cache) board(ctx context.Context, ref oci.Ref, f *flight) (*oci.Content
 	c.mu.Lock()
 	c.lend(f.entry)
 	c.mu.Unlock()
-	r := &reader{ctx: ctx, spool: f.spool, size: f.answer.Size}
-	r.reopen = func(ctx context.Context, offset int64) (io.ReadCloser, error) {
-		return c.reopen(ctx, ref, f.source, offset)
+	r := &reader{ctx: ctx, spool: f.spool, passes: f.passes, size: f.answer.Size, guest: f.ref != ref}
+	r.fetch = func(ctx context.Context, part oci.Span) (io.ReadCloser, error) {
+		return c.openPass(ctx, ref, f.source, part)
 	}
-	r.instead = func(ctx context.Context) (io.ReadCloser, error) { return c.readInstead(ctx, ref) }
+	r.instead = func(ctx context.Context, failure error) (io.ReadCloser, error) {
+		return c.readInstead(ctx, ref, failure)
+	}
 	return &oci.Content{Answer: f.answer, Body: r, Done: func() { c.giveBack(f.entry) }}, nil
 }
 
@@ -152,39 +155,43 @@ func (c *Cache) openPast(ctx context.Context, ref oci.Ref) (*oci.Content, error)
 	return content, nil
 }
 
-// reopen returns one more reader of what the upstream sends, at offset.
-func (c *Cache) reopen(ctx context.Context, ref oci.Ref, source *oci.Content, offset int64) (io.ReadCloser, error) {
+// openPass opens a part of what the upstream sends; nobody has verified it.
+func (c *Cache) openPass(ctx context.Context, ref oci.Ref, source *oci.Content, part oci.Span) (io.ReadCloser, error) {
 	if body, ok := oci.Unverified(source.Body).(oci.Reopener); ok {
-		return body.Reopen(ctx, offset)
+		return body.Reopen(ctx, part)
 	}
 	content, err := c.Next.Open(ctx, ref)
 	if err != nil {
 		return nil, err
 	}
-	if err := skip(content.Body, offset); err != nil {
+	body, ok := content.Body.(io.Seeker)
+	if !ok {
+		_ = content.Close()
+		return nil, oci.ErrNoParts
+	}
+	if _, err := body.Seek(part.Begin, io.SeekStart); err != nil {
 		_ = content.Close()
 		return nil, err
 	}
-	return content.Body, nil
+	return &opened{content}, nil
 }
 
-// readInstead returns what the upstream sends, for a client of a spool that the
-// disk fails. It is to be read from its beginning, so that its last byte is
-// withheld until all of it is known to be right.
-func (c *Cache) readInstead(ctx context.Context, ref oci.Ref) (io.ReadCloser, error) {
-	content, err := c.openPast(ctx, ref)
+// readInstead returns the whole for a client of a spool that has failed: past the
+// cache when the disk did, or from a flight of ref's own. It is to be read from its
+// beginning, so that its last byte is withheld until all of it is known to be right.
+func (c *Cache) readInstead(ctx context.Context, ref oci.Ref, failure error) (io.ReadCloser, error) {
+	open := c.openDigest
+	if errors.Is(failure, errDisk) {
+		open = c.openPast
+	}
+	content, err := open(ctx, ref)
 	if err != nil {
 		return nil, err
 	}
-	return content.Body, nil
+	return &opened{content}, nil
 }
 
-// skip moves a body that was just opened to offset.
-func skip(body io.Reader, offset int64) error {
-	if seeker, ok := body.(io.Seeker); ok {
-		_, err := seeker.Seek(offset, io.SeekStart)
-		return err
-	}
-	_, err := io.CopyN(io.Discard, body, offset)
-	return err
-}
+// opened is content that is read as one body.
+type opened struct{ *oci.Content }
+
+func (o *opened) Read(p []byte) (int, error) { return o.Body.Read(p) }

@@ -13,6 +13,7 @@ import (
 func (c *Cache) fly(f *flight) {
 	defer c.endTurn(f)
 	left, have := c.claimPart(f.ref)
+	asked := time.Now()
 	source, err := c.launch(f, left.written)
 	if err != nil {
 		c.returnPart(f.ref, left, have)
@@ -21,6 +22,7 @@ func (c *Cache) fly(f *flight) {
 	}
 	f.source = source
 	s := newSpool(source.Size, c.shed)
+	s.trip = time.Since(asked)
 	defer s.release()
 	c.awaitTurn(f, s)
 	p, err := c.openPart(f.ref, source, left, have) // before anything is evicted for it

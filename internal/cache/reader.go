@@ -10,26 +10,30 @@ import (
 	"mirrord/internal/oci"
 )
 
-// reader reads a spool while it is being written. One that has seeked far ahead
-// of the writer reads from the upstream instead, bytes that nobody has verified
-// and that Via says so of.
+// reader reads a spool while it is being written. A part far ahead of the writer
+// comes from the upstream instead, if it is small enough; Via says so of it. What
+// is read to the end of the content ends in the spool, which withholds the last
+// byte until all is verified. It implements oci.PartReader.
 type reader struct {
 	ctx     context.Context
 	spool   *spool
+	passes  *passes
 	size    int64
 	offset  int64
-	reopen  func(ctx context.Context, offset int64) (io.ReadCloser, error) // a part, unverified
-	instead func(ctx context.Context) (io.ReadCloser, error)               // the whole, verified
-	passing atomic.Bool                                                    // Via may be asked by another goroutine than reads
-	pass    io.ReadCloser                                                  // the upstream's body, once it was needed
-	passAt  int64                                                          // the offset of pass
-	passes  int                                                            // how often it was opened
+	fetch   func(ctx context.Context, part oci.Span) (io.ReadCloser, error) // unverified
+	instead func(ctx context.Context, failure error) (io.ReadCloser, error) // the whole, verified
+	guest   bool                                                            // the fill was started for another repository
+	parts   []oci.Span                                                      // those that may come unverified
+	pass    *pass                                                           // nil: the spool is read
+	rest    io.ReadCloser                                                   // in the place of a spool that failed, at offset
+	passing atomic.Bool                                                     // Via may be asked by another goroutine than reads
+	asked   int                                                             // requests upstream
 	closed  bool
 }
 
-// maxPasses bounds the requests upstream that one client's request may cause:
+// maxAsked bounds the requests upstream that one client's request may cause:
 // podman asks for up to 1024 ranges in one. After that it waits for the fill.
-const maxPasses = 16
+const maxAsked = 16
 
 // Via tells how the bytes at the present offset come: fill, or pass.
 func (r *reader) Via() oci.Via {
@@ -39,9 +43,15 @@ func (r *reader) Via() oci.Via {
 	return oci.Fill
 }
 
+// ReadParts implements oci.PartReader.
+func (r *reader) ReadParts(parts []oci.Span) { r.parts = parts }
+
 func (r *reader) Read(p []byte) (int, error) {
 	if r.offset >= r.size {
 		return 0, io.EOF
+	}
+	if len(p) == 0 {
+		return 0, nil
 	}
 	n, err := r.read(p)
 	r.offset += int64(n)
@@ -49,33 +59,72 @@ func (r *reader) Read(p []byte) (int, error) {
 }
 
 func (r *reader) read(p []byte) (int, error) {
-	if !r.passing.Load() {
+	for r.rest == nil {
+		if r.pass != nil {
+			if n := r.readPass(p); n > 0 {
+				return n, nil
+			}
+			if err := r.rejoin(); err != nil {
+				return 0, err
+			}
+		}
 		n, err := r.spool.readAt(r.ctx, p, r.offset)
-		if n > 0 || !errors.Is(err, errDisk) {
+		if n > 0 || !r.replaceable(err) {
 			return n, err
 		}
-		if err := r.leaveSpool(); err != nil {
+		if err := r.leaveSpool(err); err != nil {
 			return 0, err
 		}
 	}
-	if err := r.movePass(); err != nil {
-		return 0, err
-	}
-	n, err := r.pass.Read(p)
-	r.passAt += int64(n)
-	return n, err
+	return r.rest.Read(p)
 }
 
-// leaveSpool goes on with the upstream's bytes where the disk has failed. Nobody
+// readPass reads from the upstream. It returns 0 when the spool is to be read: at
+// the end of the pass, when it fails, and when the fill has caught up.
+func (r *reader) readPass(p []byte) int {
+	if r.spool.progress() > r.offset {
+		return 0
+	}
+	if r.pass.body == nil {
+		r.asked++
+		body, err := r.passes.ask(r.ctx, func() (io.ReadCloser, error) {
+			return r.fetch(r.ctx, oci.Span{Begin: r.pass.begin, End: r.pass.end})
+		})
+		if err != nil {
+			return 0
+		}
+		r.pass.body = body
+	}
+	return r.pass.read(p, r.offset)
+}
+
+// rejoin goes back to the spool. The bytes that were passed came in another answer
+// than the fill's, and must be the same.
+func (r *reader) rejoin() error {
+	p := r.pass
+	r.stopPass()
+	return r.spool.match(r.ctx, p)
+}
+
+// replaceable reports whether what follows a failure of the spool can be had
+// another way: the disk's says nothing of the upstream, and that of another
+// repository nothing of this one. What was sent of a wrong blob stays wrong.
+func (r *reader) replaceable(err error) bool {
+	if errors.Is(err, errDisk) {
+		return true
+	}
+	return r.guest && err == r.spool.failure() && !errors.Is(err, oci.ErrCorrupt)
+}
+
+// leaveSpool goes on with the upstream's bytes where the spool has failed. Nobody
 // has verified what the client was sent from the spool, so the upstream must send
 // the same again.
-func (r *reader) leaveSpool() error {
-	if r.passes == maxPasses {
-		return errDisk
+func (r *reader) leaveSpool(failure error) error {
+	if r.asked == maxAsked {
+		return failure
 	}
-	r.passes++
-	r.stopPassing()
-	body, err := r.instead(r.ctx)
+	r.asked++
+	body, err := r.instead(r.ctx, failure)
 	if err != nil {
 		return err
 	}
@@ -83,28 +132,9 @@ func (r *reader) leaveSpool() error {
 		_ = body.Close()
 		return err
 	}
-	r.pass, r.passAt = body, r.offset
+	r.rest = body
 	r.passing.Store(true)
 	return nil
-}
-
-// movePass brings the upstream's body to the offset: a little ahead by reading
-// on, elsewhere by another request.
-func (r *reader) movePass() error {
-	if ahead := r.offset - r.passAt; ahead < 0 || ahead > nearBytes {
-		r.stopPassing()
-	}
-	if r.pass == nil {
-		body, err := r.reopen(r.ctx, r.offset)
-		if err != nil {
-			return err
-		}
-		r.pass, r.passAt = body, r.offset
-		r.passes++
-	}
-	n, err := io.CopyN(io.Discard, r.pass, r.offset-r.passAt)
-	r.passAt += n
-	return err
 }
 
 func (r *reader) Seek(offset int64, whence int) (int64, error) {
@@ -117,15 +147,74 @@ func (r *reader) Seek(offset int64, whence int) (int64, error) {
 	if offset < 0 {
 		return 0, fmt.Errorf("seek to %d: before the beginning", offset)
 	}
+	if offset != r.offset {
+		r.stopRest()
+	}
 	r.offset = offset
-	r.passing.Store(offset < r.size && r.passes < maxPasses && r.spool.far(offset))
+	if r.rest == nil && offset < r.size {
+		r.plan()
+	}
 	return offset, nil
 }
 
-func (r *reader) stopPassing() {
-	if r.pass != nil {
-		_ = r.pass.Close() // a body that is given up has nothing to say
-		r.pass = nil
+// plan decides whether the bytes at the offset are passed: alone, or with the
+// parts behind them that are worth no request of their own.
+func (r *reader) plan() {
+	run, part := r.ends()
+	if r.pass.covers(r.offset, run) || r.pass.covers(r.offset, part) {
+		return
+	}
+	r.stopPass()
+	if r.asked == maxAsked || !r.spool.far(r.offset) {
+		return
+	}
+	for _, end := range []int64{run, part} {
+		if r.passes.book(end - r.offset) {
+			r.pass = newPass(r.offset, end)
+			r.passing.Store(true)
+			return
+		}
+	}
+}
+
+// ends returns where the part that begins at the offset ends, and where the last
+// one does of those that follow it closely. Outside of all parts the content is
+// read to its end, of which the last byte is the spool's.
+func (r *reader) ends() (run, part int64) {
+	for _, p := range r.parts {
+		switch {
+		case part == 0 && p.Begin == r.offset:
+			run, part = p.End, p.End
+		case part == 0:
+		case p.Begin < r.offset || p.Begin > run+nearBytes:
+			return run, part
+		default:
+			run = max(run, p.End)
+		}
+	}
+	if part == 0 {
+		return r.size - 1, r.size - 1
+	}
+	return run, part
+}
+
+func (r *reader) stopPass() {
+	if r.pass == nil {
+		return
+	}
+	if r.pass.body == nil {
+		r.passes.refund(r.pass.end - r.pass.begin)
+	}
+	r.pass.close()
+	r.pass = nil
+	r.passing.Store(false)
+}
+
+func (r *reader) stopRest() {
+	if r.rest != nil {
+		_ = r.rest.Close() // a body that is given up has nothing to say
+		r.rest = nil
+		r.passing.Store(false)
 	}
 }
 
@@ -134,7 +223,8 @@ func (r *reader) Close() error {
 		return errors.New("reader closed twice")
 	}
 	r.closed = true
-	r.stopPassing()
+	r.stopPass()
+	r.stopRest()
 	r.spool.release()
 	return nil
 }

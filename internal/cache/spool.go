@@ -20,6 +20,7 @@ import (
 // the last byte is withheld: nobody can complete on a wrong blob.
 type spool struct {
 	shed func(need int64) bool // makes room on a disk that turns out to be full; false: there is none
+	trip time.Duration         // how long the upstream took to answer
 
 	// Set by begin, before a byte can be read.
 	file  *os.File
@@ -127,13 +128,20 @@ func (s *spool) readable() int64 {
 // readAt reads at off and waits, until ctx ends, for the writer to get there.
 // At the end of the content it returns io.EOF.
 func (s *spool) readAt(ctx context.Context, p []byte, off int64) (int, error) {
+	n, err := s.await(ctx, off)
+	if err != nil {
+		return 0, err
+	}
+	return s.readFile(p[:min(int64(len(p)), n)], off)
+}
+
+// await waits, until ctx ends, for the byte at off, and returns how many can be
+// read from there. At the end of the content it returns io.EOF.
+func (s *spool) await(ctx context.Context, off int64) (int64, error) {
 	for {
 		n, wake, err := s.available(off)
-		if err != nil {
-			return 0, err
-		}
-		if n > 0 {
-			return s.readFile(p[:min(int64(len(p)), n)], off)
+		if n > 0 || err != nil {
+			return n, err
 		}
 		select {
 		case <-wake:
@@ -171,12 +179,12 @@ func (s *spool) available(off int64) (int64, <-chan struct{}, error) {
 	return 0, s.wake, nil
 }
 
-// A reader waits for the fill when it is no further ahead of it than this many
-// bytes, or than what the fill writes in that time: a request of its own
-// upstream would take as long.
+// A reader waits for the fill when that will be there sooner than the answer to a
+// request of its own.
 const (
-	nearBytes = 256 << 10
-	nearTime  = 500 * time.Millisecond
+	nearBytes = 128 << 10              // are read on for, always: one write of the fill
+	nearTime  = 500 * time.Millisecond // for no longer than this
+	rateTime  = 250 * time.Millisecond // of writing; what came before tells of no rate
 )
 
 // compare reads n bytes of body, which must begin as the spool does.
@@ -218,15 +226,25 @@ func (s *spool) far(off int64) bool {
 	if s.verified || s.err != nil {
 		return false
 	}
-	if s.file == nil { // a range of its own is there sooner than its turn
-		return off > 0
+	return s.file == nil || off-s.written > s.near() // a file comes with the turn to fill
+}
+
+// near returns how many bytes the fill writes while the upstream answers. The
+// caller holds mu.
+func (s *spool) near() int64 {
+	past := time.Since(s.begun)
+	if past < rateTime {
+		return nearBytes
 	}
-	near := int64(nearBytes)
-	if past := time.Since(s.begun); past > 0 {
-		rate := float64(s.written-s.from) / past.Seconds()
-		near = max(near, int64(rate*nearTime.Seconds()))
-	}
-	return off-s.written > near
+	rate := float64(s.written-s.from) / past.Seconds()
+	return max(nearBytes, int64(rate*min(s.trip, nearTime).Seconds()))
+}
+
+// failure returns why the fill failed, or nil.
+func (s *spool) failure() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
 }
 
 // progress returns how many bytes are written.

@@ -151,6 +151,11 @@ func TestManyRanges(t *testing.T) {
 		}
 		defer func() { _ = c.Close() }()
 		body := c.Body.(io.ReadSeeker)
+		var parts []oci.Span
+		for i := range int64(100) {
+			parts = append(parts, oci.Span{Begin: 1<<20 + i*4096, End: 1<<20 + i*4096 + 2})
+		}
+		c.Body.(oci.PartReader).ReadParts(parts)
 		for i := range int64(100) {
 			if _, err := body.Seek(1<<20+i*4096, io.SeekStart); err != nil {
 				t.Fatal(err)
@@ -159,7 +164,7 @@ func TestManyRanges(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if n := fake.Calls("Open", ref.Reference()); n > 10 {
+		if n := fake.Calls("Open", ref.Reference()); n != 2 {
 			t.Errorf("%d requests upstream for one client's request", n)
 		}
 	})
@@ -179,6 +184,11 @@ func TestManyFarRanges(t *testing.T) {
 		}
 		defer func() { _ = c.Close() }()
 		body := c.Body.(io.ReadSeeker)
+		var parts []oci.Span
+		for i := range int64(24) {
+			parts = append(parts, oci.Span{Begin: 1<<20 + i*300_000, End: 1<<20 + i*300_000 + 2})
+		}
+		c.Body.(oci.PartReader).ReadParts(parts)
 		for i := range int64(24) {
 			_, err := body.Seek(1<<20+i*300_000, io.SeekStart)
 			if _, failed := body.Read(make([]byte, 2)); err != nil || failed != nil {

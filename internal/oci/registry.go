@@ -2,6 +2,7 @@ package oci
 
 import (
 	"context"
+	"errors"
 	"io"
 	"time"
 )
@@ -23,8 +24,8 @@ type Registry interface {
 	// Open returns the content that ref names; the caller closes it. It returns
 	// once the size is known. Body yields exactly Size bytes that hash to
 	// Digest, or fails before the last byte. A Body that is also an io.Seeker
-	// reads any part; but no part of a blob can be verified alone. ctx bounds
-	// the reader, never a fill behind it.
+	// reads any part; but no part of a blob can be verified alone, see
+	// PartReader. ctx bounds the reader, never a fill behind it.
 	//
 	// An upstream that tells no length has Size UnknownSize; its Body is
 	// verified all the same. A Cache always knows the size.
@@ -78,11 +79,29 @@ func OffsetHint(ctx context.Context) int64 {
 	return offset
 }
 
-// Reopener is a Body of which more readers can be had while it is read, each
-// from an offset of its own. What they yield is not verified. The caller closes
-// them; ctx bounds them.
+// Span is a part of content: from the byte at Begin up to, and without, the one
+// at End.
+type Span struct{ Begin, End int64 }
+
+// PartReader is a Body of content that is still being fetched. Read from any
+// offset to the end, it withholds the last byte until the whole is verified, and
+// fails when it is not: whoever resumes a download never completes a wrong one.
+//
+// ReadParts names, before the first Read, the spans after which the caller stops,
+// because it asked for no more: each is read after a Seek to its Begin. They may
+// come ahead of the rest, and then nobody has verified them, their last byte
+// included. It is for the goroutine that reads.
+type PartReader interface{ ReadParts(parts []Span) }
+
+// ErrNoParts says that an upstream sends a blob whole when it is asked for a part.
+var ErrNoParts = errors.New("the upstream sends no part of a blob")
+
+// Reopener is a Body of which parts can be had while it is read. Reopen asks for
+// one and returns when its first byte has come; nobody has verified it. It fails
+// with ErrNoParts, and may be called concurrently. The caller closes what it
+// returns; ctx bounds it.
 type Reopener interface {
-	Reopen(ctx context.Context, offset int64) (io.ReadCloser, error)
+	Reopen(ctx context.Context, part Span) (io.ReadCloser, error)
 }
 
 // Idler is a Body that can let go of its connection while nobody reads it; the

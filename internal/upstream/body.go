@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,6 +33,7 @@ type body struct {
 	ref      oci.Ref
 	size     int64 // oci.UnknownSize until an answer tells
 	offset   int64
+	end      int64 // of a part, which is read no further; 0: the blob's
 
 	stream   *stream // nil: not connected
 	at       int64   // the offset that stream is for
@@ -49,9 +51,12 @@ func (r *Registry) newBody(ctx context.Context, ref oci.Ref, offset int64) *body
 }
 
 // Reopen implements oci.Reopener.
-func (b *body) Reopen(ctx context.Context, offset int64) (io.ReadCloser, error) {
-	other := b.registry.newBody(ctx, b.ref, offset)
-	other.size = b.size
+func (b *body) Reopen(ctx context.Context, part oci.Span) (io.ReadCloser, error) {
+	other := b.registry.newBody(ctx, b.ref, part.Begin)
+	other.size, other.end = b.size, part.End
+	if err := other.connectFirst(); err != nil {
+		return nil, err
+	}
 	return other, nil
 }
 
@@ -77,11 +82,11 @@ func (b *body) Read(p []byte) (int, error) {
 		return 0, nil
 	}
 	for {
-		if b.size != oci.UnknownSize {
-			if b.offset >= b.size {
+		if end := cmp.Or(b.end, b.size); end != oci.UnknownSize {
+			if b.offset >= end {
 				return 0, io.EOF
 			}
-			p = p[:min(int64(len(p)), b.size-b.offset)] // more may come, from a body of no length
+			p = p[:min(int64(len(p)), end-b.offset)] // more may come, from a body of no length
 		}
 		n, err := b.read(p)
 		if n > 0 {
@@ -167,7 +172,8 @@ func (b *body) givesUp(asked bool) bool {
 // worthRetrying reports whether err is of the kind that passes.
 func (b *body) worthRetrying(err error) bool {
 	return b.ctx.Err() == nil && oci.CodeOf(err) == oci.Unavailable &&
-		!errors.Is(err, errRange) && !errors.Is(err, errRedirect) && !errors.Is(err, errPrivate)
+		!errors.Is(err, errRange) && !errors.Is(err, errRedirect) && !errors.Is(err, errPrivate) &&
+		!errors.Is(err, oci.ErrNoParts)
 }
 
 func (b *body) wait() error {
@@ -190,7 +196,10 @@ func (b *body) connect() error {
 	ctx, answered, cancel := untilAnswer(b.ctx)
 	defer answered()
 	var byteRange string
-	if b.offset > 0 {
+	switch {
+	case b.end > 0:
+		byteRange = fmt.Sprintf("bytes=%d-%d", b.offset, b.end-1)
+	case b.offset > 0:
 		byteRange = fmt.Sprintf("bytes=%d-", b.offset)
 	}
 	resp, err := b.registry.getBlob(ctx, b.ref, byteRange)
@@ -233,7 +242,9 @@ func (b *body) accept(resp *http.Response) error {
 	if size >= 0 && size != b.size || first > b.offset {
 		return fmt.Errorf("%w: from byte %d of %d, asked for byte %d of %d", errRange, first, size, b.offset, b.size)
 	}
-	b.skip = b.offset - first
+	if b.skip = b.offset - first; b.skip > 0 && b.end > 0 {
+		return oci.ErrNoParts // to skip through would cost more than the part
+	}
 	return nil
 }
 

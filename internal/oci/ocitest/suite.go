@@ -38,6 +38,8 @@ func Run(t *testing.T, open func(t *testing.T, fake *Fake) oci.Registry) {
 		{"upstream fails", testUnavailable},
 		{"limited", testLimited},
 		{"wrong byte", testWrongByte},
+		{"wrong byte, resumed", testWrongTail},
+		{"parts", testParts},
 		{"short body", testShortBody},
 		{"reader's context", testContext},
 		{"many at once", testConcurrent},
@@ -229,6 +231,61 @@ func testWrongByte(t *testing.T, fake *Fake, r oci.Registry) {
 	fake.Wrap(nil)
 	if got, _, err := Read(t.Context(), r, ref); err != nil || !bytes.Equal(got, blob) {
 		t.Errorf("afterwards: %d bytes, %v", len(got), err)
+	}
+}
+
+// Whoever resumes reads to the end from somewhere in the middle.
+func testWrongTail(t *testing.T, fake *Fake, r oci.Registry) {
+	blob := Content(300_000, 8)
+	ref := BlobRef(t, fake.AddBlob(Repo, blob))
+	wrong := bytes.Clone(blob)
+	wrong[299_900] ^= 1
+	fake.Wrap(func(oci.Ref, io.ReadSeeker) io.Reader { return bytes.NewReader(wrong) })
+	content, err := r.Open(t.Context(), ref)
+	if err != nil {
+		return // it was known before
+	}
+	defer func() { _ = content.Close() }()
+	if _, ok := content.Body.(oci.PartReader); !ok {
+		t.Skip("this Registry promises nothing of what is read elsewhere than from the beginning")
+	}
+	if _, err := content.Body.(io.Seeker).Seek(280_000, io.SeekStart); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(content.Body); err == nil || len(got) >= 20_000 {
+		t.Errorf("%d of 20000 bytes of a wrong blob's end, %v", len(got), err)
+	}
+}
+
+func testParts(t *testing.T, fake *Fake, r oci.Registry) {
+	blob := Content(2<<20, 9)
+	ref := BlobRef(t, fake.AddBlob(Repo, blob))
+	size := int64(len(blob))
+	parts := []oci.Span{{Begin: size - 10, End: size}, {Begin: 0, End: 2}, {Begin: 1 << 20, End: 1<<20 + 9}, {Begin: size - 1, End: size}}
+	for range 2 {
+		content, err := r.Open(t.Context(), ref)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, ok := content.Body.(io.ReadSeeker)
+		if !ok {
+			t.Skip("the body of this Registry does not seek")
+		}
+		if p, ok := content.Body.(oci.PartReader); ok {
+			p.ReadParts(parts)
+		}
+		for _, part := range parts {
+			if _, err := body.Seek(part.Begin, io.SeekStart); err != nil {
+				t.Fatal(err)
+			}
+			got := make([]byte, part.End-part.Begin)
+			if _, err := io.ReadFull(body, got); err != nil || !bytes.Equal(got, blob[part.Begin:part.End]) {
+				t.Errorf("part %+v: %v", part, err)
+			}
+		}
+		if err := content.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

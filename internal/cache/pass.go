@@ -1,0 +1,141 @@
+package cache
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"hash"
+	"io"
+	"sync"
+
+	"mirrord/internal/oci"
+)
+
+// passShare bounds what all readers of one flight get from the upstream ahead of
+// its fill: a fifth of the content, so that no blob costs more than 1.2 times its
+// size. What does not fit waits for the fill.
+const passShare = 5
+
+// passes is what may be asked for ahead of one fill.
+type passes struct {
+	probe chan struct{} // holds one while that one finds out whether the upstream sends parts
+
+	mu    sync.Mutex // guards all below; nothing blocks under it
+	left  int64      // bytes
+	known bool       // the upstream sends parts
+	none  bool       // it does not, or has failed to
+}
+
+func newPasses(size int64) *passes {
+	return &passes{probe: make(chan struct{}, 1), left: size / passShare}
+}
+
+// book takes n bytes, if there are so many and they are left.
+func (p *passes) book(n int64) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.none || n <= 0 || n > p.left {
+		return false
+	}
+	p.left -= n
+	return true
+}
+
+// refund gives back n bytes that were booked and not asked for.
+func (p *passes) refund(n int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.left += n
+}
+
+// ask opens a part. Until the upstream has sent one it is asked for one at a time,
+// because one that ignores ranges begins to send the whole each time. After a
+// failure it is asked for no more: the fill comes anyway.
+func (p *passes) ask(ctx context.Context, open func() (io.ReadCloser, error)) (io.ReadCloser, error) {
+	if known, none := p.answers(); !known && !none {
+		select {
+		case p.probe <- struct{}{}:
+			defer func() { <-p.probe }()
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+	if _, none := p.answers(); none {
+		return nil, oci.ErrNoParts
+	}
+	body, err := open()
+	if ctx.Err() == nil { // a client that leaves tells nothing of the upstream
+		p.learn(err)
+	}
+	return body, err
+}
+
+func (p *passes) answers() (known, none bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.known, p.none
+}
+
+func (p *passes) learn(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.known = p.known || err == nil
+	p.none = p.none || err != nil
+}
+
+// pass is a part that one reader gets from the upstream, ahead of the fill. Nobody
+// has verified it; what was read of it is hashed, to be compared with the fill's.
+type pass struct {
+	begin, at, end int64
+	body           io.ReadCloser // nil until it is asked for
+	sum            hash.Hash     // of the bytes from begin to at
+}
+
+func newPass(begin, end int64) *pass {
+	return &pass{begin: begin, at: begin, end: end, sum: sha256.New()}
+}
+
+// covers reports whether reading on gets from offset to end.
+func (p *pass) covers(offset, end int64) bool {
+	return p != nil && p.at <= offset && p.end == end
+}
+
+// read reads at offset, which is not behind what has been read. It returns 0 at
+// the end, and when there is no more to be had.
+func (p *pass) read(b []byte, offset int64) int {
+	skipped, err := io.CopyN(p.sum, p.body, offset-p.at)
+	p.at += skipped
+	if err != nil {
+		return 0
+	}
+	n, _ := p.body.Read(b[:min(int64(len(b)), p.end-p.at)]) // without bytes the fill takes over
+	_, _ = p.sum.Write(b[:n])
+	p.at += int64(n)
+	return n
+}
+
+func (p *pass) close() {
+	if p.body != nil {
+		_ = p.body.Close() // a body that is given up has nothing to say
+	}
+}
+
+// match waits until the fill has got what was passed, and fails when it is not
+// the same.
+func (s *spool) match(ctx context.Context, p *pass) error {
+	if p.at == p.begin {
+		return nil
+	}
+	if _, err := s.await(ctx, p.at-1); err != nil {
+		return err
+	}
+	sum := sha256.New()
+	if _, err := io.Copy(sum, io.NewSectionReader(s.file, p.begin, p.at-p.begin)); err != nil {
+		return fmt.Errorf("%w: %w", errDisk, err)
+	}
+	if !bytes.Equal(sum.Sum(nil), p.sum.Sum(nil)) {
+		return errUnlike
+	}
+	return nil
+}

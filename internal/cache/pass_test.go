@@ -1,0 +1,374 @@
+package cache_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"mirrord/internal/oci"
+	"mirrord/internal/oci/ocitest"
+)
+
+// readParts opens ref and reads these parts of it, as one client's request does.
+func readParts(ctx context.Context, f *fixture, ref oci.Ref, parts ...oci.Span) (got [][]byte, via oci.Via, err error) {
+	content, err := f.Open(ctx, ref)
+	if err != nil {
+		return nil, "", err
+	}
+	defer func() { _ = content.Close() }()
+	body := content.Body.(io.ReadSeeker)
+	if partial, ok := content.Body.(oci.PartReader); ok {
+		partial.ReadParts(parts)
+	}
+	for _, part := range parts {
+		if _, err := body.Seek(part.Begin, io.SeekStart); err != nil {
+			return got, via, err
+		}
+		via = content.Via
+		if v, ok := content.Body.(interface{ Via() oci.Via }); ok {
+			via = v.Via()
+		}
+		raw := make([]byte, part.End-part.Begin)
+		if _, err := io.ReadFull(body, raw); err != nil {
+			return got, via, err
+		}
+		got = append(got, raw)
+	}
+	return got, via, nil
+}
+
+// tail reads ref from offset to its end, as a client does that resumes.
+func tail(ctx context.Context, f *fixture, ref oci.Ref, offset int64) ([]byte, error) {
+	content, err := f.Open(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = content.Close() }()
+	if _, err := content.Body.(io.Seeker).Seek(offset, io.SeekStart); err != nil {
+		return nil, err
+	}
+	return io.ReadAll(content.Body)
+}
+
+// metered counts what is read of a body.
+type metered struct {
+	io.ReadSeeker
+	bytes *atomic.Int64
+}
+
+func (m metered) Read(p []byte) (int, error) {
+	n, err := m.ReadSeeker.Read(p)
+	m.bytes.Add(int64(n))
+	return n, err
+}
+
+// meter makes the fake's bodies come at rate bytes a second, and counts them.
+func meter(fake *ocitest.Fake, rate int) *atomic.Int64 {
+	bytes := new(atomic.Int64)
+	fake.Wrap(func(_ oci.Ref, body io.ReadSeeker) io.Reader { return metered{paced{body, rate}, bytes} })
+	return bytes
+}
+
+// Whoever reads on to the end gets what there is at once, but for the last byte:
+// that comes when the whole is right, and never when it is not.
+func TestTailWaitsForTheVerdict(t *testing.T) {
+	for _, wrongAt := range []int{-1, 100, 8*mebibyte - 100} {
+		t.Run(fmt.Sprint(wrongAt), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				fake := new(ocitest.Fake)
+				blob := ocitest.Content(8*mebibyte, 4)
+				ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, blob))
+				sent := bytes.Clone(blob)
+				if wrongAt >= 0 {
+					sent[wrongAt] ^= 1
+				}
+				fake.Wrap(func(oci.Ref, io.ReadSeeker) io.Reader { return paced{bytes.NewReader(sent), mebibyte} })
+				f := start(t, fake)
+				content, err := f.Open(t.Context(), ref)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer func() { _ = content.Close() }()
+				begun, length := time.Now(), 100_000
+				if _, err := content.Body.(io.Seeker).Seek(-int64(length), io.SeekEnd); err != nil {
+					t.Fatal(err)
+				}
+				got := make([]byte, length-1)
+				if _, err := io.ReadFull(content.Body, got); err != nil || time.Since(begun) > 200*time.Millisecond {
+					t.Errorf("all but the last byte came after %s, %v", time.Since(begun), err)
+				}
+				n, err := content.Body.Read(make([]byte, 10))
+				if took := time.Since(begun).Round(time.Second); took != 8*time.Second {
+					t.Errorf("the last byte came after %s, the fill takes 8 s", took)
+				}
+				if wrongAt < 0 && (n != 1 || err != nil && err != io.EOF) || wrongAt >= 0 && (n != 0 || !errors.Is(err, oci.ErrCorrupt)) {
+					t.Errorf("at the end: %d bytes, %v", n, err)
+				}
+			})
+		})
+	}
+}
+
+// There is nothing to pass of the last byte alone.
+func TestLastByteWaits(t *testing.T) {
+	for _, size := range []int{1, 2, 8 * mebibyte} {
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				fake := new(ocitest.Fake)
+				blob := ocitest.Content(size, 4)
+				ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, blob))
+				pace(fake, mebibyte)
+				f := start(t, fake)
+				got, err := tail(t.Context(), f, ref, int64(size-1))
+				if err != nil || !bytes.Equal(got, blob[size-1:]) || fake.Calls("Open", ref.Reference()) != 1 {
+					t.Errorf("%q, %v, after %d requests upstream", got, err, fake.Calls("Open", ref.Reference()))
+				}
+			})
+		})
+	}
+}
+
+// What is passed comes in another answer than the fill: when that one alone is
+// wrong the fill is not its verdict.
+func TestWrongPassNeverCompletes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		blob := ocitest.Content(8*mebibyte, 4)
+		ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, blob))
+		var opens atomic.Int32
+		fake.Wrap(func(_ oci.Ref, body io.ReadSeeker) io.Reader {
+			if opens.Add(1) == 1 {
+				return paced{body, mebibyte}
+			}
+			wrong := bytes.Clone(blob)
+			wrong[len(wrong)-50] ^= 1
+			return bytes.NewReader(wrong)
+		})
+		f := start(t, fake)
+		if got, err := tail(t.Context(), f, ref, 8*mebibyte-100); !errors.Is(err, oci.ErrCorrupt) || len(got) >= 100 {
+			t.Errorf("%d of 100 bytes, %v", len(got), err)
+		}
+		f.settled(t)
+		f.mustRead(t, ref, blob, oci.Hit)
+	})
+}
+
+// Many parts of one cold blob cost a fifth of its size beside the fill and no
+// more; what comes first comes at once.
+func TestPartsCostAFifth(t *testing.T) {
+	for name, parts := range map[string]int{"eight": 8, "thirty": 30} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				fake := new(ocitest.Fake)
+				const size = 12 * mebibyte
+				blob := ocitest.Content(size, 5)
+				ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, blob))
+				moved := meter(fake, mebibyte)
+				f := start(t, fake)
+				var clients sync.WaitGroup
+				for i := range parts {
+					part := oci.Span{Begin: int64(i * size / parts), End: int64((i + 1) * size / parts)}
+					clients.Go(func() {
+						got, _, err := readParts(t.Context(), f, ref, part)
+						if err != nil || !bytes.Equal(got[0], blob[part.Begin:part.End]) {
+							t.Errorf("part %d: %v", i, err)
+						}
+					})
+				}
+				clients.Wait()
+				f.settled(t)
+				if n := moved.Load(); n > size*12/10 || n < size*11/10 {
+					t.Errorf("%d bytes for a blob of %d", n, size)
+				}
+			})
+		})
+	}
+}
+
+// Parts that lie close together are one request upstream; parts at the end, a
+// moment after the fill has begun, are asked for in it.
+func TestFirstPartsAreOneRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		blob := ocitest.Content(8*mebibyte, 6)
+		ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, blob))
+		fake.Wrap(func(_ oci.Ref, body io.ReadSeeker) io.Reader { // what the line holds comes at once
+			return &burst{paced{body, mebibyte}, mebibyte}
+		})
+		f := start(t, fake)
+		content, err := f.Open(t.Context(), ref)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = content.Close() }()
+		<-time.After(5 * time.Millisecond)
+		begun := time.Now()
+		const size = 8 * mebibyte
+		parts := []oci.Span{{Begin: size - 60_000, End: size - 40_000}, {Begin: size - 30_000, End: size - 29_000}, {Begin: size - 100, End: size}}
+		got, via, err := readParts(t.Context(), f, ref, parts...)
+		for i, part := range parts {
+			if err != nil || !bytes.Equal(got[i], blob[part.Begin:part.End]) {
+				t.Fatalf("part %d: %v", i, err)
+			}
+		}
+		if took := time.Since(begun); via != oci.Pass || took > 200*time.Millisecond {
+			t.Errorf("via %s after %s", via, took)
+		}
+		if n := fake.Calls("Open", ref.Reference()); n != 2 {
+			t.Errorf("%d requests upstream, want that of the fill and one", n)
+		}
+		f.settled(t)
+	})
+}
+
+// burst sends its first bytes without delay.
+type burst struct {
+	paced
+	left int
+}
+
+func (b *burst) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		return b.paced.Read(p)
+	}
+	n, err := b.ReadSeeker.Read(p)
+	b.left -= n
+	return n, err
+}
+
+func (b *burst) Seek(offset int64, whence int) (int64, error) {
+	b.left = 0
+	return b.paced.Seek(offset, whence)
+}
+
+// An upstream that sends the whole for a part is asked for one part, not for
+// eight, and no byte is skipped through.
+func TestUpstreamThatSendsNoParts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		const size = 8 * mebibyte
+		blob := ocitest.Content(size, 7)
+		ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, blob))
+		var moved atomic.Int64
+		fake.Wrap(func(_ oci.Ref, body io.ReadSeeker) io.Reader {
+			return struct{ io.Reader }{metered{paced{body, mebibyte}, &moved}}
+		})
+		f := start(t, fake)
+		var clients sync.WaitGroup
+		for i := range int64(8) {
+			part := oci.Span{Begin: i*mebibyte + 1000, End: i*mebibyte + 2000}
+			clients.Go(func() {
+				got, _, err := readParts(t.Context(), f, ref, part)
+				if err != nil || !bytes.Equal(got[0], blob[part.Begin:part.End]) {
+					t.Errorf("part %d: %v", i, err)
+				}
+			})
+		}
+		clients.Wait()
+		f.settled(t)
+		if n := fake.Calls("Open", ref.Reference()); n != 2 || moved.Load() > size*12/10 {
+			t.Errorf("%d requests upstream and %d bytes", n, moved.Load())
+		}
+	})
+}
+
+// A part that the upstream refuses, or breaks off, comes from the fill; and it is
+// not asked for others.
+func TestPassThatFails(t *testing.T) {
+	for name, readable := range map[string]int64{"refused": -1, "broken": 5000} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				fake := new(ocitest.Fake)
+				const size = 8 * mebibyte
+				blob := ocitest.Content(size, 8)
+				ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, blob))
+				var opens atomic.Int32
+				fake.Wrap(func(_ oci.Ref, body io.ReadSeeker) io.Reader {
+					if opens.Add(1) == 1 {
+						return paced{body, mebibyte}
+					}
+					return &broken{ReadSeeker: body, left: readable, from: func(int64) {}}
+				})
+				f := start(t, fake)
+				content, err := f.Open(t.Context(), ref)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer func() { _ = content.Close() }()
+				if readable < 0 {
+					fake.Fail(down)
+				}
+				for i := range int64(3) {
+					part := oci.Span{Begin: size - 20_000*(i+1), End: size - 20_000*i - 10_000}
+					got, _, err := readParts(t.Context(), f, ref, part)
+					if err != nil || !bytes.Equal(got[0], blob[part.Begin:part.End]) {
+						t.Errorf("%v", err)
+					}
+				}
+				if n := fake.Calls("Open", ref.Reference()); n != 2 {
+					t.Errorf("%d requests upstream, want that of the fill and one", n)
+				}
+				f.settled(t)
+			})
+		})
+	}
+}
+
+// A pass ends where the fill has caught up with it.
+func TestFillCatchesUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		const size = 8 * mebibyte
+		blob := ocitest.Content(size, 9)
+		ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, blob))
+		moved := meter(fake, mebibyte)
+		f := start(t, fake)
+		content, err := f.Open(t.Context(), ref)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = content.Close() }()
+		part := oci.Span{Begin: 4 * mebibyte, End: 5 * mebibyte}
+		content.Body.(oci.PartReader).ReadParts([]oci.Span{part})
+		body := content.Body.(io.ReadSeeker)
+		if _, err := body.Seek(part.Begin, io.SeekStart); err != nil {
+			t.Fatal(err)
+		}
+		got := make([]byte, mebibyte)
+		_, err = io.ReadFull(body, got[:100_000])
+		<-time.After(5 * time.Second) // a client that takes its time
+		_, err2 := io.ReadFull(body, got[100_000:])
+		if err := errors.Join(err, err2); err != nil || !bytes.Equal(got, blob[part.Begin:part.End]) {
+			t.Error(err)
+		}
+		f.settled(t)
+		if n := moved.Load() - size; n > 200_000 {
+			t.Errorf("%d bytes beside the fill", n)
+		}
+	})
+}
+
+// A client that leaves takes its pass along.
+func TestPassEndsWithItsClient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		blob := ocitest.Content(8*mebibyte, 10)
+		ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, blob))
+		pace(fake, mebibyte)
+		f := start(t, fake)
+		ctx, leave := context.WithTimeout(t.Context(), time.Second)
+		defer leave()
+		if _, err := tail(ctx, f, ref, 8*mebibyte-1000); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%v", err)
+		}
+		f.settled(t)
+		f.mustRead(t, ref, blob, oci.Hit)
+	})
+}
