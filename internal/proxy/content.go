@@ -28,8 +28,7 @@ func (h *Handler) serveContent(w http.ResponseWriter, r *http.Request, t target,
 		}
 		e.Via, e.Reason = answer.Via, answer.Reason
 		setHeaders(w.Header(), ref, answer)
-		setLength(w.Header(), answer.Size)
-		w.WriteHeader(http.StatusOK)
+		sendHead(w, r, answer.Size)
 		return nil
 	}
 	ctx, cancel := readContext(r)
@@ -71,6 +70,17 @@ func setHeaders(header http.Header, ref oci.Ref, a oci.Answer) {
 	header.Set("Cache-Control", "max-age=31536000, immutable")
 }
 
+// sendHead answers a HEAD as a GET would be, preconditions and all; but a Range
+// is for GET alone: RFC 9110, section 14.2.
+func sendHead(w http.ResponseWriter, r *http.Request, size int64) {
+	if size == oci.UnknownSize {
+		w.WriteHeader(http.StatusOK)
+		return
+	}
+	r, _ = ranged(r, 0)
+	http.ServeContent(w, r, "", time.Time{}, io.NewSectionReader(strings.NewReader(""), 0, size))
+}
+
 // send writes the content, or the ranges of it that are asked for. A body that
 // is a plain file reaches the connection as it is, so the kernel sends it.
 // cancel ends a read that waits.
@@ -78,6 +88,10 @@ func send(w http.ResponseWriter, r *http.Request, content *oci.Content, e *Event
 	body, ok := content.Body.(io.ReadSeeker)
 	if !ok || content.Size == oci.UnknownSize {
 		return sendWhole(w, content)
+	}
+	r, parts := ranged(r, content.Size)
+	if p, ok := body.(oci.PartReader); ok {
+		p.ReadParts(parts)
 	}
 	if file, ok := body.(*os.File); ok {
 		http.ServeContent(w, r, "", time.Time{}, file)

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -44,15 +45,19 @@ func TestRanges(t *testing.T) {
 	for name, registry := range map[string]oci.Registry{"reader": filled(), "file": files(t, blob)} {
 		m := start(t, registry)
 		for asked, span := range map[string][2]int{
-			"bytes=0-0":         {0, 0},
-			"bytes=0-":          {0, 9999},
-			"bytes=5-9":         {5, 9},
-			"bytes=9999-":       {9999, 9999},
-			"bytes=9000-10000":  {9000, 9999}, // clipped
-			"bytes=9000-999999": {9000, 9999},
-			"bytes=-1":          {9999, 9999},
-			"bytes=-10000":      {0, 9999},
-			"bytes=-20000":      {0, 9999},
+			"bytes=0-0":                    {0, 0},
+			"bytes=0-":                     {0, 9999},
+			"bytes=5-9":                    {5, 9},
+			"bytes=9999-":                  {9999, 9999},
+			"bytes=9000-10000":             {9000, 9999}, // clipped
+			"bytes=9000-999999":            {9000, 9999},
+			"bytes=-1":                     {9999, 9999},
+			"bytes=-10000":                 {0, 9999},
+			"bytes=-20000":                 {0, 9999},
+			"BYTES=5-9":                    {5, 9}, // a unit has no case
+			"bytes=5-9,-0":                 {5, 9}, // what is not there is left out
+			"bytes=5-99999999999999999999": {5, 9999},
+			"bytes=-99999999999999999999":  {0, 9999},
 		} {
 			r := m.do(http.MethodGet, blobPath, "Range", asked)
 			r.want(t, http.StatusPartialContent, string(blob[span[0]:span[1]+1]))
@@ -63,11 +68,14 @@ func TestRanges(t *testing.T) {
 				t.Fatalf("%s: %s", name, asked)
 			}
 		}
-		for _, asked := range []string{"bytes=10000-", "bytes=10000-10001", "bytes=99999-"} {
+		for _, asked := range []string{"bytes=10000-", "bytes=10000-10001", "bytes=99999-", "bytes=-0", "bytes=-0,-00", "bytes=99999999999999999999-"} {
 			r := m.do(http.MethodGet, blobPath, "Range", asked).wantHeader(t, "Content-Range", "bytes */10000")
 			if r.StatusCode != http.StatusRequestedRangeNotSatisfiable {
 				t.Errorf("%s: %d", asked, r.StatusCode)
 			}
+		}
+		for _, asked := range []string{"items=0-1", "bytes", "bytes=", "bytes=,", "bytes=a-b", "bytes=9-5", "bytes=+1-2", "bytes=0-1,x"} {
+			m.do(http.MethodGet, blobPath, "Range", asked).want(t, http.StatusOK, string(blob)).wantHeader(t, "Content-Range", "")
 		}
 		tag := `"` + blobDigest + `"`
 		if r := m.do(http.MethodGet, blobPath, "Range", "bytes=5-", "If-Range", tag); r.StatusCode != http.StatusPartialContent {
@@ -145,7 +153,74 @@ func TestEmptyBlob(t *testing.T) {
 	t.Parallel()
 	m := start(t, files(t, nil))
 	m.do(http.MethodGet, blobPath).want(t, http.StatusOK, "").wantHeader(t, "Content-Length", "0")
-	m.do(http.MethodGet, blobPath, "Range", "bytes=0-").want(t, http.StatusOK, "")
+	for _, asked := range []string{"bytes=0-", "bytes=-1", "bytes=-0", "bytes=0-0", "bytes=5-9", "bytes=0-0,-1"} {
+		m.do(http.MethodGet, blobPath, "Range", asked).want(t, http.StatusOK, "").wantHeader(t, "Content-Length", "0", "Content-Range", "")
+	}
+}
+
+// A HEAD says what a GET would be answered: RFC 9110, section 13.2.1.
+func TestPreconditions(t *testing.T) {
+	t.Parallel()
+	for name, registry := range map[string]oci.Registry{"reader": filled(), "file": files(t, blob)} {
+		m := start(t, registry)
+		tag := `"` + blobDigest + `"`
+		for _, method := range []string{http.MethodGet, http.MethodHead} {
+			for header, want := range map[[2]string]int{
+				{"If-None-Match", tag}:                 http.StatusNotModified,
+				{"If-None-Match", `"other", W/` + tag}: http.StatusNotModified,
+				{"If-None-Match", "*"}:                 http.StatusNotModified,
+				{"If-None-Match", `"other"`}:           http.StatusOK,
+				{"If-Match", tag}:                      http.StatusOK,
+				{"If-Match", "*"}:                      http.StatusOK,
+				{"If-Match", `"other"`}:                http.StatusPreconditionFailed,
+			} {
+				r := m.do(method, blobPath, header[0], header[1])
+				if r.StatusCode != want || r.err != nil {
+					t.Errorf("%s: %s, %s: status %d, want %d", name, method, header, r.StatusCode, want)
+				}
+				if e := <-m.events; e.Status != want || e.Err != nil || e.Cut {
+					t.Errorf("%s: %s, %s: observed %+v", name, method, header, e)
+				}
+				r.wantHeader(t, "Docker-Content-Digest", blobDigest)
+			}
+		}
+		m.do(http.MethodHead, blobPath, "Range", "bytes=99999-").want(t, http.StatusOK, "").wantHeader(t, "Content-Length", "10000", "Content-Range", "")
+	}
+}
+
+// partial is a body that notes which parts it is told of.
+type partial struct {
+	seekable
+	told *[]oci.Span
+}
+
+func (p partial) ReadParts(parts []oci.Span) { *p.told = parts }
+
+// Ranges that end are parts; one that reaches the end for want of a number before
+// it, or with a number behind it, is the rest of a whole.
+func TestParts(t *testing.T) {
+	t.Parallel()
+	for asked, want := range map[string][]oci.Span{
+		"":                         nil,
+		"bytes=0-":                 nil,
+		"bytes=9000-":              nil,
+		"bytes=9000-10000":         nil, // as regclient resumes
+		"bytes=9000-9999":          {{Begin: 9000, End: 10_000}},
+		"bytes=0-9999":             {{Begin: 0, End: 10_000}},
+		"bytes=-5":                 {{Begin: 9995, End: 10_000}},
+		"bytes=-20000":             {{Begin: 0, End: 10_000}},
+		"bytes=5-9,7000-,20-29,-1": {{Begin: 5, End: 10}, {Begin: 20, End: 30}, {Begin: 9999, End: 10_000}},
+		"bytes=99999-":             nil,
+		"bytes=-0":                 nil,
+		"items=5-9":                nil,
+	} {
+		var told []oci.Span
+		m := start(t, giving(partial{seekable{bytes.NewReader(blob)}, &told}, blobAnswer(10_000)))
+		m.do(http.MethodGet, blobPath, "Range", asked)
+		if !slices.Equal(told, want) {
+			t.Errorf("%s: told of %v, want %v", asked, told, want)
+		}
+	}
 }
 
 func TestRangeOfAManifest(t *testing.T) {

@@ -1,0 +1,110 @@
+package proxy
+
+import (
+	"fmt"
+	"math"
+	"net/http"
+	"strings"
+
+	"mirrord/internal/oci"
+)
+
+// ranged returns r as http.ServeContent is to see it, with the Range that applies
+// to content of that size, and the parts that its client asks for and stops after.
+// A range without an end, or with one beyond the content's, is a client's that
+// wants the rest of a whole: no part.
+func ranged(r *http.Request, size int64) (*http.Request, []oci.Span) {
+	header := r.Header.Get("Range")
+	if header == "" {
+		return r, nil
+	}
+	spans, parts, ok := parseRange(header, size)
+	apply := new(http.Request)
+	*apply = *r
+	apply.Header = r.Header.Clone()
+	switch {
+	case !ok || size == 0: // RFC 9110, section 14.2: as if there were none
+		apply.Header.Del("Range")
+	case len(spans) == 0:
+		apply.Header.Set("Range", fmt.Sprintf("bytes=%d-", size)) // which is answered 416
+	default:
+		apply.Header.Set("Range", formatRange(spans))
+	}
+	return apply, parts
+}
+
+// parseRange reads a Range of RFC 9110, section 14.1: of what is asked for that
+// which there is, and of that the parts that end before more could come. It is not
+// ok in another unit, and when it does not parse.
+func parseRange(header string, size int64) (spans, parts []oci.Span, ok bool) {
+	unit, set, _ := strings.Cut(header, "=")
+	if !strings.EqualFold(unit, "bytes") {
+		return nil, nil, false
+	}
+	for spec := range strings.SplitSeq(set, ",") {
+		spec = strings.Trim(spec, " \t")
+		if spec == "" {
+			continue // RFC 9110, section 5.6.1.2
+		}
+		span, part, valid := parseSpan(spec, size)
+		if !valid {
+			return nil, nil, false
+		}
+		ok = true
+		if span.Begin < span.End {
+			spans = append(spans, span)
+		}
+		if span.Begin < span.End && part {
+			parts = append(parts, span)
+		}
+	}
+	return spans, parts, ok
+}
+
+// parseSpan reads "first-last", "first-" or "-length". Out of the content the span
+// is empty.
+func parseSpan(s string, size int64) (span oci.Span, part, ok bool) {
+	before, after, ok := strings.Cut(s, "-")
+	if !ok || before == "" && after == "" {
+		return oci.Span{}, false, false
+	}
+	if before == "" {
+		length, ok := parseBytes(after)
+		return oci.Span{Begin: size - min(length, size), End: size}, true, ok
+	}
+	first, ok1 := parseBytes(before)
+	if after == "" {
+		return oci.Span{Begin: first, End: size}, false, ok1
+	}
+	last, ok2 := parseBytes(after)
+	return oci.Span{Begin: first, End: min(last, size-1) + 1}, last < size, ok1 && ok2 && first <= last
+}
+
+// parseBytes reads digits. A number that is too large is as good as any that
+// no content has.
+func parseBytes(s string) (n int64, ok bool) {
+	for i := range len(s) {
+		digit := int64(s[i]) - '0'
+		if digit < 0 || digit > 9 {
+			return 0, false
+		}
+		if n > (math.MaxInt64-digit)/10 {
+			n = math.MaxInt64
+			continue
+		}
+		n = n*10 + digit
+	}
+	return n, s != ""
+}
+
+func formatRange(spans []oci.Span) string {
+	var b strings.Builder
+	for i, span := range spans {
+		separator := ","
+		if i == 0 {
+			separator = "bytes="
+		}
+		_, _ = fmt.Fprintf(&b, "%s%d-%d", separator, span.Begin, span.End-1)
+	}
+	return b.String()
+}
