@@ -63,7 +63,8 @@ func ParseRepository(upstream, name string) (string, error) {
 }
 
 // ParseManifest makes the Ref of a manifest. reference is a tag or a digest.
-// It fails with NAME_INVALID, DIGEST_INVALID or MANIFEST_INVALID.
+// It fails with NAME_INVALID, DIGEST_INVALID or, as no manifest can have an
+// invalid tag, MANIFEST_UNKNOWN.
 func ParseManifest(upstream, name, reference string) (Ref, error) {
 	repository, err := ParseRepository(upstream, name)
 	if err != nil {
@@ -75,7 +76,7 @@ func ParseManifest(upstream, name, reference string) (Ref, error) {
 		return ref, err
 	}
 	if !validTag(reference) {
-		return Ref{}, Errorf(ManifestInvalid, "invalid tag %q", clip(reference))
+		return Ref{}, Errorf(ManifestUnknown, "invalid tag %q", clip(reference))
 	}
 	ref.tag = reference
 	return ref, nil

@@ -48,10 +48,10 @@ func TestParseManifest(t *testing.T) {
 		{someDigest, "docker.io/library/alpine@" + someDigest, ""},
 		{"sha256:short", "", oci.DigestInvalid},
 		{"md5:d41d8cd98f00b204e9800998ecf8427e", "", oci.DigestInvalid},
-		{"", "", oci.ManifestInvalid},
-		{".hidden", "", oci.ManifestInvalid},
-		{"a/b", "", oci.ManifestInvalid},
-		{strings.Repeat("a", 129), "", oci.ManifestInvalid},
+		{"", "", oci.ManifestUnknown},
+		{".hidden", "", oci.ManifestUnknown},
+		{"a/b", "", oci.ManifestUnknown},
+		{strings.Repeat("a", 129), "", oci.ManifestUnknown},
 	} {
 		ref, err := oci.ParseManifest(oci.DockerHub, "alpine", test.reference)
 		switch {

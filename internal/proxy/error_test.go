@@ -34,7 +34,7 @@ func TestErrors(t *testing.T) {
 		{"name unknown", oci.Errorf(oci.NameUnknown, "no"), 404, oci.NameUnknown, []string{blobs, manifest, tags, referrers, signatures}},
 		{"digest", oci.Errorf(oci.DigestInvalid, "no"), 400, oci.DigestInvalid, []string{blobs, manifest, referrers}},
 		{"manifest invalid", oci.Errorf(oci.ManifestInvalid, "no"), 400, oci.ManifestInvalid, []string{manifest}},
-		{"name", oci.Errorf(oci.NameInvalid, "no"), 400, oci.NameInvalid, []string{blobs, manifest, tags, referrers}},
+		{"name", oci.Errorf(oci.NameInvalid, "no"), 404, oci.NameInvalid, []string{blobs, manifest, tags, referrers}},
 		{"denied", oci.Errorf(oci.Denied, "no"), 403, oci.Denied, []string{blobs, manifest, tags, referrers}},
 		{"unsupported", oci.Errorf(oci.Unsupported, "no"), 405, oci.Unsupported, []string{tags}},
 		{"unavailable", oci.Errorf(oci.Unavailable, "no"), 503, oci.Unavailable, []string{manifest, tags, referrers, signatures}},

@@ -16,7 +16,7 @@ var statusOf = map[oci.Code]int{
 	oci.NameUnknown:     http.StatusNotFound,
 	oci.DigestInvalid:   http.StatusBadRequest,
 	oci.ManifestInvalid: http.StatusBadRequest,
-	oci.NameInvalid:     http.StatusBadRequest,
+	oci.NameInvalid:     http.StatusNotFound, // what is not valid is not there: the spec has no other status
 	oci.Denied:          http.StatusForbidden,
 	oci.Unsupported:     http.StatusMethodNotAllowed,
 	oci.TooManyRequests: http.StatusServiceUnavailable,
@@ -28,6 +28,9 @@ const statusClientGone = 499
 
 // errParameter marks what is wrong with a query: no code of the spec says so.
 var errParameter = errors.New("bad parameter")
+
+// errNoEndpoint marks a path that is none of the API's, whatever the method.
+var errNoEndpoint = errors.New("no such endpoint")
 
 func badParameter(message string) error {
 	return &oci.Error{Code: oci.Unsupported, Message: message, Err: errParameter}
@@ -63,6 +66,8 @@ func writeError(w http.ResponseWriter, r *http.Request, kind string, err error) 
 		status = http.StatusNotFound
 	case errors.Is(err, errParameter):
 		status = http.StatusBadRequest
+	case errors.Is(err, errNoEndpoint):
+		status = http.StatusNotFound
 	case !known || status == http.StatusServiceUnavailable:
 		status = http.StatusServiceUnavailable
 		setRetryAfter(w.Header(), err)

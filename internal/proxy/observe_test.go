@@ -32,7 +32,7 @@ func TestEvents(t *testing.T) {
 		{"GET", "/v2/alpine/referrers/" + imageRef, "", Event{"list", "referrers", hub, repo, imageRef, 200, int64(len(`{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}`)), 0, oci.Pass, "", nil, false}},
 		{"HEAD", "/v2/alpine/blobs/" + absent, "", Event{"head", "blob", hub, repo, absent, 404, 0, 0, "", "", errAny, false}},
 		{"HEAD", "/v2/alpine/manifests/3?ns=quay.io", "", Event{Operation: "head", Kind: "manifest", Status: 404, Err: errAny}},
-		{"HEAD", "/v2/Alpine/manifests/3", "", Event{Operation: "head", Kind: "manifest", Upstream: hub, Status: 400, Err: errAny}},
+		{"HEAD", "/v2/Alpine/manifests/3", "", Event{Operation: "head", Kind: "manifest", Upstream: hub, Status: 404, Err: errAny}},
 		{"HEAD", "/elsewhere", "", Event{Operation: "other", Kind: "none", Status: 404, Err: errAny}},
 	} {
 		m.do(test.method, test.path, "Range", test.ranges)

@@ -64,7 +64,7 @@ func parseEndpoint(path string) (target, error) {
 	reference, err := url.PathUnescape(last)
 	if err != nil || t.endpoint == unknown || name == "" {
 		t.endpoint = unknown
-		return t, oci.Errorf(oci.Unsupported, "not supported by this mirror, which serves manifests, blobs, tags/list and referrers")
+		return t, &oci.Error{Code: oci.Unsupported, Message: "not supported by this mirror, which serves manifests, blobs, tags/list and referrers", Err: errNoEndpoint}
 	}
 	t.name, t.reference = name, reference
 	return t, nil

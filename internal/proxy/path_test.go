@@ -31,14 +31,14 @@ func TestPathTricks(t *testing.T) {
 		"/v2/" + strings.Repeat("a", 256) + "/manifests/3":  oci.NameInvalid,
 		"/v2/" + strings.Repeat("a/", 9000) + "b/tags/list": oci.NameInvalid,
 		"/v2//tags/list":                                    oci.NameInvalid,
-		"/v2/a/manifests/":                                  oci.ManifestInvalid,
-		"/v2/a/manifests/..":                                oci.ManifestInvalid,
-		"/v2/a/manifests/a%2Fb":                             oci.ManifestInvalid,
-		"/v2/a/manifests/%2e%2e%2fx":                        oci.ManifestInvalid,
-		"/v2/a/manifests/a%00":                              oci.ManifestInvalid,
-		"/v2/a/manifests/%ff":                               oci.ManifestInvalid,
-		"/v2/a/manifests/-a":                                oci.ManifestInvalid,
-		"/v2/a/manifests/" + strings.Repeat("a", 129):       oci.ManifestInvalid,
+		"/v2/a/manifests/":                                  oci.ManifestUnknown,
+		"/v2/a/manifests/..":                                oci.ManifestUnknown,
+		"/v2/a/manifests/a%2Fb":                             oci.ManifestUnknown,
+		"/v2/a/manifests/%2e%2e%2fx":                        oci.ManifestUnknown,
+		"/v2/a/manifests/a%00":                              oci.ManifestUnknown,
+		"/v2/a/manifests/%ff":                               oci.ManifestUnknown,
+		"/v2/a/manifests/-a":                                oci.ManifestUnknown,
+		"/v2/a/manifests/" + strings.Repeat("a", 129):       oci.ManifestUnknown,
 		"/v2/a/manifests/sha256:baddigeststring":            oci.DigestInvalid,
 		"/v2/a/manifests/sha256:" + hex + "a":               oci.DigestInvalid,
 		"/v2/a/manifests/md5:" + hex[:32]:                   oci.DigestInvalid,
@@ -47,7 +47,11 @@ func TestPathTricks(t *testing.T) {
 		"/v2/a/blobs/sha256:" + hex[:62] + "..":             oci.DigestInvalid,
 		"/v2/a/referrers/latest":                            oci.DigestInvalid,
 	} {
-		m.raw(path).wantError(t, http.StatusBadRequest, code)
+		status := http.StatusNotFound
+		if code == oci.DigestInvalid {
+			status = http.StatusBadRequest
+		}
+		m.raw(path).wantError(t, status, code)
 		e := <-m.events
 		if e.Repository != "" || e.Reference != "" || e.Err == nil {
 			t.Errorf("%.80s: observed %+v", path, e)
