@@ -108,6 +108,9 @@ func (h *Hub) sendBlob(a *answer, r *http.Request, d digest.Digest, b blob) {
 			c.BlobGETsByDigest[d.String()]++
 		}
 	})
+	if a.fault.NoRanges {
+		r.Header.Del("Range")
+	}
 	a.Header().Set("Etag", `"`+d.Encoded()+`"`)
 	a.blob, a.chunked = true, h.opts.NoLength
 	body, _ := a.content(file, b.size)

@@ -55,6 +55,8 @@ type Fault struct {
 	Truncate int64
 	// NoLength omits Content-Length: the body is chunked.
 	NoLength bool
+	// NoRanges answers the whole of a blob to who asks for a part.
+	NoRanges bool
 	// Endless goes on with zeros where the content ends, without a length,
 	// until the client leaves. Over Transport it would never return.
 	Endless bool
