@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"time"
 
 	"mirrord/internal/oci"
 )
@@ -55,6 +56,7 @@ func (f *flight) answered() bool {
 
 // openDigest opens what is kept, or joins or starts the flight that fetches it.
 func (c *Cache) openDigest(ctx context.Context, ref oci.Ref) (*oci.Content, error) {
+	begun := time.Now()
 	for via := oci.Hit; ; {
 		content, err := c.openKept(ctx, ref)
 		if err == nil {
@@ -84,16 +86,22 @@ func (c *Cache) openDigest(ctx context.Context, ref oci.Ref) (*oci.Content, erro
 			via = oci.Fill
 		case errors.Is(err, errDisk): // and so was the disk's failure
 			return c.openPast(ctx, ref)
-		case !refusedAnother(ref, f, err):
+		case !failedAnother(ref, f, err) || oci.Temporary(err) && time.Since(begun) > joinPatience:
 			return content, err
 		}
 	}
 }
 
-// refusedAnother reports whether err answers another repository's request: it
-// says nothing of ref's.
-func refusedAnother(ref oci.Ref, f *flight, err error) bool {
-	return err != nil && f.ref != ref && err == f.err && !oci.Temporary(err)
+// joinPatience is how long one may have waited for another repository's request and
+// still make his own when that fails. An upstream that hangs does so for both, and
+// clients wait 30 s.
+const joinPatience = 10 * time.Second
+
+// failedAnother reports whether err answers another repository's request: it
+// says nothing of ref's, which is asked for next. One digest has one flight at a
+// time, and whoever has led it in vain asks no more, so each repository asks once.
+func failedAnother(ref oci.Ref, f *flight, err error) bool {
+	return err != nil && f.ref != ref && err == f.err
 }
 
 func errClosed() error {

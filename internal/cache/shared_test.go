@@ -1,0 +1,188 @@
+package cache_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"mirrord/internal/cache"
+	"mirrord/internal/oci"
+	"mirrord/internal/oci/ocitest"
+)
+
+// split is an upstream that does other things for one repository than for another.
+type split struct {
+	oci.Registry
+	open  func(ref oci.Ref) error                         // may be nil
+	body  func(ref oci.Ref, body io.ReadSeeker) io.Reader // may be nil
+	opens atomic.Int32
+}
+
+func (s *split) Open(ctx context.Context, ref oci.Ref) (*oci.Content, error) {
+	s.opens.Add(1)
+	if s.open != nil {
+		if err := s.open(ref); err != nil {
+			return nil, err
+		}
+	}
+	content, err := s.Registry.Open(ctx, ref)
+	if err == nil && s.body != nil {
+		body := s.body(ref, oci.Unverified(content.Body).(io.ReadSeeker)).(io.ReadSeeker)
+		content.Body = oci.Verify(seeking{body}, content.Descriptor)
+	}
+	return content, err
+}
+
+type seeking struct{ io.ReadSeeker }
+
+func (seeking) Close() error { return nil }
+
+// shared puts one blob into n repositories and returns how each names it.
+func shared(t *testing.T, fake *ocitest.Fake, blob []byte, n int) (refs []oci.Ref) {
+	t.Helper()
+	for i := range n {
+		repository := fmt.Sprintf("team/app%d", i)
+		ref, err := oci.ParseBlob(ocitest.Upstream, repository, fake.AddBlob(repository, blob).String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		refs = append(refs, ref)
+	}
+	return refs
+}
+
+// What the upstream says of one repository says nothing of another that waits for
+// the same digest: that one asks for itself before it fails.
+func TestFailureOfAnotherRepository(t *testing.T) {
+	for _, failure := range []error{
+		oci.Errorf(oci.Unavailable, "the token service hangs up"),
+		&oci.LimitError{Kind: oci.LimitRequests, Upstream: ocitest.Upstream},
+		oci.Errorf(oci.Denied, "no"),
+	} {
+		t.Run(string(oci.CodeOf(failure)), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				fake := new(ocitest.Fake)
+				blob := ocitest.Content(1000, 1)
+				refs := shared(t, fake, blob, 2)
+				next := &split{Registry: fake, open: func(ref oci.Ref) error {
+					<-time.After(time.Second)
+					if ref == refs[0] {
+						return failure
+					}
+					return nil
+				}}
+				f := start(t, fake, func(o *cache.Options) { o.Next = next })
+				var clients sync.WaitGroup
+				for range 10 {
+					clients.Go(func() {
+						if _, _, err := ocitest.Read(t.Context(), f, refs[0]); oci.CodeOf(err) != oci.CodeOf(failure) {
+							t.Errorf("%v, want %v", err, failure)
+						}
+					})
+				}
+				synctest.Wait() // they lead the flight
+				for range 10 {
+					clients.Go(func() { f.mustRead(t, refs[1], blob, oci.Fill) })
+				}
+				clients.Wait()
+				if n := next.opens.Load(); n != 2 {
+					t.Errorf("%d requests upstream for two repositories", n)
+				}
+			})
+		})
+	}
+}
+
+// A crowd of repositories that all fail asks once for each.
+func TestEachRepositoryAsksOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		refs := shared(t, fake, ocitest.Content(1000, 1), 10)
+		next := &split{Registry: fake, open: func(oci.Ref) error {
+			<-time.After(100 * time.Millisecond)
+			return errDown
+		}}
+		f := start(t, fake, func(o *cache.Options) { o.Next = next })
+		var clients sync.WaitGroup
+		for i := range 100 {
+			clients.Go(func() {
+				if _, _, err := ocitest.Read(t.Context(), f, refs[i%len(refs)]); !oci.Temporary(err) {
+					t.Errorf("%v", err)
+				}
+			})
+		}
+		clients.Wait()
+		if n := int(next.opens.Load()); n != len(refs) {
+			t.Errorf("%d requests upstream for %d repositories", n, len(refs))
+		}
+	})
+}
+
+// An upstream that hangs does so for everybody: who has waited long for another's
+// request does not wait as long again.
+func TestHangingUpstreamIsNotWaitedForTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		refs := shared(t, fake, ocitest.Content(1000, 1), 2)
+		next := &split{Registry: fake, open: func(oci.Ref) error {
+			<-time.After(15 * time.Second)
+			return errDown
+		}}
+		f := start(t, fake, func(o *cache.Options) { o.Next = next })
+		begun := time.Now()
+		var clients sync.WaitGroup
+		for _, ref := range refs {
+			clients.Go(func() {
+				if _, _, err := ocitest.Read(t.Context(), f, ref); !oci.Temporary(err) {
+					t.Errorf("%v", err)
+				}
+			})
+		}
+		clients.Wait()
+		if took := time.Since(begun); took > 15*time.Second {
+			t.Errorf("failed after %s", took)
+		}
+	})
+}
+
+// A download that breaks off for good in the middle, for one repository, goes on
+// for another that reads along.
+func TestOtherRepositoryGoesOnWhereAFillFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		blob := ocitest.Content(4*mebibyte, 1)
+		refs := shared(t, fake, blob, 2)
+		var moved atomic.Int64
+		next := &split{Registry: fake, body: func(ref oci.Ref, body io.ReadSeeker) io.Reader {
+			if ref == refs[0] {
+				body = &broken{ReadSeeker: body, left: 2 * mebibyte, from: func(int64) {}}
+			}
+			return metered{paced{body, mebibyte}, &moved}
+		}}
+		f := start(t, fake, func(o *cache.Options) { o.Next = next })
+		var clients sync.WaitGroup
+		clients.Go(func() {
+			if got, _, err := ocitest.Read(t.Context(), f, refs[0]); err == nil || len(got) != 2*mebibyte {
+				t.Errorf("the repository that fails: %d bytes, %v", len(got), err)
+			}
+		})
+		synctest.Wait()
+		for range 5 {
+			clients.Go(func() {
+				if got, err := tail(t.Context(), f, refs[1], 100); err != nil || !bytes.Equal(got, blob[100:]) {
+					t.Errorf("the other: %d bytes, %v", len(got), err)
+				}
+			})
+		}
+		clients.Wait()
+		if n := moved.Load(); n > 4*mebibyte+piece {
+			t.Errorf("%d bytes for a blob of %d", n, 4*mebibyte)
+		}
+	})
+}
