@@ -31,7 +31,8 @@ type Fault struct {
 	// A request for content without a valid token is none of these but a
 	// "challenge", so that a fault strikes the request that follows it.
 	Op string
-	// Match is a part of the URL's path; empty matches all.
+	// Match is a part of the URL's path, or of the scope that a token is asked
+	// for; empty matches all.
 	Match string
 	// Times is how many requests it strikes; 0 means until it is removed.
 	Times int

@@ -28,12 +28,17 @@ func (h *Hub) serveCDN(w http.ResponseWriter, r *http.Request) {
 // serve counts the request and lets its fault act before handle does.
 func (h *Hub) serve(w http.ResponseWriter, r *http.Request, op string, handle handler) {
 	h.tally.arrive(op, r.Method)
-	a := &answer{ResponseWriter: w, ctx: r.Context(), tally: h.tally, request: r.Method + " " + r.URL.Path, fault: h.faults.take(op, r.URL.Path)}
+	a := &answer{ResponseWriter: w, ctx: r.Context(), tally: h.tally, request: r.Method + " " + r.URL.Path, fault: h.faults.take(op, asked(r))}
 	a.wait(a.fault.Latency)
 	if !a.instead() {
 		handle(a, r)
 		a.goOn()
 	}
+}
+
+// asked is what Fault.Match is a part of.
+func asked(r *http.Request) string {
+	return strings.Join(append([]string{r.URL.Path}, r.URL.Query()["scope"]...), "?")
 }
 
 // route says what a request to the registry's host asks for, and who answers.

@@ -107,6 +107,17 @@ func TestTokenFault(t *testing.T) {
 	}
 }
 
+// A token service may deny one scope alone.
+func TestTokenFaultOfOneScope(t *testing.T) {
+	h := start(t, Options{})
+	h.Inject(Fault{Op: "token", Match: "repository:corp/", Status: 403})
+	for query, want := range map[string]int{"?scope=" + pull("corp/a"): 403, "?scope=" + pull(repo): 200, "": 200} {
+		if got := ask(h, "GET", "/token"+query, "").Code; got != want {
+			t.Errorf("/token%s: status %d, want %d", query, got, want)
+		}
+	}
+}
+
 // ask calls the handler without a network, so that the clock may be a fake.
 func ask(h *Hub, method, path, token string) *httptest.ResponseRecorder {
 	w, r := httptest.NewRecorder(), httptest.NewRequest(method, path, nil)
