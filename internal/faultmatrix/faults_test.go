@@ -82,6 +82,59 @@ var page = hubsim.Fault{
 	Body: "<!doctype html><title>Wi-Fi</title><h1>Log in to go on</h1>" + strings.Repeat("<p>", 5_000),
 }
 
+// word is an error of the registry's, with the header that only registries send.
+func word(status int, code string) hubsim.Fault {
+	f := untyped(status, code)
+	f.ContentType = "application/json"
+	f.Header = map[string]string{"Docker-Distribution-Api-Version": "registry/2.0"}
+	return f
+}
+
+// untyped is one that is sent as text, by a registry that sends no such header.
+func untyped(status int, code string) hubsim.Fault {
+	return hubsim.Fault{Status: status, ContentType: "text/plain", Body: `{"errors":[{"code":"` + code + `","message":"no"}]}`}
+}
+
+// refusalPage is what a company's filter sends, or an ingress without a backend.
+func refusalPage(status int) hubsim.Fault {
+	return hubsim.Fault{Status: status, ContentType: "text/html", Body: "<html><h1>Blocked by policy</h1>"}
+}
+
+// challenged is a 401 with the header of the registry's and no body.
+func challenged(challenge string) hubsim.Fault {
+	return hubsim.Fault{Status: 401, Header: map[string]string{
+		"Www-Authenticate": challenge, "Docker-Distribution-Api-Version": "registry/2.0",
+	}}
+}
+
+// harbor is Harbor's answer to a token that may not pull: it speaks of Basic, and
+// wants a token.
+var harbor = func() hubsim.Fault {
+	f := word(401, "UNAUTHORIZED")
+	f.Header["Www-Authenticate"] = `Basic realm="harbor"`
+	return f
+}()
+
+// refused is a registry that does not take fresh tokens, so many times or always.
+func refused(parameters string, times int) fault {
+	return func(m *mirror) func() {
+		f := challenged(`Bearer realm="http://` + tokenHost + `/token",service="registry.docker.io",` + parameters)
+		f.Times = times
+		return registry(f)(m)
+	}
+}
+
+// moved is a registry whose token service is at another name by now; nobody
+// listens at the old one.
+func moved(m *mirror) func() {
+	m.hub.Announce(registryHost+":80", cdnHost+":80")
+	mend := noEntry(tokenHost)(m)
+	return func() {
+		mend()
+		m.hub.Announce(tokenHost+":80", cdnHost+":80")
+	}
+}
+
 // mistyped is the right manifest, said to be something else.
 func mistyped(ops ...string) fault {
 	return func(m *mirror) func() {

@@ -5,10 +5,10 @@ import "mirrord/internal/hubsim"
 // answerFaults are those of the registry's answers.
 var answerFaults = []row{
 	{"an HTML page is the answer to everything", inject(page), `
-		cold blob    | 404 BLOB_UNKNOWN (UNAVAILABLE) | -     | 2×challenge | 1s
-		expired tag  | 200 stale                      | kept  | token       | 1s
-		moved tag    | 200 stale                      | older | token       | 1s
-		uncached tag | 503 UNAVAILABLE                | -     | challenge   | 1s`},
+		cold blob    | 404 BLOB_UNKNOWN (UNAVAILABLE) | -     | 2×challenge     | 1s
+		expired tag  | 200 stale                      | kept  | token challenge | 1s
+		moved tag    | 200 stale                      | older | token challenge | 1s
+		uncached tag | 503 UNAVAILABLE                | -     | challenge       | 1s`},
 	{"an HTML page is the registry's answer", registry(page), `
 		cold blob    | 404 BLOB_UNKNOWN (UNAVAILABLE) | -     | token 2×blob   | 1s
 		expired tag  | 200 stale                      | kept  | token HEAD     | 1s
@@ -80,21 +80,66 @@ var answerFaults = []row{
 		expired tag  | 200 stale                      | kept  | token | 1s
 		moved tag    | 200 stale                      | older | token | 1s
 		uncached tag | 503 UNAVAILABLE                | -     | -     | 1s`},
-	{"404 from the registry", registry(hubsim.Fault{Status: 404}), `
+	{"404 by the registry's word", registry(word(404, "MANIFEST_UNKNOWN")), `
 		cold blob    | 404 BLOB_UNKNOWN     | -     | token blob | 1s
 		expired tag  | 404 MANIFEST_UNKNOWN | kept  | token HEAD | 1s
 		moved tag    | 404 MANIFEST_UNKNOWN | older | token HEAD | 1s
 		uncached tag | 404 MANIFEST_UNKNOWN | -     | token HEAD | 1s`},
-	{"403 from the registry", registry(hubsim.Fault{Status: 403}), `
-		cold blob    | 403 DENIED | -     | token blob | 1s
-		expired tag  | 403 DENIED | kept  | token HEAD | 1s
-		moved tag    | 403 DENIED | older | token HEAD | 1s
-		uncached tag | 403 DENIED | -     | token HEAD | 1s`},
-	{"401 from the registry", registry(hubsim.Fault{Status: 401}), `
-		cold blob    | 404 NAME_UNKNOWN | -     | token blob | 1s
-		expired tag  | 404 NAME_UNKNOWN | kept  | token HEAD | 1s
-		moved tag    | 404 NAME_UNKNOWN | older | token HEAD | 1s
-		uncached tag | 404 NAME_UNKNOWN | -     | token HEAD | 1s`},
+	{"404 of which only the GET's body tells that it is the registry's", registry(untyped(404, "MANIFEST_UNKNOWN")), `
+		cold blob    | 404 BLOB_UNKNOWN     | -     | token blob     | 1s
+		expired tag  | 404 MANIFEST_UNKNOWN | kept  | token HEAD GET | 1s
+		moved tag    | 404 MANIFEST_UNKNOWN | older | token HEAD GET | 1s
+		uncached tag | 404 MANIFEST_UNKNOWN | -     | token HEAD GET | 1s`},
+	{"403 by the registry's word", registry(word(403, "DENIED")), `
+		cold blob    | 403 DENIED | -     | token blob     | 1s
+		expired tag  | 403 DENIED | kept  | token HEAD GET | 1s
+		moved tag    | 403 DENIED | older | token HEAD GET | 1s
+		uncached tag | 403 DENIED | -     | token HEAD GET | 1s`},
+	{"401 by the registry's word, and no challenge", registry(word(401, "UNAUTHORIZED")), `
+		cold blob    | 404 NAME_UNKNOWN | -     | token 2×blob       | 1s
+		expired tag  | 404 NAME_UNKNOWN | kept  | token 2×HEAD 2×GET | 1s
+		moved tag    | 404 NAME_UNKNOWN | older | token 2×HEAD 2×GET | 1s
+		uncached tag | 404 NAME_UNKNOWN | -     | token 2×HEAD 2×GET | 1s`},
+	{"404 without a word", registry(hubsim.Fault{Status: 404}), `
+		cold blob    | 404 BLOB_UNKNOWN (UNAVAILABLE) | -     | token 2×blob   | 1s
+		expired tag  | 200 stale                      | kept  | token HEAD GET | 1s
+		moved tag    | 200 stale                      | older | token HEAD GET | 1s
+		uncached tag | 503 UNAVAILABLE                | -     | token HEAD GET | 1s`},
+	{"403 without a word", registry(hubsim.Fault{Status: 403}), `
+		cold blob    | 404 BLOB_UNKNOWN (UNAVAILABLE) | -     | token 2×blob   | 1s
+		expired tag  | 200 stale                      | kept  | token HEAD GET | 1s
+		moved tag    | 200 stale                      | older | token HEAD GET | 1s
+		uncached tag | 503 UNAVAILABLE                | -     | token HEAD GET | 1s`},
+	{"401 without a word", registry(hubsim.Fault{Status: 401}), `
+		cold blob    | 404 BLOB_UNKNOWN (UNAVAILABLE) | -     | 4×token 6×blob       | 5s
+		expired tag  | 200 stale                      | kept  | 3×token 3×HEAD 3×GET | 2s
+		moved tag    | 200 stale                      | older | 3×token 3×HEAD 3×GET | 2s
+		uncached tag | 503 UNAVAILABLE                | -     | 3×token 3×HEAD 3×GET | 4s`},
+	{"404 with a page", registry(refusalPage(404)), `
+		cold blob    | 404 BLOB_UNKNOWN (UNAVAILABLE) | -     | token 2×blob | 1s
+		expired tag  | 200 stale                      | kept  | token HEAD   | 1s
+		moved tag    | 200 stale                      | older | token HEAD   | 1s
+		uncached tag | 503 UNAVAILABLE                | -     | token HEAD   | 1s`},
+	{"403 with a page", registry(refusalPage(403)), `
+		cold blob    | 404 BLOB_UNKNOWN (UNAVAILABLE) | -     | token 2×blob | 1s
+		expired tag  | 200 stale                      | kept  | token HEAD   | 1s
+		moved tag    | 200 stale                      | older | token HEAD   | 1s
+		uncached tag | 503 UNAVAILABLE                | -     | token HEAD   | 1s`},
+	{"401 with a page", registry(refusalPage(401)), `
+		cold blob    | 404 BLOB_UNKNOWN (UNAVAILABLE) | -     | token 2×blob | 1s
+		expired tag  | 200 stale                      | kept  | token HEAD   | 1s
+		moved tag    | 200 stale                      | older | token HEAD   | 1s
+		uncached tag | 503 UNAVAILABLE                | -     | token HEAD   | 1s`},
+	{"404 that says that the registry is unavailable", registry(word(404, "UNAVAILABLE")), `
+		cold blob    | 404 BLOB_UNKNOWN (UNAVAILABLE) | -     | token 2×blob | 1s
+		expired tag  | 404 MANIFEST_UNKNOWN           | kept  | token HEAD   | 1s
+		moved tag    | 404 MANIFEST_UNKNOWN           | older | token HEAD   | 1s
+		uncached tag | 404 MANIFEST_UNKNOWN           | -     | token HEAD   | 1s`},
+	{"403 with a page from everything", inject(refusalPage(403)), `
+		cold blob    | 404 BLOB_UNKNOWN (UNAVAILABLE) | -     | 2×challenge     | 1s
+		expired tag  | 200 stale                      | kept  | token challenge | 1s
+		moved tag    | 200 stale                      | older | token challenge | 1s
+		uncached tag | 503 UNAVAILABLE                | -     | challenge       | 1s`},
 }
 
 // storageFaults are those of the CDN's answers.

@@ -26,6 +26,62 @@ var tokenFaults = []row{
 		expired tag  | 200 stale                      | kept  | token   | 1s
 		moved tag    | 200 stale                      | older | token   | 1s
 		uncached tag | 503 UNAVAILABLE                | -     | token   | 1s`},
+	{"401 with JSON from the token service", at("token", word(401, "UNAUTHORIZED")), `
+		cold blob    | 404 NAME_UNKNOWN | -     | token | 1s
+		expired tag  | 404 NAME_UNKNOWN | kept  | token | 1s
+		moved tag    | 404 NAME_UNKNOWN | older | token | 1s
+		uncached tag | 404 NAME_UNKNOWN | -     | token | 1s`},
+	{"403 with JSON from the token service", at("token", word(403, "DENIED")), `
+		cold blob    | 403 DENIED | -     | token | 1s
+		expired tag  | 403 DENIED | kept  | token | 1s
+		moved tag    | 403 DENIED | older | token | 1s
+		uncached tag | 403 DENIED | -     | token | 1s`},
+	{"403 with a page from the token service", at("token", refusalPage(403)), `
+		cold blob    | 404 BLOB_UNKNOWN (UNAVAILABLE) | -     | 2×token | 1s
+		expired tag  | 200 stale                      | kept  | token   | 1s
+		moved tag    | 200 stale                      | older | token   | 1s
+		uncached tag | 503 UNAVAILABLE                | -     | token   | 1s`},
+	{"a fresh token is refused, once", refused(`error="invalid_token"`, 1), `
+		cold blob    | 200 fill        | kept | token 2×blob cdn   | 1s
+		expired tag  | 200 revalidated | kept | token 2×HEAD       | 1s
+		moved tag    | 200 fill        | kept | token 2×HEAD 2×GET | 1s
+		uncached tag | 200 fill        | kept | token 2×HEAD 2×GET | 1s`},
+	{"fresh tokens are refused", refused(`error="invalid_token"`, 0), `
+		cold blob    | 404 BLOB_UNKNOWN (UNAVAILABLE) | -     | 4×token 6×blob | 5s
+		expired tag  | 200 stale                      | kept  | 2×token 3×HEAD | 2s
+		moved tag    | 200 stale                      | older | 2×token 3×HEAD | 2s
+		uncached tag | 503 UNAVAILABLE                | -     | 2×token 3×HEAD | 2s`},
+	{"a fresh token is refused without a reason, once", refused("", 1), `
+		cold blob    | 200 fill        | kept | token 2×blob cdn   | 1s
+		expired tag  | 200 revalidated | kept | token 2×HEAD       | 1s
+		moved tag    | 200 fill        | kept | token 2×HEAD 2×GET | 1s
+		uncached tag | 200 fill        | kept | token 2×HEAD 2×GET | 1s`},
+	{"fresh tokens are refused without a reason", refused("", 0), `
+		cold blob    | 404 BLOB_UNKNOWN (UNAVAILABLE) | -     | 4×token 6×blob       | 5s
+		expired tag  | 200 stale                      | kept  | 2×token 2×HEAD 3×GET | 2s
+		moved tag    | 200 stale                      | older | 2×token 2×HEAD 3×GET | 2s
+		uncached tag | 503 UNAVAILABLE                | -     | 2×token 2×HEAD 3×GET | 3s`},
+	{"fresh tokens may not pull", refused(`error="insufficient_scope"`, 0), `
+		cold blob    | 404 NAME_UNKNOWN | -     | token blob | 1s
+		expired tag  | 404 NAME_UNKNOWN | kept  | token HEAD | 1s
+		moved tag    | 404 NAME_UNKNOWN | older | token HEAD | 1s
+		uncached tag | 404 NAME_UNKNOWN | -     | token HEAD | 1s`},
+	{"a fresh token is refused without a challenge, once", registry(hubsim.Fault{Status: 401, Times: 1}), `
+		cold blob    | 200 fill        | kept | token 2×blob cdn   | 1s
+		expired tag  | 200 revalidated | kept | token 2×HEAD       | 1s
+		moved tag    | 200 fill        | kept | token 2×HEAD 2×GET | 1s
+		uncached tag | 200 fill        | kept | token 2×HEAD 2×GET | 1s`},
+	{"a fresh token is refused as Harbor does", registry(harbor), `
+		cold blob    | 404 NAME_UNKNOWN | -     | token 2×blob       | 1s
+		expired tag  | 404 NAME_UNKNOWN | kept  | token 2×HEAD 2×GET | 1s
+		moved tag    | 404 NAME_UNKNOWN | older | token 2×HEAD 2×GET | 1s
+		uncached tag | 404 NAME_UNKNOWN | -     | token 2×HEAD 2×GET | 1s`},
+	{"the registry has moved its token service", moved, ``},
+	{"a token with a control character", at("token", hubsim.Fault{Token: map[string]any{"token": "a\nb"}}), `
+		cold blob    | 404 BLOB_UNKNOWN (UNAVAILABLE) | -     | 2×token | 1s
+		expired tag  | 200 stale                      | kept  | token   | 1s
+		moved tag    | 200 stale                      | older | token   | 1s
+		uncached tag | 503 UNAVAILABLE                | -     | token   | 1s`},
 	{"an HTML page from the token service", at("token", page), `
 		cold blob    | 404 BLOB_UNKNOWN (UNAVAILABLE) | -     | 2×token | 1s
 		expired tag  | 200 stale                      | kept  | token   | 1s

@@ -214,8 +214,8 @@ func TestResumeAnsweredOtherwise(t *testing.T) {
 		"another size":   {part(500, "2000"), false},
 		"no size":        {part(500, "*"), false},
 		"shorter whole":  {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(content[:200]) }, false},
-		"no such blob":   {answer(404, ""), false},
-		"denied":         {answer(403, ""), false},
+		"no such blob":   {answer(404, "", version...), false},
+		"denied":         {answer(403, "", version...), false},
 		"limited":        {answer(429, "slow down"), false},
 		"no range given": {answer(206, ""), false},
 	} {
@@ -399,5 +399,24 @@ func TestCancelEndsABlockedOpen(t *testing.T) {
 				t.Errorf("%v after %v", err, took)
 			}
 		})
+	}
+}
+
+// The registry does not take a fresh token at the resume, and takes it a moment
+// later: the download goes on.
+func TestClockSkewInTheMiddleOfABlob(t *testing.T) {
+	t.Parallel()
+	h := startHub(t, hubsim.Options{})
+	content := ocitest.Content(100_000, 9)
+	d := h.AddBlob(repo, content)
+	h.Inject(hubsim.Fault{Op: "cdn", DropAfter: 50_000, Times: 1})
+	c := connect(t, h.URL())
+	opened, err := c.Open(t.Context(), blobRef(t, d))
+	check(t, err)
+	defer opened.Body.Close()
+	h.Inject(hubsim.Fault{Op: "blob", Status: 401, Times: 1, Header: map[string]string{"Www-Authenticate": `Bearer realm="` + h.URL() + `/token",service="registry.docker.io",error="invalid_token"`}})
+	raw, err := io.ReadAll(opened.Body)
+	if err != nil || !bytes.Equal(raw, content) {
+		t.Errorf("%d bytes, %v", len(raw), err)
 	}
 }

@@ -1,43 +1,53 @@
 package upstream
 
 import (
-	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
 	"regexp"
 	"strings"
-	"unicode"
 
 	"mirrord/internal/oci"
 )
 
-// maxWords bounds, in bytes, what an error repeats of an upstream's answer.
-const maxWords = 512
-
-// refusal makes the error of an answer that is none of the 2xx.
-func (r *Registry) refusal(q request, resp *http.Response, fromRegistry bool) error {
-	words := wordsOf(resp)
+// refusalError makes the error of a refusal.
+func (r *Registry) refusalError(q request, no *refusal) error {
 	switch {
-	case resp.StatusCode == http.StatusNotFound && (fromRegistry || q.what.Kind() != oci.Blob):
+	case no.code == http.StatusNotFound && no.word && (no.fromRegistry || q.what.Kind() != oci.Blob):
 		// Registries such as registry.k8s.io redirect manifests too.
-		return oci.Errorf(unknown(q.what), "%s: not found%s", r.Name, words)
-	case !fromRegistry:
+		return oci.Errorf(unknown(q.what), "%s: not found%s", r.Name, no.words)
+	case no.code == http.StatusNotFound && q.operation == ListOperation && !no.page:
+		return oci.Errorf(oci.NameUnknown, "%s: %w%s", r.Name, errNoRoute, no.words)
+	case q.method == http.MethodHead && getMayTell(q, no):
+		return oci.Errorf(oci.Unavailable, "%s: %w: %s%s", r.Name, errMethod, no.status, no.words)
+	case !no.fromRegistry:
 		// Links of a storage host expire: this says nothing of the content.
-		return oci.Errorf(oci.Unavailable, "%s: its storage %s answered %s%s", r.Name, resp.Request.URL.Host, resp.Status, words)
-	case resp.StatusCode == http.StatusUnauthorized:
+		return oci.Errorf(oci.Unavailable, "%s: its storage %s answered %s%s", r.Name, no.host, no.status, no.words)
+	case no.code == http.StatusUnauthorized && (no.word || no.reason() == insufficientScope):
 		// With a fresh token: Docker Hub does not tell missing from private.
-		return oci.Errorf(oci.NameUnknown, "%s: repository %s does not exist, or its login may not pull it%s", r.Name, q.repository, words)
-	case resp.StatusCode == http.StatusMethodNotAllowed:
-		return oci.Errorf(oci.Unavailable, "%s: %w: %s%s", r.Name, errMethod, q.method, words)
-	case resp.StatusCode == http.StatusForbidden:
-		return oci.Errorf(oci.Denied, "%s: pull of %s denied%s", r.Name, q.repository, words)
+		return oci.Errorf(oci.NameUnknown, "%s: repository %s does not exist, or its login may not pull it%s", r.Name, q.repository, no.words)
+	case no.code == http.StatusForbidden && (no.word || no.reason() == insufficientScope):
+		return oci.Errorf(oci.Denied, "%s: pull of %s denied%s", r.Name, q.repository, no.words)
+	case no.code == http.StatusMethodNotAllowed:
+		return oci.Errorf(oci.Unavailable, "%s: %w: %s%s", r.Name, errMethod, q.method, no.words)
 	}
-	return oci.Errorf(oci.Unavailable, "%s answered %s%s", r.Name, resp.Status, words)
+	return oci.Errorf(oci.Unavailable, "%s answered %s%s", r.Name, no.status, no.words)
 }
 
-// errMethod says that the registry does not know the method.
-var errMethod = errors.New("method not allowed")
+// getMayTell reports whether a GET may be answered where this HEAD was refused:
+// links are signed for one method, some registries refuse the HEAD of blobs, and
+// a HEAD has no body to tell by. A token is refused to both alike.
+func getMayTell(q request, no *refusal) bool {
+	refused := no.code >= 400 && no.code < 500 || no.code == http.StatusNotImplemented
+	return refused && !no.page && (no.reason() == "" || q.what.Kind() == oci.Blob)
+}
+
+var (
+	// errMethod says that a HEAD was refused in a way in which a GET may not be.
+	errMethod = errors.New("method not allowed")
+	// errNoRoute says that a list was not found, but not by the registry's word.
+	errNoRoute = errors.New("it has no such list")
+)
 
 func unknown(ref oci.Ref) oci.Code {
 	switch ref.Kind() {
@@ -47,34 +57,6 @@ func unknown(ref oci.Ref) oci.Code {
 		return oci.ManifestUnknown
 	}
 	return oci.NameUnknown
-}
-
-// wordsOf returns what an upstream says in an error body, as ": words".
-func wordsOf(resp *http.Response) string {
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, 8<<10)) // what could be read is what is told
-	var spec struct {
-		Errors []struct{ Code, Message string }
-	}
-	words := string(body)
-	if json.Unmarshal(body, &spec) == nil && len(spec.Errors) > 0 {
-		words = spec.Errors[0].Code + " " + spec.Errors[0].Message
-	} else if strings.Contains(resp.Header.Get("Content-Type"), "html") {
-		words = "an HTML page"
-	}
-	words = strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(withoutSecrets(words, resp.Request), "?"))
-	words = strings.Join(strings.Fields(words), " ")
-	if words == "" {
-		return ""
-	}
-	if len(words) > maxWords {
-		words = strings.ToValidUTF8(words[:maxWords], "") + "…"
-	}
-	return ": " + words
 }
 
 // unreachable makes the error of a request without an answer. A signed link is

@@ -177,6 +177,9 @@ func answer(status int, body string, header ...string) http.HandlerFunc {
 	}
 }
 
+// version is the header that only registries send.
+var version = []string{"Docker-Distribution-Api-Version", "registry/2.0"}
+
 // openly is a registry that needs no token: handle is asked all but the ping.
 func openly(handle http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {

@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strings"
 
 	"golang.org/x/net/publicsuffix"
 )
@@ -39,18 +38,33 @@ func sameSite(a, b string) bool {
 	return errA == nil && errB == nil && siteA == siteB
 }
 
-// pinned sends the ping of a registry to where the registry really is: the
-// library that makes it tries https first and knows no path before /v2/.
-type pinned struct {
-	base *url.URL
-	next http.RoundTripper
+// tokenService is the way to a token service. The login goes only where the
+// realm might lie, wherever redirects lead; a 401 or 403 is a *denial.
+type tokenService struct {
+	check func(realm string) error
+	next  http.RoundTripper
 }
 
-func (p pinned) RoundTrip(req *http.Request) (*http.Response, error) {
-	if req.URL.Host == p.base.Host && req.URL.Path == "/v2/" {
-		req = req.Clone(req.Context())
-		req.URL.Scheme = p.base.Scheme
-		req.URL.Path = strings.TrimSuffix(p.base.Path, "/") + "/v2/"
+func (s tokenService) RoundTrip(req *http.Request) (*http.Response, error) {
+	// The POST of an identity token has it in the body, which net/http sends
+	// again to where a 307 leads.
+	if req.Body != nil || req.Header.Get("Authorization") != "" {
+		if err := s.check(req.URL.String()); err != nil {
+			return nil, err
+		}
 	}
-	return p.next.RoundTrip(req)
+	resp, err := s.next.RoundTrip(req)
+	if err != nil || resp.StatusCode != http.StatusUnauthorized && resp.StatusCode != http.StatusForbidden {
+		return resp, err
+	}
+	no := readRefusal(resp)
+	if len(no.codes) == 0 && !no.page {
+		no.words = "" // it may hold a token
+	}
+	return nil, &denial{no}
 }
+
+// denial is a token service's refusal of a scope or of a login.
+type denial struct{ *refusal }
+
+func (d *denial) Error() string { return "it answered " + d.status + d.words }

@@ -57,7 +57,7 @@ func TestManifestElsewhere(t *testing.T) {
 	t.Parallel()
 	storage := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Accept") != acceptManifests || strings.HasSuffix(r.URL.Path, "absent") {
-			w.WriteHeader(http.StatusNotFound)
+			answer(404, "", version...)(w, r)
 			return
 		}
 		answer(200, "{}", "Content-Type", imageType)(w, r)

@@ -77,32 +77,26 @@ type request struct {
 }
 
 // do sends a request with the token it needs and returns the answer that is no
-// error; the caller closes its body. A token that the registry no longer takes
-// is renewed once.
+// error; the caller closes its body. What was refused for want of the right
+// token is sent again with it.
 func (r *Registry) do(ctx context.Context, q request) (*http.Response, error) {
-	for attempt := 0; ; attempt++ {
-		authorization, err := r.tokens.authorization(ctx, q.repository)
+	for a := new(attempts); ; {
+		sent, err := r.tokens.authorization(ctx, q.repository)
 		if err != nil {
 			return nil, err
 		}
-		resp, err := r.send(asking(ctx, q.operation), q, authorization.header)
+		resp, err := r.send(asking(ctx, q.operation), q, sent.header)
 		if err != nil {
 			return nil, r.unreachable(err)
-		}
-		fromRegistry := resp.Request.URL.Host == r.URL.Host
-		refused := fromRegistry && resp.StatusCode == http.StatusUnauthorized
-		if refused && r.tokens.renew(q.repository, authorization) && attempt == 0 {
-			discard(resp)
-			continue
 		}
 		if resp.StatusCode < 300 {
 			return resp, nil
 		}
-		defer discard(resp)
-		if refused && authorization.login {
-			return nil, loginRefused(r.Name, resp.Status)
+		no := readRefusal(resp)
+		no.fromRegistry = no.host == r.URL.Host
+		if again, err := r.heed(ctx, q, sent, no, a); !again {
+			return nil, err
 		}
-		return nil, r.refusal(q, resp, fromRegistry)
 	}
 }
 

@@ -1,0 +1,164 @@
+package upstream
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+
+	"mirrord/internal/oci"
+)
+
+const (
+	defaultTTL   = 60 * time.Second // of a token that does not tell
+	maxTTL       = 24 * time.Hour   // of any
+	expiryMargin = 30 * time.Second // a token is renewed so long before it expires, or
+	marginShare  = 4                // at a quarter of its life when that is sooner
+)
+
+// errMoved says that the registry sends another challenge by now.
+var errMoved = errors.New("the registry has moved its token service")
+
+// exchange gets what the registry asks for, and remembers it.
+func (t *tokens) exchange(ctx context.Context, repository string) (authorization, error) {
+	a, err := t.answer(ctx, repository)
+	if errors.Is(err, errMoved) {
+		a, err = t.answer(ctx, repository)
+	}
+	if err != nil {
+		return authorization{}, t.failed("gives no token for "+repository, err)
+	}
+	a.got = time.Now()
+	t.byRepo.Add(repository, a)
+	return a, a.denied
+}
+
+// answer answers the registry's challenge.
+func (t *tokens) answer(ctx context.Context, repository string) (authorization, error) {
+	c, err := t.ask(ctx)
+	if err != nil {
+		return authorization{}, t.failed("cannot be asked whether it wants a login", err)
+	}
+	if c.scheme == "" {
+		return authorization{until: time.Now().Add(time.Hour)}, nil
+	}
+	login, err := authn.Authorization(ctx, t.auth)
+	if err != nil {
+		return authorization{}, err
+	}
+	leave, err := t.enter(ctx, *login)
+	if err != nil {
+		return authorization{}, err
+	}
+	defer leave()
+	if c.scheme == basic {
+		return basicAuthorization(*login), nil
+	}
+	return t.bearer(ctx, c, *login, repository)
+}
+
+// basicAuthorization sends no login where there is none.
+func basicAuthorization(login authn.AuthConfig) authorization {
+	a := authorization{key: basic, until: time.Now().Add(defaultTTL)}
+	if login.Username == "" && login.Password == "" {
+		return a
+	}
+	a.header = "Basic " + base64.StdEncoding.EncodeToString([]byte(login.Username+":"+login.Password))
+	a.login = login
+	return a
+}
+
+// bearer gets a token. A token service that refuses what it is asked for may
+// refuse the login or the repository: that is found out.
+func (t *tokens) bearer(ctx context.Context, c challenge, login authn.AuthConfig, repository string) (authorization, error) {
+	a, err := t.token(ctx, c, login, "repository:"+repository+":pull")
+	if err == nil {
+		t.vouch(login)
+		return a, nil
+	}
+	if doubtful(err) && t.moved(ctx, c.key()) {
+		return authorization{}, errMoved
+	}
+	var no *denial
+	if errors.As(err, &no) {
+		return t.judge(ctx, c, login, repository, no)
+	}
+	return authorization{}, err
+}
+
+// token asks the token service at c's realm for a token of these scopes.
+func (t *tokens) token(ctx context.Context, c challenge, login authn.AuthConfig, scopes ...string) (authorization, error) {
+	registry, err := name.NewRegistry(t.base.Host)
+	if err != nil {
+		return authorization{}, err
+	}
+	token, err := transport.Exchange(asking(ctx, Token), registry, authn.FromConfig(login), t.service, scopes,
+		&transport.Challenge{Scheme: c.scheme, Parameters: c.params, Insecure: t.base.Scheme == "http"})
+	if err != nil {
+		return authorization{}, err
+	}
+	value := token.Token
+	if value == "" {
+		value = token.AccessToken
+	}
+	if !isTokenValue(value) {
+		return authorization{}, errors.New("the token service sent no token, or one that fits in no header")
+	}
+	ttl := defaultTTL
+	if token.ExpiresIn > 0 {
+		ttl = min(time.Duration(token.ExpiresIn), maxTTL/time.Second) * time.Second
+	}
+	margin := min(expiryMargin, ttl/marginShare)
+	return authorization{header: "Bearer " + value, key: c.key(), until: time.Now().Add(ttl - margin)}, nil
+}
+
+// isTokenValue reports whether value can be sent after "Bearer": visible ASCII.
+// RFC 6750 allows less, and registries take what they have issued.
+func isTokenValue(value string) bool {
+	return value != "" && strings.IndexFunc(value, func(r rune) bool { return r <= ' ' || r > '~' }) < 0
+}
+
+// errLogin marks the failure of a login: another one may be let in.
+var errLogin = errors.New("the login failed")
+
+// secret is an Authenticator whose failure is one of the login.
+type secret struct{ authn.Authenticator }
+
+func (s secret) AuthorizationContext(ctx context.Context) (*authn.AuthConfig, error) {
+	login, err := authn.Authorization(ctx, s.Authenticator)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errLogin, err)
+	}
+	return login, nil
+}
+
+// failed makes the error of an exchange that did not come about. It is the
+// upstream's state, not the content's.
+func (t *tokens) failed(what string, err error) error {
+	if refused := refusedByOurs(err); refused != nil {
+		return refused
+	}
+	var refused *transport.Error
+	if !errors.As(err, &refused) {
+		return oci.Errorf(oci.Unavailable, "%s %s: %w", t.name, what, firstLine{redact(err)})
+	}
+	return oci.Errorf(oci.Unavailable, "%s %s: %d %s", t.name, what, refused.StatusCode, http.StatusText(refused.StatusCode))
+}
+
+// firstLine is an error without what the library repeats of a token service's
+// answer on further lines: it may hold a token.
+type firstLine struct{ error }
+
+func (f firstLine) Error() string {
+	line, _, _ := strings.Cut(f.error.Error(), "\n")
+	return line
+}
+
+func (f firstLine) Unwrap() error { return f.error }

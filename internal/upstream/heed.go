@@ -1,0 +1,105 @@
+package upstream
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"mirrord/internal/oci"
+)
+
+// maxRenewals is how often one request is sent with another token: when the old
+// one has expired, and when the registry has moved its token service.
+const maxRenewals = 2
+
+// pauses are waited before a fresh token that was refused is sent again: the
+// clocks of a registry and of its token service differ by a little, or the
+// registry has not heard of a new key yet. After the last one it is another
+// token.
+var pauses = []time.Duration{500 * time.Millisecond, 1500 * time.Millisecond}
+
+// attempts counts what was tried for one request.
+type attempts struct{ renewals, pauses int }
+
+// heed reports whether to send q again after the refusal no of what was sent
+// with it, or why not. Only a registry that says insufficient_scope, or by its
+// own word refuses again what it was sent again, says that the content cannot be
+// had: everything else is temporary.
+func (r *Registry) heed(ctx context.Context, q request, sent authorization, no *refusal, a *attempts) (again bool, err error) {
+	_, told := choose(no.challenges)
+	if !no.fromRegistry || !ofAuthorization(no, sent) || no.page && !told {
+		return false, r.refusalError(q, no)
+	}
+	changed, foreign := r.tokens.learn(ctx, no.challenges, sent)
+	if a.renewals < maxRenewals && (changed || a.renewals == 0 && !sent.fresh()) {
+		a.renewals++
+		r.tokens.drop(q.repository, sent)
+		if !told && sent.header == "" {
+			r.tokens.unlearn() // it wants a login now, and does not say which
+		}
+		return true, nil
+	}
+	switch {
+	case foreign != nil:
+		return false, r.tokens.failed("names another token service", foreign)
+	case sent.header == "":
+		no.word = no.word || told // there is no login that it might let in
+		return false, r.refusalError(q, no)
+	case sent.key == basic:
+		return false, r.loginError(ctx, q, sent, no)
+	case no.reason() == insufficientScope:
+		r.tokens.drop(q.repository, sent)
+		return false, r.refusalError(q, no)
+	case no.code != http.StatusUnauthorized:
+		return false, r.refusalError(q, no)
+	}
+	return r.pause(ctx, q, sent, no, a)
+}
+
+// ofAuthorization reports whether what was sent may have been refused for its
+// authorization. Amazon's registries say 400 or 403 of one that has expired, and
+// no challenge.
+func ofAuthorization(no *refusal, sent authorization) bool {
+	switch no.code {
+	case http.StatusUnauthorized:
+		return true
+	case http.StatusForbidden:
+		return no.word && sent.header != ""
+	case http.StatusBadRequest:
+		return no.has("DENIED", "UNAUTHORIZED") && !sent.fresh()
+	}
+	return false
+}
+
+// loginError is that of a registry which refuses the login, or content to it.
+func (r *Registry) loginError(ctx context.Context, q request, sent authorization, no *refusal) error {
+	if err := r.tokens.checkBasic(ctx, sent, no); err != nil {
+		r.tokens.drop(q.repository, sent)
+		return err
+	}
+	no.word = true
+	return r.refusalError(q, no)
+}
+
+// pause waits before a fresh token that was refused is sent again, and gives up
+// after the last of pauses: soon when the registry says by its own word that it
+// refuses, as quay.io and Harbor do of what does not exist.
+func (r *Registry) pause(ctx context.Context, q request, sent authorization, no *refusal, a *attempts) (again bool, err error) {
+	refused := no.word && no.reason() == "" && (len(no.codes) > 0 || q.method == http.MethodHead)
+	if a.pauses == len(pauses) || refused && a.pauses > 0 {
+		if refused || q.method == http.MethodHead && no.reason() == "" {
+			return false, r.refusalError(q, no)
+		}
+		r.tokens.drop(q.repository, sent)
+		return false, oci.Errorf(oci.Unavailable, "%s refuses a token that its token service has just issued: is one of their clocks wrong?%s", r.Name, no.words)
+	}
+	select {
+	case <-time.After(pauses[a.pauses]):
+	case <-ctx.Done():
+		return false, context.Cause(ctx)
+	}
+	if a.pauses++; a.pauses == len(pauses) {
+		r.tokens.drop(q.repository, sent)
+	}
+	return true, nil
+}

@@ -1,0 +1,209 @@
+package upstream
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"mirrord/internal/hubsim"
+	"mirrord/internal/oci"
+)
+
+// deny makes a token service refuse the repositories of corp/, as ghcr.io and
+// GitLab do; code is of its JSON.
+func deny(h *hubsim.Hub, status int, code string) (remove func()) {
+	return h.Inject(hubsim.Fault{
+		Op: "token", Match: "repository:corp/", Status: status, ContentType: "application/json",
+		Body: fmt.Sprintf(`{"errors":[{"code":%q,"message":"no access"}]}`, code),
+	})
+}
+
+func refOf(t *testing.T, repository string) oci.Ref {
+	t.Helper()
+	ref, err := oci.ParseManifest(oci.DockerHub, repository, "v1")
+	check(t, err)
+	return ref
+}
+
+// One denied repository is that: the login is good for the others, and nobody
+// asks again for a while.
+func TestTokenDeniedForOneRepository(t *testing.T) {
+	for _, test := range []struct {
+		status int
+		word   string
+		code   oci.Code
+	}{{403, "DENIED", oci.Denied}, {401, "UNAUTHORIZED", oci.NameUnknown}} {
+		h := startHub(t, hubsim.Options{Users: users})
+		synctest.Test(t, func(t *testing.T) {
+			digests := fill(h, repo, 2)
+			p := pool(t, h, "small")
+			remove := deny(h, test.status, test.word)
+			for range 3 {
+				for _, repository := range []string{"corp/a", "corp/b"} {
+					_, err := p.Resolve(t.Context(), refOf(t, repository))
+					if oci.CodeOf(err) != test.code || !strings.Contains(fmt.Sprint(err), "no access") {
+						t.Errorf("%d: %v, want %s and why", test.status, err, test.code)
+					}
+				}
+			}
+			if n := h.Counters(); n.Tokens != 3 { // for each of them, and one that shows that the login is good
+				t.Errorf("%d tokens were asked for, want 3", n.Tokens)
+			}
+			check(t, pull(t, p, repo, digests[0]))
+			p.wantEvents(t)
+			if !p.Usable()[0] {
+				t.Error("the login is set aside")
+			}
+			remove()
+			<-time.After(deniedTime)
+			fill(h, "corp/a", 2)
+			_, err := p.Resolve(t.Context(), refOf(t, "corp/a"))
+			check(t, err)
+		})
+	}
+}
+
+// What one login is denied by the token service another may have.
+func TestPoolAsksOthersWhatOneIsDenied(t *testing.T) {
+	h := startHub(t, hubsim.Options{Users: users})
+	digests := fill(h, "corp/a", 2)
+	p := pool(t, h, "small", "large")
+	h.Inject(hubsim.Fault{Op: "token", Match: "repository:corp/", Status: 403, Times: 1, Body: `{"errors":[{"code":"DENIED"}]}`})
+	check(t, pull(t, p, "corp/a", digests[0]))
+	p.wantEvents(t)
+	if p.finds.Len() != 1 {
+		t.Error("who may pull is not remembered")
+	}
+}
+
+// Without a login the token service's word is that there is no such repository.
+func TestTokenDeniedWithoutLogin(t *testing.T) {
+	t.Parallel()
+	h := startHub(t, hubsim.Options{})
+	deny(h, 401, "UNAUTHORIZED")
+	c := connect(t, h.URL())
+	for range 2 {
+		_, err := c.Resolve(t.Context(), refOf(t, "corp/a"))
+		if c.wantCode(t, err, oci.NameUnknown); errors.Is(err, errLogin) {
+			t.Errorf("taken for a failed login: %v", err)
+		}
+	}
+	if n := h.Counters(); n.Tokens != 1 {
+		t.Errorf("%d tokens were asked for, want 1", n.Tokens)
+	}
+}
+
+// A login that cannot be told from a good one is not blamed, and nothing is said
+// to be denied.
+func TestTokenServiceThatCannotTell(t *testing.T) {
+	t.Parallel()
+	h := startHub(t, hubsim.Options{Users: users})
+	h.Inject(hubsim.Fault{Op: "token", Status: 403, Times: 1, Body: `{"errors":[{"code":"DENIED"}]}`})
+	h.Inject(hubsim.Fault{Op: "token", Status: 500, Times: 1})
+	c := connect(t, h.URL(), "small", "right")
+	_, err := c.Resolve(t.Context(), manifestRef(t, "v1"))
+	if c.wantCode(t, err, oci.Unavailable); errors.Is(err, errLogin) {
+		t.Errorf("taken for a failed login: %v", err)
+	}
+}
+
+// A page in the place of the token service says nothing of the login.
+func TestFilterBeforeTheTokenService(t *testing.T) {
+	t.Parallel()
+	h := startHub(t, hubsim.Options{Users: users})
+	h.Inject(hubsim.Fault{Op: "token", Status: 403, ContentType: "text/html", Body: "<h1>Blocked"})
+	c := connect(t, h.URL(), "small", "right")
+	_, err := c.Resolve(t.Context(), manifestRef(t, "v1"))
+	if c.wantCode(t, err, oci.Unavailable); errors.Is(err, errLogin) {
+		t.Errorf("taken for a failed login: %v", err)
+	}
+}
+
+// However many ask at once, a wrong login is sent twice: once for a repository
+// and once for none. GitLab locks out who does so 30 times.
+func TestWrongLoginIsSentTwice(t *testing.T) {
+	t.Parallel()
+	h := startHub(t, hubsim.Options{Users: users})
+	c := connect(t, h.URL(), "small", "wrong-wrong")
+	var group errgroup.Group
+	for i := range 50 {
+		group.Go(func() error {
+			_, err := c.Resolve(t.Context(), refOf(t, fmt.Sprint("corp/r", i)))
+			if c.wantCode(t, err, oci.Unavailable); !errors.Is(err, errLogin) {
+				return fmt.Errorf("%v is no failed login", err)
+			}
+			return nil
+		})
+	}
+	check(t, group.Wait())
+	if n := h.Counters(); n.TokenFailures != 2 {
+		t.Errorf("a wrong login was sent %d times, want 2", n.TokenFailures)
+	}
+}
+
+// basicRegistry wants the login of ann; it refuses what is of corp/ to her with
+// status.
+func basicRegistry(status int) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if user, password, _ := r.BasicAuth(); user != "ann" || password != "secret-pass" {
+			// As nginx does.
+			answer(401, "<html>401 Authorization Required", "Www-Authenticate", `basic realm=zot`, "Content-Type", "text/html")(w, r)
+			return
+		}
+		if strings.HasPrefix(r.URL.Path, "/v2/corp/") {
+			answer(status, `{"code":"UNAUTHORIZED","message":"not yours"}`, "Www-Authenticate", `basic realm=zot`)(w, r)
+			return
+		}
+		answer(200, "{}", "Content-Type", imageType)(w, r)
+	}
+}
+
+// A registry that takes the login itself may refuse a repository too.
+func TestBasicDeniedForOneRepository(t *testing.T) {
+	t.Parallel()
+	for status, code := range map[int]oci.Code{401: oci.NameUnknown, 403: oci.Denied} {
+		c := connect(t, serve(t, basicRegistry(status)).URL, "ann", "secret-pass")
+		for range 2 {
+			_, err := read(t, c, refOf(t, "corp/a"))
+			c.wantCode(t, err, code)
+			_, err = read(t, c, manifestRef(t, "v1"))
+			check(t, err)
+		}
+	}
+}
+
+// Amazon's registries say 403, and no challenge, of a login that has expired.
+func TestExpiredBasic(t *testing.T) {
+	t.Parallel()
+	expired := answer(403, `{"errors":[{"code":"DENIED","message":"Your authorization token has expired."}]}`)
+	c := connect(t, serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "" {
+			expired(w, r)
+			return
+		}
+		answer(401, "", "Www-Authenticate", `Basic realm="ecr"`)(w, r)
+	}).URL, "AWS", "secret-pass")
+	_, err := read(t, c, manifestRef(t, "v1"))
+	if c.wantCode(t, err, oci.Unavailable); !errors.Is(err, errLogin) {
+		t.Errorf("%v is no failed login", err)
+	}
+}
+
+// No login is sent as an empty one.
+func TestNoEmptyBasic(t *testing.T) {
+	t.Parallel()
+	c := connect(t, serve(t, basicRegistry(403)).URL)
+	_, err := read(t, c, manifestRef(t, "v1"))
+	c.wantCode(t, err, oci.NameUnknown)
+	for _, req := range c.sent.all() {
+		if header := req.Header.Get("Authorization"); header != "" {
+			t.Errorf("sent %q to %s", header, req.URL)
+		}
+	}
+}

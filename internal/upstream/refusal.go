@@ -1,0 +1,161 @@
+package upstream
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"unicode"
+)
+
+const (
+	maxRefusal = 64 << 10 // bytes of its body that are read
+	maxWords   = 512      // bytes of them that an error repeats
+)
+
+// insufficientScope is what a registry calls a token that is good but may not
+// pull: RFC 6750, section 3.1.
+const insufficientScope = "insufficient_scope"
+
+// refusal is an answer that is none of the 2xx.
+type refusal struct {
+	code         int
+	status       string // with its text
+	host         string // that has sent it
+	fromRegistry bool   // and not a host that the registry has redirected to
+	challenges   []challenge
+	word         bool     // it is the registry's own: see isWord
+	page         bool     // it is HTML or XML, which no registry sends
+	codes        []string // of its JSON
+	words        string   // what it says, as ": words"
+}
+
+// readRefusal reads resp as far as it matters and closes it.
+func readRefusal(resp *http.Response) *refusal {
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxRefusal)) // what could be read is what is told
+	discard(resp)
+	no := &refusal{
+		code:       resp.StatusCode,
+		status:     resp.Status,
+		host:       resp.Request.URL.Host,
+		challenges: parseChallenges(resp.Header),
+	}
+	spec := parseErrors(body)
+	for _, e := range spec {
+		no.codes = append(no.codes, e.code())
+	}
+	no.page = len(spec) == 0 && isPage(resp, body)
+	no.word = !no.page && no.isWord(resp, body)
+	words := string(body)
+	switch {
+	case len(spec) > 0:
+		words = spec[0].code() + " " + spec[0].Message
+	case no.page:
+		words = "an HTML page"
+	}
+	no.words = printable(withoutSecrets(words, resp.Request))
+	return no
+}
+
+// isWord is the rule for what counts as a registry's word, so that "not found"
+// and "denied" are believed, which takes a cached tag out of service. Between
+// the mirror and the registry stand filters, firewalls and ingresses, and they
+// refuse with the same statuses. The registry's word is
+//
+//   - a body of JSON with the spec's errors, or with one of them alone, as zot
+//     sends it, whatever its type is said to be;
+//   - an empty body beside the header Docker-Distribution-Api-Version, which
+//     only registries send;
+//   - of a HEAD, which has no body: that header, or a type of JSON.
+//
+// Errors that speak of the registry's state are no word about the content.
+// Everything else is a page, and the upstream unavailable.
+func (no *refusal) isWord(resp *http.Response, body []byte) bool {
+	versioned := resp.Header.Get("Docker-Distribution-Api-Version") != ""
+	switch {
+	case resp.Request.Method == http.MethodHead:
+		return versioned || strings.Contains(mediaType(resp), "json")
+	case len(body) == 0:
+		return versioned
+	}
+	return len(no.codes) > 0 && !no.has("UNAVAILABLE", "UNKNOWN", "TOOMANYREQUESTS")
+}
+
+// has reports whether the registry gives one of codes.
+func (no *refusal) has(codes ...string) bool {
+	for _, code := range codes {
+		for _, given := range no.codes {
+			if strings.EqualFold(code, given) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (no *refusal) reason() string { return reasonOf(no.challenges) }
+
+// isPage reports whether an answer is HTML or XML: its body decides, where
+// there is one.
+func isPage(resp *http.Response, body []byte) bool {
+	return strings.Contains(strings.ToLower(resp.Header.Get("Content-Type")), "html") ||
+		bytes.HasPrefix(bytes.TrimSpace(body), []byte("<"))
+}
+
+// wireError is one of the spec's errors. Artifactory sends a status in the place
+// of the code.
+type wireError struct {
+	Code    any
+	Status  any
+	Message string
+}
+
+func (e wireError) code() string {
+	if code, ok := e.Code.(string); ok {
+		return code
+	}
+	if e.Status != nil {
+		return fmt.Sprint(e.Status)
+	}
+	return ""
+}
+
+// parseErrors reads the spec's errors; nil when body has none.
+func parseErrors(body []byte) []wireError {
+	var spec struct {
+		Errors []wireError
+		wireError
+	}
+	if json.Unmarshal(body, &spec) != nil {
+		return nil
+	}
+	if code, ok := spec.Code.(string); ok && code != "" && len(spec.Errors) == 0 {
+		return []wireError{spec.wireError}
+	}
+	for _, e := range spec.Errors {
+		if e.code() == "" {
+			return nil
+		}
+	}
+	return spec.Errors
+}
+
+// printable returns words that are fit for one line of an error, as ": words".
+func printable(words string) string {
+	words = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(words, "?"))
+	words = strings.Join(strings.Fields(words), " ")
+	if words == "" {
+		return ""
+	}
+	if len(words) > maxWords {
+		words = strings.ToValidUTF8(words[:maxWords], "") + "…"
+	}
+	return ": " + words
+}

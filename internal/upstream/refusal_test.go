@@ -1,0 +1,88 @@
+package upstream
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+func refusalOf(method, contentType, body string, header ...string) *refusal {
+	resp := &http.Response{
+		StatusCode: 404, Status: "404 Not Found", Header: make(http.Header), Body: io.NopCloser(strings.NewReader(body)),
+		Request: httptest.NewRequest(method, "https://registry.example/v2/a/manifests/b", nil),
+	}
+	if contentType != "" {
+		resp.Header.Set("Content-Type", contentType)
+	}
+	for i := 0; i < len(header); i += 2 {
+		resp.Header.Set(header[i], header[i+1])
+	}
+	return readRefusal(resp)
+}
+
+// What registries send is their word, what filters and ingresses send is not.
+func TestIsWord(t *testing.T) {
+	t.Parallel()
+	const spec, text, page = `{"errors":[{"code":"MANIFEST_UNKNOWN","message":"no"}]}`, "text/plain; charset=utf-8", "text/html; charset=utf-8"
+	const get, head = http.MethodGet, http.MethodHead
+	for name, test := range map[string]struct {
+		no   *refusal
+		word bool
+		page bool
+	}{
+		"distribution":              {refusalOf(get, "application/json; charset=utf-8", spec, version...), true, false},
+		"ggcr, as text":             {refusalOf(get, text, spec), true, false},
+		"as a page":                 {refusalOf(get, page, spec), true, false},
+		"zot, a bare error":         {refusalOf(get, "application/json", `{"code":"UNAUTHORIZED","message":"no"}`), true, false},
+		"artifactory, no code":      {refusalOf(get, "application/json", `{"errors":[{"status":404,"message":"no"}]}`), true, false},
+		"harbor's own code":         {refusalOf(get, "application/json", `{"errors":[{"code":"NOT_FOUND","message":"no"}]}`), true, false},
+		"large detail":              {refusalOf(get, "", `{"errors":[{"code":"X","detail":"`+strings.Repeat("x", 20<<10)+`"}]}`), true, false},
+		"empty, a registry's":       {refusalOf(get, "", "", version...), true, false},
+		"empty":                     {refusalOf(get, "", ""), false, false},
+		"gitlab, switched off":      {refusalOf(get, "application/json", `{"errors":[{"code":"UNAVAILABLE"}]}`), false, false},
+		"nginx":                     {refusalOf(get, page, "<html><h1>404 Not Found</h1>"), false, true},
+		"nginx, with header always": {refusalOf(get, page, "<html><h1>404 Not Found</h1>", version...), false, true},
+		"page without a type":       {refusalOf(get, "", " \n<!doctype html>"), false, true},
+		"azure's xml":               {refusalOf(get, "application/xml", `<?xml version="1.0"?><Error>`), false, true},
+		"no route":                  {refusalOf(get, text, "404 page not found\n"), false, false},
+		"kubernetes ingress":        {refusalOf(get, text, "default backend - 404"), false, false},
+		"kubernetes api":            {refusalOf(get, "application/json", `{"kind":"Status","code":404}`), false, false},
+		"an api gateway":            {refusalOf(get, "application/json", `{"message":"Forbidden"}`), false, false},
+		"no errors":                 {refusalOf(get, "application/json", `{"errors":[]}`), false, false},
+		"errors of nothing":         {refusalOf(get, "application/json", `{"errors":[{}]}`), false, false},
+		"no json":                   {refusalOf(get, "application/json", `{"errors":`), false, false},
+		"head, json":                {refusalOf(head, "application/json", ""), true, false},
+		"head, a registry's":        {refusalOf(head, "", "", version...), true, false},
+		"head, page":                {refusalOf(head, page, "", version...), false, true},
+		"head, text":                {refusalOf(head, text, ""), false, false},
+		"head, nothing":             {refusalOf(head, "", ""), false, false},
+	} {
+		if test.no.word != test.word || test.no.page != test.page {
+			t.Errorf("%s: word %v, page %v; want %v, %v", name, test.no.word, test.no.page, test.word, test.page)
+		}
+	}
+}
+
+// However a refusal reads, what is told of it is one short line, and a page is
+// never a word.
+func FuzzReadRefusal(f *testing.F) {
+	for _, body := range []string{"", `{"errors":[{"code":"A","message":"b\nc"}]}`, `{"code":"A"}`, `{"errors":{}}`, `{"errors":[{"code":[]}]}`, "<html>", "\x00\xff"} {
+		f.Add(true, "application/json", body)
+		f.Add(false, "text/html", body)
+	}
+	f.Fuzz(func(t *testing.T, head bool, contentType, body string) {
+		method := http.MethodGet
+		if head {
+			method = http.MethodHead
+		}
+		no := refusalOf(method, contentType, body)
+		if no.page && no.word {
+			t.Error("a page is a word")
+		}
+		if len(no.words) > maxWords+len(": …") || strings.ContainsAny(no.words, "\n\r\x00") {
+			t.Errorf("told as %q", no.words)
+		}
+	})
+}

@@ -1,0 +1,160 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+
+	"mirrord/internal/oci"
+)
+
+// goodTime is how long a login that was let in is not checked again when a
+// repository is denied to it.
+const goodTime = time.Minute
+
+// standing is what is known of a login. A login that was refused is not sent
+// again for asideTime: GitLab locks an address out for an hour after 30 of them
+// in three minutes.
+type standing struct {
+	login authn.AuthConfig
+	until time.Time
+	err   error // nil: it was let in
+}
+
+// of returns what is known of login now.
+func (s standing) of(login authn.AuthConfig) (known bool, err error) {
+	if s.login != login || !time.Now().Before(s.until) {
+		return false, nil
+	}
+	return true, s.err
+}
+
+// standingOf returns what is known of login.
+func (t *tokens) standingOf(login authn.AuthConfig) (known bool, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.standing.of(login)
+}
+
+func (t *tokens) vouch(login authn.AuthConfig) {
+	t.setStanding(standing{login: login, until: time.Now().Add(goodTime)})
+}
+
+func (t *tokens) setStanding(s standing) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.standing = s
+}
+
+// enter waits until login may be used, and returns why it may not be. One of
+// unknown standing is used once at a time, or a wrong one would be sent for a
+// hundred repositories at once.
+func (t *tokens) enter(ctx context.Context, login authn.AuthConfig) (leave func(), err error) {
+	leave = func() {}
+	if known, err := t.standingOf(login); known || login == (authn.AuthConfig{}) {
+		return leave, err
+	}
+	select {
+	case t.turn <- struct{}{}:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	leave = func() { <-t.turn }
+	if _, err := t.standingOf(login); err != nil {
+		leave()
+		return nil, err
+	}
+	return leave, nil
+}
+
+// judge finds out whether a token service that has answered no refuses the
+// repository or the login. The repository is then denied for deniedTime.
+func (t *tokens) judge(ctx context.Context, c challenge, login authn.AuthConfig, repository string, no *denial) (authorization, error) {
+	anonymous := login == (authn.AuthConfig{})
+	if anonymous && !no.word || !anonymous && !refusesLogin(no.refusal) {
+		return authorization{}, no
+	}
+	if !anonymous {
+		if err := t.checkLogin(login, func() (*refusal, error) { return t.tokenWithoutScope(ctx, c, login) }); err != nil {
+			return authorization{}, err
+		}
+	}
+	err := oci.Errorf(oci.Denied, "%s: pull of %s denied by its token service%s", t.name, repository, no.words)
+	if no.code == http.StatusUnauthorized {
+		err = oci.Errorf(oci.NameUnknown, "%s: repository %s does not exist, or its login may not pull it%s", t.name, repository, no.words)
+	}
+	return authorization{key: c.key(), denied: err, until: time.Now().Add(deniedTime)}, nil
+}
+
+// checkLogin returns nil when login was let in lately, or is by probe, which
+// returns how it was refused.
+func (t *tokens) checkLogin(login authn.AuthConfig, probe func() (*refusal, error)) error {
+	_, err, _ := t.checks.Do("", func() (any, error) {
+		if known, err := t.standingOf(login); known {
+			return nil, err
+		}
+		no, err := probe()
+		switch {
+		case err != nil:
+			return nil, t.failed("cannot be asked whether it takes the login", err)
+		case no == nil:
+			t.vouch(login)
+			return nil, nil
+		case !refusesLogin(no):
+			return nil, t.failed("does not tell whether it takes the login", &denial{no})
+		}
+		return nil, t.blame(login, no)
+	})
+	return err
+}
+
+// refusesLogin reports whether no is of the login. A page is so only where it
+// names a way to log in, as nginx does; those of filters name none.
+func refusesLogin(no *refusal) bool {
+	_, told := choose(no.challenges)
+	return no.code == http.StatusUnauthorized && (told || !no.page) || no.code == http.StatusForbidden && !no.page
+}
+
+// blame notes that login was refused.
+func (t *tokens) blame(login authn.AuthConfig, no *refusal) error {
+	err := &oci.Error{
+		Code:    oci.Unavailable,
+		Message: fmt.Sprintf("%s refuses the login: check its user name and password (it answered %s%s)", t.name, no.status, no.words),
+		Err:     errLogin,
+	}
+	t.setStanding(standing{login: login, until: time.Now().Add(asideTime), err: err})
+	return err
+}
+
+// tokenWithoutScope asks for a token that may do nothing, which every login gets:
+// docker login asks for no other.
+func (t *tokens) tokenWithoutScope(ctx context.Context, c challenge, login authn.AuthConfig) (*refusal, error) {
+	_, err := t.token(ctx, c, login)
+	var no *denial
+	if errors.As(err, &no) {
+		return no.refusal, nil
+	}
+	return nil, err
+}
+
+// checkBasic finds out whether a registry that has answered no to a login
+// refuses the login or the content. An open /v2/ does not tell: a 401 is then
+// that of the login.
+func (t *tokens) checkBasic(ctx context.Context, sent authorization, no *refusal) error {
+	t.mu.Lock()
+	open := t.open
+	t.mu.Unlock()
+	if open && no.code == http.StatusUnauthorized {
+		return t.blame(sent.login, no)
+	}
+	if open {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tokenTime)
+	defer cancel()
+	return t.checkLogin(sent.login, func() (*refusal, error) { return t.getRoot(ctx, sent.header) })
+}
