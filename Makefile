@@ -25,7 +25,8 @@ test: cc ## run all tests but e2e, under the race detector (needs gcc)
 .PHONY: e2e
 e2e: ## pull with real clients, installed where missing (Debian, root)
 	sh e2e/install.sh
-	$(GO) test -tags e2e -count=1 -v -timeout 15m ./e2e/...
+	sh e2e/clients.sh
+	$(GO) test -tags e2e -count=1 -v -timeout 20m ./e2e/...
 
 CRASH_ROUNDS ?= 200
 

@@ -16,20 +16,23 @@ import (
 type client interface {
 	// pull gets an image as a user would ask for it.
 	pull(ref string) error
-	// id is the digest of the configuration of an image that is there.
-	id(t *testing.T, ref string) string
+	// id is the digest of the configuration of an image that is there, "" for a
+	// client that does not tell it.
+	id(t *testing.T, img image) string
 	// file reads a file of an image that is there, from its last layer.
 	file(t *testing.T, img image) []byte
 	// remove forgets an image and all of its content.
 	remove(t *testing.T, ref string)
 }
 
-// exercise pulls two images into nothing three times: with a cold cache, with a
-// warm one, and without a hub. The first time costs what it must, the others
-// cost nothing.
+// exercise pulls images into nothing, by tag and by digest: with a cold cache,
+// with a warm one, with the hub's budget gone, and without a hub. The first time
+// costs what it must, the others cost nothing. What is not cached is refused
+// while the hub gives nothing.
 func exercise(t *testing.T, hub *hubsim.Hub, m *mirror, c client) {
 	t.Helper()
-	images := publishAll(t, hub)
+	images := append(publishAll(t, hub), publishPinned(t, hub, "pinned", 3))
+	never, neither := publishOne(t, hub, "never", 4), publishOne(t, hub, "neither", 5)
 	var manifests, blobs []string
 	for _, img := range images {
 		manifests = append(manifests, img.manifests...)
@@ -40,23 +43,48 @@ func exercise(t *testing.T, hub *hubsim.Hub, m *mirror, c client) {
 	diff(t, "manifest GETs by digest, cold", once(manifests), cold.ManifestGETsByDigest)
 	diff(t, "blob GETs by digest, cold", once(blobs), cold.BlobGETsByDigest)
 
-	for _, phase := range []string{"warm", "hub down"} {
-		time.Sleep(tagsFresh + tagsFresh/10) // the daemon wants to ask about the tags
-		if phase == "hub down" {
-			hub.Down()
-		}
-		before := m.served(t)
-		free := spent(t, hub, m, phase, func() { pullAll(t, c, images) })
-		if free.ManifestGETs != 0 || free.BlobGETs != 0 || free.CDNBytes != 0 {
-			t.Errorf("%s: cost %d manifest GETs, %d blob GETs and %d bytes of blobs, want nothing",
-				phase, free.ManifestGETs, free.BlobGETs, free.CDNBytes)
-		}
-		// The client has nothing of its own: all it has is from the mirror.
-		eventually(t, 5*time.Second, phase+": the mirror counts every manifest and blob", func() bool {
-			after := m.served(t)
-			return after["manifest"]-before["manifest"] >= len(manifests) && after["blob"]-before["blob"] >= len(blobs)
-		})
+	free(t, hub, m, c, "warm", images)
+	heal := hub.Inject(hubsim.Fault{Op: "manifest", PullLimit: true})
+	free(t, hub, m, c, "quota gone", images)
+	refused(t, hub, m, c, "quota gone", never)
+	heal()
+	hub.Down()
+	free(t, hub, m, c, "hub down", images)
+	refused(t, hub, m, c, "hub down", neither)
+}
+
+// free pulls images that are cached, which the hub does not notice.
+func free(t *testing.T, hub *hubsim.Hub, m *mirror, c client, phase string, images []image) {
+	t.Helper()
+	time.Sleep(tagsFresh + tagsFresh/10) // the daemon wants to ask about the tags
+	before := m.served(t)
+	n := spent(t, hub, m, phase, func() { pullAll(t, c, images) })
+	if n.ManifestGETs != 0 || n.BlobGETs != 0 || n.CDNBytes != 0 {
+		t.Errorf("%s: cost %d manifest GETs, %d blob GETs and %d bytes of blobs, want nothing",
+			phase, n.ManifestGETs, n.BlobGETs, n.CDNBytes)
 	}
+	var manifests, blobs int
+	for _, img := range images {
+		manifests, blobs = manifests+len(img.manifests), blobs+len(img.blobs)
+	}
+	// The client has nothing of its own: all it has is from the mirror.
+	eventually(t, 5*time.Second, phase+": the mirror counts every manifest and blob", func() bool {
+		after := m.served(t)
+		return after["manifest"]-before["manifest"] >= manifests && after["blob"]-before["blob"] >= blobs
+	})
+}
+
+// refused pulls an image that is not cached while nobody has it. What the client
+// then says is for who reads the log.
+func refused(t *testing.T, hub *hubsim.Hub, m *mirror, c client, phase string, img image) {
+	t.Helper()
+	spent(t, hub, m, phase, func() {
+		err := c.pull(img.ref)
+		if err == nil {
+			t.Errorf("%s: %s was pulled", phase, img.ref)
+		}
+		t.Logf("%s: the client says: %v", phase, err)
+	})
 }
 
 // pullAll pulls images, looks at them, and removes them.
@@ -76,7 +104,7 @@ func pullAll(t *testing.T, c client, images []image) {
 // check looks whether the client has what the hub has.
 func check(t *testing.T, c client, img image) {
 	t.Helper()
-	if id := c.id(t, img.ref); id != img.id {
+	if id := c.id(t, img); id != img.id && id != "" {
 		t.Errorf("%s has the configuration %s, want %s", img.ref, id, img.id)
 	}
 	if content := c.file(t, img); !bytes.Equal(content, img.content) {

@@ -5,6 +5,7 @@ package e2e
 import (
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"testing"
 
@@ -14,23 +15,27 @@ import (
 )
 
 func TestContainerd(t *testing.T) {
-	hub := startHub(t)
-	m := startMirror(t, hub)
-	exercise(t, hub, m, newContainerd(t, m))
+	eachDebian(t, func(t *testing.T, from release) {
+		hub := startHub(t)
+		m := startMirror(t, hub)
+		exercise(t, hub, m, newContainerd(t, from, m))
+	})
 }
 
 // containerd is a daemon, asked by ctr.
 type containerd struct {
-	tool         // ctr
-	hosts string // a directory like /etc/containerd/certs.d
+	tool           // ctr
+	flags []string // of a pull
 }
 
-func newContainerd(t *testing.T, m *mirror) *containerd {
+func newContainerd(t *testing.T, from release, m *mirror) *containerd {
 	t.Helper()
-	require(t, "containerd", "ctr")
-	h := newHome(t)
+	h := from.home(t, "containerd", "ctr")
 	socket := h.path("containerd.sock")
-	c := &containerd{tool: h.tool("ctr", "--address", socket), hosts: h.path("certs.d")}
+	c := &containerd{tool: h.tool("ctr", "--address", socket), flags: []string{"--hosts-dir", h.path("certs.d")}}
+	if from == newest { // containerd 2.x would fetch every platform's manifest
+		c.flags = append(c.flags, "--skip-metadata")
+	}
 	h.write(t, "certs.d/docker.io/hosts.toml", `server = "`+m.url()+`"
 
 [host."`+m.url()+`"]
@@ -44,7 +49,6 @@ disabled_plugins = [
   "io.containerd.snapshotter.v1.aufs",
   "io.containerd.snapshotter.v1.btrfs",
   "io.containerd.snapshotter.v1.devmapper",
-  "io.containerd.snapshotter.v1.overlayfs",
   "io.containerd.snapshotter.v1.zfs",
 ]
 
@@ -54,6 +58,10 @@ address = "`+socket+`"
 [ttrpc]
 address = "`+socket+`.ttrpc"
 
+[[plugins."io.containerd.transfer.v1.local".unpack_config]]
+platform = "linux/amd64"
+snapshotter = "native"
+
 [plugins."io.containerd.internal.v1.opt"]
 path = "`+h.path("opt")+`"
 `)
@@ -61,11 +69,12 @@ path = "`+h.path("opt")+`"
 		_, err := c.run("version")
 		return err == nil
 	})
+	from.ran(t, h.must(t, "containerd", "--version"))
 	return c
 }
 
 func (c *containerd) pull(ref string) error {
-	_, err := c.run("images", "pull", "--snapshotter", "native", "--hosts-dir", c.hosts, ref)
+	_, err := c.run(slices.Concat([]string{"images", "pull", "--snapshotter", "native"}, c.flags, []string{ref})...)
 	return err
 }
 
@@ -80,11 +89,11 @@ func (c *containerd) content(t *testing.T, digest string) string {
 }
 
 // id follows the reference down to the configuration, and checks that one.
-func (c *containerd) id(t *testing.T, ref string) string {
+func (c *containerd) id(t *testing.T, img image) string {
 	t.Helper()
 	target := ""
-	for line := range strings.Lines(c.must(t, "images", "ls", "name=="+ref)) {
-		if fields := strings.Fields(line); len(fields) > 2 && fields[0] == ref {
+	for line := range strings.Lines(c.must(t, "images", "ls", "name=="+img.ref)) {
+		if fields := strings.Fields(line); len(fields) > 2 && fields[0] == img.ref {
 			target = fields[2]
 		}
 	}

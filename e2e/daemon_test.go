@@ -1,7 +1,7 @@
 //go:build e2e
 
 // Package e2e pulls images through the real daemon with the clients that people
-// use: dockerd, containerd, podman and skopeo. Docker Hub is a simulator in the
+// use, those of Debian 12 and the newest. Docker Hub is a simulator in the
 // test's process, so that what a pull costs upstream is an assertion.
 package e2e
 
@@ -29,7 +29,13 @@ const (
 // program is the path of the daemon, built from this checkout by TestMain.
 var program string
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
+func TestMain(m *testing.M) {
+	if len(os.Args) > 4 && os.Args[1] == enterArg {
+		fmt.Fprintln(os.Stderr, "e2e: enter:", enter(os.Args[2], os.Args[3], os.Args[4], os.Args[5:]))
+		os.Exit(127)
+	}
+	os.Exit(run(m))
+}
 
 func run(m *testing.M) int {
 	if os.Geteuid() != 0 {
@@ -52,6 +58,7 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, "e2e:", err)
 		return 1
 	}
+	defer clients.print()
 	return m.Run()
 }
 

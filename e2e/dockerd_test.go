@@ -8,30 +8,49 @@ import (
 )
 
 func TestDockerd(t *testing.T) {
-	hub := startHub(t)
-	m := startMirror(t, hub)
-	exercise(t, hub, m, newDockerd(t, m))
+	eachDebian(t, func(t *testing.T, from release) {
+		hub := startHub(t)
+		m := startMirror(t, hub)
+		exercise(t, hub, m, newDockerd(t, from, graphDriver, m))
+	})
+	t.Run("newest with containerd's store", func(t *testing.T) {
+		hub := startHub(t)
+		m := startMirror(t, hub)
+		exercise(t, hub, m, newDockerd(t, newest, containerdStore, m))
+	})
 }
 
-// dockerd is a Docker Engine without a network, asked by docker.
-type dockerd struct{ tool }
+// store is how a Docker Engine keeps images: the two ask registries by code that
+// has nothing in common.
+type store struct{ name, config, driver string }
 
-func newDockerd(t *testing.T, m *mirror) *dockerd {
+var (
+	graphDriver     = store{"graph driver", `{}`, "vfs"}
+	containerdStore = store{"containerd's store", `{"features": {"containerd-snapshotter": true}}`, "native"}
+)
+
+// dockerd is a Docker Engine without a network, asked by docker.
+type dockerd struct {
+	tool
+	store store
+}
+
+func newDockerd(t *testing.T, from release, store store, m *mirror) *dockerd {
 	t.Helper()
-	require(t, "dockerd", "docker")
-	h := newHome(t)
+	h := from.home(t, "dockerd", "docker")
 	host := "unix://" + h.path("docker.sock")
-	d := &dockerd{h.tool("docker", "--host", host)}
+	d := &dockerd{h.tool("docker", "--host", host), store}
 	daemon := h.start(t, "dockerd",
-		"--config-file", h.write(t, "daemon.json", "{}"),
+		"--config-file", h.write(t, "daemon.json", store.config),
 		"--host", host, "--pidfile", h.path("docker.pid"),
 		"--data-root", h.path("data"), "--exec-root", h.path("exec"),
-		"--storage-driver", "vfs", "--bridge", "none", "--iptables=false", "--ip6tables=false",
+		"--storage-driver", store.driver, "--bridge", "none", "--iptables=false", "--ip6tables=false",
 		"--registry-mirror", m.url())
 	daemon.await(t, readyWithin, func() bool {
 		_, err := d.run("version")
 		return err == nil
 	})
+	from.ran(t, h.must(t, "dockerd", "--version")+", "+store.name)
 	return d
 }
 
@@ -41,9 +60,15 @@ func (d *dockerd) pull(ref string) error {
 	return err
 }
 
-func (d *dockerd) id(t *testing.T, ref string) string {
+// id is the digest of the configuration, for which containerd's store has that
+// of what was asked for.
+func (d *dockerd) id(t *testing.T, img image) string {
 	t.Helper()
-	return d.must(t, "image", "inspect", "--format", "{{.Id}}", ref)
+	id := d.must(t, "image", "inspect", "--format", "{{.Id}}", img.ref)
+	if d.store == containerdStore && id == img.manifests[0] {
+		return img.id
+	}
+	return id
 }
 
 // file copies from a container that never runs.

@@ -73,6 +73,28 @@ func publishLayers(t *testing.T, hub *hubsim.Hub, n int, size int64) image {
 	return describe(t, "docker.io/library/layers:v1", img, top)
 }
 
+// publishOne puts an image of one layer into the hub.
+func publishOne(t *testing.T, hub *hubsim.Hub, name string, seed uint64) image {
+	t.Helper()
+	img, err := hubsim.Layers(1, 64<<10, seed, hubsim.OCI)
+	if err != nil {
+		t.Fatal(err)
+	}
+	top, err := hub.AddImage("library/"+name, "v1", img)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return describe(t, "docker.io/library/"+name+":v1", img, top)
+}
+
+// publishPinned is publishOne for who asks by digest.
+func publishPinned(t *testing.T, hub *hubsim.Hub, name string, seed uint64) image {
+	t.Helper()
+	img := publishOne(t, hub, name, seed)
+	img.ref = "docker.io/library/" + name + "@" + img.manifests[0]
+	return img
+}
+
 func describe(t *testing.T, ref string, img v1.Image, manifests ...v1.Hash) image {
 	t.Helper()
 	m, err := img.Manifest()

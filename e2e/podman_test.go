@@ -9,9 +9,11 @@ import (
 )
 
 func TestPodman(t *testing.T) {
-	hub := startHub(t)
-	m := startMirror(t, hub)
-	exercise(t, hub, m, newPodman(t, m))
+	eachDebian(t, func(t *testing.T, from release) {
+		hub := startHub(t)
+		m := startMirror(t, hub)
+		exercise(t, hub, m, newPodman(t, from, m))
+	})
 }
 
 // podman keeps images in a storage of its own.
@@ -20,13 +22,13 @@ type podman struct {
 	policy string
 }
 
-func newPodman(t *testing.T, m *mirror) *podman {
+func newPodman(t *testing.T, from release, m *mirror) *podman {
 	t.Helper()
-	require(t, "podman")
-	h := newHome(t)
+	h := from.home(t, "podman")
+	from.ran(t, h.must(t, "podman", "--version"))
 	registries, policy := containersConfig(t, h, m)
-	return &podman{policy: policy, tool: h.tool("env", "CONTAINERS_REGISTRIES_CONF="+registries,
-		"podman", "--root", h.path("root"), "--runroot", h.path("run"), "--tmpdir", h.path("tmp"),
+	h.env = append(h.env, "CONTAINERS_REGISTRIES_CONF="+registries)
+	return &podman{policy: policy, tool: h.tool("podman", "--root", h.path("root"), "--runroot", h.path("run"), "--tmpdir", h.path("tmp"),
 		"--network-config-dir", h.path("networks"),
 		"--storage-driver", "vfs", "--cgroup-manager", "cgroupfs", "--events-backend", "none")}
 }
@@ -36,9 +38,9 @@ func (p *podman) pull(ref string) error {
 	return err
 }
 
-func (p *podman) id(t *testing.T, ref string) string {
+func (p *podman) id(t *testing.T, img image) string {
 	t.Helper()
-	return "sha256:" + p.must(t, "image", "inspect", "--format", "{{.Id}}", ref)
+	return "sha256:" + p.must(t, "image", "inspect", "--format", "{{.Id}}", img.ref)
 }
 
 func (p *podman) file(t *testing.T, img image) []byte {

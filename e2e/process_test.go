@@ -26,9 +26,12 @@ const (
 // home is the directory in which a program runs. It gets little else from
 // outside, so that no login, proxy or setting of the machine has a say.
 type home struct {
-	dir  string
-	ctx  context.Context // ends with the test
-	runs sync.WaitGroup  // what run has started
+	dir   string
+	root  string // that programs run in, see enter
+	hosts string // a file for /etc/hosts; without one programs are run as they are
+	env   []string
+	ctx   context.Context // ends with the test
+	runs  sync.WaitGroup  // what run has started
 }
 
 // newHome makes a home that goes with the test, and what is mounted in it too.
@@ -84,9 +87,12 @@ func (h *home) unmount() {
 }
 
 func (h *home) command(ctx context.Context, name string, args ...string) *exec.Cmd {
+	if h.hosts != "" {
+		name, args = os.Args[0], append([]string{enterArg, h.root, h.hosts, name}, args...)
+	}
 	c := exec.CommandContext(ctx, name, args...)
 	c.Dir = h.dir
-	c.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + h.dir, "TMPDIR=" + h.dir}
+	c.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + h.dir, "TMPDIR=" + h.dir}, h.env...)
 	// Cleanup does not happen when the tests run into their timeout.
 	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	return c
@@ -104,7 +110,7 @@ func (h *home) run(name string, args ...string) (string, error) {
 	var out, complaint bytes.Buffer
 	c.Stdout, c.Stderr = &out, &complaint
 	if err := c.Run(); err != nil {
-		return "", fmt.Errorf("%s: %w\n%s%s", strings.Join(c.Args, " "), err, out.Bytes(), complaint.Bytes())
+		return "", fmt.Errorf("%s: %w\n%s%s", strings.Join(append([]string{name}, args...), " "), err, out.Bytes(), complaint.Bytes())
 	}
 	return out.String(), nil
 }
@@ -120,6 +126,12 @@ func (h *home) tool(name string, args ...string) tool { return tool{h, name, arg
 
 func (c tool) run(args ...string) (string, error) {
 	return c.home.run(c.name, slices.Concat(c.args, args)...)
+}
+
+// must is run without the white space around, for what has no reason to fail.
+func (h *home) must(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	return h.tool(name).must(t, args...)
 }
 
 // must is run without the white space around, for what has no reason to fail.
@@ -211,16 +223,6 @@ func eventually(t *testing.T, within time.Duration, what string, done func() boo
 	for deadline := time.Now().Add(within); !done(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("not within %s: %s", within, what)
-		}
-	}
-}
-
-// require fails the test when a client is missing.
-func require(t *testing.T, programs ...string) {
-	t.Helper()
-	for _, name := range programs {
-		if _, err := exec.LookPath(name); err != nil {
-			t.Fatalf("%v: run sh e2e/install.sh", err)
 		}
 	}
 }

@@ -11,8 +11,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"mirrord/internal/hubsim"
 )
 
 // The hub allows five pulls, the clients want twelve images. What is cached
@@ -23,7 +21,7 @@ func TestQuota(t *testing.T) {
 	const limit = 5
 	hub := startLimited(t, limit)
 	m := startMirror(t, hub)
-	podman, docker := newPodman(t, m), newDockerd(t, m)
+	podman, docker := newPodman(t, debian12, m), newDockerd(t, debian12, graphDriver, m)
 	images := make([]image, 12)
 	for i := range images {
 		images[i] = publishOne(t, hub, fmt.Sprint("image", i), uint64(i+1))
@@ -66,20 +64,6 @@ func TestQuota(t *testing.T) {
 	if n.ManifestGETs != limit || n.Refused > 2 {
 		t.Errorf("the hub counted %d pulls and refused %d requests, want %d and hardly any", n.ManifestGETs, n.Refused, limit)
 	}
-}
-
-// publishOne puts an image of one layer into the hub.
-func publishOne(t *testing.T, hub *hubsim.Hub, name string, seed uint64) image {
-	t.Helper()
-	img, err := hubsim.Layers(1, 64<<10, seed, hubsim.OCI)
-	if err != nil {
-		t.Fatal(err)
-	}
-	top, err := hub.AddImage("library/"+name, "v1", img)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return describe(t, "docker.io/library/"+name+":v1", img, top)
 }
 
 // get asks the mirror and closes the body.

@@ -14,18 +14,20 @@ import (
 )
 
 func TestSkopeo(t *testing.T) {
-	hub := startHub(t)
-	m := startMirror(t, hub)
-	exercise(t, hub, m, newSkopeo(t, m))
+	eachDebian(t, func(t *testing.T, from release) {
+		hub := startHub(t)
+		m := startMirror(t, hub)
+		exercise(t, hub, m, newSkopeo(t, from, m))
+	})
 }
 
 // skopeo copies images into directories.
 type skopeo struct{ tool }
 
-func newSkopeo(t *testing.T, m *mirror) *skopeo {
+func newSkopeo(t *testing.T, from release, m *mirror) *skopeo {
 	t.Helper()
-	require(t, "skopeo")
-	h := newHome(t)
+	h := from.home(t, "skopeo")
+	from.ran(t, h.must(t, "skopeo", "--version"))
 	registries, policy := containersConfig(t, h, m)
 	return &skopeo{h.tool("skopeo", "--policy", policy, "--registries-conf", registries)}
 }
@@ -76,9 +78,9 @@ func (s *skopeo) manifest(t *testing.T, ref string) *v1.Manifest {
 	return &m
 }
 
-func (s *skopeo) id(t *testing.T, ref string) string {
+func (s *skopeo) id(t *testing.T, img image) string {
 	t.Helper()
-	return s.manifest(t, ref).Config.Digest.String()
+	return s.manifest(t, img.ref).Config.Digest.String()
 }
 
 func (s *skopeo) file(t *testing.T, img image) []byte {
