@@ -44,6 +44,12 @@ func (a *answer) WriteHeader(status int) {
 	if a.chunked {
 		a.Header().Del("Content-Length")
 	}
+	for name, value := range a.fault.Headers {
+		a.Header().Set(name, value)
+		if value == "" {
+			a.Header().Del(name)
+		}
+	}
 	a.ResponseWriter.WriteHeader(status)
 	if a.chunked {
 		a.flush() // or net/http would measure a short body

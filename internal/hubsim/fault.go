@@ -62,6 +62,10 @@ type Fault struct {
 	// until the client leaves. Over Transport it would never return.
 	Endless bool
 
+	// Headers take the place of those of the true answer; an empty value leaves
+	// the header out.
+	Headers map[string]string
+
 	// Token takes the place of what the token service's answer has by these
 	// names, such as "expires_in"; nil leaves it out.
 	Token map[string]any
