@@ -7,6 +7,7 @@ package cache
 import (
 	"cmp"
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -124,20 +125,28 @@ func New(o Options) (*Cache, error) {
 	return c, nil
 }
 
-// Resolve answers from the cache where it can and never moves content.
+// Resolve answers from the cache where it can. It moves content only where the
+// upstream tells by GET alone what a manifest is, and caches it then.
 func (c *Cache) Resolve(ctx context.Context, ref oci.Ref) (oci.Answer, error) {
+	answer, err := c.resolve(ctx, ref)
+	if ref.Kind() == oci.Manifest && (errors.Is(err, oci.ErrNeedsGet) || err == nil && !answer.Described()) {
+		return c.measure(ctx, ref)
+	}
+	if err == nil {
+		c.countStale(answer)
+	}
+	return answer, err
+}
+
+func (c *Cache) resolve(ctx context.Context, ref oci.Ref) (oci.Answer, error) {
 	if !ref.ByDigest() {
-		answer, err := c.resolveTag(ctx, ref)
-		if err == nil {
-			c.countStale(answer)
-		}
-		return answer, err
+		return c.resolveTag(ctx, ref)
 	}
 	if answer, ok := c.lookUp(ref); ok {
 		return answer, nil
 	}
 	if c.settle(ctx, ref) {
-		return c.Resolve(ctx, ref)
+		return c.resolve(ctx, ref)
 	}
 	return c.resolveDigest(ctx, ref)
 }

@@ -12,21 +12,22 @@ import (
 
 // entry is one blob that is kept.
 type entry struct {
-	digest    oci.Digest
-	mediaType string // empty: never fetched as a manifest
-	size      int64
-	used      time.Time
-	verified  time.Time // when its bytes were last hashed; zero: never, the file was found
-	readers   int       // who reads it now; it is not evicted meanwhile
+	digest oci.Digest
+	typed
+	size     int64
+	used     time.Time
+	verified time.Time // when its bytes were last hashed; zero: never, the file was found
+	readers  int       // who reads it now; it is not evicted meanwhile
 }
 
 func newEntry(r BlobRecord) *entry {
-	return &entry{digest: r.Digest, mediaType: r.MediaType, size: r.Size, used: r.Used, verified: r.Verified}
+	return &entry{digest: r.Digest, typed: typed{r.MediaType, r.Origin}, size: r.Size, used: r.Used, verified: r.Verified}
 }
 
 func (e *entry) record() BlobRecord {
 	return BlobRecord{
 		Descriptor: oci.Descriptor{Digest: e.digest, MediaType: e.mediaType, Size: e.size},
+		Origin:     e.origin,
 		Used:       e.used,
 		Verified:   e.verified,
 	}
@@ -35,10 +36,10 @@ func (e *entry) record() BlobRecord {
 // isProven reports whether somebody has hashed the file.
 func (e *entry) isProven() bool { return !e.verified.IsZero() }
 
-// serves reports whether the entry can answer a request of that kind: a
-// manifest's media type is known only when it was fetched as a manifest.
-func (e *entry) serves(kind oci.Kind) bool {
-	return e != nil && e.isProven() && (kind != oci.Manifest || e.mediaType != "")
+// serves reports whether the entry can answer a request for ref: a manifest's
+// media type is known only when it was fetched as a manifest.
+func (e *entry) serves(ref oci.Ref) bool {
+	return e != nil && e.isProven() && (ref.Kind() != oci.Manifest || e.appliesTo(ref))
 }
 
 func (e *entry) answer(ref oci.Ref, via oci.Via) oci.Answer {
@@ -56,16 +57,14 @@ var errAbsent = errors.New("not kept")
 func (c *Cache) lookUp(ref oci.Ref) (oci.Answer, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if e := c.entries[ref.Digest()]; e.serves(ref.Kind()) {
+	if e := c.entries[ref.Digest()]; e.serves(ref) {
 		c.touch(e)
 		return e.answer(ref, oci.Hit), true
 	}
-	if ref.Kind() == oci.Manifest {
-		if m, hot := c.hotManifest(ref.Digest()); hot {
-			return m.answer(ref.Digest(), oci.Hit), true
-		}
+	if m, hot := c.hotManifest(ref); hot {
+		return m.answer(ref.Digest(), oci.Hit), true
 	}
-	if f := c.flights[keyOf(ref)]; f != nil && f.answered() {
+	if f := c.flights[keyOf(ref)]; f != nil && f.answered() && f.serves(ref) {
 		return f.answer, true
 	}
 	return oci.Answer{}, false
@@ -103,16 +102,14 @@ func (c *Cache) openKept(ctx context.Context, ref oci.Ref) (*oci.Content, error)
 	d := ref.Digest()
 	c.mu.Lock()
 	e := c.entries[d]
-	kept := e.serves(ref.Kind())
+	kept := e.serves(ref)
 	if kept {
 		c.touch(e)
 	}
-	if ref.Kind() == oci.Manifest {
-		if m, hot := c.hotManifest(d); hot {
-			c.countSaved(ref)
-			c.mu.Unlock()
-			return inMemory(m.answer(d, oci.Hit), m.raw), nil
-		}
+	if m, hot := c.hotManifest(ref); hot {
+		c.countSaved(ref)
+		c.mu.Unlock()
+		return inMemory(m.answer(d, oci.Hit), m.raw), nil
 	}
 	if !kept {
 		c.mu.Unlock()
@@ -181,7 +178,7 @@ func (c *Cache) forget(d oci.Digest) {
 // was fetched as a manifest before stays one. The caller holds mu.
 func (c *Cache) keep(e *entry) {
 	if old := c.entries[e.digest]; old != nil && e.mediaType == "" {
-		e.mediaType = old.mediaType
+		e.typed = old.typed
 	}
 	c.forget(e.digest)
 	c.entries[e.digest] = e

@@ -115,7 +115,7 @@ func (c *Cache) land(f *flight, s *spool, err error, room *room) {
 		now := time.Now()
 		f.entry.size, f.entry.used, f.entry.verified = s.written, now, now
 		if f.manifest != nil {
-			f.entry.mediaType = f.manifest.mediaType
+			f.entry.typed = f.manifest.typed
 		}
 		c.keep(f.entry)
 	} else {

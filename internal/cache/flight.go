@@ -84,6 +84,11 @@ func (c *Cache) openDigest(ctx context.Context, ref oci.Ref) (*oci.Content, erro
 		switch {
 		case errors.Is(err, errSpoolClosed): // the fill was faster than its client
 			via = oci.Fill
+		case errors.Is(err, errAnothersWord):
+			select { // to be asked about by itself, once the digest is free
+			case <-f.ctx.Done():
+			case <-ctx.Done():
+			}
 		case errors.Is(err, errDisk): // and so was the disk's failure
 			return c.openPast(ctx, ref)
 		case !failedAnother(ref, f, err) || oci.Temporary(err) && time.Since(begun) > joinPatience:
@@ -117,6 +122,9 @@ func (c *Cache) board(ctx context.Context, ref oci.Ref, f *flight) (*oci.Content
 	}
 	if f.err != nil {
 		return nil, f.err
+	}
+	if !f.serves(ref) {
+		return nil, errAnothersWord
 	}
 	if f.manifest != nil {
 		return inMemory(f.answer, f.manifest.raw), nil

@@ -72,7 +72,7 @@ func (c *Cache) endFlight(f *flight) {
 		return
 	}
 	c.addManifest(f.ref.Digest(), *f.manifest)
-	if c.entries[f.ref.Digest()].serves(oci.Manifest) {
+	if c.entries[f.ref.Digest()].serves(f.ref) {
 		delete(c.unkept, f.ref)
 	} else {
 		c.unkept[f.ref] = struct{}{}

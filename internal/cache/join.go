@@ -50,7 +50,7 @@ func (c *Cache) underWay(ref oci.Ref) (f *flight, settled bool, err error) {
 
 // underWayLocked is underWay for a caller who holds mu.
 func (c *Cache) underWayLocked(ref oci.Ref) (*flight, bool, error) {
-	if c.has(ref.Digest(), ref.Kind()) {
+	if c.has(ref) {
 		return nil, true, nil
 	}
 	if f := c.flights[keyOf(ref)]; f != nil {

@@ -2,6 +2,7 @@ package cache
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 
@@ -11,29 +12,72 @@ import (
 // manifest is one in memory. Hot ones are, and those that the disk does not take:
 // each would cost a pull for each request.
 type manifest struct {
-	mediaType string
-	raw       []byte
+	typed
+	raw []byte
 }
 
-// hotManifest returns what memory has of d. The caller holds mu.
-func (c *Cache) hotManifest(d oci.Digest) (manifest, bool) { return c.manifests.Get(d.String()) }
+// typed is the media type of a manifest. Where the bytes do not say it, it is the
+// word of one upstream about one repository, and holds for no other.
+type typed struct {
+	mediaType string // empty: never fetched as a manifest
+	origin    string // whose word that is; empty: the manifest's own, or of a mirrord that did not ask
+}
+
+func originOf(ref oci.Ref) string { return ref.Upstream() + " " + ref.Repository() }
+
+// typeOf returns the media type of raw, which came for ref as told.
+func typeOf(ref oci.Ref, raw []byte, told string) typed {
+	if own, err := oci.ManifestType(raw); err == nil && own != "" {
+		return typed{mediaType: own}
+	}
+	return typed{told, originOf(ref)}
+}
+
+// appliesTo reports whether the media type is known, and is that of ref too.
+func (t typed) appliesTo(ref oci.Ref) bool {
+	return t.mediaType != "" && (t.origin == "" || t.origin == originOf(ref))
+}
+
+// errAnothersWord says that a flight has brought a manifest whose media type is
+// another repository's word.
+var errAnothersWord = errors.New("its media type is told of another repository")
+
+// serves reports whether what f has brought answers a request for ref.
+func (f *flight) serves(ref oci.Ref) bool { return f.manifest == nil || f.manifest.appliesTo(ref) }
+
+// hotManifest returns what memory has of ref, if that is a manifest. The caller
+// holds mu.
+func (c *Cache) hotManifest(ref oci.Ref) (manifest, bool) {
+	if ref.Kind() != oci.Manifest {
+		return manifest{}, false
+	}
+	m, hot := c.manifests.Get(ref.Digest().String())
+	return m, hot && m.appliesTo(ref)
+}
 
 // addManifest keeps m in memory. The caller holds mu.
 func (c *Cache) addManifest(d oci.Digest, m manifest) {
 	c.manifests.Add(d.String(), m, int64(len(m.raw)))
 }
 
-// has reports whether a request for d of that kind can be answered from memory or
-// disk. The caller holds mu.
-func (c *Cache) has(d oci.Digest, kind oci.Kind) bool {
-	if c.entries[d].serves(kind) {
-		return true
+// has reports whether a request for ref can be answered from memory or disk. The
+// caller holds mu.
+func (c *Cache) has(ref oci.Ref) bool {
+	_, have := c.cached(ref)
+	return have
+}
+
+// cached describes what memory or disk has of ref, as RFC 9110, section 8.6, has
+// it: whatever a HEAD claims, its length and type are those of the content. The
+// caller holds mu.
+func (c *Cache) cached(ref oci.Ref) (oci.Descriptor, bool) {
+	if e := c.entries[ref.Digest()]; e.serves(ref) {
+		return e.answer(ref, "").Descriptor, true
 	}
-	if kind != oci.Manifest {
-		return false
+	if m, hot := c.hotManifest(ref); hot {
+		return m.answer(ref.Digest(), "").Descriptor, true
 	}
-	_, hot := c.hotManifest(d)
-	return hot
+	return oci.Descriptor{}, false
 }
 
 func (m manifest) answer(d oci.Digest, via oci.Via) oci.Answer {
@@ -48,7 +92,7 @@ func (f *flight) readManifest(source *oci.Content) (*oci.Content, error) {
 	if err != nil {
 		return nil, err
 	}
-	f.manifest = &manifest{source.MediaType, raw}
+	f.manifest = &manifest{typeOf(f.ref, raw, source.MediaType), raw}
 	return inMemory(f.manifest.answer(f.ref.Digest(), source.Via), raw), nil
 }
 
@@ -57,7 +101,7 @@ func (c *Cache) keepManifests() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for ref := range c.unkept {
-		m, hot := c.hotManifest(ref.Digest())
+		m, hot := c.hotManifest(ref)
 		if !hot {
 			delete(c.unkept, ref)
 		} else if c.flights[keyOf(ref)] == nil {
@@ -79,12 +123,20 @@ func (c *Cache) remember(content *oci.Content, ref oci.Ref, e *entry) (*oci.Cont
 		c.dropDamaged(e, errRotten)
 		return nil, errAbsent
 	}
+	t := typeOf(ref, raw, content.MediaType)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.countSaved(ref)
-	if c.entries[content.Digest] != nil {
-		c.addManifest(content.Digest, manifest{content.MediaType, raw})
+	if t.origin != "" {
+		t = e.typed
+	} else if e.typed != t { // a mirrord that asked nobody has believed something else
+		e.typed = t
+		c.dirty[e.digest] = struct{}{}
 	}
+	if c.entries[content.Digest] == e {
+		c.addManifest(content.Digest, manifest{t, raw})
+	}
+	content.MediaType = t.mediaType
 	return inMemory(content.Answer, raw), nil
 }
 

@@ -162,7 +162,7 @@ func (c *Cache) recognise(r BlobRecord) bool {
 	e := c.entries[r.Digest]
 	if e != nil && e.isProven() {
 		if e.mediaType == "" {
-			e.mediaType = r.MediaType
+			e.typed = typed{r.MediaType, r.Origin}
 		}
 		c.mu.Unlock()
 		return true

@@ -201,7 +201,7 @@ func (c *Cache) hold(f *flight) {
 	held := make(chan struct{})
 	c.evicting[d] = held
 	if old := c.entries[d]; old != nil {
-		f.entry.mediaType = old.mediaType
+		f.entry.typed = old.typed
 		c.forget(d)
 	}
 	f.letGo = func() {

@@ -65,13 +65,12 @@ func (c *Cache) resolveTag(ctx context.Context, ref oci.Ref) (oci.Answer, error)
 	c.mu.Lock()
 	t := c.tags[ref]
 	if t != nil && t.age(now) < t.fresh {
-		known := oci.Answer{Descriptor: t.Latest, Via: oci.Hit}
-		kept := c.has(t.Latest.Digest, oci.Manifest)
+		cached, kept := c.cached(ref.At(t.Latest.Digest))
 		c.mu.Unlock()
 		if kept {
-			return known, nil
+			return oci.Answer{Descriptor: cached, Via: oci.Hit}, nil
 		}
-		return c.spare(ctx, ref, known), nil
+		return c.spare(ctx, ref, oci.Answer{Descriptor: t.Latest, Via: oci.Hit}), nil
 	}
 	older, have := c.olderCopy(t)
 	if have && now.Before(t.retry) {
@@ -83,7 +82,8 @@ func (c *Cache) resolveTag(ctx context.Context, ref oci.Ref) (oci.Answer, error)
 		defer c.mu.Unlock()
 		return oci.Answer{}, err
 	}
-	q, err := c.askTag(ref)
+	joined := c.checks[ref] != nil
+	q, err := c.askTag(ctx, ref)
 	refreshing := have && older.Digest == t.Latest.Digest && t.age(now) < t.fresh+c.Revalidate
 	c.mu.Unlock()
 	if err != nil {
@@ -97,6 +97,8 @@ func (c *Cache) resolveTag(ctx context.Context, ref oci.Ref) (oci.Answer, error)
 	switch {
 	case err == nil:
 		return c.spare(ctx, ref, answer), nil
+	case joined && refusedByQuota(err):
+		return c.resolveTag(ctx, ref) // it was the other client that may have no pull
 	case !have || !oci.Temporary(err) || ctx.Err() != nil:
 		return oci.Answer{}, err
 	}
@@ -121,8 +123,8 @@ func (c *Cache) olderCopy(t *tag) (oci.Answer, bool) {
 		oci.Descriptor
 		checked time.Time
 	}{{t.Latest, t.Checked}, {t.Previous, t.Confirmed}} {
-		if c.has(copied.Digest, oci.Manifest) && time.Since(copied.checked) < c.MaxStale {
-			return oci.Answer{Descriptor: copied.Descriptor, Via: oci.Stale, Checked: copied.checked}, true
+		if cached, have := c.cached(t.Ref.At(copied.Digest)); have && time.Since(copied.checked) < c.MaxStale {
+			return oci.Answer{Descriptor: cached, Via: oci.Stale, Checked: copied.checked}, true
 		}
 	}
 	return oci.Answer{}, false
@@ -137,7 +139,7 @@ func (c *Cache) spare(ctx context.Context, ref oci.Ref, answer oci.Answer) oci.A
 	c.mu.Lock()
 	older, have := c.olderCopy(c.tags[ref])
 	at := ref.At(answer.Digest)
-	have = have && older.Digest != answer.Digest && !c.has(answer.Digest, oci.Manifest) && c.flights[keyOf(at)] == nil
+	have = have && older.Digest != answer.Digest && !c.has(at) && c.flights[keyOf(at)] == nil
 	c.mu.Unlock()
 	if !have {
 		return answer
@@ -149,31 +151,38 @@ func (c *Cache) spare(ctx context.Context, ref oci.Ref, answer oci.Answer) oci.A
 	return answer
 }
 
-// askTag returns the question about ref that is under way, or asks. The caller
-// holds mu.
-func (c *Cache) askTag(ref oci.Ref) (*question[oci.Answer], error) {
+// askTag returns the question about ref that is under way, or asks. Where that
+// costs a pull it is the client's behind payer. The caller holds mu.
+func (c *Cache) askTag(payer context.Context, ref oci.Ref) (*question[oci.Answer], error) {
 	var after func()
 	return ask(c, c.checks, ref, func(ctx context.Context) (answer oci.Answer, err error) {
-		answer, after, err = c.check(ctx, ref)
+		answer, after, err = c.check(ctx, payer, ref)
 		return answer, err
 	}, func() { after() })
 }
 
 // check asks the upstream what ref names and moves the tag. What is left to do
 // waits for nobody.
-func (c *Cache) check(ctx context.Context, ref oci.Ref) (answer oci.Answer, after func(), err error) {
+func (c *Cache) check(ctx, payer context.Context, ref oci.Ref) (answer oci.Answer, after func(), err error) {
 	answer, err = c.Next.Resolve(ctx, ref)
+	if errors.Is(err, oci.ErrNeedsGet) {
+		answer, err = c.pullTag(ctx, payer, ref)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if refusedByQuota(err) {
+		return answer, func() {}, err
+	}
 	t := c.tags[ref]
 	c.countCheck(t, answer, err)
 	c.noteMissing(ref, err)
 	switch {
 	case err == nil:
 		c.moveTag(ref, answer.Descriptor)
-		answer.Via = oci.Pass
-		if c.has(answer.Digest, oci.Manifest) {
-			answer.Via = oci.Revalidated
+		if cached, have := c.cached(ref.At(answer.Digest)); !have {
+			answer.Via = oci.Pass
+		} else if answer.Via != oci.Fill {
+			answer.Descriptor, answer.Via = cached, oci.Revalidated
 		}
 		return answer, func() { c.noteIndex(c.tellTags(ref)) }, nil
 	case !oci.Temporary(err):
@@ -195,6 +204,7 @@ func (c *Cache) check(ctx context.Context, ref oci.Ref) (answer oci.Answer, afte
 // remembered as long as its content is kept and that of d is not. The caller
 // holds mu.
 func (c *Cache) moveTag(ref oci.Ref, d oci.Descriptor) {
+	d.Size = max(d.Size, 0) // a HEAD may tell none, and a record has none below
 	record := TagRecord{Ref: ref, Latest: d, Checked: time.Now()}
 	if older, have := c.olderCopy(c.tags[ref]); have && older.Digest != d.Digest {
 		record.Previous, record.Confirmed = older.Descriptor, older.Checked

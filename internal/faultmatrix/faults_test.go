@@ -145,6 +145,31 @@ func mistyped(ops ...string) fault {
 	}
 }
 
+// unnamed makes the tag name a manifest that does not say itself what it is,
+// beside another fault.
+func unnamed(beside fault) fault {
+	return func(m *mirror) func() {
+		m.publishAs(padded(manifestSize, "untyped manifest", ""))
+		mend := beside(m)
+		return func() {
+			mend()
+			m.publish(manifestSize, "typed manifest")
+		}
+	}
+}
+
+// heads answers HEADs of manifests with these headers in the place of its own.
+func heads(headers map[string]string) fault {
+	return at("manifest-head", hubsim.Fault{Headers: headers})
+}
+
+// headDigest lets HEADs tell what digest makes of the manifest.
+func headDigest(digest func(raw []byte) string) fault {
+	return func(m *mirror) func() {
+		return heads(map[string]string{"Docker-Content-Digest": digest(m.manifest)})(m)
+	}
+}
+
 // zipped sends what was asked for in gzip, which nobody asked for.
 func zipped(m *mirror) func() {
 	gzip := map[string]string{"Content-Encoding": "gzip"}

@@ -37,7 +37,7 @@ const harmless = ""
 // TestFaults holds every row against every situation.
 func TestFaults(t *testing.T) {
 	noFault := []row{{"no fault", inject(), unharmed}}
-	run(t, withoutTLS, slices.Concat(noFault, networkFaults, bodyFaults, answerFaults, storageFaults, tokenFaults, limitFaults))
+	run(t, withoutTLS, slices.Concat(noFault, networkFaults, bodyFaults, answerFaults, headRows(), storageFaults, tokenFaults, limitFaults))
 }
 
 func TestFaultsOverTLS(t *testing.T) {

@@ -103,15 +103,22 @@ func (m *mirror) startHub() {
 }
 
 // publish makes the tag name a manifest of that size and name.
-func (m *mirror) publish(size int, name string) {
-	m.manifest = document(size, name)
+func (m *mirror) publish(size int, name string) { m.publishAs(document(size, name)) }
+
+func (m *mirror) publishAs(raw []byte) {
+	m.manifest = raw
 	m.named = m.hub.AddManifest(repo, tag, imageType, m.manifest)
 	m.made[m.named] = true
 }
 
-// document is JSON of size bytes, other for other names.
+// document is a manifest of size bytes, other for other names.
 func document(size int, name string) []byte {
-	head := fmt.Appendf(nil, `{"schemaVersion":2,"name":%q,"padding":"`, name)
+	return padded(size, name, fmt.Sprintf(`"mediaType":%q,`, imageType))
+}
+
+// padded is JSON of size bytes with the given members.
+func padded(size int, name, members string) []byte {
+	head := fmt.Appendf(nil, `{"schemaVersion":2,%s"name":%q,"padding":"`, members, name)
 	return append(append(head, bytes.Repeat([]byte(name), size)[:size-len(head)-2]...), `"}`...)
 }
 

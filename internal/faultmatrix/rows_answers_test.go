@@ -22,11 +22,10 @@ var answerFaults = []row{
 		cold blob    | 404 BLOB_UNKNOWN (UNAVAILABLE) | -     | token 2×blob 2×cdn | 1s
 		moved tag    | 200 stale                      | older | token HEAD GET     | 1s
 		uncached tag | 503 UNAVAILABLE                | -     | token HEAD GET     | 1s`},
-	{"a manifest is said to be text", mistyped("manifest-head", "manifest"), `
-		expired tag  | 200 stale       | kept  | token HEAD | 1s
-		moved tag    | 200 stale       | older | token HEAD | 1s
-		uncached tag | 503 UNAVAILABLE | -     | token HEAD | 1s`},
-	{"a manifest is said to be text in a GET", mistyped("manifest"), `
+	{"a manifest is said to be text", mistyped("manifest-head", "manifest"), harmless},
+	{"what does not say that it is a manifest is said to be text", unnamed(mistyped("manifest-head", "manifest")), `
+		fresh tag    | 200 hit         | older | -              | 0s
+		expired tag  | 200 stale       | older | token HEAD GET | 1s
 		moved tag    | 200 stale       | older | token HEAD GET | 1s
 		uncached tag | 503 UNAVAILABLE | -     | token HEAD GET | 1s`},
 	{"a manifest of 5 MiB", huge(inject()), `

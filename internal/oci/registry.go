@@ -18,7 +18,10 @@ const UnknownSize = -1
 // concurrently. Errors are an *Error or a *LimitError, or wrap a context's.
 type Registry interface {
 	// Resolve returns what ref names now, moving no content. Upstream this is
-	// a HEAD.
+	// a HEAD, which may not tell all: an Answer for a manifest that is not
+	// Described names its digest for certain, and an error that wraps
+	// ErrNeedsGet says that only Open tells. A Cache, and with it the quota,
+	// decides whether that is worth a pull; its own Answers are Described.
 	Resolve(ctx context.Context, ref Ref) (Answer, error)
 
 	// Open returns the content that ref names; the caller closes it. It returns
@@ -36,8 +39,9 @@ type Registry interface {
 	List(ctx context.Context, q Listing) (*Page, error)
 }
 
-// Descriptor says what content is. MediaType is as the upstream sent it; it is
-// empty for a blob. Size is in bytes.
+// Descriptor says what content is. MediaType is what a manifest's bytes say, or
+// where they leave it open what the upstream says; it is empty for a blob. Size
+// is in bytes.
 type Descriptor struct {
 	MediaType string
 	Digest    Digest

@@ -95,6 +95,52 @@ func TestHeadRefusedByTheStorage(t *testing.T) {
 	}
 }
 
+// A blob's size is measured where a HEAD cannot be believed, or is refused to
+// those who may GET, as at public.ecr.aws. It costs one byte.
+func TestBlobHeads(t *testing.T) {
+	t.Parallel()
+	content := ocitest.Content(1000, 1)
+	head := func(status int, header ...string) http.HandlerFunc { return answer(status, "", header...) }
+	for name, test := range map[string]struct {
+		head     http.HandlerFunc
+		measured bool
+	}{
+		"told":       {head(200, "Content-Length", "1000"), false},
+		"length 0":   {head(200, "Content-Length", "0"), true},
+		"no length":  {head(200), true},
+		"compressed": {head(200, "Content-Length", "77", "Content-Encoding", "gzip"), true},
+		"400":        {head(400), true},
+		"401":        {head(401), true},
+		"403":        {head(403), true},
+		"405":        {head(405), true},
+		"501":        {head(501), true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := connect(t, serve(t, openly(func(w http.ResponseWriter, r *http.Request) {
+				if r.Method == http.MethodHead {
+					test.head(w, r)
+					return
+				}
+				http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(content))
+			})).URL)
+			got, err := c.Resolve(t.Context(), blobRef(t, oci.FromBytes(content)))
+			if err != nil || got.Size != 1000 {
+				t.Errorf("%+v, %v", got, err)
+			}
+			last := c.sent.all()[len(c.sent.all())-1]
+			if measured := last.Method == http.MethodGet && last.Header.Get("Range") == "bytes=0-0"; measured != test.measured {
+				t.Errorf("measured: %v, want %v", measured, test.measured)
+			}
+		})
+	}
+	c := connect(t, serve(t, openly(answer(200, "", "Content-Length", "0"))).URL)
+	got, err := c.Resolve(t.Context(), blobRef(t, oci.FromBytes(nil)))
+	if want := (oci.Descriptor{Digest: oci.FromBytes(nil)}); err != nil || got.Descriptor != want || len(c.sent.all()) != 2 {
+		t.Errorf("the empty blob: %+v, %v, after %d requests", got, err, len(c.sent.all()))
+	}
+}
+
 func TestBodyGoesOnAfterDrops(t *testing.T) {
 	t.Parallel()
 	h := startHub(t, hubsim.Options{})

@@ -19,7 +19,7 @@ func (r *Registry) refusalError(q request, no *refusal) error {
 	case no.code == http.StatusNotFound && q.operation == ListOperation && !no.page:
 		return oci.Errorf(oci.NameUnknown, "%s: %w%s", r.Name, errNoRoute, no.words)
 	case q.method == http.MethodHead && getMayTell(q, no):
-		return oci.Errorf(oci.Unavailable, "%s: %w: %s%s", r.Name, errMethod, no.status, no.words)
+		return oci.Errorf(oci.Unavailable, "%s: %w: %s%s", r.Name, oci.ErrNeedsGet, no.status, no.words)
 	case !no.fromRegistry:
 		// Links of a storage host expire: this says nothing of the content.
 		return oci.Errorf(oci.Unavailable, "%s: its storage %s answered %s%s", r.Name, no.host, no.status, no.words)
@@ -28,8 +28,6 @@ func (r *Registry) refusalError(q request, no *refusal) error {
 		return oci.Errorf(oci.NameUnknown, "%s: repository %s does not exist, or its login may not pull it%s", r.Name, q.repository, no.words)
 	case no.code == http.StatusForbidden && (no.word || no.reason() == insufficientScope):
 		return oci.Errorf(oci.Denied, "%s: pull of %s denied%s", r.Name, q.repository, no.words)
-	case no.code == http.StatusMethodNotAllowed:
-		return oci.Errorf(oci.Unavailable, "%s: %w: %s%s", r.Name, errMethod, q.method, no.words)
 	}
 	return oci.Errorf(oci.Unavailable, "%s answered %s%s", r.Name, no.status, no.words)
 }
@@ -42,12 +40,8 @@ func getMayTell(q request, no *refusal) bool {
 	return refused && !no.page && (no.reason() == "" || q.what.Kind() == oci.Blob)
 }
 
-var (
-	// errMethod says that a HEAD was refused in a way in which a GET may not be.
-	errMethod = errors.New("method not allowed")
-	// errNoRoute says that a list was not found, but not by the registry's word.
-	errNoRoute = errors.New("it has no such list")
-)
+// errNoRoute says that a list was not found, but not by the registry's word.
+var errNoRoute = errors.New("it has no such list")
 
 func unknown(ref oci.Ref) oci.Code {
 	switch ref.Kind() {

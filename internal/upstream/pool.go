@@ -42,6 +42,7 @@ type PoolOptions struct {
 type Pool struct {
 	PoolOptions
 	finds *lru.Cache[string, int] // by repository: the member that was let in where one before it was not
+	heads heads
 
 	probed []time.Time // by member; for Probe alone
 
@@ -56,16 +57,27 @@ func NewPool(o PoolOptions) *Pool {
 		panic(err) // only for a size below one
 	}
 	n := len(o.Members)
-	return &Pool{PoolOptions: o, finds: finds, probed: make([]time.Time, n), aside: make([]aside, n)}
+	return &Pool{PoolOptions: o, finds: finds, heads: newHeads(), probed: make([]time.Time, n), aside: make([]aside, n)}
 }
 
 func (p *Pool) Resolve(ctx context.Context, ref oci.Ref) (oci.Answer, error) {
-	return try(p, ref.Repository(), false, func(r *Registry) (oci.Answer, error) { return r.Resolve(ctx, ref) })
+	if ref.Kind() == oci.Manifest && p.heads.inVain(ref.Repository()) {
+		return oci.Answer{}, oci.Errorf(oci.Unavailable, "%s: %w: the last one of %s was in vain", p.Name, oci.ErrNeedsGet, ref.Repository())
+	}
+	answer, err := try(p, ref.Repository(), false, func(r *Registry) (oci.Answer, error) { return r.Resolve(ctx, ref) })
+	if errors.Is(err, oci.ErrNeedsGet) {
+		p.heads.add(ref.Repository())
+	}
+	return answer, err
 }
 
 func (p *Pool) Open(ctx context.Context, ref oci.Ref) (*oci.Content, error) {
 	pull := ref.Kind() == oci.Manifest
-	return try(p, ref.Repository(), pull, func(r *Registry) (*oci.Content, error) { return r.Open(ctx, ref) })
+	content, err := try(p, ref.Repository(), pull, func(r *Registry) (*oci.Content, error) { return r.Open(ctx, ref) })
+	if err != nil && !ref.ByDigest() && oci.CodeOf(err) != oci.TooManyRequests {
+		p.heads.remove(ref.Repository()) // it was not the method
+	}
+	return content, err
 }
 
 func (p *Pool) List(ctx context.Context, q oci.Listing) (*oci.Page, error) {

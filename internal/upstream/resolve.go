@@ -1,15 +1,17 @@
 package upstream
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"mime"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/opencontainers/go-digest"
 
 	"mirrord/internal/oci"
 )
@@ -28,7 +30,9 @@ func untilAnswer(ctx context.Context) (bounded context.Context, answered func(),
 	return bounded, func() { timer.Stop() }, func() { timer.Stop(); end(nil) }
 }
 
-// Resolve asks with a HEAD.
+// Resolve asks with a HEAD. Of a manifest it believes only the digest, the size
+// and the type that can be true: see oci.Registry. A blob's size it measures by
+// a GET of one byte, which costs no pull.
 func (r *Registry) Resolve(ctx context.Context, ref oci.Ref) (oci.Answer, error) {
 	ctx, _, cancel := untilAnswer(ctx)
 	defer cancel()
@@ -45,37 +49,68 @@ func (r *Registry) resolveManifest(ctx context.Context, ref oci.Ref) (oci.Descri
 		operation: ManifestHead, method: http.MethodHead, url: r.contentURL(ref),
 		repository: ref.Repository(), accept: acceptManifests, what: ref,
 	})
-	if errors.Is(err, errMethod) {
-		return r.measureManifest(ctx, ref)
-	}
 	if err != nil {
 		return oci.Descriptor{}, err
 	}
 	discard(resp)
-	d := oci.Descriptor{MediaType: mediaType(resp), Digest: ref.Digest(), Size: resp.ContentLength}
-	if d.MediaType == pageType {
-		return oci.Descriptor{}, checkMediaType(r.Name, d.MediaType)
+	d, err := r.digestByHead(ref, resp)
+	if err != nil {
+		return oci.Descriptor{}, err
 	}
-	if header := resp.Header.Get("Docker-Content-Digest"); header != "" {
-		told, err := oci.ParseDigest(header)
-		if err != nil || ref.ByDigest() && told != ref.Digest() {
-			return oci.Descriptor{}, oci.Errorf(oci.Unavailable, "%s answers with digest %q for %s", r.Name, header, ref)
-		}
-		d.Digest = told
-	}
-	if d.Digest == "" || d.Size < 0 {
-		return r.measureManifest(ctx, ref)
-	}
-	if d.Size > oci.MaxManifestSize {
+	claimed := oci.Descriptor{MediaType: mediaType(resp), Digest: d, Size: toldLength(resp)}
+	switch {
+	case isSchema1(claimed.MediaType):
+		return oci.Descriptor{}, schema1(r.Name)
+	case claimed.Size > oci.MaxManifestSize:
 		return oci.Descriptor{}, tooLarge(r.Name, ref)
+	case !claimed.Described():
+		return oci.Descriptor{Digest: d, Size: oci.UnknownSize}, nil
 	}
-	return d, checkMediaType(r.Name, d.MediaType)
+	return claimed, nil
 }
 
-// measureManifest resolves by a GET, for a registry whose HEAD does not tell.
-func (r *Registry) measureManifest(ctx context.Context, ref oci.Ref) (oci.Descriptor, error) {
-	d, _, err := r.getManifest(ctx, ref)
-	return d, err
+// digestByHead returns the digest that the answer to a HEAD tells of ref. Of
+// another algorithm than sha256 it tells nothing of a tag: few registries find
+// by such a digest what they hold by sha256.
+func (r *Registry) digestByHead(ref oci.Ref, resp *http.Response) (oci.Digest, error) {
+	header := digestHeader(resp)
+	told, err := oci.ParseDigest(header)
+	switch {
+	case ref.ByDigest() && err == nil && told.Algorithm() == ref.Digest().Algorithm() && told != ref.Digest():
+		return "", oci.Errorf(oci.Unavailable, "%s answers with digest %s for %s", r.Name, told, ref)
+	case err == nil && (ref.ByDigest() || told.Algorithm() == digest.SHA256):
+		return cmp.Or(ref.Digest(), told), nil
+	case mediaType(resp) == pageType:
+		return "", checkMediaType(r.Name, pageType) // a login's page: a GET brings the same
+	case ref.ByDigest():
+		return ref.Digest(), nil
+	}
+	return "", oci.Errorf(oci.Unavailable, "%s: %w: its digest for %s is %.80q", r.Name, oci.ErrNeedsGet, ref, header)
+}
+
+// digestHeader returns Docker-Content-Digest without the quotes that some put
+// around it. It may be on a redirect that has led to the answer.
+func digestHeader(resp *http.Response) string {
+	for ; resp != nil; resp = resp.Request.Response {
+		if header := strings.Trim(resp.Header.Get("Docker-Content-Digest"), `" `); header != "" {
+			return header
+		}
+	}
+	return ""
+}
+
+// toldLength returns the length of the content, or UnknownSize when an answer
+// tells that of something else: nothing, or a compressed form of it.
+func toldLength(resp *http.Response) int64 {
+	if resp.ContentLength <= 0 || isEncoded(resp) {
+		return oci.UnknownSize
+	}
+	return resp.ContentLength
+}
+
+func isEncoded(resp *http.Response) bool {
+	encoding := resp.Header.Get("Content-Encoding")
+	return encoding != "" && !strings.EqualFold(encoding, "identity")
 }
 
 func (r *Registry) resolveBlob(ctx context.Context, ref oci.Ref) (oci.Descriptor, error) {
@@ -88,14 +123,17 @@ func (r *Registry) resolveBlob(ctx context.Context, ref oci.Ref) (oci.Descriptor
 		if err := checkBlobType(r.Name, ref, resp); err != nil {
 			return oci.Descriptor{}, err
 		}
-		if resp.ContentLength >= 0 {
-			return oci.Descriptor{Digest: ref.Digest(), Size: resp.ContentLength}, nil
+		if size := toldLength(resp); size != oci.UnknownSize || isEmpty(ref.Digest()) {
+			return oci.Descriptor{Digest: ref.Digest(), Size: max(size, 0)}, nil
 		}
 	} else if oci.CodeOf(err) != oci.Unavailable || ctx.Err() != nil {
 		return oci.Descriptor{}, err
 	}
 	return r.measureBlob(ctx, ref)
 }
+
+// isEmpty reports whether d is the digest of no bytes.
+func isEmpty(d oci.Digest) bool { return d == d.Algorithm().FromBytes(nil) }
 
 // measureBlob learns a blob's size from one byte of it: a link that was signed
 // for GET refuses HEAD.
@@ -111,8 +149,8 @@ func (r *Registry) measureBlob(ctx context.Context, ref oci.Ref) (oci.Descriptor
 	if err := checkBlobType(r.Name, ref, resp); err != nil {
 		return oci.Descriptor{}, err
 	}
-	size := resp.ContentLength
-	if resp.StatusCode == http.StatusPartialContent {
+	size := toldLength(resp)
+	if resp.StatusCode == http.StatusPartialContent && !isEncoded(resp) {
 		if _, size, err = contentRange(resp); err != nil {
 			return oci.Descriptor{}, oci.Errorf(oci.Unavailable, "%s: %w", r.Name, err)
 		}
@@ -143,18 +181,6 @@ func mediaType(resp *http.Response) string {
 	return t
 }
 
-// checkMediaType refuses what cannot be a manifest, such as the page of a login
-// that answers 200.
-func checkMediaType(upstream, t string) error {
-	if strings.HasSuffix(t, "+prettyjws") {
-		return oci.Errorf(oci.ManifestUnknown, "%s has only a manifest of schema 1, which no client takes any more", upstream)
-	}
-	if strings.HasPrefix(t, "application/") && strings.Contains(t, "json") {
-		return nil
-	}
-	return oci.Errorf(oci.Unavailable, "%s sends %q where a manifest should be: is it a registry?", upstream, t)
-}
-
 // pageType is the type of what a login or a proxy on the way sends.
 const pageType = "text/html"
 
@@ -166,61 +192,4 @@ func checkBlobType(upstream string, ref oci.Ref, resp *http.Response) error {
 		return nil
 	}
 	return oci.Errorf(oci.Unavailable, "%s sends an HTML page where blob %s should be: is there a login or a proxy on the way?", upstream, ref.Digest())
-}
-
-func tooLarge(upstream string, ref oci.Ref) error {
-	return oci.Errorf(oci.Unavailable, "%s: manifest %s is larger than %d bytes; such are not served", upstream, ref, oci.MaxManifestSize)
-}
-
-// getManifest fetches a manifest and checks all that can be checked.
-func (r *Registry) getManifest(ctx context.Context, ref oci.Ref) (oci.Descriptor, []byte, error) {
-	resp, err := r.do(ctx, request{
-		operation: ManifestGet, method: http.MethodGet, url: r.contentURL(ref),
-		repository: ref.Repository(), accept: acceptManifests, what: ref,
-	})
-	if err != nil {
-		return oci.Descriptor{}, nil, err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	raw, err := io.ReadAll(io.LimitReader(resp.Body, oci.MaxManifestSize+1))
-	if err != nil {
-		return oci.Descriptor{}, nil, oci.Errorf(oci.Unavailable, "%s: manifest %s broke off: %w", r.Name, ref, redact(err))
-	}
-	d, err := r.checkManifest(ref, resp, raw)
-	if err != nil {
-		return oci.Descriptor{}, nil, &oci.Error{Code: oci.CodeOf(err), Message: err.Error(), Err: errors.Join(oci.ErrUseless, err)}
-	}
-	return d, raw, nil
-}
-
-// checkManifest says what raw is, or why it is not the manifest that ref names.
-func (r *Registry) checkManifest(ref oci.Ref, resp *http.Response, raw []byte) (oci.Descriptor, error) {
-	if len(raw) > oci.MaxManifestSize {
-		return oci.Descriptor{}, tooLarge(r.Name, ref)
-	}
-	d := oci.Descriptor{MediaType: mediaType(resp), Digest: digestOf(ref, resp, raw), Size: int64(len(raw))}
-	if told := resp.Header.Get("Docker-Content-Digest"); ref.ByDigest() && d.Digest != ref.Digest() || !ref.ByDigest() && told != "" && d.Digest.String() != told {
-		return oci.Descriptor{}, oci.Errorf(oci.Unavailable, "%s sends a manifest of digest %s for %s%s", r.Name, d.Digest, ref, encoded(resp))
-	}
-	return d, checkMediaType(r.Name, d.MediaType)
-}
-
-// encoded says in words that an answer is compressed, which was not asked for.
-func encoded(resp *http.Response) string {
-	if encoding := resp.Header.Get("Content-Encoding"); encoding != "" {
-		return fmt.Sprintf(" (it says Content-Encoding: %.20q, which was not asked for)", encoding)
-	}
-	return ""
-}
-
-// digestOf hashes raw with the algorithm of the digest that it should have.
-func digestOf(ref oci.Ref, resp *http.Response, raw []byte) oci.Digest {
-	wanted := ref.Digest()
-	if wanted == "" {
-		wanted = oci.Digest(resp.Header.Get("Docker-Content-Digest"))
-	}
-	if wanted.Validate() == nil {
-		return wanted.Algorithm().FromBytes(raw)
-	}
-	return oci.FromBytes(raw)
 }

@@ -21,7 +21,7 @@ const (
 	blobPrefix  = "b/"
 	tagPrefix   = "t/"
 	quotaPrefix = "q/"
-	blobVersion = 2 // 1 had no Verified
+	blobVersion = 3 // 1 had no Verified; 3 is for what has an Origin, so that an older mirrord can read the rest
 	tagVersion  = 2 // 1 had no Confirmed
 )
 
@@ -41,11 +41,16 @@ func tagKey(ref oci.Ref) []byte {
 
 // encodeBlob returns the value of r: its digest is in the key.
 func encodeBlob(r cache.BlobRecord) []byte {
-	b := []byte{blobVersion}
+	b := []byte{blobVersion - 1}
 	b = appendString(b, r.MediaType)
 	b = binary.AppendUvarint(b, uint64(r.Size))
 	b = binary.AppendVarint(b, r.Used.Unix())
-	return binary.AppendVarint(b, r.Verified.Unix())
+	b = binary.AppendVarint(b, r.Verified.Unix())
+	if r.Origin != "" {
+		b[0] = blobVersion
+		b = appendString(b, r.Origin)
+	}
+	return b
 }
 
 // decodeBlob returns the record of a key and its value. It keeps neither.
@@ -66,6 +71,9 @@ func decodeBlob(key string, value []byte) (cache.BlobRecord, error) {
 	}
 	if d.version > 1 {
 		r.Verified = d.seconds()
+	}
+	if d.version > 2 {
+		r.Origin = d.name()
 	}
 	if err := d.end(); err != nil {
 		return cache.BlobRecord{}, err

@@ -58,6 +58,8 @@ func FuzzDecode(f *testing.F) {
 	old.Used = time.Unix(math.MinInt64, 0)
 	f.Add(string(blobKey(blob(2).Digest)), encodeBlob(blob(2)))
 	f.Add(string(blobKey(old.Digest)), encodeBlob(old))
+	old.Origin = "docker.io library/alpine"
+	f.Add(string(blobKey(old.Digest)), encodeBlob(old))
 	f.Add(string(tagKey(ref)), append([]byte{tagVersion}, bytes.Repeat([]byte{0}, 7)...))
 	record := []byte{tagVersion}
 	record = appendDescriptor(record, blob(2).Descriptor)
@@ -132,6 +134,21 @@ func TestOldBlobRecord(t *testing.T) {
 	want.Verified = time.Unix(0, 0).UTC()
 	if err != nil || got != want {
 		t.Errorf("%+v, %v; want %+v", got, err, want)
+	}
+}
+
+// Whose word a media type is comes back; only such a record needs a mirrord that
+// knows of it.
+func TestBlobOrigin(t *testing.T) {
+	t.Parallel()
+	for origin, version := range map[string]byte{"": 2, "docker.io library/alpine": 3} {
+		want := blob(2)
+		want.Origin = origin
+		value := encodeBlob(want)
+		got, err := decodeBlob(string(blobKey(want.Digest)), value)
+		if err != nil || got != want || value[0] != version {
+			t.Errorf("version %d: %+v, %v; want %+v", value[0], got, err, want)
+		}
 	}
 }
 

@@ -26,6 +26,7 @@ type Fake struct {
 	repos  map[string]*repository
 	fault  func(Call) error
 	wrap   func(oci.Ref, io.ReadSeeker) io.Reader
+	claim  func(oci.Descriptor) oci.Descriptor
 	noSize bool
 	calls  map[Call]int
 }
@@ -89,6 +90,13 @@ func (f *Fake) Wrap(wrap func(oci.Ref, io.ReadSeeker) io.Reader) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.wrap = wrap
+}
+
+// Claim makes Resolve answer what claim makes of the truth; nil ends that.
+func (f *Fake) Claim(claim func(oci.Descriptor) oci.Descriptor) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.claim = claim
 }
 
 // HideSize makes Open tell no size.
@@ -167,6 +175,11 @@ func (f *Fake) Resolve(_ context.Context, ref oci.Ref) (oci.Answer, error) {
 		return oci.Answer{}, err
 	}
 	d, _, err := f.find(ref)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.claim != nil && err == nil {
+		d = f.claim(d)
+	}
 	return oci.Answer{Descriptor: d, Via: oci.Pass}, err
 }
 

@@ -1,0 +1,137 @@
+package cache_test
+
+import (
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"mirrord/internal/oci"
+	"mirrord/internal/oci/ocitest"
+)
+
+const (
+	otherUpstream = "other.example"
+	otherRepo     = "mallory/app"
+)
+
+// inBoth puts one manifest into two repositories of two upstreams, as two types.
+func inBoth(t *testing.T, fake *ocitest.Fake, raw, mine, theirs string) (ref, other oci.Ref) {
+	t.Helper()
+	fake.AddManifest(otherRepo, "", theirs, []byte(raw))
+	d := fake.AddManifest(ocitest.Repo, "", mine, []byte(raw))
+	other, err := oci.ParseManifest(otherUpstream, otherRepo, d.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ocitest.ManifestRef(t, d.String()), other
+}
+
+// mustBe checks the media type that HEAD and GET tell.
+func (f *fixture) mustBe(t *testing.T, ref oci.Ref, want string) {
+	t.Helper()
+	_, opened, err := ocitest.Read(t.Context(), f, ref)
+	if err != nil || opened.MediaType != want {
+		t.Errorf("GET %s: %q, %v; want %q", ref, opened.MediaType, err, want)
+	}
+	f.settled(t)
+	resolved, err := f.Resolve(t.Context(), ref)
+	if err != nil || resolved.MediaType != want {
+		t.Errorf("HEAD %s: %q, %v; want %q", ref, resolved.MediaType, err, want)
+	}
+}
+
+// What a manifest says that it is, it is for all: one fetch, whatever whoever
+// was asked first calls it.
+func TestMediaTypeOfTheBytes(t *testing.T) {
+	const image, index = ocispec.MediaTypeImageManifest, ocispec.MediaTypeImageIndex
+	for raw, want := range map[string]string{
+		`{"mediaType":"` + image + `"}`:       image,
+		`{"manifests":[]}`:                    index,
+		`{"config":{},"layers":[]}`:           image,
+		`{"mediaType":"` + index + `","a":1}`: index,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			fake := new(ocitest.Fake)
+			ref, other := inBoth(t, fake, raw, "application/vnd.mine+json", "application/vnd.theirs+json")
+			f := start(t, fake)
+			f.mustBe(t, other, want)
+			f.mustBe(t, ref, want)
+			f.stop()
+			f.restart(t)
+			f.mustBe(t, ref, want)
+			if n := fake.Calls("Open", ref.Reference()); n != 1 {
+				t.Errorf("%s is fetched %d times", raw, n)
+			}
+		})
+	}
+}
+
+// What the bytes leave open is one repository's word, and poisons no other:
+// neither one after the other, nor after a restart, nor at once.
+func TestMediaTypeLeftOpen(t *testing.T) {
+	const mine, theirs = "application/vnd.mine+json", "application/vnd.theirs+json"
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		ref, other := inBoth(t, fake, `{"a":1}`, mine, theirs)
+		f := start(t, fake)
+		f.mustBe(t, other, theirs)
+		f.mustBe(t, ref, mine)
+		f.mustBe(t, ref, mine)
+		if n := fake.Calls("Open", ref.Reference()); n != 2 {
+			t.Errorf("fetched %d times for two repositories", n)
+		}
+		f.stop()
+		f.restart(t)
+		f.mustBe(t, ref, mine)
+		f.mustBe(t, other, theirs)
+		if n := fake.Calls("Open", ref.Reference()); n != 3 {
+			t.Errorf("fetched %d times after the restart", n-2)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		ref, _ := inBoth(t, fake, `{"a":2}`, mine, theirs)
+		beside, err := oci.ParseManifest(ref.Upstream(), otherRepo, ref.Reference())
+		if err != nil {
+			t.Fatal(err)
+		}
+		fake.Fail(func(ocitest.Call) error { <-time.After(time.Second); return nil })
+		f := start(t, fake)
+		var clients sync.WaitGroup
+		clients.Go(func() { f.mustBe(t, beside, theirs) })
+		<-time.After(100 * time.Millisecond)
+		clients.Go(func() { f.mustBe(t, ref, mine) }) // of the same upstream: they share a flight
+		clients.Wait()
+	})
+}
+
+// A media type that an earlier mirrord believed serves until the manifest is
+// read, and is then what it says itself.
+func TestMediaTypeOfAnOldRecord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		typed, _ := inBoth(t, fake, `{"manifests":[]}`, "application/vnd.mine+json", "")
+		open, _ := inBoth(t, fake, `{"a":1}`, "application/vnd.mine+json", "")
+		f := start(t, fake)
+		f.mustBe(t, typed, ocispec.MediaTypeImageIndex)
+		f.mustBe(t, open, "application/vnd.mine+json")
+		f.stop()
+		for d, r := range f.index.blobs {
+			r.MediaType, r.Origin = "application/vnd.old+json", ""
+			f.index.blobs[d] = r
+		}
+		f.restart(t)
+		f.mustBe(t, typed, ocispec.MediaTypeImageIndex)
+		f.mustBe(t, open, "application/vnd.old+json")
+		f.stop()
+		if r := f.index.blobs[typed.Digest()]; r.MediaType != ocispec.MediaTypeImageIndex {
+			t.Errorf("the record is not corrected: %+v", r)
+		}
+		if n := fake.Calls("Open", typed.Reference()) + fake.Calls("Open", open.Reference()); n != 2 {
+			t.Errorf("%d fetches of two manifests", n)
+		}
+	})
+}

@@ -1,0 +1,81 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"mirrord/internal/oci"
+)
+
+// pullTag learns what ref names by a GET, where a HEAD does not tell. That is a
+// pull: payer, the context of the client that asks, is charged for it, none is
+// spent on a newer copy that the quota is better kept from, and what it brings
+// is cached, so that the GET by digest that follows costs nothing.
+func (c *Cache) pullTag(ctx, payer context.Context, ref oci.Ref) (oci.Answer, error) {
+	c.mu.Lock()
+	_, have := c.olderCopy(c.tags[ref])
+	c.mu.Unlock()
+	if have && c.Quota != nil {
+		if err := c.Quota.Spare(payer, ref.Upstream()); err != nil {
+			return oci.Answer{}, err
+		}
+	}
+	refund, err := c.take(payer, ref)
+	if err != nil {
+		return oci.Answer{}, err
+	}
+	content, err := c.Next.Open(ctx, ref)
+	if err != nil {
+		if !errors.Is(err, oci.ErrUseless) {
+			refund()
+		}
+		return oci.Answer{}, err
+	}
+	return c.cachePulled(ref, content)
+}
+
+// cachePulled reads what ref has turned out to name and caches it, unless it is
+// cached already.
+func (c *Cache) cachePulled(ref oci.Ref, content *oci.Content) (oci.Answer, error) {
+	raw, err := io.ReadAll(io.LimitReader(content.Body, oci.MaxManifestSize+1))
+	if err := errors.Join(err, content.Close()); err != nil {
+		return oci.Answer{}, fmt.Errorf("read manifest %s: %w", ref, err)
+	}
+	d := content.Digest
+	if len(raw) > oci.MaxManifestSize || d.Algorithm().FromBytes(raw) != d {
+		return oci.Answer{}, oci.Errorf(oci.Unavailable, "%w: %d bytes for %s of %s", oci.ErrCorrupt, len(raw), d, ref)
+	}
+	at := ref.At(d)
+	m := manifest{typeOf(at, raw, content.MediaType), raw}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.has(at) {
+		return content.Answer, nil
+	}
+	c.addManifest(d, m)
+	if c.flights[keyOf(at)] == nil && !c.closed {
+		f := c.newFlight(at, func() {})
+		f.manifest = &m
+		c.takeOff(f)
+	}
+	return m.answer(d, oci.Fill), nil
+}
+
+// refusedByQuota reports whether err is the mirror's own decision about a pull,
+// and says nothing of the upstream.
+func refusedByQuota(err error) bool {
+	var limit *oci.LimitError
+	return errors.As(err, &limit) && (limit.Kind == oci.LimitReserve || limit.Kind == oci.LimitClient)
+}
+
+// measure describes a manifest of which a HEAD upstream does not tell enough, by
+// what Open finds.
+func (c *Cache) measure(ctx context.Context, ref oci.Ref) (oci.Answer, error) {
+	content, err := c.Open(ctx, ref)
+	if err != nil {
+		return oci.Answer{}, err
+	}
+	return content.Answer, content.Close()
+}

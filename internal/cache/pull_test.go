@@ -1,0 +1,184 @@
+package cache_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"mirrord/internal/cache"
+	"mirrord/internal/oci"
+	"mirrord/internal/oci/ocitest"
+)
+
+// inVain makes Resolve tell nothing.
+func inVain(c ocitest.Call) error {
+	if c.Method == "Resolve" {
+		return oci.Errorf(oci.Unavailable, "%w", oci.ErrNeedsGet)
+	}
+	return nil
+}
+
+// mustResolve checks that HEAD describes raw, and how it came.
+func (f *fixture) mustResolve(t *testing.T, ref oci.Ref, raw []byte, via oci.Via) {
+	t.Helper()
+	got, err := f.Resolve(t.Context(), ref)
+	want := oci.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: oci.FromBytes(raw), Size: int64(len(raw))}
+	if err != nil || got.Descriptor != want || got.Via != via {
+		t.Errorf("resolve %s: %+v, %v; want %+v via %s", ref, got, err, want, via)
+	}
+}
+
+// A tag of which no HEAD tells is asked about by GET: a pull, which is booked,
+// and whose content is cached, so that nothing is pulled twice.
+func TestTagByGet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		purse := new(purse)
+		tag := ocitest.ManifestRef(t, "v1")
+		raw := put(fake, "v1", 1)
+		fake.Fail(inVain)
+		f := start(t, fake, withQuota(purse))
+		f.mustResolve(t, tag, raw, oci.Fill)
+		f.settled(t)
+		f.mustRead(t, tag, raw, oci.Hit)
+		f.mustRead(t, tag.At(oci.FromBytes(raw)), raw, oci.Hit)
+		<-time.After(2 * time.Minute)
+		f.mustRead(t, tag, raw, oci.Revalidated)
+		if gets := fake.Calls("Open", "v1"); gets != 2 || purse.taken != 2 || fake.Calls("Open", oci.FromBytes(raw).String()) != 0 {
+			t.Errorf("%d GETs of the tag, %d pulls booked, want 2", gets, purse.taken)
+		}
+
+		purse.say(errReserve, nil)
+		put(fake, "v1", 2)
+		<-time.After(2 * time.Minute)
+		f.mustResolve(t, tag, raw, oci.Stale)
+		if s := f.Stats(); s.Stale[oci.StaleReason(oci.LimitReserve)] != 1 || s.Checks[cache.CheckLimited] != 0 || fake.Calls("Open", "v1") != 2 {
+			t.Errorf("with few pulls left: %+v", s)
+		}
+
+		f.stop()
+		fake.Fail(down)
+		f.restart(t, withQuota(purse))
+		f.mustResolve(t, tag, raw, oci.Stale)
+		f.mustRead(t, tag, raw, oci.Stale)
+	})
+}
+
+// What the GET of a tag does not bring costs nothing, but for what is useless:
+// that is remembered.
+func TestTagByGetFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		purse := new(purse)
+		tag := ocitest.ManifestRef(t, "v1")
+		put(fake, "v1", 1)
+		f := start(t, fake, withQuota(purse))
+		for _, test := range []struct {
+			err         error
+			asked, paid int
+		}{
+			{errDown, 2, 0},
+			{oci.Errorf(oci.Unavailable, "%w", oci.ErrUseless), 3, 1},
+		} {
+			fake.Fail(func(c ocitest.Call) error {
+				if err := inVain(c); err != nil {
+					return err
+				}
+				return test.err
+			})
+			for range 2 {
+				if _, err := f.Open(t.Context(), tag); !errors.Is(err, test.err) {
+					t.Errorf("%v, want %v", err, test.err)
+				}
+			}
+			if gets := fake.Calls("Open", "v1"); gets != test.asked || purse.taken != test.paid {
+				t.Errorf("after %v: %d GETs, %d pulls booked, want %d, %d", test.err, gets, purse.taken, test.asked, test.paid)
+			}
+		}
+	})
+}
+
+// shares is a Quota that has pulls for one client alone.
+type shares struct{ client string }
+
+func (s shares) Spare(ctx context.Context, u string) error { return s.Take(ctx, u) }
+func (s shares) Take(ctx context.Context, _ string) error {
+	if client, _ := oci.ClientOf(ctx); client.Addr().String() != s.client {
+		return errClient
+	}
+	return nil
+}
+func (shares) Return(context.Context, string) {}
+
+// Who has no share of the pulls is refused by himself: another who waits for the
+// same tag is not.
+func TestTagByGetOfTwoClients(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		tag := ocitest.ManifestRef(t, "v1")
+		raw := put(fake, "v1", 1)
+		fake.Fail(func(c ocitest.Call) error { <-time.After(time.Second); return inVain(c) })
+		f := start(t, fake, func(o *cache.Options) { o.Quota = shares{"192.0.2.2"} })
+		var clients sync.WaitGroup
+		clients.Go(func() {
+			if _, _, err := ocitest.Read(from(t, "192.0.2.1"), f, tag); !errors.Is(err, errClient) {
+				t.Errorf("without a share: %v", err)
+			}
+		})
+		<-time.After(100 * time.Millisecond)
+		clients.Go(func() {
+			if got, _, err := ocitest.Read(from(t, "192.0.2.2"), f, tag); err != nil || string(got) != string(raw) {
+				t.Errorf("with a share: %q, %v", got, err)
+			}
+		})
+		clients.Wait()
+	})
+}
+
+func from(t *testing.T, address string) context.Context {
+	return oci.WithClient(t.Context(), &net.TCPAddr{IP: net.ParseIP(address)})
+}
+
+// Whatever a HEAD claims, what is cached is described by the cached copy: while
+// it is fresh, confirmed, stale, and after a restart.
+func TestCachedIsDescribedByTheCopy(t *testing.T) {
+	for name, claim := range map[string]func(oci.Descriptor) oci.Descriptor{
+		"size 0":       func(d oci.Descriptor) oci.Descriptor { d.Size = 0; return d },
+		"no size":      func(d oci.Descriptor) oci.Descriptor { d.Size = oci.UnknownSize; return d },
+		"another size": func(d oci.Descriptor) oci.Descriptor { d.Size = 7; return d },
+		"no type":      func(d oci.Descriptor) oci.Descriptor { d.MediaType = ""; return d },
+		"another type": func(d oci.Descriptor) oci.Descriptor { d.MediaType = "application/vnd.other+json"; return d },
+		"general type": func(d oci.Descriptor) oci.Descriptor { d.MediaType = "application/octet-stream"; return d },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				fake := new(ocitest.Fake)
+				fake.Claim(claim)
+				tag := ocitest.ManifestRef(t, "v1")
+				raw := put(fake, "v1", 1)
+				f := start(t, fake)
+				f.mustRead(t, tag, raw, oci.Fill)
+				f.settled(t)
+				f.mustResolve(t, tag, raw, oci.Hit)
+				f.stop()
+				f.restart(t)
+				f.mustResolve(t, tag, raw, oci.Hit)
+				<-time.After(2 * time.Minute)
+				f.mustResolve(t, tag, raw, oci.Revalidated)
+				fake.Fail(down)
+				<-time.After(2 * time.Minute)
+				f.mustResolve(t, tag, raw, oci.Stale)
+				f.mustResolve(t, tag.At(oci.FromBytes(raw)), raw, oci.Hit)
+				if n := fake.Calls("Open", oci.FromBytes(raw).String()); n != 1 {
+					t.Errorf("fetched %d times", n)
+				}
+			})
+		})
+	}
+}

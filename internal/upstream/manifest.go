@@ -1,0 +1,102 @@
+package upstream
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+
+	"mirrord/internal/oci"
+)
+
+func tooLarge(upstream string, ref oci.Ref) error {
+	return oci.Errorf(oci.Unavailable, "%s: manifest %s is larger than %d bytes; such are not served", upstream, ref, oci.MaxManifestSize)
+}
+
+// getManifest fetches a manifest and checks all that can be checked.
+func (r *Registry) getManifest(ctx context.Context, ref oci.Ref) (oci.Descriptor, []byte, error) {
+	resp, err := r.do(ctx, request{
+		operation: ManifestGet, method: http.MethodGet, url: r.contentURL(ref),
+		repository: ref.Repository(), accept: acceptManifests, what: ref,
+	})
+	if err != nil {
+		return oci.Descriptor{}, nil, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	raw, err := io.ReadAll(io.LimitReader(resp.Body, oci.MaxManifestSize+1))
+	if err != nil {
+		return oci.Descriptor{}, nil, oci.Errorf(oci.Unavailable, "%s: manifest %s broke off: %w", r.Name, ref, redact(err))
+	}
+	d, err := r.checkManifest(ref, resp, raw)
+	if err != nil {
+		return oci.Descriptor{}, nil, &oci.Error{Code: oci.CodeOf(err), Message: err.Error(), Err: errors.Join(oci.ErrUseless, err)}
+	}
+	return d, raw, nil
+}
+
+// checkManifest says what raw is, or why it is not the manifest that ref names.
+// Its type is what it says itself: registries send the right bytes as text/plain
+// or application/json, and the wrong type of one would reach all.
+func (r *Registry) checkManifest(ref oci.Ref, resp *http.Response, raw []byte) (oci.Descriptor, error) {
+	if len(raw) > oci.MaxManifestSize {
+		return oci.Descriptor{}, tooLarge(r.Name, ref)
+	}
+	d, err := digestOf(ref, resp, raw)
+	if err != nil {
+		return oci.Descriptor{}, oci.Errorf(oci.Unavailable, "%s %w%s", r.Name, err, encoded(resp))
+	}
+	told := mediaType(resp)
+	own, err := oci.ManifestType(raw)
+	if err != nil && oci.IsManifestType(told) {
+		return oci.Descriptor{}, oci.Errorf(oci.Unavailable, "%s sends for %s what is %w%s", r.Name, ref, err, encoded(resp))
+	}
+	described := oci.Descriptor{MediaType: cmp.Or(own, told), Digest: d, Size: int64(len(raw))}
+	return described, checkMediaType(r.Name, described.MediaType)
+}
+
+// encoded says in words that an answer is compressed, which was not asked for.
+func encoded(resp *http.Response) string {
+	if isEncoded(resp) {
+		return fmt.Sprintf(" (it says Content-Encoding: %.20q, which was not asked for)", resp.Header.Get("Content-Encoding"))
+	}
+	return ""
+}
+
+// digestOf returns the digest of raw: that of ref, and of a tag the sha256, by
+// which every registry finds it. It fails when raw is not what ref or the
+// answer's header says.
+func digestOf(ref oci.Ref, resp *http.Response, raw []byte) (oci.Digest, error) {
+	want := ref.Digest()
+	if want == "" {
+		want, _ = oci.ParseDigest(digestHeader(resp)) // what is no digest says nothing
+	}
+	if want == "" {
+		return oci.FromBytes(raw), nil
+	}
+	if got := want.Algorithm().FromBytes(raw); got != want {
+		return "", fmt.Errorf("sends a manifest of digest %s for %s", got, ref)
+	}
+	return cmp.Or(ref.Digest(), oci.FromBytes(raw)), nil
+}
+
+// checkMediaType refuses what cannot be a manifest, such as the page of a login
+// that answers 200.
+func checkMediaType(upstream, t string) error {
+	switch {
+	case isSchema1(t):
+		return schema1(upstream)
+	case oci.IsManifestType(t):
+		return nil
+	}
+	return oci.Errorf(oci.Unavailable, "%s sends %q where a manifest should be: is it a registry?", upstream, t)
+}
+
+func isSchema1(t string) bool {
+	return t == oci.DockerSchema1 || t == "application/vnd.docker.distribution.manifest.v1+prettyjws"
+}
+
+func schema1(upstream string) error {
+	return oci.Errorf(oci.ManifestUnknown, "%s has only a manifest of schema 1, which no client takes any more", upstream)
+}
