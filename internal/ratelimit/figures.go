@@ -24,13 +24,20 @@ type figures struct {
 const unknownWindow = 24 * time.Hour
 
 // observe notes the headers of an answer, where they tell a quota: an answer
-// without says nothing, and never that nothing is left.
-func (f *figures) observe(h http.Header, now time.Time) {
+// without says nothing, and never that nothing is left. More left than before
+// means a new window, unless the request was sent before the last answer that
+// counted: then the two may have overtaken each other.
+func (f *figures) observe(h http.Header, sent, now time.Time) {
 	q, ok := parseHeaders(h, now)
 	if !ok {
 		return
 	}
-	if f.at(now).limit == 0 || q.remaining > f.remaining { // a new window has begun
+	known := f.at(now).limit > 0
+	more := q.remaining > f.remaining
+	if known && more && sent.Before(f.observed) {
+		return
+	}
+	if !known || more {
 		f.since = now
 	}
 	f.quota, f.observed = q, now

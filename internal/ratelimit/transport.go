@@ -3,7 +3,7 @@ package ratelimit
 import (
 	"io"
 	"net/http"
-	"strings"
+	"path"
 	"time"
 
 	"mirrord/internal/oci"
@@ -58,13 +58,15 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
+	sent := time.Now()
 	resp, err := t.next.RoundTrip(req)
-	return t.settle(pass, pull, resp, err)
+	return t.settle(pass, pull, sent, resp, err)
 }
 
-// isPull reports whether the upstream counts req: HEAD and blobs are free.
+// isPull reports whether the upstream counts req: HEAD and blobs are free. A
+// path ends with <kind>/<reference>; a repository may be called "manifests" too.
 func isPull(req *http.Request) bool {
-	return req.Method == http.MethodGet && strings.Contains(req.URL.Path, "/manifests/")
+	return req.Method == http.MethodGet && path.Base(path.Dir(req.URL.Path)) == "manifests"
 }
 
 // refusal makes the error of a 429, whose body it closes; nil for any other
@@ -83,7 +85,7 @@ func (t *Transport) refusal(resp *http.Response, pull bool, now time.Time) error
 }
 
 // settle notes how an admitted request went, and returns the same.
-func (t *Transport) settle(p pass, pull bool, resp *http.Response, err error) (*http.Response, error) {
+func (t *Transport) settle(p pass, pull bool, sent time.Time, resp *http.Response, err error) (*http.Response, error) {
 	now := time.Now()
 	var header http.Header
 	spent := false
@@ -93,7 +95,7 @@ func (t *Transport) settle(p pass, pull bool, resp *http.Response, err error) (*
 	}
 	t.upstream.mu.Lock()
 	defer t.upstream.mu.Unlock()
-	t.figures.observe(header, now)
+	t.figures.observe(header, sent, now)
 	if spent {
 		t.spent++
 	}
