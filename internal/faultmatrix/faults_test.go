@@ -41,6 +41,13 @@ func bodies(f hubsim.Fault) fault {
 	return inject(each(f, "manifest", "cdn")...)
 }
 
+// dropped cuts a blob in the middle, once; f strikes what op is asked next.
+func dropped(op string, f hubsim.Fault) fault {
+	f.Op = op
+	first := hubsim.Fault{Op: "blob", Times: 1} // none
+	return inject(hubsim.Fault{Op: "cdn", DropAfter: middle, Times: 1, Bandwidth: paced}, first, f)
+}
+
 const paced = 10 << 20 // bytes a second
 
 func each(f hubsim.Fault, ops ...string) (faults []hubsim.Fault) {

@@ -150,6 +150,26 @@ var storageFaults = []row{
 	{"a blob is dropped, and the next link has expired", inject(
 		hubsim.Fault{Op: "cdn", DropAfter: middle, Times: 1}, hubsim.Fault{Op: "cdn", Status: 403, Times: 1}), `
 		cold blob | 200 fill | kept | token 3×blob 3×cdn | 1s`},
+	{"a blob is dropped, and its size is not told again", dropped("cdn", hubsim.Fault{NoTotal: true}), `
+		cold blob | 200 fill | kept | token 2×blob 2×cdn | 1s`},
+	{"a blob is dropped, and ranges are ignored", dropped("cdn", hubsim.Fault{IgnoreRange: true}), `
+		cold blob | 200 fill | kept | token 2×blob 2×cdn | 1s`},
+	{"a blob is dropped, and ranges are refused", dropped("cdn", hubsim.Fault{Status: 416, Times: 1}), `
+		cold blob | 200 fill | kept | token 3×blob 3×cdn | 1s`},
+	{"a blob is dropped, and ranges come in pieces", dropped("cdn", hubsim.Fault{ShortRange: 100_000, NoTotal: true}), `
+		cold blob | 200 fill | kept | token 4×blob 4×cdn | 1s`},
+	{"a blob is dropped, and the CDN limits the next request", dropped("cdn", hubsim.Fault{Abuse: true, Times: 1}), `
+		cold blob | 200 fill | kept | token 3×blob 3×cdn | 1s`},
+	{"a blob is dropped, and the registry limits the next request", dropped("blob", hubsim.Fault{Abuse: true, Times: 1}), `
+		cold blob | 200 fill | kept | token 3×blob 2×cdn | 1s`},
+	{"a blob is dropped, and every further request is limited", dropped("blob", hubsim.Fault{Abuse: true}), `
+		cold blob | 200 fill cut | part | token 3×blob cdn | 1s`},
+	{"a blob is dropped, and its token is refused once", dropped("blob", hubsim.Fault{Status: 401, Times: 1}), `
+		cold blob | 200 fill | kept | token 3×blob 2×cdn | 1s`},
+	{"a blob is dropped, and the registry denies it from then on", dropped("blob", word(403, "DENIED")), `
+		cold blob | 200 fill cut | part | 2×token 5×blob cdn | 1s`},
+	{"a blob is dropped, and the registry has it no more", dropped("blob", word(404, "BLOB_UNKNOWN")), `
+		cold blob | 200 fill cut | part | token 2×blob cdn | 1s`},
 	{"404 from the CDN", at("cdn", hubsim.Fault{Status: 404}), `
 		cold blob | 404 BLOB_UNKNOWN (UNAVAILABLE) | - | token 2×blob 2×cdn | 1s`},
 	{"500 from the CDN", at("cdn", hubsim.Fault{Status: 500}), `

@@ -7,13 +7,13 @@ var middle = int64(20_000)
 // bodyFaults are those of manifests and of blobs at the CDN.
 var bodyFaults = []row{
 	{"bodies stall before their first byte", bodies(hubsim.Fault{StallAfter: -1}), `
-		cold blob    | 404 BLOB_UNKNOWN (UNAVAILABLE) | -     | token blob cdn | 21s
+		cold blob    | 404 BLOB_UNKNOWN (UNAVAILABLE) | -     | token blob cdn | 16s
 		moved tag    | 200 stale                      | older | token HEAD GET | 2s
-		uncached tag | 503 UNAVAILABLE                | -     | token HEAD GET | 21s`},
+		uncached tag | 503 UNAVAILABLE                | -     | token HEAD GET | 16s`},
 	{"bodies stall in the middle", bodies(hubsim.Fault{StallAfter: middle}), `
 		cold blob    | 200 fill cut    | part  | token 8×blob 8×cdn | 1s
 		moved tag    | 200 stale       | older | token HEAD GET     | 2s
-		uncached tag | 503 UNAVAILABLE | -     | token HEAD GET     | 21s`},
+		uncached tag | 503 UNAVAILABLE | -     | token HEAD GET     | 16s`},
 	{"bodies do not end", bodies(hubsim.Fault{Endless: true}), `
 		cold blob    | 200 fill        | kept  | token blob-HEAD blob cdn | 1s
 		moved tag    | 200 stale       | older | token HEAD GET           | 1s
@@ -35,7 +35,7 @@ var bodyFaults = []row{
 		moved tag    | 200 stale       | older | token HEAD GET | 1s
 		uncached tag | 503 UNAVAILABLE | -     | token HEAD GET | 1s`},
 	{"bodies of no length end early", bodies(hubsim.Fault{Truncate: 100, NoLength: true}), `
-		cold blob    | 200 fill cut    | part  | token blob-HEAD 8×blob 8×cdn | 1s
+		cold blob    | 200 fill cut    | part  | token blob-HEAD 2×blob 2×cdn | 1s
 		moved tag    | 200 stale       | older | token HEAD GET               | 1s
 		uncached tag | 503 UNAVAILABLE | -     | token HEAD GET               | 1s`},
 	{"bodies of no length", bodies(hubsim.Fault{NoLength: true}), `

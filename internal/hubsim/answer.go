@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -49,6 +50,9 @@ func (a *answer) WriteHeader(status int) {
 		if value == "" {
 			a.Header().Del(name)
 		}
+	}
+	if span, _, ok := strings.Cut(a.Header().Get("Content-Range"), "/"); ok && a.fault.NoTotal {
+		a.Header().Set("Content-Range", span+"/*")
 	}
 	a.ResponseWriter.WriteHeader(status)
 	if a.chunked {

@@ -114,5 +114,19 @@ func (h *Hub) sendBlob(a *answer, r *http.Request, d digest.Digest, b blob) {
 	a.Header().Set("Etag", `"`+d.Encoded()+`"`)
 	a.blob, a.chunked = true, h.opts.NoLength
 	body, _ := a.content(file, b.size)
-	http.ServeContent(a, r, "", time.Time{}, body)
+	http.ServeContent(a, a.ranged(r), "", time.Time{}, body)
+}
+
+// ranged is r with the range that the fault makes of its own.
+func (a *answer) ranged(r *http.Request) *http.Request {
+	wanted := r.Header.Get("Range")
+	r = r.Clone(r.Context())
+	if a.fault.IgnoreRange {
+		r.Header.Del("Range")
+	}
+	from, open := strings.CutSuffix(strings.TrimPrefix(wanted, "bytes="), "-")
+	if first, err := strconv.ParseInt(from, 10, 64); err == nil && open && a.fault.ShortRange > 0 {
+		r.Header.Set("Range", wanted+strconv.FormatInt(first+a.fault.ShortRange-1, 10))
+	}
+	return r
 }

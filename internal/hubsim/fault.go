@@ -65,6 +65,13 @@ type Fault struct {
 	// Headers take the place of those of the true answer; an empty value leaves
 	// the header out.
 	Headers map[string]string
+	// IgnoreRange answers a request for a range with the whole.
+	IgnoreRange bool
+	// ShortRange ends an answer to a range without an end after so many bytes.
+	ShortRange int64
+	// NoTotal leaves the size of the whole out of Content-Range: RFC 9110 has
+	// "*" for it.
+	NoTotal bool
 
 	// Token takes the place of what the token service's answer has by these
 	// names, such as "expires_in"; nil leaves it out.

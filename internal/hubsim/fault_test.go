@@ -38,6 +38,10 @@ func TestBodyFaults(t *testing.T) {
 		{"truncate", Fault{Truncate: 30}, "", content[:70], nil, 70},
 		{"truncate a range", Fault{Truncate: 30}, "bytes=50-", content[50:70], nil, 20},
 		{"flip and truncate", Fault{FlipAt: &at, Truncate: 30}, "bytes=40-", flipped[40:70], nil, 30},
+		{"ignored range", Fault{IgnoreRange: true}, "bytes=50-", content, nil, 100},
+		{"short range", Fault{ShortRange: 7}, "bytes=50-", content[50:57], nil, 7},
+		{"short range that has an end", Fault{ShortRange: 7}, "bytes=50-59", content[50:60], nil, 10},
+		{"short range of the whole", Fault{ShortRange: 7}, "", content, nil, 100},
 		{"bandwidth", Fault{Bandwidth: 10000}, "", content, nil, 100},
 		{"no length", Fault{NoLength: true}, "", content, nil, -1},
 	} {
@@ -60,6 +64,17 @@ func TestBodyFaults(t *testing.T) {
 				t.Errorf("counted %d bytes, want %d", n, len(c.body))
 			}
 		})
+	}
+}
+
+func TestNoTotal(t *testing.T) {
+	h := start(t, Options{NoAuth: true})
+	d := h.AddBlob(repo, []byte("0123456789")).String()
+	h.Inject(Fault{Op: "cdn", NoTotal: true})
+	client := newClient(t, h)
+	answer := client.do("GET", client.blobLink(d), header("Range", "bytes=3-"))
+	if got := answer.Header.Get("Content-Range"); got != "bytes 3-9/*" || string(answer.body) != "3456789" {
+		t.Errorf("Content-Range %q, body %q", got, answer.body)
 	}
 }
 

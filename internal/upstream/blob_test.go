@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"strconv"
@@ -220,79 +219,6 @@ func TestBodyWithoutAnEnd(t *testing.T) {
 	d := h.AddBlob(repo, content)
 	h.Inject(hubsim.Fault{Op: "cdn", Endless: true})
 	wantBlob(t, connect(t, h.URL()), d, len(content))
-}
-
-// flaky serves content, breaks off after the first half, and then answers as
-// again does.
-func flaky(content []byte, again http.HandlerFunc) http.HandlerFunc {
-	first := true
-	return openly(func(w http.ResponseWriter, r *http.Request) {
-		if !first {
-			again(w, r)
-			return
-		}
-		first = false
-		w.Header().Set("Content-Length", fmt.Sprint(len(content)))
-		_, _ = w.Write(content[:len(content)/2])
-		_ = http.NewResponseController(w).Flush()
-		panic(http.ErrAbortHandler)
-	})
-}
-
-func TestResumeAnsweredOtherwise(t *testing.T) {
-	t.Parallel()
-	content := ocitest.Content(1000, 5)
-	part := func(first int, total string) http.HandlerFunc {
-		return func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-999/%s", first, total))
-			w.WriteHeader(http.StatusPartialContent)
-			_, _ = w.Write(content[first:])
-		}
-	}
-	for name, test := range map[string]struct {
-		again http.HandlerFunc
-		ok    bool
-	}{
-		"whole":          {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(content) }, true},
-		"as asked":       {part(500, "1000"), true},
-		"earlier":        {part(400, "1000"), true},
-		"later":          {part(600, "1000"), false},
-		"another size":   {part(500, "2000"), false},
-		"no size":        {part(500, "*"), false},
-		"shorter whole":  {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(content[:200]) }, false},
-		"no such blob":   {answer(404, "", version...), false},
-		"denied":         {answer(403, "", version...), false},
-		"limited":        {answer(429, "slow down"), false},
-		"no range given": {answer(206, ""), false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			c := connect(t, serve(t, flaky(content, test.again)).URL)
-			raw, err := read(t, c, blobRef(t, oci.FromBytes(content)))
-			if (err == nil) != test.ok || test.ok && !bytes.Equal(raw, content) {
-				t.Errorf("%d bytes, %v; want ok %v", len(raw), err, test.ok)
-			}
-			if n := len(c.sent.all()); n != 3 {
-				t.Errorf("%d requests, want the ping and 2", n)
-			}
-		})
-	}
-}
-
-// Without a length, the end of a shorter whole is not the end of the blob.
-func TestSkippingIsNotTheEnd(t *testing.T) {
-	t.Parallel()
-	content := ocitest.Content(1000, 6)
-	c := connect(t, serve(t, openly(func(w http.ResponseWriter, _ *http.Request) {
-		_ = http.NewResponseController(w).Flush() // so that no length is told
-		_, _ = w.Write(content[:200])
-	})).URL)
-	b := c.newBody(t.Context(), blobRef(t, oci.FromBytes(content)), 500)
-	check(t, b.connect())
-	if _, err := b.read(make([]byte, 1)); !errors.Is(err, io.ErrUnexpectedEOF) {
-		t.Errorf("skipped past the end: %v", err)
-	}
-	check(t, b.Close())
 }
 
 func TestReopen(t *testing.T) {

@@ -16,12 +16,20 @@ import (
 
 const (
 	firstTries  = 2               // requests for a blob before anybody is answered
-	maxFailures = 8               // in a row while a blob is read, with hardly a byte between them
-	progress    = 1 << 20         // bytes after which earlier failures are forgotten
-	outageTime  = time.Minute     // without a byte while the host is not asked: a restart takes less, the CRI waits 5 min
 	patience    = 5 * time.Second // a first request that took longer is the last: clients wait 30 s
+	maxFailures = 8               // in a row while a blob is read, with some bytes but less than progress between them
+	maxRefusals = 3               // in a row, to go on with a blob that was sent until then
+	progress    = 1 << 20         // bytes after which earlier failures are forgotten
+	smallPart   = 64 << 10        // bytes of a range that was cut short for no reason: fewer are a failure
 	firstPause  = 100 * time.Millisecond
 	maxPause    = 5 * time.Second
+)
+
+// How long a download goes on without a byte while its clients wait. They have
+// been answered: the CRI gives up after five minutes, others never.
+const (
+	outageTime = time.Minute     // a registry's restart takes less
+	limitTime  = 2 * time.Minute // for a limit, which Docker Hub asks to wait for 60 s: no longer Retry-After is waited for
 )
 
 // body reads a blob from wherever it was last seeked to. It connects when it is
@@ -30,31 +38,40 @@ const (
 type body struct {
 	registry *Registry
 	ctx      context.Context
+	release  func() // frees what ctx holds
 	ref      oci.Ref
 	size     int64 // oci.UnknownSize until an answer tells
 	offset   int64
 	end      int64 // of a part, which is read no further; 0: the blob's
 
-	stream   *stream // nil: not connected
-	at       int64   // the offset that stream is for
-	skip     int64   // what it sends before that
+	stream  *stream // nil: not connected
+	at      int64   // the offset of the stream's next byte
+	part    span    // that the stream has
+	early   bool    // which begins before what was asked for
+	noRange bool    // the upstream cannot begin in the middle: it is asked for the whole
+
 	pause    *backoff.ExponentialBackOff
-	failures int
-	fine     int64     // bytes read since the last failure
+	failures int       // that came after some bytes
+	refusals int       // that came instead of bytes
+	fed      bool      // bytes have come since the last failure
+	fine     int64     // bytes read since then
 	since    time.Time // when no byte came any more; zero: they come
 }
 
 func (r *Registry) newBody(ctx context.Context, ref oci.Ref, offset int64) *body {
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.MaxInterval = firstPause, maxPause
-	return &body{registry: r, ctx: ctx, ref: ref, size: oci.UnknownSize, offset: offset, pause: pause}
+	return &body{registry: r, ctx: ctx, release: func() {}, ref: ref, size: oci.UnknownSize, offset: offset, pause: pause}
 }
 
 // Reopen implements oci.Reopener.
 func (b *body) Reopen(ctx context.Context, part oci.Span) (io.ReadCloser, error) {
+	ctx, answered, cancel := untilAnswer(ctx)
+	defer answered()
 	other := b.registry.newBody(ctx, b.ref, part.Begin)
-	other.size, other.end = b.size, part.End
+	other.size, other.end, other.release = b.size, part.End, cancel
 	if err := other.connectFirst(); err != nil {
+		cancel()
 		return nil, err
 	}
 	return other, nil
@@ -62,20 +79,6 @@ func (b *body) Reopen(ctx context.Context, part oci.Span) (io.ReadCloser, error)
 
 // Idle implements oci.Idler.
 func (b *body) Idle() { b.disconnect() }
-
-// connectFirst connects before anybody is answered: soon or not at all.
-func (b *body) connectFirst() error {
-	begun := time.Now()
-	for try := 1; ; try++ {
-		err := b.connect()
-		if err == nil || try == firstTries || time.Since(begun) > patience || !b.worthRetrying(err) || errors.Is(err, errOpen) {
-			return err
-		}
-		if err := b.wait(); err != nil {
-			return err
-		}
-	}
-}
 
 func (b *body) Read(p []byte) (int, error) {
 	if len(p) == 0 {
@@ -93,7 +96,7 @@ func (b *body) Read(p []byte) (int, error) {
 			b.advance(int64(n))
 			return n, nil
 		}
-		if err == io.EOF && b.size == oci.UnknownSize {
+		if b.ends(err) {
 			return 0, io.EOF
 		}
 		if err != nil {
@@ -104,9 +107,24 @@ func (b *body) Read(p []byte) (int, error) {
 	}
 }
 
+// ends reports whether err is the end of a blob of which nobody has told the
+// size. The end of a part is not that of the blob: it is after the byte that
+// the upstream says it does not have.
+func (b *body) ends(err error) bool {
+	if b.size != oci.UnknownSize {
+		return false
+	}
+	var refused unsatisfied
+	return err == io.EOF && b.part.end == oci.UnknownSize || errors.As(err, &refused) && refused.size == b.offset
+}
+
 func (b *body) read(p []byte) (int, error) {
-	if b.at != b.offset {
+	if b.stream != nil && !b.reaches(b.offset) {
+		small := b.offset == b.part.end && b.part.end-b.part.first < smallPart
 		b.disconnect()
+		if small {
+			return 0, io.ErrUnexpectedEOF
+		}
 	}
 	if b.stream == nil {
 		if err := b.connect(); err != nil {
@@ -116,13 +134,27 @@ func (b *body) read(p []byte) (int, error) {
 	if err := b.skipAhead(); err != nil {
 		return 0, err
 	}
-	return b.stream.Read(p)
+	if b.part.end != oci.UnknownSize {
+		p = p[:min(int64(len(p)), b.part.end-b.at)]
+	}
+	n, err := b.stream.Read(p)
+	b.at += int64(n)
+	return n, err
 }
 
-// skipAhead drops what an upstream that knows no ranges sends before the offset.
+// reaches reports whether the stream comes to offset. To read on to there is
+// only worth it where the upstream has not begun at what was asked for.
+func (b *body) reaches(offset int64) bool {
+	if b.part.end != oci.UnknownSize && offset >= b.part.end {
+		return false
+	}
+	return b.at == offset || b.at < offset && b.early
+}
+
+// skipAhead drops what an upstream sends before the offset.
 func (b *body) skipAhead() error {
-	n, err := io.CopyN(io.Discard, b.stream, b.skip)
-	b.skip -= n
+	n, err := io.CopyN(io.Discard, b.stream, b.offset-b.at)
+	b.at += n
 	if err == io.EOF {
 		err = io.ErrUnexpectedEOF // which is not the blob's end
 	}
@@ -131,83 +163,61 @@ func (b *body) skipAhead() error {
 
 func (b *body) advance(n int64) {
 	b.offset += n
-	b.at = b.offset
-	b.since = time.Time{}
+	b.since, b.refusals = time.Time{}, 0
 	if b.fine += n; b.fine >= progress {
 		b.failures = 0
 		b.pause.Reset()
 	}
 }
 
-// recover prepares for another try after err, or returns why there is none.
-func (b *body) recover(err error) error {
-	b.disconnect()
-	b.fine = 0
-	if err == io.EOF {
-		err = io.ErrUnexpectedEOF
-	}
-	asked := !errors.Is(err, errOpen)
-	if b.givesUp(asked) || !b.worthRetrying(err) {
-		return oci.Errorf(oci.CodeOf(err), "%s: blob %s broke off at byte %d of %d: %w", b.registry.Name, b.ref.Digest(), b.offset, b.size, redact(err))
-	}
-	if asked {
-		b.registry.Resumed()
-	}
-	return b.wait()
-}
-
-// givesUp counts one more failure and reports whether it was the last. A try for
-// which nobody was asked is none: what runs out then is time.
-func (b *body) givesUp(asked bool) bool {
-	if b.since.IsZero() {
-		b.since = time.Now()
-	}
-	if !asked {
-		return time.Since(b.since) >= outageTime
-	}
-	b.failures++
-	return b.failures >= maxFailures
-}
-
-// worthRetrying reports whether err is of the kind that passes.
-func (b *body) worthRetrying(err error) bool {
-	return b.ctx.Err() == nil && oci.CodeOf(err) == oci.Unavailable &&
-		!errors.Is(err, errRange) && !errors.Is(err, errRedirect) && !errors.Is(err, errPrivate) &&
-		!errors.Is(err, oci.ErrNoParts)
-}
-
-func (b *body) wait() error {
-	timer := time.NewTimer(b.pause.NextBackOff())
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-b.ctx.Done():
-		return context.Cause(b.ctx)
+// connectFirst connects before anybody is answered: soon or not at all.
+func (b *body) connectFirst() error {
+	begun := time.Now()
+	for try := 1; ; try++ {
+		err := b.connect()
+		if err == nil || try == firstTries || time.Since(begun) > patience || !b.worthAnotherFirst(err) {
+			return err
+		}
+		if err := b.wait(err); err != nil {
+			return err
+		}
 	}
 }
 
-// errRange says that the upstream sends other bytes than were asked for.
-var errRange = errors.New("the upstream does not keep to the range")
-
-// connect asks for the bytes from offset on, and waits for the first of them:
-// until then who asks can still be told that there are none.
+// connect asks for the bytes from offset on, or for the whole where these
+// cannot be had alone.
 func (b *body) connect() error {
+	err := b.request()
+	switch {
+	case !errors.Is(err, errRange) || b.ends(err):
+		return err
+	case b.end > 0:
+		return oci.ErrNoParts
+	case b.offset == 0 || b.noRange:
+		return err
+	}
+	b.noRange = true
+	return b.request()
+}
+
+// request waits for the first byte of the answer: until then who asks can still
+// be told that there are none.
+func (b *body) request() error {
 	ctx, answered, cancel := untilAnswer(b.ctx)
 	defer answered()
 	var byteRange string
 	switch {
 	case b.end > 0:
 		byteRange = fmt.Sprintf("bytes=%d-%d", b.offset, b.end-1)
-	case b.offset > 0:
+	case b.offset > 0 && !b.noRange:
 		byteRange = fmt.Sprintf("bytes=%d-", b.offset)
 	}
 	resp, err := b.registry.getBlob(ctx, b.ref, byteRange)
 	if err != nil {
 		cancel()
-		return err
+		return b.contradicted(err)
 	}
-	b.stream, b.at = newStream(resp.Body, cancel), b.offset
+	b.stream = newStream(resp.Body, cancel)
 	if err = b.accept(resp); err == nil {
 		err = b.begin()
 	}
@@ -217,32 +227,38 @@ func (b *body) connect() error {
 	return err
 }
 
+// contradicted returns err, or that the refusal of a range tells another size.
+func (b *body) contradicted(err error) error {
+	var refused unsatisfied
+	if !errors.As(err, &refused) || refused.size == oci.UnknownSize || b.size == oci.UnknownSize || refused.size == b.size {
+		return err
+	}
+	return fmt.Errorf("%w: %d bytes, was %d", errSize, refused.size, b.size)
+}
+
 func (b *body) begin() error {
 	if err := b.stream.begin(); err != nil {
 		return oci.Errorf(oci.Unavailable, "%s sends no byte of blob %s: %w", b.registry.Name, b.ref.Digest(), redact(err))
 	}
+	b.fed = true
 	return nil
 }
 
-// accept checks that the answer begins at offset, or before it.
+// accept checks that the answer has the byte at offset, and learns the size.
 func (b *body) accept(resp *http.Response) error {
 	if err := checkBlobType(b.registry.Name, b.ref, resp); err != nil {
 		return err
 	}
-	first, size := int64(0), resp.ContentLength
-	if resp.StatusCode == http.StatusPartialContent {
-		var err error
-		if first, size, err = contentRange(resp); err != nil {
-			return fmt.Errorf("%w: %w", errRange, err)
-		}
+	part, err := spanOf(resp)
+	if err != nil {
+		return err
 	}
-	if b.size == oci.UnknownSize && size >= 0 {
-		b.size = size
+	if err := part.fits(b.offset, b.size); err != nil {
+		return err
 	}
-	if size >= 0 && size != b.size || first > b.offset {
-		return fmt.Errorf("%w: from byte %d of %d, asked for byte %d of %d", errRange, first, size, b.offset, b.size)
-	}
-	if b.skip = b.offset - first; b.skip > 0 && b.end > 0 {
+	b.size = max(b.size, part.size)
+	b.part, b.at, b.early = part, part.first, part.first < b.offset
+	if b.early && b.end > 0 {
 		return oci.ErrNoParts // to skip through would cost more than the part
 	}
 	return nil
@@ -274,5 +290,6 @@ func (b *body) disconnect() {
 
 func (b *body) Close() error {
 	b.disconnect()
+	b.release()
 	return nil
 }

@@ -13,6 +13,8 @@ import (
 // refusalError makes the error of a refusal.
 func (r *Registry) refusalError(q request, no *refusal) error {
 	switch {
+	case no.code == http.StatusRequestedRangeNotSatisfiable:
+		return oci.Errorf(oci.Unavailable, "%s: %w%s", r.Name, no.unsatisfied, no.words)
 	case no.code == http.StatusNotFound && no.word && (no.fromRegistry || q.what.Kind() != oci.Blob):
 		// Registries such as registry.k8s.io redirect manifests too.
 		return oci.Errorf(unknown(q.what), "%s: not found%s", r.Name, no.words)

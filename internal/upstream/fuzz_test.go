@@ -13,33 +13,39 @@ import (
 )
 
 // contentRangeRE is RFC 9110's, of which the numbers fit.
-var contentRangeRE = regexp.MustCompile(`^bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})$`)
+var contentRangeRE = regexp.MustCompile(`^(?:b|B)(?:y|Y)(?:t|T)(?:e|E)(?:s|S) ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)$`)
 
-// promised reads where an answer begins and how long the whole is; false when it
-// does not keep to the RFC. -1: it does not say how long.
-func promised(resp *http.Response) (first, size int64, ok bool) {
+// promised reads what an answer has; false when it does not keep to the RFC. -1:
+// it does not say where it ends, or how long the whole is.
+func promised(resp *http.Response) (s span, ok bool) {
 	if resp.StatusCode == http.StatusOK {
-		return 0, resp.ContentLength, true
+		return span{0, resp.ContentLength, resp.ContentLength}, true
 	}
 	figures := contentRangeRE.FindStringSubmatch(resp.Header.Get("Content-Range"))
 	if figures == nil {
-		return 0, 0, false
+		return s, false
 	}
-	first, _ = strconv.ParseInt(figures[1], 10, 64)
-	last, _ := strconv.ParseInt(figures[2], 10, 64)
-	size, _ = strconv.ParseInt(figures[3], 10, 64)
-	return first, size, first <= last && last < size
+	s.size = oci.UnknownSize
+	s.first, _ = strconv.ParseInt(figures[1], 10, 64)
+	s.end, _ = strconv.ParseInt(figures[2], 10, 64)
+	s.end++
+	if figures[3] != "*" {
+		s.size, _ = strconv.ParseInt(figures[3], 10, 64)
+	}
+	return s, s.first < s.end && (s.size < 0 || s.end <= s.size)
 }
 
-// An answer that begins at the offset or before it, of a blob of the right size,
+// An answer that has the byte at the offset, of a blob of the size that is known,
 // is accepted, and what is read from it begins at the offset.
 func FuzzAccept(f *testing.F) {
 	for _, header := range []string{
 		"bytes 0-9/10", "bytes 5-9/10", "bytes 9-9/10", "bytes 5-5/10", "bytes 6-9/10", "bytes 10-9/10", "bytes 5-9/*", "bytes */10", "bytes 5-9/11",
 		"bytes -5-9/10", "bytes 5-4/10", "5-9/10", "bytes=5-9/10", "bytes 5-99999999999999999999/10", "bytes 5-9/99999999999999999999", "bytes +5-9/10", "",
+		"Bytes 5-9/10", "bytes 5-7/10", "bytes 5-7/*", "bytes 5-10/*", "bytes 0-4/*", "bytes  5-9 / 10 ", "bytes */*", "pages 5-9/10", "bytes 5-9/", "bytes 5-9",
 	} {
 		f.Add(true, header, int64(5), int64(5), int64(10))
 		f.Add(false, header, int64(10), int64(5), int64(oci.UnknownSize))
+		f.Add(true, header, int64(5), int64(5), int64(oci.UnknownSize))
 	}
 	f.Fuzz(func(t *testing.T, partial bool, header string, length, offset, known int64) {
 		resp := &http.Response{StatusCode: http.StatusOK, ContentLength: max(length, -1), Header: http.Header{"Content-Range": {header}}}
@@ -49,13 +55,33 @@ func FuzzAccept(f *testing.F) {
 		offset, known = offset&math.MaxInt64, max(known, oci.UnknownSize)
 		b := &body{registry: new(Registry), size: known, offset: offset}
 		err := b.accept(resp)
-		first, size, ok := promised(resp)
-		fits := first <= offset && (known == oci.UnknownSize || size < 0 || size == known)
-		if ok && fits && (err != nil || b.skip != offset-first || size >= 0 && b.size != size) {
-			t.Errorf("bytes from %d of %d: %v, skip %d, size %d", first, size, err, b.skip, b.size)
+		s, ok := promised(resp)
+		fits := s.first <= offset && (known < 0 || s.size < 0 || s.size == known) && (known < 0 || s.end <= known) &&
+			(s.end < 0 || s.end > offset || s.first == 0 && s.end == s.size)
+		if ok && fits != (err == nil) || ok && fits && (b.at != s.first || b.part != s || b.size != max(known, s.size)) {
+			t.Errorf("bytes %+v at %d of %d: %v, at %d, size %d", s, offset, known, err, b.at, b.size)
 		}
-		if err == nil && (ok && !fits || b.skip < 0 || b.skip > offset || known != oci.UnknownSize && b.size != known) {
-			t.Errorf("%q is accepted: skip %d, size %d", header, b.skip, b.size)
+		if err == nil && (b.at < 0 || b.at > offset || known >= 0 && b.size != known) {
+			t.Errorf("%q is accepted: at %d, size %d", header, b.at, b.size)
+		}
+	})
+}
+
+// Whatever a refusal of a range says, the size is one or not known.
+func FuzzUnsatisfied(f *testing.F) {
+	for _, header := range []string{"bytes */10", "bytes */*", "bytes 0-9/10", "BYTES  */ 7", "bytes */99999999999999999999", "*/10", ""} {
+		f.Add(header, int64(10))
+	}
+	f.Fuzz(func(t *testing.T, header string, size int64) {
+		told := func(header string) int64 {
+			return unsatisfiedBy(&http.Response{Header: http.Header{"Content-Range": {header}}}).size
+		}
+		if got := told(header); got < oci.UnknownSize || got >= 0 && !strings.Contains(header, "*") {
+			t.Errorf("%q: size %d", header, got)
+		}
+		size &= 1<<59 - 1
+		if got := told("bytes */" + strconv.FormatInt(size, 10)); got != size {
+			t.Errorf("size %d, want %d", got, size)
 		}
 	})
 }

@@ -3,6 +3,7 @@ package upstream
 import (
 	"bytes"
 	"context"
+	"errors"
 	"net/http"
 
 	"mirrord/internal/oci"
@@ -33,31 +34,38 @@ func (r *Registry) openManifest(ctx context.Context, ref oci.Ref) (*oci.Content,
 	}, nil
 }
 
+// openBlob connects at the offset that is hinted at, or at 0 when the upstream
+// does not send a part. All of it together has answerTime.
 func (r *Registry) openBlob(ctx context.Context, ref oci.Ref) (*oci.Content, error) {
-	b, err := r.connect(ctx, ref, oci.OffsetHint(ctx))
-	if err != nil {
+	ctx, answered, cancel := untilAnswer(ctx)
+	b := r.newBody(ctx, ref, oci.OffsetHint(ctx))
+	b.release = cancel
+	if err := b.connectFirst(); err != nil {
+		cancel()
 		return nil, err
 	}
+	b.offset = 0
 	if b.size == oci.UnknownSize {
-		if d, err := r.Resolve(ctx, ref); err == nil {
-			b.size = d.Size
-		}
+		b.size = r.sizeOf(ctx, ref)
+	}
+	answered()
+	if ctx.Err() != nil { // the time was over before that
+		return nil, errors.Join(oci.Errorf(oci.Unavailable, "%s: %w", r.Name, context.Cause(ctx)), b.Close())
 	}
 	d := oci.Descriptor{Digest: ref.Digest(), Size: b.size}
 	return &oci.Content{Answer: oci.Answer{Descriptor: d, Via: oci.Pass}, Body: oci.Verify(b, d)}, nil
 }
 
-// connect returns a body at the beginning of the blob that is connected at
-// offset, or at 0 when the upstream does not send a part.
-func (r *Registry) connect(ctx context.Context, ref oci.Ref, offset int64) (*body, error) {
-	b := r.newBody(ctx, ref, offset)
-	err := b.connectFirst()
-	if err != nil && offset > 0 && oci.CodeOf(err) == oci.Unavailable && ctx.Err() == nil {
-		b = r.newBody(ctx, ref, 0)
-		err = b.connectFirst()
+// sizeOf asks for the size of a blob whose GET does not tell, which can do
+// without: it does not have long.
+func (r *Registry) sizeOf(ctx context.Context, ref oci.Ref) int64 {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	d, err := r.Resolve(ctx, ref)
+	if err != nil {
+		return oci.UnknownSize
 	}
-	b.offset = 0
-	return b, err
+	return d.Size
 }
 
 // getBlob asks for a blob from offset on.

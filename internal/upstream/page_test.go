@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"testing"
+	"testing/synctest"
 
 	"mirrord/internal/hubsim"
 	"mirrord/internal/oci"
@@ -34,14 +35,15 @@ func TestBlobThatIsAPage(t *testing.T) {
 
 // A page in the middle of a download is one more break of it.
 func TestPageInTheMiddle(t *testing.T) {
-	t.Parallel()
-	content := ocitest.Content(100_000, 1)
-	c := connect(t, serve(t, openly(flaky(content, answer(200, "<html>", "Content-Type", "text/html")))).URL)
-	raw, err := read(t, c, blobRef(t, oci.FromBytes(content)))
-	c.wantCode(t, err, oci.Unavailable)
-	if len(raw) >= len(content) {
-		t.Errorf("%d bytes of %d", len(raw), len(content))
-	}
+	synctest.Test(t, func(t *testing.T) {
+		content := ocitest.Content(100_000, 1)
+		c := inBubble(t, flaky(content, answer(200, "<html>", "Content-Type", "text/html")))
+		raw, err := read(t, c, blobRef(t, oci.FromBytes(content)))
+		c.wantCode(t, err, oci.Unavailable)
+		if len(raw) >= len(content) {
+			t.Errorf("%d bytes of %d", len(raw), len(content))
+		}
+	})
 }
 
 // A body that idles has no connection, and goes on where it was when it is read.

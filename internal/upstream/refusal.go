@@ -26,6 +26,7 @@ type refusal struct {
 	host         string // that has sent it
 	fromRegistry bool   // and not a host that the registry has redirected to
 	challenges   []challenge
+	unsatisfied  unsatisfied
 	word         bool     // it is the registry's own: see isWord
 	page         bool     // it is HTML or XML, which no registry sends
 	codes        []string // of its JSON
@@ -37,10 +38,11 @@ func readRefusal(resp *http.Response) *refusal {
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxRefusal)) // what could be read is what is told
 	discard(resp)
 	no := &refusal{
-		code:       resp.StatusCode,
-		status:     resp.Status,
-		host:       resp.Request.URL.Host,
-		challenges: parseChallenges(resp.Header),
+		code:        resp.StatusCode,
+		status:      resp.Status,
+		host:        resp.Request.URL.Host,
+		challenges:  parseChallenges(resp.Header),
+		unsatisfied: unsatisfiedBy(resp),
 	}
 	spec := parseErrors(body)
 	for _, e := range spec {

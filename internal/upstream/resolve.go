@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"mime"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
@@ -16,9 +15,9 @@ import (
 	"mirrord/internal/oci"
 )
 
-// answerTime bounds a request until its answer begins, token and redirects
-// included: containerd gives up after 30 s.
-const answerTime = 20 * time.Second
+// answerTime bounds all that is asked for one answer until that begins: token,
+// redirects and second tries included. containerd gives up after 30 s.
+const answerTime = 15 * time.Second
 
 var errAnswerTime = fmt.Errorf("no answer within %s", answerTime)
 
@@ -151,25 +150,16 @@ func (r *Registry) measureBlob(ctx context.Context, ref oci.Ref) (oci.Descriptor
 	}
 	size := toldLength(resp)
 	if resp.StatusCode == http.StatusPartialContent && !isEncoded(resp) {
-		if _, size, err = contentRange(resp); err != nil {
+		part, err := spanOf(resp)
+		if err == nil && part.size == oci.UnknownSize {
+			err = errors.New("answer 206 without the size of the whole")
+		}
+		if err != nil {
 			return oci.Descriptor{}, oci.Errorf(oci.Unavailable, "%s: %w", r.Name, err)
 		}
+		size = part.size
 	}
 	return oci.Descriptor{Digest: ref.Digest(), Size: size}, nil
-}
-
-// contentRange reads where a 206 begins and how long the whole is: RFC 9110,
-// section 14.4.
-func contentRange(resp *http.Response) (first, size int64, err error) {
-	header := resp.Header.Get("Content-Range")
-	span, total, ok := strings.Cut(strings.TrimPrefix(header, "bytes "), "/")
-	start, _, ok2 := strings.Cut(span, "-")
-	first, err1 := strconv.ParseInt(start, 10, 64)
-	size, err2 := strconv.ParseInt(total, 10, 64)
-	if !ok || !ok2 || errors.Join(err1, err2) != nil || first < 0 || size < first {
-		return 0, 0, fmt.Errorf("answer 206 with Content-Range %q", header)
-	}
-	return first, size, nil
 }
 
 // mediaType returns the Content-Type without parameters.

@@ -1,0 +1,84 @@
+package upstream
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"regexp"
+	"strconv"
+
+	"mirrord/internal/oci"
+)
+
+// errRange says that a part of the blob cannot be had from this answer; the
+// whole may.
+var errRange = errors.New("the upstream does not keep to the range")
+
+// errSize says that the upstream has something of another size by this name.
+var errSize = errors.New("the upstream tells another size than before")
+
+// span is the part of a blob that an answer has: from first up to and without
+// end, of size bytes. end and size are oci.UnknownSize where it does not tell.
+type span struct{ first, end, size int64 }
+
+// contentRanges is RFC 9110, section 14.4; units are compared without case
+// (14.1), and numbers of more digits than an int64 has are nobody's size.
+var contentRanges = regexp.MustCompile(`^(?i:bytes)[ \t]+(?:([0-9]{1,18})-([0-9]{1,18})|\*)[ \t]*/[ \t]*([0-9]{1,18}|\*)[ \t]*$`)
+
+// spanOf returns what part of a blob an answer 200 or 206 has.
+func spanOf(resp *http.Response) (span, error) {
+	if resp.StatusCode != http.StatusPartialContent {
+		return span{end: resp.ContentLength, size: resp.ContentLength}, nil
+	}
+	header := resp.Header.Get("Content-Range")
+	figures := contentRanges.FindStringSubmatch(header)
+	if figures == nil || figures[1] == "" || mediaType(resp) == "multipart/byteranges" {
+		return span{}, fmt.Errorf("%w: answer 206 of type %q with Content-Range %q", errRange, mediaType(resp), header)
+	}
+	s := span{first: number(figures[1]), end: number(figures[2]) + 1, size: number(figures[3])}
+	if s.first >= s.end || s.size != oci.UnknownSize && s.end > s.size {
+		return span{}, fmt.Errorf("%w: answer 206 with Content-Range %q", errRange, header)
+	}
+	return s, nil
+}
+
+// number reads a number of contentRanges, of which "*" is not known.
+func number(s string) int64 {
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil {
+		return oci.UnknownSize
+	}
+	return n
+}
+
+// fits checks that s has the byte at offset of a blob of size bytes, which may
+// be oci.UnknownSize. The whole may end before offset: who asked for more than
+// there is learns the size.
+func (s span) fits(offset, size int64) error {
+	whole := s.first == 0 && s.end == s.size
+	switch {
+	case size != oci.UnknownSize && s.size != oci.UnknownSize && s.size != size:
+		return fmt.Errorf("%w: %d bytes, was %d", errSize, s.size, size)
+	case size != oci.UnknownSize && s.end > size:
+		return fmt.Errorf("%w: at least %d bytes, was %d", errSize, s.end, size)
+	case s.first > offset, s.end != oci.UnknownSize && s.end <= offset && !whole:
+		return fmt.Errorf("%w: it sends bytes %d to %d, asked for %d", errRange, s.first, s.end-1, offset)
+	}
+	return nil
+}
+
+// unsatisfied is the error of an answer 416. It tells how long the whole is;
+// oci.UnknownSize: it does not.
+type unsatisfied struct{ size int64 }
+
+func (unsatisfied) Error() string        { return "the range is refused" }
+func (unsatisfied) Is(target error) bool { return target == errRange }
+
+// unsatisfiedBy reads the Content-Range of an answer 416: "bytes */1234".
+func unsatisfiedBy(resp *http.Response) unsatisfied {
+	figures := contentRanges.FindStringSubmatch(resp.Header.Get("Content-Range"))
+	if figures == nil || figures[1] != "" {
+		return unsatisfied{oci.UnknownSize}
+	}
+	return unsatisfied{number(figures[3])}
+}

@@ -1,0 +1,98 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"mirrord/internal/oci"
+)
+
+// recover prepares for another try after err, or returns why there is none.
+func (b *body) recover(err error) error {
+	b.disconnect()
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	if !b.worthResuming(err) || b.givesUp(err) {
+		return oci.Errorf(oci.CodeOf(err), "%s: blob %s broke off at byte %d of %d: %w", b.registry.Name, b.ref.Digest(), b.offset, b.size, redact(err))
+	}
+	if !errors.Is(err, errOpen) {
+		b.registry.Resumed()
+	}
+	return b.wait(err)
+}
+
+// worthAnotherFirst reports whether err is of the kind that passes in a moment.
+func (b *body) worthAnotherFirst(err error) bool {
+	return oci.CodeOf(err) == oci.Unavailable && b.worthResuming(err) && !errors.Is(err, errOpen) && !refuses(err)
+}
+
+// worthResuming reports whether a blob of which some bytes have come may be had
+// to its end. All that keeps it back passes, as tokens and links expire and are
+// renewed, but for its registry's word that it does not exist.
+func (b *body) worthResuming(err error) bool {
+	if b.ctx.Err() != nil || oci.CodeOf(err) == oci.BlobUnknown {
+		return false
+	}
+	for _, final := range []error{errRange, errSize, errRedirect, errPrivate, oci.ErrNoParts} {
+		if errors.Is(err, final) {
+			return false
+		}
+	}
+	return true
+}
+
+// givesUp counts one more failure and reports whether it was the last. After
+// some bytes the number of failures counts, without any it is the time.
+func (b *body) givesUp(err error) bool {
+	now := time.Now()
+	if b.since.IsZero() {
+		b.since = now
+	}
+	fed := b.fed
+	b.fed, b.fine = false, 0
+	if fed {
+		b.failures++
+		return b.failures >= maxFailures
+	}
+	var limit *oci.LimitError
+	if errors.As(err, &limit) {
+		return limit.RetryAt.After(b.since.Add(limitTime))
+	}
+	if refuses(err) {
+		b.refusals++
+		return b.refusals >= maxRefusals
+	}
+	return now.Sub(b.since) >= outageTime
+}
+
+// refuses reports whether err is a refusal of who asks. A few in a row are
+// passing: of a token that another service does not know yet. More would have
+// registries block the address.
+func refuses(err error) bool {
+	code := oci.CodeOf(err)
+	return code == oci.Denied || code == oci.NameUnknown || errors.Is(err, errLogin)
+}
+
+// wait pauses before another try after err: as long as a limit asks for, and
+// longer after each failure.
+func (b *body) wait(err error) error {
+	pause := b.pause.NextBackOff()
+	var limit *oci.LimitError
+	switch {
+	case errors.As(err, &limit):
+		pause += max(0, time.Until(limit.RetryAt))
+	case refuses(err):
+		pause = maxPause
+	}
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-b.ctx.Done():
+		return context.Cause(b.ctx)
+	}
+}
