@@ -3,6 +3,7 @@ package cache
 import (
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -154,7 +155,7 @@ func removeParts(parts []part) {
 // loadParts takes stock of what an earlier process left unfinished.
 func (c *Cache) loadParts() error {
 	files, err := os.ReadDir(c.Parts)
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) { // a disk may be read-only from the beginning
 		return err
 	}
 	for _, file := range files {

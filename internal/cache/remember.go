@@ -112,6 +112,9 @@ func (c *Cache) tellTags(refs ...oci.Ref) error {
 // catchUp tells the index all, after it has missed something: it was opened
 // late, or did not take what it was told.
 func (c *Cache) catchUp() error {
+	if err := c.Index.PutBlobs(); err != nil { // it cannot be written yet
+		return err
+	}
 	goneBlobs, goneTags := c.learn()
 	blobs, tags := c.all()
 	err := errors.Join(c.tellIndex(append(blobs, goneBlobs...)...), c.tellTags(append(tags, goneTags...)...))

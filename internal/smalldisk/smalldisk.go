@@ -29,7 +29,7 @@ func Mount(t *testing.T, dir, options string) string {
 	return dir
 }
 
-// Image mounts a file of 400 MiB that holds a file system of that kind, which is
+// Image mounts a file of 256 MiB that holds a file system of that kind, which is
 // the name of its mkfs, until the test ends, and returns where. It skips the test
 // where that is not possible.
 func Image(t *testing.T, kind string) string {
@@ -38,7 +38,7 @@ func Image(t *testing.T, kind string) string {
 		t.Skip("mounting a file system needs root")
 	}
 	image, dir := filepath.Join(t.TempDir(), "image"), t.TempDir()
-	if err := errors.Join(os.WriteFile(image, nil, 0o600), os.Truncate(image, 400<<20)); err != nil {
+	if err := errors.Join(os.WriteFile(image, nil, 0o600), os.Truncate(image, 256<<20)); err != nil {
 		t.Fatal(err)
 	}
 	out, err := exec.Command("mkfs."+kind, "-q", image).CombinedOutput()

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"mirrord/internal/cache"
 	"mirrord/internal/oci"
 	"mirrord/internal/smalldisk"
@@ -34,11 +36,7 @@ func TestFullDisk(t *testing.T) {
 	if err := ix.PutBlobs(blob(3)); !errors.Is(err, ErrFull) {
 		t.Errorf("put into an index that could not be opened: %v", err)
 	}
-	for _, err := range ix.Blobs() {
-		if !errors.Is(err, ErrFull) {
-			t.Errorf("read from an index that could not be opened: %v", err)
-		}
-	}
+	wantCopy(t, ix, blob(1))
 	check(t, os.Remove(hog))
 	check(t, left.Close()) // the process would have ended; its goroutines end here
 	check(t, ix.PutBlobs(blob(4)))
@@ -59,9 +57,52 @@ func TestReadOnlyDisk(t *testing.T) {
 	if err := ix.PutBlobs(blob(2)); !errors.Is(err, errDisk) {
 		t.Errorf("put on a read-only disk: %v", err)
 	}
+	wantCopy(t, ix, blob(1))
 	smalldisk.Remount(t, dir, "rw")
 	check(t, ix.PutBlobs(blob(2)))
 	want(t, blobs(t, ix), map[oci.Digest]cache.BlobRecord{blob(1).Digest: blob(1), blob(2).Digest: blob(2)})
+	closeIndex(t, ix)
+}
+
+// wantCopy checks that ix, which has no database, reads those records, and then
+// tells why it has none.
+func wantCopy(t *testing.T, ix *Index, want ...cache.BlobRecord) {
+	t.Helper()
+	t.Setenv("TMPDIR", t.TempDir())
+	var got []cache.BlobRecord
+	var last error
+	for record, err := range ix.Blobs() {
+		if last = err; err == nil {
+			got = append(got, record)
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" || !errors.Is(last, errDisk) {
+		t.Errorf("read with %v at the end (-want +got):\n%s", last, diff)
+	}
+	for range ix.Blobs() {
+		break // nor does a reader who leaves
+	}
+	if left, err := os.ReadDir(os.TempDir()); err != nil || len(left) > 0 {
+		t.Errorf("left are %v, %v", left, err)
+	}
+}
+
+// What a kill leaves is read on a read-only disk as well, though badger does not.
+func TestReadOnlyDiskAfterAKill(t *testing.T) {
+	dir := smalldisk.Mount(t, "", "size=200m")
+	path, killed := filepath.Join(dir, "index"), filepath.Join(dir, "killed")
+	ix := open(t, path)
+	check(t, ix.PutBlobs(blob(1)))
+	check(t, os.CopyFS(killed, os.DirFS(path)))
+	closeIndex(t, ix)
+	smalldisk.Remount(t, dir, "ro")
+	ix, err := OpenOrReset(killed, Options{})
+	check(t, err)
+	wantCopy(t, ix, blob(1))
+	closeIndex(t, ix)
+	ix, err = OpenOrReset(filepath.Join(dir, "absent"), Options{})
+	check(t, err)
+	wantCopy(t, ix)
 	closeIndex(t, ix)
 }
 

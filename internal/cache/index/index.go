@@ -50,9 +50,11 @@ type Options struct {
 // Methods may be called concurrently; Close after all others have returned.
 //
 // While the disk cannot be written at the start, there is no database: methods
-// fail with why, and each tries again, until one can open it.
+// fail with why, and each tries again, until one can open it. Those that read
+// yield what a copy of it has before they fail.
 type Index struct {
 	open func() (*database, error)
+	copy func() (*database, error)
 
 	mu  sync.Mutex // guards all below; held while the database is opened
 	db  *database  // nil: not opened yet
@@ -70,11 +72,14 @@ type database struct {
 // what is there. A disk that is full or cannot be written is no failure of
 // Open. Badger's goroutines are the Index's until Close.
 func Open(dir string, o Options) (*Index, error) {
-	return newIndex(func() (*database, error) { return openDatabase(dir, o) })
+	return newIndex(dir, o, openDatabase)
 }
 
-func newIndex(open func() (*database, error)) (*Index, error) {
-	ix := &Index{open: open}
+func newIndex(dir string, o Options, open func(string, Options) (*database, error)) (*Index, error) {
+	ix := &Index{
+		open: func() (*database, error) { return open(dir, o) },
+		copy: func() (*database, error) { return openCopy(dir, o) },
+	}
 	if _, err := ix.database(); err != nil && !errors.Is(err, errDisk) {
 		return nil, err
 	}
@@ -294,28 +299,38 @@ func wrap(what string, err error) error {
 func records[R any](ix *Index, prefix string, decode func(key string, value []byte) (R, error)) iter.Seq2[R, error] {
 	return func(yield func(R, error) bool) {
 		var none R
-		db, err := ix.database()
-		if err != nil {
-			yield(none, fmt.Errorf("read index: %w", err))
-			return
+		more := true
+		each := func(item *badger.Item) bool {
+			more = yield(read(item, decode))
+			return more
 		}
-		err = db.View(func(txn *badger.Txn) error {
-			o := badger.DefaultIteratorOptions
-			o.Prefix = []byte(prefix)
-			o.PrefetchValues = false // values lie beside their keys; prefetching starts a goroutine for each
-			cursor := txn.NewIterator(o)
-			defer cursor.Close()
-			for cursor.Rewind(); cursor.Valid(); cursor.Next() {
-				if !yield(read(cursor.Item(), decode)) {
-					return nil
-				}
+		db, err := ix.database()
+		switch {
+		case err == nil:
+			err = scan(db, prefix, each)
+		case errors.Is(err, errDisk):
+			if failed := ix.scanCopy(prefix, each); failed != nil {
+				err = fmt.Errorf("%w; nor can a copy be read: %w", err, failed)
 			}
-			return nil
-		})
-		if err != nil {
+		}
+		if err != nil && more {
 			yield(none, fmt.Errorf("read index: %w", err))
 		}
 	}
+}
+
+// scan calls each with the items of that prefix until it returns false.
+func scan(db *badger.DB, prefix string, each func(*badger.Item) bool) error {
+	return db.View(func(txn *badger.Txn) error {
+		o := badger.DefaultIteratorOptions
+		o.Prefix = []byte(prefix)
+		o.PrefetchValues = false // values lie beside their keys; prefetching starts a goroutine for each
+		cursor := txn.NewIterator(o)
+		defer cursor.Close()
+		for cursor.Rewind(); cursor.Valid() && each(cursor.Item()); cursor.Next() {
+		}
+		return nil
+	})
 }
 
 func read[R any](item *badger.Item, decode func(key string, value []byte) (R, error)) (r R, err error) {

@@ -7,7 +7,8 @@ import (
 	"github.com/dgraph-io/badger/v4"
 )
 
-// Quotas returns what PutQuotas wrote last, by name.
+// Quotas returns what PutQuotas wrote last, by name; with an error what could be
+// read of it.
 func (ix *Index) Quotas() (map[string][]byte, error) {
 	quotas := make(map[string][]byte)
 	decode := func(key string, value []byte) (struct{}, error) {
@@ -16,7 +17,7 @@ func (ix *Index) Quotas() (map[string][]byte, error) {
 	}
 	for _, err := range records(ix, quotaPrefix, decode) {
 		if err != nil {
-			return nil, fmt.Errorf("read quotas: %w", err)
+			return quotas, fmt.Errorf("read quotas: %w", err)
 		}
 	}
 	return quotas, nil

@@ -19,7 +19,7 @@ const asideMark = ".damaged-"
 // older such directory is removed. When not even a new one can be opened the
 // fault is not the old one's: it is put back.
 func OpenOrReset(dir string, o Options) (*Index, error) {
-	return newIndex(func() (*database, error) { return openOrReset(filepath.Clean(dir), o) })
+	return newIndex(filepath.Clean(dir), o, openOrReset)
 }
 
 func openOrReset(dir string, o Options) (*database, error) {
