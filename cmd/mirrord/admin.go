@@ -24,6 +24,7 @@ type admin struct {
 	budgets  func() []budget
 	cache    *cache.Cache
 	dir      string // of the cache
+	listen   string // admin.listen
 
 	verifying sync.Mutex // held while the cache is verified: once at a time
 }
@@ -36,13 +37,14 @@ func (a *admin) handler() http.Handler {
 	})
 	mux.HandleFunc("GET /readyz", a.serveReadiness)
 	mux.HandleFunc("GET /quota", serveBudgets(a.budgets))
+	mux.HandleFunc("GET /verify", a.serveDirectory)
 	mux.HandleFunc("POST /verify", a.serveVerify)
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
-	return mux
+	return guard(mux, a.listen)
 }
 
 // serveReadiness says whether clients are served. They are without a disk or an

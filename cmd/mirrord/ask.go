@@ -28,6 +28,7 @@ func askAdmin(ctx context.Context, method, listen, path string) (*http.Response,
 	if err != nil {
 		return nil, err
 	}
+	req.Host = "localhost" // the name that it is known by here need not be one that it trusts
 	// A proxy has no business between the two.
 	direct := http.Client{Transport: &http.Transport{
 		DialContext:           (&net.Dialer{Timeout: adminTime}).DialContext,

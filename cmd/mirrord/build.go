@@ -91,7 +91,7 @@ func build(cfg *config.Config, log *zap.Logger) (d *mirrord, err error) {
 	d.mirror = newServer(handler, log)
 	d.mirror.ConnContext = func(ctx context.Context, c net.Conn) context.Context { return oci.WithClient(ctx, c.RemoteAddr()) }
 	d.admin = newServer((&admin{
-		metrics: metrics, draining: &d.draining, cache: cached, dir: cfg.Cache.Dir,
+		metrics: metrics, draining: &d.draining, cache: cached, dir: cfg.Cache.Dir, listen: cfg.Admin.Listen,
 		budgets: func() []budget { return budgetsOf(ledger.Budgets(), logins(pools)) },
 	}).handler(), log)
 	return d, nil

@@ -1,11 +1,16 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
 	"text/tabwriter"
 	"time"
 
@@ -26,11 +31,12 @@ import (
 func newVerifyCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "verify",
-		Short: "Hash all that is kept and say what is damaged",
-		Long: `Hash every file of the cache and hold the directory against the index. A mirror
-that runs does it while it serves: the one that uses cache.dir, or the one at
-admin.listen when there is nothing in cache.dir. It ends with status 3 when
-anything is wrong, repaired or not.`,
+		Short: "Hash all that is cached and say what is damaged",
+		Long: `Hash every file of the cache and compare the directory with the index. A
+running mirror does it while it serves, at 32 MiB a second: the one at
+admin.listen. When none answers there, or cache.dir names another directory,
+that directory is read. It ends with status 3 when anything is wrong, repaired
+or not.`,
 		Args: refuse(cobra.NoArgs),
 	}
 	repair := c.Flags().Bool("repair", false, "drop what is damaged, lost or no blob, and keep right files that the index does not know")
@@ -40,14 +46,17 @@ anything is wrong, repaired or not.`,
 		if err != nil {
 			return err
 		}
-		where, verify, end, err := findCache(cfg)
+		ctx, stop := signal.NotifyContext(c.Context(), syscall.SIGINT, syscall.SIGTERM)
+		defer stop()
+		defer context.AfterFunc(ctx, stop)() // a second one ends the process
+		where, verify, end, err := findCache(ctx, cfg)
 		if err != nil {
 			return err
 		}
 		defer end()
 		_, _ = fmt.Fprintln(c.ErrOrStderr(), "verifying", where)
 		r := &report{out: c.OutOrStdout(), bar: newBar(), begun: time.Now()}
-		found, err := verify(c.Context(), *repair, r.tell)
+		found, err := verify(ctx, *repair, r.tell)
 		if err != nil && found == (cache.Findings{}) {
 			return fmt.Errorf("nothing was verified: %w", err)
 		}
@@ -66,21 +75,50 @@ const (
 )
 
 // findCache returns how to verify the cache that cfg means, and what to call in
-// the end.
-func findCache(cfg *config.Config) (where string, verify verifyFunc, end func(), err error) {
+// the end. Unless somebody has chosen a directory it is that of the mirror at
+// admin.listen, which may run as another user or with other settings.
+func findCache(ctx context.Context, cfg *config.Config) (where string, verify verifyFunc, end func(), err error) {
 	dir, listen := cfg.Cache.Dir, cfg.Admin.Listen
-	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
-		return fmt.Sprintf("the cache of the mirror at %s, for there is no %s", listen, dir), verifyLive(listen, ""), func() {}, nil
+	used, silent := askDirectory(ctx, listen)
+	if silent == nil && (!cfg.Cache.Chosen || used == resolved(dir)) {
+		return fmt.Sprintf("%s, which the mirror at %s uses", used, listen), verifyLive(listen, used), func() {}, nil
 	}
-	named := resolved(dir)
+	if err := checkLaidOut(dir); err != nil {
+		return "", nil, nil, refusal{fmt.Errorf("%w; %s", err, elsewhere(listen, used, silent))}
+	}
 	resting, end, err := openResting(dir)
 	switch {
 	case errors.Is(err, disk.ErrInUse):
-		return fmt.Sprintf("%s, which a mirror uses; asking the one at %s", dir, listen), verifyLive(listen, named), func() {}, nil
+		return "", nil, nil, refusal{fmt.Errorf("a running mirror uses %s; %s", dir, elsewhere(listen, used, silent))}
 	case err != nil:
 		return "", nil, nil, unusable(dir, err)
+	case silent == nil:
+		dir += ", and not " + used + ", which the mirror at " + listen + " uses"
 	}
 	return dir, resting, end, nil
+}
+
+// elsewhere says what to try instead, when the mirror at listen uses the directory
+// used, or has been silent.
+func elsewhere(listen, used string, silent error) string {
+	if silent != nil {
+		return fmt.Sprintf("no mirror answers at %s: name the directory with --cache-dir, or the address of the running mirror with --admin-listen", listen)
+	}
+	return fmt.Sprintf("the mirror at %s uses %s: name that with --cache-dir, or the address of another with --admin-listen", listen, used)
+}
+
+// checkLaidOut fails when no mirror has ever used dir.
+func checkLaidOut(dir string) error {
+	for _, name := range []string{"format", "blobs", "index"} {
+		_, err := os.Lstat(filepath.Join(dir, name))
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return fmt.Errorf("there is no cache in %s", dir)
 }
 
 // openResting takes a directory that no mirror uses, as the user that owns it.
@@ -110,7 +148,10 @@ func openResting(dir string) (verify verifyFunc, end func(), err error) {
 		end()
 		return nil, nil, err
 	}
-	return c.Verify, end, nil
+	verify = func(ctx context.Context, repair bool, tell func(cache.Findings, *cache.Fault)) (cache.Findings, error) {
+		return c.Verify(ctx, cache.VerifyOptions{Repair: repair}, tell)
+	}
+	return verify, end, nil
 }
 
 // report tells a person of a verification: what is wrong on out, how far it is

@@ -233,7 +233,7 @@ func TestFetchedAgainWhileItIsRemoved(t *testing.T) {
 		f.settled(t)
 		go func() { _, _, _ = ocitest.Read(t.Context(), f, refs[1]) }() // which evicts it
 		<-time.After(500 * time.Millisecond)
-		if found, err := f.Verify(t.Context(), true, func(cache.Findings, *cache.Fault) {}); err != nil || f.Stats().Entries != 0 {
+		if found, err := f.Verify(t.Context(), cache.VerifyOptions{Repair: true}, func(cache.Findings, *cache.Fault) {}); err != nil || f.Stats().Entries != 0 {
 			t.Errorf("found %+v, %v; %d entries of what is being removed", found, err, f.Stats().Entries)
 		}
 		_, _, _ = ocitest.Read(t.Context(), f, refs[0])

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io/fs"
 
+	"golang.org/x/time/rate"
+
 	"mirrord/internal/oci"
 )
 
@@ -29,26 +31,37 @@ type Fault struct {
 	Err  error
 }
 
+// VerifyOptions of a Verify may be zero.
+type VerifyOptions struct {
+	Repair bool // drop what is wrong
+	Rate   int  // bytes a second that are read at most; 0: as fast as it goes
+}
+
 // verification is one run of Verify.
 type verification struct {
 	*Cache
 	Findings
 	repair bool
+	limit  *rate.Limiter // nil: none
 	tell   func(Findings, *Fault)
 }
 
 // Verify hashes every file and holds the directory against the index, while the
-// cache serves or before Run. With repair it drops what is damaged, lost or
+// cache serves or before Run. With Repair it drops what is damaged, lost or
 // stray, which is fetched again when it is asked for, and keeps what is right
 // and was not known. tell is called after each file, with what is wrong with it
-// or nil. Verify fails when ctx ends or the directory cannot be walked.
-func (c *Cache) Verify(ctx context.Context, repair bool, tell func(Findings, *Fault)) (Findings, error) {
+// or nil. Verify fails when ctx ends or the directory cannot be walked, and then
+// returns what it has found so far.
+func (c *Cache) Verify(ctx context.Context, o VerifyOptions, tell func(Findings, *Fault)) (Findings, error) {
 	ctx, end, err := c.working(ctx)
 	if err != nil {
 		return Findings{}, err
 	}
 	defer end()
-	v := &verification{Cache: c, repair: repair, tell: tell}
+	v := &verification{Cache: c, repair: o.Repair, tell: tell}
+	if o.Rate > 0 {
+		v.limit = rate.NewLimiter(rate.Limit(o.Rate), copyBuffer)
+	}
 	for blob := range c.Store.All(ctx) { // what cannot be walked is told below
 		v.Of += blob.Size
 	}
@@ -120,7 +133,7 @@ func (v *verification) file(ctx context.Context, b Blob) error {
 	if e != nil {
 		size = e.size
 	}
-	err := v.hash(ctx, b.Digest, size, nil)
+	err := v.hash(ctx, b.Digest, size, v.limit)
 	v.Bytes += b.Size
 	switch {
 	case err == nil:

@@ -63,7 +63,7 @@ func spoil(t *testing.T, f *fixture) (refs []oci.Ref, contents [][]byte) {
 func verify(t *testing.T, c *cache.Cache, repair bool) (cache.Findings, []string) {
 	t.Helper()
 	var wrong []string
-	found, err := c.Verify(t.Context(), repair, func(_ cache.Findings, fault *cache.Fault) {
+	found, err := c.Verify(t.Context(), cache.VerifyOptions{Repair: repair}, func(_ cache.Findings, fault *cache.Fault) {
 		if fault != nil {
 			wrong = append(wrong, fault.Name)
 		}
@@ -141,6 +141,23 @@ func TestVerifyLive(t *testing.T) {
 	})
 }
 
+// Verify reads no faster than it is told to.
+func TestVerifyIsPaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, new(ocitest.Fake))
+		refs, contents := blobs(t, f.fake, 4, mebibyte)
+		for i := range refs {
+			f.mustRead(t, refs[i], contents[i], oci.Fill)
+		}
+		f.settled(t)
+		begun := time.Now()
+		found, err := f.Verify(t.Context(), cache.VerifyOptions{Rate: mebibyte}, func(cache.Findings, *cache.Fault) {})
+		if took := time.Since(begun); err != nil || found.Blobs != 4 || took < 3500*time.Millisecond || took > 4*time.Second {
+			t.Errorf("4 MiB at 1 MiB a second took %s: %+v, %v", took, found, err)
+		}
+	})
+}
+
 // Verify ends with its context.
 func TestVerifyEnds(t *testing.T) {
 	f := start(t, new(ocitest.Fake))
@@ -150,7 +167,7 @@ func TestVerifyEnds(t *testing.T) {
 	}
 	f.stop()
 	ctx, cancel := context.WithCancel(t.Context())
-	_, err := f.resting(t).Verify(ctx, true, func(cache.Findings, *cache.Fault) { cancel() })
+	_, err := f.resting(t).Verify(ctx, cache.VerifyOptions{Repair: true}, func(cache.Findings, *cache.Fault) { cancel() })
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("ended with %v", err)
 	}

@@ -24,6 +24,7 @@ type Config struct {
 	}
 	Cache struct {
 		Dir      string
+		Chosen   bool          // Dir is not the default
 		MaxSize  Size          // of all blobs together; more than 0
 		MinFree  Size          // of the file system, kept free; 0: no floor
 		MaxFills int           // blobs; 1 or more
@@ -134,7 +135,8 @@ func (l *loader) set(s *setting, v value) {
 // finish checks what concerns several fields and returns the result.
 func (l *loader) finish() (*Config, error) {
 	c := l.config
-	if _, written := l.from[cacheDirKey]; c.Cache.Dir == "" && !written {
+	_, c.Cache.Chosen = l.from[cacheDirKey]
+	if c.Cache.Dir == "" && !c.Cache.Chosen {
 		l.problem(place{name: cacheDirKey}, "has no default, because there is neither $%s nor a home directory; set it", cacheDirectoryEnv)
 	}
 	if _, port, _ := net.SplitHostPort(c.Listen); c.Listen == c.Admin.Listen && strings.Trim(port, "0") != "" {

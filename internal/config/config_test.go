@@ -80,6 +80,26 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
+func TestCacheDirIsChosen(t *testing.T) {
+	for _, test := range []struct {
+		yaml    string
+		environ []string
+		args    []string
+		chosen  bool
+	}{
+		{environ: []string{"HOME=/root", "CACHE_DIRECTORY=/var/cache/mirrord", "MIRRORD_CACHE_DIR="}},
+		{yaml: "cache: {max_size: 1GiB}\n"},
+		{yaml: "cache: {dir: /a}\n", chosen: true},
+		{environ: []string{"HOME=/root", "MIRRORD_CACHE_DIR=/a"}, chosen: true},
+		{args: []string{"--cache-dir=/a"}, chosen: true},
+	} {
+		c, err := load(t, test.yaml, test.environ, test.args...)
+		if err != nil || c.Cache.Chosen != test.chosen {
+			t.Errorf("%+v: %v, %v", test, c, err)
+		}
+	}
+}
+
 func TestPrecedence(t *testing.T) {
 	yaml := "tags: {fresh: 2m, stale_while_revalidate: 1h, max_stale: 0, rules: [{match: a, fresh: 1h}, {match: b, fresh: 1h}]}\n" +
 		"quota: {reserve: 20, probe: 0, per_client: 5}\nlog: {level: warn, format: console}\nlisten: :1\nupstreams:\n  - {name: a, url: http://a}\n  - {name: b, url: http://b}\n"

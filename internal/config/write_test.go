@@ -92,6 +92,10 @@ func roundTrip(t *testing.T, c *Config) {
 	if err != nil {
 		t.Fatalf("%v\nin\n%s", err, &b)
 	}
+	if !back.Cache.Chosen {
+		t.Error("what is written does not choose the directory")
+	}
+	back.Cache.Chosen = c.Cache.Chosen
 	if diff := cmp.Diff(c, back); diff != "" {
 		t.Fatalf("(-want +got):\n%s\nfrom\n%s", diff, &b)
 	}

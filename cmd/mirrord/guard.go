@@ -1,0 +1,58 @@
+package main
+
+import (
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+)
+
+// guard keeps web pages from the admin API, whose port a browser on this host can
+// reach: those of other sites, whose requests a browser marks with Sec-Fetch-Site
+// or Origin, and those whose own name has been made to resolve to this address (DNS
+// rebinding), for which a request is of the same site. Such a name is in Host.
+func guard(next http.Handler, listen string) http.Handler {
+	var sites http.CrossOriginProtection // its zero value trusts no other origin
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		acts := r.Method != http.MethodGet && r.Method != http.MethodHead
+		if strings.HasPrefix(r.URL.Path, "/debug/") { // a profile costs time and memory
+			acts = true
+		}
+		if (acts || onLoopback(r)) && !isOwnName(r.Host, listen) {
+			http.Error(w, "ask for this by an IP address, as localhost, or by the name in admin.listen", http.StatusForbidden)
+			return
+		}
+		asked := *r
+		if acts {
+			asked.Method = http.MethodPost // of the safe ones Check says nothing
+		}
+		if err := sites.Check(&asked); err != nil {
+			http.Error(w, err.Error(), http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// isOwnName reports whether host, a Host header, is a name that no foreign DNS
+// server answers for. listen is where the API is served.
+func isOwnName(host, listen string) bool {
+	name, own := hostname(host), hostname(listen)
+	_, err := netip.ParseAddr(strings.Trim(name, "[]"))
+	return err == nil || name == "localhost" || strings.HasSuffix(name, ".localhost") || name != "" && name == own
+}
+
+// hostname is the host of a host:port, or of a host alone.
+func hostname(address string) string {
+	if host, _, err := net.SplitHostPort(address); err == nil {
+		address = host
+	}
+	return strings.ToLower(strings.TrimSuffix(address, "."))
+}
+
+// onLoopback reports whether r has come in where only this host can connect: no
+// scraper elsewhere knows it by a name.
+func onLoopback(r *http.Request) bool {
+	local, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
+	return !ok || local.IP.IsLoopback()
+}
