@@ -47,7 +47,7 @@ var tokenFaults = []row{
 		moved tag    | 200 fill        | kept | token 2×HEAD 2×GET | 1s
 		uncached tag | 200 fill        | kept | token 2×HEAD 2×GET | 1s`},
 	{"fresh tokens are refused", refused(`error="invalid_token"`, 0), `
-		cold blob    | 404 BLOB_UNKNOWN (UNAVAILABLE) | -     | 4×token 6×blob | 5s
+		cold blob    | 404 BLOB_UNKNOWN (UNAVAILABLE) | -     | 4×token 6×blob | 3s
 		expired tag  | 200 stale                      | kept  | 2×token 3×HEAD | 2s
 		moved tag    | 200 stale                      | older | 2×token 3×HEAD | 2s
 		uncached tag | 503 UNAVAILABLE                | -     | 2×token 3×HEAD | 2s`},
@@ -57,7 +57,7 @@ var tokenFaults = []row{
 		moved tag    | 200 fill        | kept | token 2×HEAD 2×GET | 1s
 		uncached tag | 200 fill        | kept | token 2×HEAD 2×GET | 1s`},
 	{"fresh tokens are refused without a reason", refused("", 0), `
-		cold blob    | 404 BLOB_UNKNOWN (UNAVAILABLE) | -     | 4×token 6×blob       | 5s
+		cold blob    | 404 BLOB_UNKNOWN (UNAVAILABLE) | -     | 4×token 6×blob       | 3s
 		expired tag  | 200 stale                      | kept  | 2×token 2×HEAD 3×GET | 2s
 		moved tag    | 200 stale                      | older | 2×token 2×HEAD 3×GET | 2s
 		uncached tag | 503 UNAVAILABLE                | -     | 2×token 2×HEAD 3×GET | 3s`},

@@ -18,7 +18,9 @@ func (r *Registry) refusalError(q request, no *refusal) error {
 	case no.code == http.StatusNotFound && no.word && (no.fromRegistry || q.what.Kind() != oci.Blob):
 		// Registries such as registry.k8s.io redirect manifests too.
 		return oci.Errorf(unknown(q.what), "%s: not found%s", r.Name, no.words)
-	case no.code == http.StatusNotFound && q.operation == ListOperation && !no.page:
+	case no.code == http.StatusNotFound && q.operation == ListOperation && !(no.page && no.fromRegistry):
+		// What has no such route says so in text, and ghcr.io by a redirect to
+		// a page of github.com's.
 		return oci.Errorf(oci.NameUnknown, "%s: %w%s", r.Name, errNoRoute, no.words)
 	case q.method == http.MethodHead && getMayTell(q, no):
 		return oci.Errorf(oci.Unavailable, "%s: %w: %s%s", r.Name, oci.ErrNeedsGet, no.status, no.words)

@@ -14,9 +14,10 @@ const maxRenewals = 2
 
 // pauses are waited before a fresh token that was refused is sent again: the
 // clocks of a registry and of its token service differ by a little, or the
-// registry has not heard of a new key yet. After the last one it is another
+// registry has not heard of a new key yet. The times in a token are in whole
+// seconds, so together they are more than one. After the last one it is another
 // token.
-var pauses = []time.Duration{500 * time.Millisecond, 1500 * time.Millisecond}
+var pauses = []time.Duration{300 * time.Millisecond, 900 * time.Millisecond}
 
 // attempts counts what was tried for one request.
 type attempts struct{ renewals, pauses int }
@@ -47,10 +48,10 @@ func (r *Registry) heed(ctx context.Context, q request, sent authorization, no *
 		return false, r.refusalError(q, no)
 	case sent.key == basic:
 		return false, r.loginError(ctx, q, sent, no)
+	case no.code != http.StatusUnauthorized, q.operation == BlobHead: // a GET tells, and is free
+		return false, r.refusalError(q, no)
 	case no.reason() == insufficientScope:
 		r.tokens.drop(q.repository, sent)
-		return false, r.refusalError(q, no)
-	case no.code != http.StatusUnauthorized:
 		return false, r.refusalError(q, no)
 	}
 	return r.pause(ctx, q, sent, no, a)

@@ -114,6 +114,21 @@ func TestReferrers(t *testing.T) {
 	}
 }
 
+// ghcr.io has no referrers, and redirects who asks to a page of another host.
+// The page of a filter in the registry's place is no such word.
+func TestNoReferrersByRedirect(t *testing.T) {
+	t.Parallel()
+	page := serve(t, answer(404, "<html>Not found", "Content-Type", "text/html"))
+	for code, handle := range map[oci.Code]http.HandlerFunc{
+		oci.NameUnknown: func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, page.URL, http.StatusSeeOther) },
+		oci.Unavailable: page.Config.Handler.ServeHTTP,
+	} {
+		c := connect(t, serve(t, openly(handle)).URL)
+		_, err := c.List(t.Context(), referrersOf(t, oci.FromBytes(nil).String(), ""))
+		c.wantCode(t, err, code)
+	}
+}
+
 func TestReferrersAreTheUpstreams(t *testing.T) {
 	t.Parallel()
 	const index = "{ \"manifests\": [] }\n"

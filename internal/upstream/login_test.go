@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -192,6 +193,32 @@ func TestExpiredBasic(t *testing.T) {
 	_, err := read(t, c, manifestRef(t, "v1"))
 	if c.wantCode(t, err, oci.Unavailable); !errors.Is(err, errLogin) {
 		t.Errorf("%v is no failed login", err)
+	}
+}
+
+// A registry that refuses the HEAD of blobs is asked by GET, at once.
+func TestHeadOfBlobsIsRefused(t *testing.T) {
+	t.Parallel()
+	for _, reason := range []string{"", `,error="insufficient_scope"`, `,error="invalid_token"`} {
+		var s *httptest.Server
+		s = serve(t, func(w http.ResponseWriter, r *http.Request) {
+			switch {
+			case r.URL.Path == "/token":
+				answer(200, `{"token":"abc"}`)(w, r)
+			case r.Method == http.MethodHead || r.Header.Get("Authorization") == "":
+				answer(401, "", "Www-Authenticate", fmt.Sprintf(`Bearer realm="%s/token"%s`, s.URL, reason))(w, r)
+			default:
+				answer(200, "content")(w, r)
+			}
+		})
+		c := connect(t, s.URL)
+		d, err := c.Resolve(t.Context(), blobRef(t, oci.FromBytes([]byte("content"))))
+		if err != nil || d.Size != 7 {
+			t.Errorf("%q: %+v, %v", reason, d, err)
+		}
+		if n := len(c.sent.all()); n != 4 {
+			t.Errorf("%q: %d requests, want the ping, the token, HEAD and GET", reason, n)
+		}
 	}
 }
 

@@ -75,6 +75,22 @@ func TestManifestElsewhere(t *testing.T) {
 	c.wantCode(t, err, oci.Unavailable) // the registry knows it, its storage does not
 }
 
+// What stands before the storage says nothing of a manifest.
+func TestManifestElsewhereBehindAFilter(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{401, 403, 404} {
+		storage := serve(t, answer(status, "<html>Blocked", "Content-Type", "text/html"))
+		s := serve(t, openly(func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, storage.URL+r.URL.Path, http.StatusTemporaryRedirect)
+		}))
+		c := connect(t, s.URL)
+		_, err := read(t, c, manifestRef(t, "v1"))
+		c.wantCode(t, err, oci.Unavailable)
+		_, err = c.Resolve(t.Context(), manifestRef(t, "v1"))
+		c.wantCode(t, err, oci.Unavailable)
+	}
+}
+
 func TestRedirectRules(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {

@@ -28,7 +28,7 @@ type refusal struct {
 	challenges   []challenge
 	unsatisfied  unsatisfied
 	word         bool     // it is the registry's own: see isWord
-	page         bool     // it is HTML or XML, which no registry sends
+	page         bool     // it is HTML, which no registry sends
 	codes        []string // of its JSON
 	words        string   // what it says, as ": words"
 }
@@ -99,11 +99,12 @@ func (no *refusal) has(codes ...string) bool {
 
 func (no *refusal) reason() string { return reasonOf(no.challenges) }
 
-// isPage reports whether an answer is HTML or XML: its body decides, where
-// there is one.
+// isPage reports whether an answer is HTML, by its type or by its body. XML is
+// what storage sends.
 func isPage(resp *http.Response, body []byte) bool {
+	body = bytes.TrimSpace(body)
 	return strings.Contains(strings.ToLower(resp.Header.Get("Content-Type")), "html") ||
-		bytes.HasPrefix(bytes.TrimSpace(body), []byte("<"))
+		bytes.HasPrefix(body, []byte("<")) && !bytes.HasPrefix(body, []byte("<?xml"))
 }
 
 // wireError is one of the spec's errors. Artifactory sends a status in the place

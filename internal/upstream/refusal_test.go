@@ -45,7 +45,7 @@ func TestIsWord(t *testing.T) {
 		"nginx":                     {refusalOf(get, page, "<html><h1>404 Not Found</h1>"), false, true},
 		"nginx, with header always": {refusalOf(get, page, "<html><h1>404 Not Found</h1>", version...), false, true},
 		"page without a type":       {refusalOf(get, "", " \n<!doctype html>"), false, true},
-		"azure's xml":               {refusalOf(get, "application/xml", `<?xml version="1.0"?><Error>`), false, true},
+		"azure's xml":               {refusalOf(get, "application/xml", `<?xml version="1.0"?><Error>`), false, false},
 		"no route":                  {refusalOf(get, text, "404 page not found\n"), false, false},
 		"kubernetes ingress":        {refusalOf(get, text, "default backend - 404"), false, false},
 		"kubernetes api":            {refusalOf(get, "application/json", `{"kind":"Status","code":404}`), false, false},
