@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"regexp"
@@ -23,7 +24,7 @@ func (r *Registry) refusalError(q request, no *refusal) error {
 		// a page of github.com's.
 		return oci.Errorf(oci.NameUnknown, "%s: %w%s", r.Name, errNoRoute, no.words)
 	case q.method == http.MethodHead && getMayTell(q, no):
-		return oci.Errorf(oci.Unavailable, "%s: %w: %s%s", r.Name, oci.ErrNeedsGet, no.status, no.words)
+		return oci.Errorf(oci.Unavailable, "%s: %w: %s%s", r.Name, needsGet(no), no.status, no.words)
 	case !no.fromRegistry:
 		// Links of a storage host expire: this says nothing of the content.
 		return oci.Errorf(oci.Unavailable, "%s: its storage %s answered %s%s", r.Name, no.host, no.status, no.words)
@@ -42,6 +43,21 @@ func (r *Registry) refusalError(q request, no *refusal) error {
 func getMayTell(q request, no *refusal) bool {
 	refused := no.code >= 400 && no.code < 500 || no.code == http.StatusNotImplemented
 	return refused && !no.page && (no.reason() == "" || q.what.Kind() == oci.Blob)
+}
+
+// errUnclear is an oci.ErrNeedsGet of one moment and one login: the next HEAD may
+// be let in.
+var errUnclear = fmt.Errorf("%w this time", oci.ErrNeedsGet)
+
+// needsGet returns errUnclear unless it is the method that was refused.
+func needsGet(no *refusal) error {
+	switch no.code {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound:
+		if no.fromRegistry {
+			return errUnclear
+		}
+	}
+	return oci.ErrNeedsGet
 }
 
 // errNoRoute says that a list was not found, but not by the registry's word.

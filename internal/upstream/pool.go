@@ -65,7 +65,7 @@ func (p *Pool) Resolve(ctx context.Context, ref oci.Ref) (oci.Answer, error) {
 		return oci.Answer{}, oci.Errorf(oci.Unavailable, "%s: %w: the last one of %s was in vain", p.Name, oci.ErrNeedsGet, ref.Repository())
 	}
 	answer, err := try(p, ref.Repository(), false, func(r *Registry) (oci.Answer, error) { return r.Resolve(ctx, ref) })
-	if errors.Is(err, oci.ErrNeedsGet) {
+	if errors.Is(err, oci.ErrNeedsGet) && !errors.Is(err, errUnclear) {
 		p.heads.add(ref.Repository())
 	}
 	return answer, err
@@ -113,7 +113,7 @@ func another(err error) bool {
 	case oci.TooManyRequests, oci.NameUnknown, oci.Denied:
 		return true
 	}
-	return errors.Is(err, errLogin)
+	return errors.Is(err, errLogin) || errors.Is(err, errUnclear)
 }
 
 // graver returns which of two members' errors is told: while one of them could

@@ -252,6 +252,30 @@ func TestPoolFindsWhoMayPull(t *testing.T) {
 	}
 }
 
+// A HEAD that one login is refused, and of which nobody knows why, is sent with
+// the others before it is given up, and sent again the next time: it is free.
+func TestPoolAsksOthersByHead(t *testing.T) {
+	t.Parallel()
+	h := startHub(t, hubsim.Options{Users: users})
+	fill(h, repo, 1)
+	p := pool(t, h, "small", "large")
+	for _, fault := range []hubsim.Fault{{Status: 403, ContentType: "application/json"}, {Status: 401}, {Status: 404}} {
+		h.Reset()
+		fault.Op, fault.Times = "manifest-head", 1
+		if fault.Status == 401 {
+			fault.Times = 1 + len(pauses)
+		}
+		h.Inject(fault)
+		for range 2 {
+			_, err := p.Resolve(t.Context(), manifestRef(t, "v0"))
+			check(t, err)
+		}
+		if n := h.Counters(); n.ManifestHEADs != fault.Times+2 || n.ManifestGETs != 0 {
+			t.Errorf("%d: %d HEADs and %d GETs, want %d HEADs", fault.Status, n.ManifestHEADs, n.ManifestGETs, fault.Times+2)
+		}
+	}
+}
+
 // While a login cannot be asked nobody knows that an image does not exist.
 func TestPoolTellsNoFalseAbsence(t *testing.T) {
 	t.Parallel()
