@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"maps"
@@ -21,7 +22,7 @@ import (
 type admin struct {
 	metrics  *telemetry.Metrics
 	draining *atomic.Bool
-	budgets  func() []budget
+	budgets  func(context.Context) []budget
 	cache    *cache.Cache
 	dir      string // of the cache
 	listen   string // admin.listen

@@ -1,15 +1,19 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
+	"sync"
 	"text/tabwriter"
 	"time"
 
 	"mirrord/internal/ratelimit"
 	"mirrord/internal/telemetry"
+	"mirrord/internal/upstream"
 )
 
 // budget is what the admin API tells of one credential, as JSON. Times are
@@ -17,7 +21,8 @@ import (
 type budget struct {
 	Upstream   string     `json:"upstream"`
 	Credential string     `json:"credential"`
-	Usable     bool       `json:"usable"` // false: its login failed, and it is set aside
+	Usable     bool       `json:"usable"`            // false: its login failed, and it is set aside
+	Problem    string     `json:"problem,omitempty"` // why it gives nothing now, found out for this answer
 	Limit      int        `json:"limit,omitempty"`
 	Remaining  *int       `json:"remaining,omitempty"`
 	Window     float64    `json:"window_seconds,omitempty"`
@@ -31,8 +36,25 @@ type budget struct {
 	Spent      int64      `json:"spent"` // manifest GETs since the start
 }
 
-// budgetsOf joins what the ledger and the pools know, which are in one order.
-func budgetsOf(known []ratelimit.Budget, logins []telemetry.Login) []budget {
+// checkTime bounds what is asked of the upstreams for one answer.
+const checkTime = 5 * time.Second
+
+// checkAll says what is wrong with each credential, in the order of the pools.
+func checkAll(ctx context.Context, pools []*upstream.Pool) []error {
+	ctx, cancel := context.WithTimeout(ctx, checkTime)
+	defer cancel()
+	found := make([][]error, len(pools))
+	var checks sync.WaitGroup
+	for i, p := range pools {
+		checks.Go(func() { found[i] = p.Check(ctx) })
+	}
+	checks.Wait()
+	return slices.Concat(found...)
+}
+
+// budgetsOf joins what the ledger knows, what the pools know and what is wrong
+// with them, which are in one order.
+func budgetsOf(known []ratelimit.Budget, logins []telemetry.Login, problems []error) []budget {
 	all := make([]budget, len(known))
 	for i, b := range known {
 		all[i] = budget{
@@ -44,6 +66,9 @@ func budgetsOf(known []ratelimit.Budget, logins []telemetry.Login) []budget {
 		}
 		if b.Known() {
 			all[i].Remaining = &b.Remaining
+		}
+		if problems[i] != nil {
+			all[i].Problem = problems[i].Error()
 		}
 	}
 	return all
@@ -58,12 +83,12 @@ func moment(t time.Time) *time.Time {
 }
 
 // serveBudgets answers with the budgets of now.
-func serveBudgets(budgets func() []budget) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
+func serveBudgets(budgets func(context.Context) []budget) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		encoder := json.NewEncoder(w)
 		encoder.SetIndent("", "  ")
-		_ = encoder.Encode(budgets()) // a client that has left misses nothing
+		_ = encoder.Encode(budgets(r.Context())) // a client that has left misses nothing
 	}
 }
 
@@ -89,8 +114,8 @@ func writeBudgets(w io.Writer, budgets []budget, now time.Time) error {
 
 func (b budget) state() string {
 	switch {
-	case !b.Usable:
-		return "login failed"
+	case b.Problem != "":
+		return b.Problem
 	case b.RequestsAt != nil:
 		return "nothing is sent before " + b.RequestsAt.Format(time.RFC3339)
 	case b.PullsAt != nil:

@@ -92,7 +92,9 @@ func build(cfg *config.Config, log *zap.Logger) (d *mirrord, err error) {
 	d.mirror.ConnContext = func(ctx context.Context, c net.Conn) context.Context { return oci.WithClient(ctx, c.RemoteAddr()) }
 	d.admin = newServer((&admin{
 		metrics: metrics, draining: &d.draining, cache: cached, dir: cfg.Cache.Dir, listen: cfg.Admin.Listen,
-		budgets: func() []budget { return budgetsOf(ledger.Budgets(), logins(pools)) },
+		budgets: func(ctx context.Context) []budget {
+			return budgetsOf(ledger.Budgets(), logins(pools), checkAll(ctx, pools))
+		},
 	}).handler(), log)
 	return d, nil
 }

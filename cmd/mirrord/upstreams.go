@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"net/url"
 	"time"
@@ -37,6 +38,7 @@ func buildUpstream(u config.Upstream, reserve config.Share, ledger *ratelimit.Le
 	hosts := newHosts(u.Name, address, log, metrics)
 	o := upstream.PoolOptions{
 		Name:    u.Name,
+		Reach:   func(ctx context.Context) error { return hosts.Reach(ctx, address) },
 		Reserve: reserve.Of,
 		Aside: func(member string, err error, until time.Time) {
 			log.Error("login failed; it is set aside, and tried again when its file changes, on SIGHUP or at that time",
@@ -54,7 +56,7 @@ func buildUpstream(u config.Upstream, reserve config.Share, ledger *ratelimit.Le
 			return nil, nil, fmt.Errorf("credential %s: %w", c.Name, err)
 		}
 		o.Members = append(o.Members, upstream.Member{
-			Name: c.Name, Budget: quota.Budget, Stamp: auth.Stamp, Anonymous: auth.IsAnonymous(),
+			Name: c.Name, Budget: quota.Budget, Stamp: auth.Stamp, ReadLogin: auth.Check, Anonymous: auth.IsAnonymous(),
 			Registry: upstream.New(upstream.Options{
 				Name: u.Name, URL: address, Auth: auth, Transport: quota, Resumed: metrics.Resumed(u.Name),
 			}),

@@ -39,6 +39,12 @@ func (l *Login) AuthorizationContext(ctx context.Context) (*authn.AuthConfig, er
 	return l.read(ctx)
 }
 
+// Check reads the secret and says why that fails.
+func (l *Login) Check(ctx context.Context) error {
+	_, err := l.AuthorizationContext(ctx)
+	return err
+}
+
 // IsAnonymous reports whether it is no login at all.
 func (l *Login) IsAnonymous() bool { return l.anonymous }
 

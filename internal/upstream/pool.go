@@ -22,14 +22,16 @@ type Member struct {
 	Name      string // in logs and metrics, no user name
 	Registry  *Registry
 	Budget    func() ratelimit.Budget
-	Stamp     func() string // changes when the login does
-	Anonymous bool          // used when no other has a pull left
+	Stamp     func() string               // changes when the login does
+	ReadLogin func(context.Context) error // says why the login cannot be read; for Check
+	Anonymous bool                        // used when no other has a pull left
 }
 
 // PoolOptions are those of a Pool. All are needed.
 type PoolOptions struct {
 	Name    string                                          // of the upstream
 	Members []Member                                        // at least one
+	Reach   func(context.Context) error                     // asks the registry for /v2/; for Check
 	Reserve func(limit int) int                             // how many of the last pulls are kept for what was never seen
 	Aside   func(member string, err error, until time.Time) // it was refused, and is not used
 	Back    func(member string)                             // it is let in again

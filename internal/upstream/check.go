@@ -1,0 +1,38 @@
+package upstream
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+)
+
+// Check asks the upstream for /v2/, reads every login, and says for each member
+// why it gives nothing now; nil: nothing is known against it. It costs no pull.
+// It may be called concurrently.
+func (p *Pool) Check(ctx context.Context) []error {
+	problems := make([]error, len(p.Members))
+	unreachable := p.Reach(ctx)
+	for i, m := range p.Members {
+		if unreachable != nil {
+			problems[i] = fmt.Errorf("unreachable: %w", unreachable)
+		} else if err := m.ReadLogin(ctx); err != nil {
+			problems[i] = fmt.Errorf("login failed: %w", err)
+		} else if err := p.out(i); err != nil {
+			problems[i] = fmt.Errorf("login failed: %w", err)
+		}
+	}
+	return problems
+}
+
+// Reach asks the registry at that address for /v2/, whatever is known of its
+// host, and says why there is no answer.
+func (b *Breakers) Reach(ctx context.Context, registry *url.URL) error {
+	ctx = asking(ctx, Ping)
+	req := &http.Request{Method: http.MethodGet, URL: registry.JoinPath("v2/"), Header: http.Header{"User-Agent": {userAgent}}}
+	resp, err := b.Next.RoundTrip(req.WithContext(ctx))
+	if err == nil {
+		defer discard(resp)
+	}
+	return failure(ctx, resp, err)
+}
