@@ -28,6 +28,12 @@ e2e: ## pull with real clients, installed where missing (Debian, root)
 	sh e2e/clients.sh
 	$(GO) test -tags e2e -count=1 -v -timeout 20m ./e2e/...
 
+.PHONY: measure
+measure: ## measure what a refusal costs each client, for docs/clients.md
+	sh e2e/install.sh
+	sh e2e/clients.sh
+	E2E_MEASURE=1 $(GO) test -tags e2e -count=1 -v -timeout 60m -parallel 16 -run TestMeasure ./e2e
+
 CRASH_ROUNDS ?= 200
 
 .PHONY: crash

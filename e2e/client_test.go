@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 	"time"
 
@@ -28,8 +29,8 @@ type client interface {
 // exercise pulls images into nothing, by tag and by digest: with a cold cache,
 // with a warm one, with the hub's budget gone, and without a hub. The first time
 // costs what it must, the others cost nothing. What is not cached is refused
-// while the hub gives nothing.
-func exercise(t *testing.T, hub *hubsim.Hub, m *mirror, c client) {
+// while the hub gives nothing, and a client that tells repeats why.
+func exercise(t *testing.T, hub *hubsim.Hub, m *mirror, c client, tells bool) {
 	t.Helper()
 	images := append(publishAll(t, hub), publishPinned(t, hub, "pinned", 3))
 	never, neither := publishOne(t, hub, "never", 4), publishOne(t, hub, "neither", 5)
@@ -46,7 +47,9 @@ func exercise(t *testing.T, hub *hubsim.Hub, m *mirror, c client) {
 	free(t, hub, m, c, "warm", images)
 	heal := hub.Inject(hubsim.Fault{Op: "manifest", PullLimit: true})
 	free(t, hub, m, c, "quota gone", images)
-	refused(t, hub, m, c, "quota gone", never)
+	if said := refused(t, hub, m, c, "quota gone", never); tells != strings.Contains(said, "docker.io limits pulls until") {
+		t.Errorf("the client repeats the reason: %v, want %v: see docs/clients.md", !tells, tells)
+	}
 	heal()
 	hub.Down()
 	free(t, hub, m, c, "hub down", images)
@@ -74,17 +77,19 @@ func free(t *testing.T, hub *hubsim.Hub, m *mirror, c client, phase string, imag
 	})
 }
 
-// refused pulls an image that is not cached while nobody has it. What the client
-// then says is for who reads the log.
-func refused(t *testing.T, hub *hubsim.Hub, m *mirror, c client, phase string, img image) {
+// refused pulls an image that is not cached while nobody has it, and returns
+// what the client then says.
+func refused(t *testing.T, hub *hubsim.Hub, m *mirror, c client, phase string, img image) (said string) {
 	t.Helper()
 	spent(t, hub, m, phase, func() {
 		err := c.pull(img.ref)
 		if err == nil {
-			t.Errorf("%s: %s was pulled", phase, img.ref)
+			t.Fatalf("%s: %s was pulled", phase, img.ref)
 		}
-		t.Logf("%s: the client says: %v", phase, err)
+		said = err.Error()
+		t.Logf("%s: the client says: %s", phase, said)
 	})
+	return said
 }
 
 // pullAll pulls images, looks at them, and removes them.

@@ -18,7 +18,7 @@ func TestContainerd(t *testing.T) {
 	eachDebian(t, func(t *testing.T, from release) {
 		hub := startHub(t)
 		m := startMirror(t, hub)
-		exercise(t, hub, m, newContainerd(t, from, m))
+		exercise(t, hub, m, newContainerd(t, from, m.address), true)
 	})
 }
 
@@ -28,7 +28,7 @@ type containerd struct {
 	flags []string // of a pull
 }
 
-func newContainerd(t *testing.T, from release, m *mirror) *containerd {
+func newContainerd(t *testing.T, from release, mirrors ...string) *containerd {
 	t.Helper()
 	h := from.home(t, "containerd", "ctr")
 	socket := h.path("containerd.sock")
@@ -36,11 +36,11 @@ func newContainerd(t *testing.T, from release, m *mirror) *containerd {
 	if from == newest { // containerd 2.x would fetch every platform's manifest
 		c.flags = append(c.flags, "--skip-metadata")
 	}
-	h.write(t, "certs.d/docker.io/hosts.toml", `server = "`+m.url()+`"
-
-[host."`+m.url()+`"]
-capabilities = ["pull", "resolve"]
-`)
+	hosts := `server = "http://` + mirrors[len(mirrors)-1] + "\"\n"
+	for _, mirror := range mirrors {
+		hosts += `[host."http://` + mirror + "\"]\n" + `capabilities = ["pull", "resolve"]` + "\n"
+	}
+	h.write(t, "certs.d/docker.io/hosts.toml", hosts)
 	config := h.write(t, "config.toml", `version = 2
 root = "`+h.path("root")+`"
 state = "`+h.path("state")+`"

@@ -17,7 +17,7 @@ func TestCrowd(t *testing.T) {
 	const clients = 32
 	hub := startHub(t)
 	m := startMirror(t, hub)
-	c := newSkopeo(t, debian12, m)
+	c := newSkopeo(t, debian12, m.address)
 	img := publishLayers(t, hub, 10, 128<<10)
 	hub.Inject(hubsim.Fault{Op: "cdn", Latency: 200 * time.Millisecond, Bandwidth: 256 << 10}) // so that they meet
 

@@ -58,6 +58,7 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, "e2e:", err)
 		return 1
 	}
+	defer rows.print()
 	defer clients.print()
 	return m.Run()
 }

@@ -11,12 +11,12 @@ func TestDockerd(t *testing.T) {
 	eachDebian(t, func(t *testing.T, from release) {
 		hub := startHub(t)
 		m := startMirror(t, hub)
-		exercise(t, hub, m, newDockerd(t, from, graphDriver, m))
+		exercise(t, hub, m, newDockerd(t, from, graphDriver, m.address), false)
 	})
 	t.Run("newest with containerd's store", func(t *testing.T) {
 		hub := startHub(t)
 		m := startMirror(t, hub)
-		exercise(t, hub, m, newDockerd(t, newest, containerdStore, m))
+		exercise(t, hub, m, newDockerd(t, newest, containerdStore, m.address), true)
 	})
 }
 
@@ -35,18 +35,21 @@ type dockerd struct {
 	store store
 }
 
-func newDockerd(t *testing.T, from release, store store, m *mirror) *dockerd {
+func newDockerd(t *testing.T, from release, store store, mirrors ...string) *dockerd {
 	t.Helper()
 	h := from.home(t, "dockerd", "docker")
 	host := "unix://" + h.path("docker.sock")
 	d := &dockerd{h.tool("docker", "--host", host), store}
-	daemon := h.start(t, "dockerd",
+	args := []string{
 		"--config-file", h.write(t, "daemon.json", store.config),
 		"--host", host, "--pidfile", h.path("docker.pid"),
 		"--data-root", h.path("data"), "--exec-root", h.path("exec"),
 		"--storage-driver", store.driver, "--bridge", "none", "--iptables=false", "--ip6tables=false",
-		"--registry-mirror", m.url())
-	daemon.await(t, readyWithin, func() bool {
+	}
+	for _, mirror := range mirrors {
+		args = append(args, "--registry-mirror", "http://"+mirror)
+	}
+	h.start(t, "dockerd", args...).await(t, readyWithin, func() bool {
 		_, err := d.run("version")
 		return err == nil
 	})

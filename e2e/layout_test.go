@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"compress/gzip"
+	"encoding/json"
 	"os"
 	"strings"
 	"testing"
@@ -15,13 +16,13 @@ import (
 // TestTools is about programs that copy images into OCI layouts. They are built
 // from the Go module proxy, so their versions are pinned.
 func TestTools(t *testing.T) {
-	for name, start := range map[string]func(*testing.T, *mirror) *layouts{
+	for name, start := range map[string]func(*testing.T, ...string) *layouts{
 		"crane": newCrane, "oras": newOras, "regctl": newRegctl,
 	} {
 		t.Run(name, func(t *testing.T) {
 			hub := startHub(t)
 			m := startMirror(t, hub)
-			exercise(t, hub, m, start(t, m))
+			exercise(t, hub, m, start(t, m.address), true)
 		})
 	}
 }
@@ -103,36 +104,39 @@ func (l *layouts) remove(t *testing.T, ref string) {
 
 // at names an image of Docker Hub at the mirror, for programs that know of no
 // mirrors.
-func (m *mirror) at(ref string) string {
-	return m.address + strings.TrimPrefix(ref, "docker.io")
-}
+func at(mirror, ref string) string { return mirror + strings.TrimPrefix(ref, "docker.io") }
 
-func newCrane(t *testing.T, m *mirror) *layouts {
+func newCrane(t *testing.T, mirrors ...string) *layouts {
 	t.Helper()
 	c := modules.home(t, "crane").tool(modules.path("crane"), "--platform", "linux/amd64")
 	modules.ran(t, "crane "+c.must(t, "version"))
 	return &layouts{c, func(ref, dir string) []string {
-		return []string{"pull", "--format", "oci", m.at(ref), dir}
+		return []string{"pull", "--format", "oci", at(mirrors[0], ref), dir}
 	}}
 }
 
-func newOras(t *testing.T, m *mirror) *layouts {
+func newOras(t *testing.T, mirrors ...string) *layouts {
 	t.Helper()
 	c := modules.home(t, "oras").tool(modules.path("oras"))
 	modules.ran(t, "oras "+c.must(t, "version"))
 	return &layouts{c, func(ref, dir string) []string {
-		return []string{"copy", "--from-plain-http", "--platform", "linux/amd64", m.at(ref), "--to-oci-layout", dir + ":v1"}
+		return []string{"copy", "--from-plain-http", "--platform", "linux/amd64", at(mirrors[0], ref), "--to-oci-layout", dir + ":v1"}
 	}}
 }
 
 // newRegctl is the one of them that knows of mirrors.
-func newRegctl(t *testing.T, m *mirror) *layouts {
+func newRegctl(t *testing.T, mirrors ...string) *layouts {
 	t.Helper()
 	h := modules.home(t, "regctl")
-	h.write(t, ".regctl/config.json", `{"hosts": {
-		"docker.io": {"hostname": "registry-1.docker.io", "mirrors": ["`+m.address+`"]},
-		"`+m.address+`": {"tls": "disabled"}
-	}}`)
+	hosts := map[string]any{"docker.io": map[string]any{"hostname": "registry-1.docker.io", "mirrors": mirrors}}
+	for _, mirror := range mirrors {
+		hosts[mirror] = map[string]any{"tls": "disabled"}
+	}
+	config, err := json.Marshal(map[string]any{"hosts": hosts})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.write(t, ".regctl/config.json", string(config))
 	c := h.tool(modules.path("regctl"))
 	modules.ran(t, "regctl "+c.must(t, "version", "--format", "{{.VCSTag}}"))
 	return &layouts{c, func(ref, dir string) []string {

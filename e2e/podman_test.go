@@ -12,7 +12,7 @@ func TestPodman(t *testing.T) {
 	eachDebian(t, func(t *testing.T, from release) {
 		hub := startHub(t)
 		m := startMirror(t, hub)
-		exercise(t, hub, m, newPodman(t, from, m))
+		exercise(t, hub, m, newPodman(t, from, m.address), from == newest)
 	})
 }
 
@@ -22,11 +22,11 @@ type podman struct {
 	policy string
 }
 
-func newPodman(t *testing.T, from release, m *mirror) *podman {
+func newPodman(t *testing.T, from release, mirrors ...string) *podman {
 	t.Helper()
 	h := from.home(t, "podman")
 	from.ran(t, h.must(t, "podman", "--version"))
-	registries, policy := containersConfig(t, h, m)
+	registries, policy := containersConfig(t, h, mirrors)
 	h.env = append(h.env, "CONTAINERS_REGISTRIES_CONF="+registries)
 	return &podman{policy: policy, tool: h.tool("podman", "--root", h.path("root"), "--runroot", h.path("run"), "--tmpdir", h.path("tmp"),
 		"--network-config-dir", h.path("networks"),

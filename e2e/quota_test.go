@@ -21,7 +21,7 @@ func TestQuota(t *testing.T) {
 	const limit = 5
 	hub := startLimited(t, limit)
 	m := startMirror(t, hub)
-	podman, docker := newPodman(t, debian12, m), newDockerd(t, debian12, graphDriver, m)
+	podman, docker := newPodman(t, debian12, m.address), newDockerd(t, debian12, graphDriver, m.address)
 	images := make([]image, 12)
 	for i := range images {
 		images[i] = publishOne(t, hub, fmt.Sprint("image", i), uint64(i+1))

@@ -97,10 +97,14 @@ func absent(t *testing.T, r release, program string) {
 	t.Fatalf("%s has no %s: run make e2e, or sh e2e/install.sh and sh e2e/clients.sh", r.name, program)
 }
 
-// clients is what ran, and what could not be had.
-var clients roll
+// What is printed at the end.
+var (
+	clients = roll{title: "Clients:"} // what ran, and what could not be had
+	rows    = roll{title: "| client | what is refused | status | turns to the next host after | fails without one after | requests | repeats |\n|---|---|---|---|---|---|---|"}
+)
 
 type roll struct {
+	title string
 	mu    sync.Mutex
 	lines []string
 }
@@ -114,10 +118,11 @@ func (r *roll) add(line string) {
 }
 
 func (r *roll) print() {
-	slices.Sort(r.lines)
-	for _, line := range r.lines {
-		fmt.Println("client:", line)
+	if len(r.lines) == 0 {
+		return
 	}
+	slices.Sort(r.lines)
+	fmt.Println(r.title + "\n" + strings.Join(r.lines, "\n"))
 }
 
 // ran adds a client to the roll by the first line that it says of its version.

@@ -15,7 +15,7 @@ import (
 func TestKilledInTheMiddleOfAPull(t *testing.T) {
 	hub := startHub(t)
 	m := startMirror(t, hub)
-	c := newPodman(t, debian12, m)
+	c := newPodman(t, debian12, m.address)
 	img := publishLayers(t, hub, 6, 1<<20)
 	hub.Inject(hubsim.Fault{Op: "cdn", Bandwidth: 512 << 10}) // of each download; podman has six at once
 

@@ -17,34 +17,38 @@ func TestSkopeo(t *testing.T) {
 	eachDebian(t, func(t *testing.T, from release) {
 		hub := startHub(t)
 		m := startMirror(t, hub)
-		exercise(t, hub, m, newSkopeo(t, from, m))
+		exercise(t, hub, m, newSkopeo(t, from, m.address), from == newest)
 	})
 }
 
 // skopeo copies images into directories.
 type skopeo struct{ tool }
 
-func newSkopeo(t *testing.T, from release, m *mirror) *skopeo {
+func newSkopeo(t *testing.T, from release, mirrors ...string) *skopeo {
 	t.Helper()
 	h := from.home(t, "skopeo")
 	from.ran(t, h.must(t, "skopeo", "--version"))
-	registries, policy := containersConfig(t, h, m)
+	registries, policy := containersConfig(t, h, mirrors)
 	return &skopeo{h.tool("skopeo", "--policy", policy, "--registries-conf", registries)}
 }
 
 // containersConfig tells the programs of github.com/containers of the mirror.
-func containersConfig(t *testing.T, h *home, m *mirror) (registries, policy string) {
+func containersConfig(t *testing.T, h *home, mirrors []string) (registries, policy string) {
 	t.Helper()
-	registries = h.write(t, "registries.conf", `unqualified-search-registries = []
+	config := `unqualified-search-registries = []
 
 [[registry]]
 prefix = "docker.io"
 location = "docker.io"
-
+`
+	for _, mirror := range mirrors {
+		config += `
 [[registry.mirror]]
-location = "`+m.address+`"
+location = "` + mirror + `"
 insecure = true
-`)
+`
+	}
+	registries = h.write(t, "registries.conf", config)
 	policy = h.write(t, "policy.json", `{"default": [{"type": "insecureAcceptAnything"}]}`)
 	return registries, policy
 }

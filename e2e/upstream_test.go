@@ -16,7 +16,7 @@ import (
 func TestUpstreamDropsEveryLayerOnce(t *testing.T) {
 	hub := startHub(t)
 	m := startMirror(t, hub)
-	c := newSkopeo(t, debian12, m)
+	c := newSkopeo(t, debian12, m.address)
 	img := publishLayers(t, hub, 8, 512<<10)
 	layers := img.blobs[1:]
 	for _, layer := range layers {
@@ -44,7 +44,7 @@ func TestUpstreamDropsEveryLayerOnce(t *testing.T) {
 func TestUpstreamSendsAWrongByte(t *testing.T) {
 	hub := startHub(t)
 	m := startMirror(t, hub)
-	c := newSkopeo(t, debian12, m)
+	c := newSkopeo(t, debian12, m.address)
 	img := publishLayers(t, hub, 4, 512<<10)
 	bad := img.blobs[2]
 	heal := hub.Inject(hubsim.Fault{Op: "cdn", Match: encoded(bad), FlipAt: new(int64(100 << 10))})

@@ -1,0 +1,253 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/registry"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+
+	"mirrord/internal/hubsim"
+)
+
+// puller is a client of which no more is wanted than a pull.
+type puller interface{ pull(ref string) error }
+
+// families are the clients by name, told of one mirror or of two, and whether
+// they turn to the second one.
+var families = []struct {
+	name  string
+	turns bool
+	start func(t *testing.T, mirrors ...string) puller
+}{
+	{"containerd of Debian 12", true, func(t *testing.T, m ...string) puller { return newContainerd(t, debian12, m...) }},
+	{"containerd 2", true, func(t *testing.T, m ...string) puller { return newContainerd(t, newest, m...) }},
+	{"Docker of Debian 12", true, func(t *testing.T, m ...string) puller { return newDockerd(t, debian12, graphDriver, m...) }},
+	{"Docker 28, graph driver", true, func(t *testing.T, m ...string) puller { return newDockerd(t, newest, graphDriver, m...) }},
+	{"Docker 28, containerd's store", true, func(t *testing.T, m ...string) puller { return newDockerd(t, newest, containerdStore, m...) }},
+	{"BuildKit", true, func(t *testing.T, m ...string) puller { return newBuildKit(t, m...) }},
+	{"podman of Debian 12", true, func(t *testing.T, m ...string) puller { return newPodman(t, debian12, m...) }},
+	{"podman 5", true, func(t *testing.T, m ...string) puller { return newPodman(t, newest, m...) }},
+	{"skopeo 1.22", true, func(t *testing.T, m ...string) puller { return newSkopeo(t, newest, m...) }},
+	{"buildah", true, func(t *testing.T, m ...string) puller { return newBuildah(t, m...) }},
+	{"regctl", true, func(t *testing.T, m ...string) puller { return newRegctl(t, m...) }},
+	{"crane", false, func(t *testing.T, m ...string) puller { return newCrane(t, m...) }},
+	{"oras", false, func(t *testing.T, m ...string) puller { return newOras(t, m...) }},
+}
+
+// TestNextHost has an image that the mirror cannot give and the next host can:
+// each client that knows of several hosts gets it.
+func TestNextHost(t *testing.T) {
+	for _, family := range families {
+		if !family.turns {
+			continue
+		}
+		t.Run(family.name, func(t *testing.T) {
+			hub := startHub(t)
+			m := startMirror(t, hub)
+			hub.Down()
+			next := startRegistry(t, refusal{})
+			ref := next.publish(t, 1)
+			begun := time.Now()
+			if err := family.start(t, m.address, next.address).pull(ref); err != nil {
+				t.Fatal(err)
+			}
+			t.Logf("pulled from the next host, in %.2fs with the start of the client", time.Since(begun).Seconds())
+		})
+	}
+}
+
+// TestMeasureNextHost prints the tables of docs/clients.md: what a refusal costs
+// a client in time until it asks its next host, and until it gives up when there
+// is none. Most of its time is spent waiting, so the clients go side by side.
+func TestMeasureNextHost(t *testing.T) {
+	if os.Getenv("E2E_MEASURE") == "" {
+		t.Skip("it measures for ten minutes and checks nothing: E2E_MEASURE=1, or make measure")
+	}
+	for _, family := range families {
+		t.Run(family.name, func(t *testing.T) {
+			t.Parallel()
+			for _, kind := range []string{"manifests", "blobs"} {
+				for _, r := range refusals {
+					r.kind = kind
+					rows.add(measure(t, family.name, family.turns, r, family.start))
+				}
+			}
+		})
+	}
+}
+
+// refusals are the answers to choose from.
+var refusals = []refusal{
+	{status: 403, code: "DENIED"},
+	{status: 404, code: "MANIFEST_UNKNOWN"},
+	{status: 429, code: "TOOMANYREQUESTS"},
+	{status: 429, code: "TOOMANYREQUESTS", after: "5"},
+	{status: 500, code: "UNKNOWN"},
+	{status: 502, code: "UNAVAILABLE"},
+	{status: 503, code: "UNAVAILABLE"},
+	{status: 503, code: "TOOMANYREQUESTS", after: "5"},
+	{status: 504, code: "UNAVAILABLE"},
+}
+
+// refusal is what a registry answers instead of manifests or blobs.
+type refusal struct {
+	kind   string // "manifests", "blobs"; empty for a registry that works
+	status int
+	code   string
+	after  string // Retry-After
+}
+
+const (
+	bodyWords    = "words of the body"
+	warningWords = "words of the warning"
+)
+
+func (r refusal) String() string {
+	if r.after != "" {
+		return fmt.Sprintf("%d, Retry-After: %s", r.status, r.after)
+	}
+	return fmt.Sprint(r.status)
+}
+
+// measure pulls two images that the mirror refuses, one with a next host that
+// has it and one without, and returns a row of the table.
+func measure(t *testing.T, client string, turns bool, r refusal, start func(*testing.T, ...string) puller) string {
+	var row string
+	t.Run(r.kind+" "+r.String(), func(t *testing.T) {
+		turned := "no next host"
+		if turns {
+			bad, next := startRegistry(t, r), startRegistry(t, refusal{})
+			ref := next.publish(t, 1)
+			bad.publish(t, 1)
+			err := start(t, bad.address, next.address).pull(ref)
+			switch refused, asked := bad.first(r.kind), next.first(""); {
+			case err != nil:
+				turned = "fails"
+			case asked.IsZero() || refused.IsZero():
+				turned = "?"
+			default:
+				turned = fmt.Sprintf("%.1f s", asked.Sub(refused).Seconds())
+			}
+		}
+		bad := startRegistry(t, r)
+		ref := bad.publish(t, 2)
+		c := start(t, bad.address)
+		err := c.pull(ref)
+		ended := time.Now()
+		if err == nil {
+			t.Fatal("the pull succeeded")
+		}
+		failed := ended.Sub(bad.first(r.kind)).Seconds()
+		row = fmt.Sprintf("| %s | %s | %s | %s | %.1f s | %d | %s |", client, r.kind, r, turned, failed, bad.asked(r.kind), shown(err))
+	})
+	return row
+}
+
+// shown is what of a refusal a client repeats.
+func shown(err error) string {
+	var words []string
+	if strings.Contains(err.Error(), bodyWords) {
+		words = append(words, "body")
+	}
+	if strings.Contains(err.Error(), warningWords) {
+		words = append(words, "warning")
+	}
+	return strings.Join(words, ", ")
+}
+
+// host is a registry that refuses, or not.
+type host struct {
+	address string
+	content http.Handler // without refusals
+	mu      sync.Mutex
+	log     []request
+}
+
+type request struct {
+	path string
+	at   time.Time
+}
+
+func startRegistry(t *testing.T, r refusal) *host {
+	t.Helper()
+	h := &host{content: registry.New(registry.Logger(log.New(io.Discard, "", 0)))}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		h.mu.Lock()
+		h.log = append(h.log, request{q.URL.Path, time.Now()})
+		h.mu.Unlock()
+		if r.kind == "" || !strings.Contains(q.URL.Path, "/"+r.kind+"/") {
+			h.content.ServeHTTP(w, q)
+			return
+		}
+		if r.after != "" {
+			w.Header().Set("Retry-After", r.after)
+		}
+		w.Header().Set("Warning", `299 - "`+warningWords+`"`)
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(r.status)
+		fmt.Fprintf(w, `{"errors":[{"code":%q,"message":%q}]}`, r.code, bodyWords)
+	}))
+	t.Cleanup(server.Close)
+	h.address = strings.TrimPrefix(server.URL, "http://")
+	return h
+}
+
+// publish puts an image there, and returns how users of Docker Hub would call
+// it.
+func (h *host) publish(t *testing.T, seed uint64) string {
+	t.Helper()
+	img, err := hubsim.Layers(1, 4<<10, seed, hubsim.OCI)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.push(t, "library/image", img)
+	return "docker.io/library/image:v1"
+}
+
+// push puts an image there as v1, past the log and the refusals.
+func (h *host) push(t *testing.T, repository string, img v1.Image) {
+	t.Helper()
+	server := httptest.NewServer(h.content)
+	defer server.Close()
+	ref := strings.TrimPrefix(server.URL, "http://") + "/" + repository + ":v1"
+	if err := remote.Write(parse(t, ref), img); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// first is when the host was first asked for something of a kind.
+func (h *host) first(kind string) time.Time {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, q := range h.log {
+		if strings.Contains(q.path, kind) {
+			return q.at
+		}
+	}
+	return time.Time{}
+}
+
+// asked is how often.
+func (h *host) asked(kind string) int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	n := 0
+	for _, q := range h.log {
+		if strings.Contains(q.path, "/"+kind+"/") {
+			n++
+		}
+	}
+	return n
+}
