@@ -96,7 +96,6 @@ var others = map[string][]string{
 	"github.com/hashicorp/golang-lru":        {"internal/cache/lru", "internal/upstream", "internal/ratelimit"},
 	"github.com/google/go-containerregistry": {"internal/upstream", "internal/login", "internal/hubsim", "cmd/hubsim"},
 	"github.com/docker/cli":                  {"internal/login"},
-	"github.com/sony/gobreaker":              {"internal/upstream"},
 	"github.com/bmatcuk/doublestar":          {"internal/tagrule"},
 	"github.com/prometheus":                  {"internal/telemetry", "cmd"},
 	"go.uber.org/zap":                        {"internal/telemetry", "cmd"},

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"compress/gzip"
 	"net"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -219,12 +220,14 @@ func huge(beside fault) fault {
 	}
 }
 
-// after lets one fault strike five requests, and then another one.
+// after lets one fault strike five requests within more than a second, and then
+// another one.
 func after(earlier, then fault) fault {
 	return func(m *mirror) func() {
 		mend := earlier(m)
-		for range 5 {
-			m.get("manifests/another")
+		for i := range 5 {
+			m.get("manifests/another" + strconv.Itoa(i))
+			<-time.After(250 * time.Millisecond)
 		}
 		mend()
 		return then(m)

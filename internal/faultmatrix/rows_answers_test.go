@@ -168,6 +168,8 @@ var storageFaults = []row{
 		cold blob | 200 fill | kept | token 3×blob 2×cdn | 1s`},
 	{"a blob is dropped, and the registry denies it from then on", dropped("blob", word(403, "DENIED")), `
 		cold blob | 200 fill cut | part | 2×token 5×blob cdn | 1s`},
+	{"a blob is dropped, and the CDN's edge fails ten times", dropped("cdn", hubsim.Fault{Status: 502, Times: 10}), `
+		cold blob | 200 fill | kept | token 12×blob 12×cdn | 1s`},
 	{"a blob is dropped, and the registry has it no more", dropped("blob", word(404, "BLOB_UNKNOWN")), `
 		cold blob | 200 fill cut | part | token 2×blob cdn | 1s`},
 	{"404 from the CDN", at("cdn", hubsim.Fault{Status: 404}), `

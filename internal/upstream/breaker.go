@@ -4,18 +4,21 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 )
 
 const (
-	hostFailures = 5                // in a row, and nothing is sent to a host any more
-	probeEvery   = 5 * time.Second  // but a probe
-	probeTime    = 10 * time.Second // for its answer
-	maxHosts     = 64               // of one upstream that are remembered: a registry names a few
+	hostFailures = 5               // in a row
+	hostSpread   = time.Second     // over at least this time, and nothing is sent to a host any more
+	probeEvery   = 5 * time.Second // but a probe
+	probeTime    = 9 * time.Second // for its answer, so that the next one is not missed
+	maxHosts     = 64              // of one upstream that are remembered: a registry names a few
 )
 
 // BreakerOptions are those of Breakers. All are needed. The hooks are called
@@ -31,7 +34,10 @@ type BreakerOptions struct {
 // token service, its storage. It has a circuit breaker for each. What is for a
 // host that has failed hostFailures times in a row is refused at once, with an
 // *oci.Error that says so, until the host has answered a probe of Run's: no
-// client waits for a host to find out. It may be used concurrently.
+// client waits for a host to find out. Answers of one path count once, and when
+// all failures are those of one path, a probe that fails too decides: no client
+// can hold a host shut by repeating what that cannot answer. It may be used
+// concurrently.
 type Breakers struct {
 	BreakerOptions
 	hosts *lru.Cache[string, *host] // by scheme and host
@@ -49,11 +55,10 @@ func NewBreakers(o BreakerOptions) *Breakers {
 // RoundTrip sends req unless its host is known to fail.
 func (b *Breakers) RoundTrip(req *http.Request) (*http.Response, error) {
 	h := b.host(req.URL)
-	done, err := h.admit()
-	if err != nil {
+	if err := h.refused(); err != nil {
 		return nil, err
 	}
-	return b.send(h, req, done)
+	return b.send(h, req, false)
 }
 
 // host returns what is known of the host of u.
@@ -69,16 +74,34 @@ func (b *Breakers) host(u *url.URL) *host {
 	return h
 }
 
-// send sends a request that h has admitted, and settles it.
-func (b *Breakers) send(h *host, req *http.Request, done func(error)) (*http.Response, error) {
-	resp, err := b.Next.RoundTrip(req)
-	h.settle(done, failure(req.Context(), resp, err))
+// send sends a request to h and settles it.
+func (b *Breakers) send(h *host, req *http.Request, probe bool) (*http.Response, error) {
+	var connected atomic.Bool
+	ctx := httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
+		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
+	})
+	x := exchange{sent: time.Now(), path: pathOf(req), ping: OperationOf(req) == Ping}
+	resp, err := b.Next.RoundTrip(req.WithContext(ctx))
+	x.connected, x.answered = connected.Load() || err == nil, err == nil
+	x.failed = failure(req.Context(), resp, err)
+	if x.failed != errUnasked {
+		h.settle(x, probe)
+	}
 	return resp, err
 }
 
+// pathOf is what tells requests apart: links to storage are signed anew for each,
+// and a token service has one path, but a scope for each repository.
+func pathOf(req *http.Request) string {
+	if OperationOf(req) == Token {
+		return req.URL.RequestURI()
+	}
+	return req.URL.Path
+}
+
 var (
-	errLeft = errors.New("nobody waits for the answer any more") // which says nothing of the host
-	errSlow = errors.New("it did not answer in time")
+	errSlow    = errors.New("it did not answer in time")
+	errUnasked = errors.New("the host was not asked to the end") // whoever asked has left, or may not ask it
 )
 
 // failure returns what an exchange says against its host. Nothing, when there is
@@ -91,8 +114,8 @@ func failure(ctx context.Context, resp *http.Response, err error) error {
 		return errors.New("it answered " + resp.Status)
 	case errors.Is(why, context.DeadlineExceeded), errors.Is(why, errAnswerTime):
 		return errSlow
-	case why != nil:
-		return errLeft
+	case why != nil, errors.Is(err, errPrivate):
+		return errUnasked
 	}
 	return redact(err)
 }
@@ -122,8 +145,8 @@ func (b *Breakers) Run(ctx context.Context) error {
 			return nil
 		}
 		for _, h := range b.hosts.Values() {
-			if done, due := h.admitProbe(); due {
-				probes.Go(func() { b.probe(ctx, h, done) })
+			if h.admitProbe() {
+				probes.Go(func() { b.probe(ctx, h) })
 			}
 		}
 	}
@@ -131,11 +154,12 @@ func (b *Breakers) Run(ctx context.Context) error {
 
 // probe asks the host for what a registry answers to everybody. A host that is
 // no registry says that it has no such thing, which will do.
-func (b *Breakers) probe(ctx context.Context, h *host, done func(error)) {
+func (b *Breakers) probe(ctx context.Context, h *host) {
+	defer h.probed()
 	ctx, cancel := context.WithTimeout(asking(ctx, Ping), probeTime)
 	defer cancel()
 	req := &http.Request{Method: http.MethodGet, URL: &h.ping, Header: http.Header{"User-Agent": {userAgent}}}
-	resp, err := b.send(h, req.WithContext(ctx), done)
+	resp, err := b.send(h, req.WithContext(ctx), true)
 	if err == nil {
 		discard(resp)
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptrace"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -14,13 +16,18 @@ import (
 	"mirrord/internal/oci"
 )
 
+// between is the time between two requests, so that hostFailures of them fill
+// hostSpread.
+const between = hostSpread / (hostFailures - 1)
+
 // fail makes the breaker of hubHost open.
 func (b *breakers) fail(t *testing.T) {
 	t.Helper()
-	for range hostFailures {
-		if err := b.get(t.Context(), hub); err == nil || errors.Is(err, errOpen) {
+	for i := range hostFailures {
+		if err := b.get(t.Context(), hub+strconv.Itoa(i)); err == nil || errors.Is(err, errOpen) {
 			t.Fatalf("error %v, want one of the host's own", err)
 		}
+		<-time.After(between)
 	}
 }
 
@@ -46,36 +53,101 @@ func (b *breakers) wantRefused(t *testing.T, n *network) error {
 	return told
 }
 
+// offered is what a host in memory does that was connected to before.
+func offered(do behaviour) behaviour {
+	return func(req *http.Request) (*http.Response, error) {
+		if trace := httptrace.ContextClientTrace(req.Context()); trace != nil {
+			trace.GotConn(httptrace.GotConnInfo{})
+		}
+		return do(req)
+	}
+}
+
 func TestFiveFailuresInARowOpen(t *testing.T) {
-	t.Parallel()
-	reset := broken(errors.New("connection reset by peer"))
+	refused := broken(errors.New("connection refused"))
+	reset := offered(broken(errors.New("connection reset by peer")))
 	for name, test := range map[string]struct {
 		answers []behaviour // in turn
-		sent    int         // of 20
+		paths   int         // that are asked, in turn
+		pause   time.Duration
+		sent    int // of 20
 	}{
-		"503":                  {[]behaviour{status(503)}, 5},
-		"500":                  {[]behaviour{status(500)}, 5},
-		"no answer":            {[]behaviour{reset}, 5},
-		"of any kind":          {[]behaviour{reset, status(502)}, 5},
-		"an answer in between": {[]behaviour{reset, reset, reset, reset, status(200)}, 20},
-		"not found":            {[]behaviour{status(404)}, 20},
-		"denied":               {[]behaviour{status(401), status(403)}, 20},
-		"limited":              {[]behaviour{status(429)}, 20},
+		"503":                      {[]behaviour{status(503)}, 20, between, 5},
+		"500":                      {[]behaviour{status(500)}, 20, between, 5},
+		"no connection":            {[]behaviour{refused}, 20, between, 5},
+		"no answer":                {[]behaviour{reset}, 20, between, 5},
+		"of any kind":              {[]behaviour{reset, status(502)}, 20, between, 5},
+		"an answer in between":     {[]behaviour{reset, reset, reset, reset, status(200)}, 20, between, 20},
+		"not found":                {[]behaviour{status(404)}, 20, between, 20},
+		"denied":                   {[]behaviour{status(401), status(403)}, 20, between, 20},
+		"limited":                  {[]behaviour{status(429)}, 20, between, 20},
+		"in one moment":            {[]behaviour{status(503)}, 20, 0, 20},
+		"in less than a second":    {[]behaviour{status(503)}, 20, between / 10, 20},
+		"in a second":              {[]behaviour{status(503)}, 20, hostSpread / 10, 11},
+		"503 to one path":          {[]behaviour{status(503)}, 1, between, 20},
+		"503 to four paths":        {[]behaviour{status(503)}, 4, between, 20},
+		"503 to five paths":        {[]behaviour{status(503)}, 5, between, 5},
+		"no connection, one path":  {[]behaviour{refused}, 1, between, 5},
+		"no answer, one path":      {[]behaviour{reset}, 1, between, 20},
+		"no answer, two paths":     {[]behaviour{reset}, 2, between, 5},
+		"a private address":        {[]behaviour{broken(errPrivate)}, 20, between, 20},
+		"a slow client's patience": {[]behaviour{broken(context.Canceled)}, 20, between, 5},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			n := newNetwork()
-			b := newBreakers(n)
-			var last error
-			for i := range 20 {
-				n.set(hubHost, test.answers[i%len(test.answers)])
-				last = b.get(t.Context(), hub)
-			}
-			n.wantSent(t, hubHost, test.sent)
-			open := test.sent < 20
-			if errors.Is(last, errOpen) != open || b.Failing() > 0 != open {
-				t.Errorf("%v, %d hosts fail; want open %v", last, b.Failing(), open)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				n := newNetwork()
+				b := newBreakers(n)
+				var last error
+				for i := range 20 {
+					n.set(hubHost, test.answers[i%len(test.answers)])
+					last = b.get(t.Context(), hub+strconv.Itoa(i%test.paths))
+					<-time.After(test.pause)
+				}
+				n.wantSent(t, hubHost, test.sent)
+				open := test.sent < 20
+				if errors.Is(last, errOpen) != open || b.Failing() > 0 != open {
+					t.Errorf("%v, %d hosts fail; want open %v", last, b.Failing(), open)
+				}
+			})
+		})
+	}
+}
+
+// What a client asks for again and again, and what hangs or breaks off each time,
+// has the host probed, and does not decide about it.
+func TestOnePathThatFails(t *testing.T) {
+	for name, test := range map[string]struct {
+		path, ping behaviour
+		open       bool
+	}{
+		"the host lives":       {offered(broken(errors.New("reset"))), status(401), false},
+		"the host fails":       {offered(broken(errors.New("reset"))), status(503), true},
+		"the host hangs":       {offered(hanging), offered(hanging), true},
+		"only the path hangs":  {offered(hanging), status(401), false},
+		"a path and the probe": {status(503), status(503), false}, // nobody waits for either
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := newNetwork()
+				n.set(hubHost, func(req *http.Request) (*http.Response, error) {
+					if OperationOf(req) == Ping {
+						return test.ping(req)
+					}
+					return test.path(req)
+				})
+				b := newBreakers(n)
+				defer b.run(t)()
+				for range 60 {
+					ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+					_ = b.get(ctx, hub) // what comes of it is told below
+					cancel()
+					<-time.After(between)
+				}
+				synctest.Wait()
+				if open := b.Failing() > 0; open != test.open {
+					t.Errorf("open %v, want %v", open, test.open)
+				}
+			})
 		})
 	}
 }
@@ -140,14 +212,14 @@ func TestProbesFindTheRecovery(t *testing.T) {
 				synctest.Wait()
 			}
 		}
-		refusedFor(29 * time.Second) // probes at 5 s until 15 s, and at 20 s
-		n.wantProbes(t, map[string]int{"GET https://registry.example/v2/": 2})
+		refusedFor(29 * time.Second) // probes at 5 s until 14 s, at 15 s until 24 s, and at 25 s
+		n.wantProbes(t, map[string]int{"GET https://registry.example/v2/": 3})
 		n.set(hubHost, status(401))
 		refusedFor(5 * time.Second)
-		<-time.After(time.Second)
+		<-time.After(2 * time.Second)
 		synctest.Wait()
 		check(t, b.get(t.Context(), hub))
-		n.wantProbes(t, map[string]int{"GET https://registry.example/v2/": 3})
+		n.wantProbes(t, map[string]int{"GET https://registry.example/v2/": 4})
 		b.wantEvents(t, "closed registry.example")
 		n.set(hubHost, status(503))
 		b.fail(t) // five again
@@ -192,10 +264,11 @@ func TestEachHostByItself(t *testing.T) {
 		for _, host := range []string{"a.example", "b.example:8443"} {
 			n.set(host, status(502))
 		}
-		for range hostFailures {
+		for i := range hostFailures {
 			for _, address := range hosts {
-				_ = b.get(t.Context(), address) // what comes of it is told below
+				_ = b.get(t.Context(), strings.Replace(address, "/x", "/"+strconv.Itoa(i), 1)) // what comes of it is told below
 			}
+			<-time.After(between)
 		}
 		if failing := b.Failing(); failing != 3 {
 			t.Errorf("%d hosts fail, want 3", failing)
@@ -239,16 +312,18 @@ func TestRefusalSaysWhy(t *testing.T) {
 
 // An upstream that redirects to ever more hosts takes no more memory.
 func TestHostsAreBounded(t *testing.T) {
-	t.Parallel()
-	b := newBreakers(broken(errors.New("refused")))
-	for i := range 2 * maxHosts {
-		for range hostFailures {
-			_ = b.get(t.Context(), fmt.Sprintf("https://storage%d.example/", i)) // fails
+	synctest.Test(t, func(t *testing.T) {
+		b := newBreakers(broken(errors.New("refused")))
+		for i := range 2 * maxHosts {
+			for range hostFailures {
+				_ = b.get(t.Context(), fmt.Sprintf("https://storage%d.example/", i)) // fails
+				<-time.After(between)
+			}
 		}
-	}
-	if failing := b.Failing(); failing != maxHosts {
-		t.Errorf("%d hosts are remembered, want %d", failing, maxHosts)
-	}
+		if failing := b.Failing(); failing != maxHosts {
+			t.Errorf("%d hosts are remembered, want %d", failing, maxHosts)
+		}
+	})
 }
 
 // Many clients of a host that fails, lives, and fails again: each change is told
@@ -262,15 +337,16 @@ func TestManyClients(t *testing.T) {
 		for range 3 {
 			n.set(hubHost, status(503))
 			var all sync.WaitGroup
-			for range clients {
+			for i := range clients {
 				all.Go(func() {
-					for !errors.Is(b.get(t.Context(), hub), errOpen) {
+					for !errors.Is(b.get(t.Context(), hub+strconv.Itoa(i)), errOpen) {
+						<-time.After(hostSpread)
 					}
 				})
 			}
 			all.Wait()
 			n.mu.Lock()
-			if sent := n.asked[hubHost]; sent < hostFailures || sent > hostFailures+clients {
+			if sent := n.asked[hubHost]; sent < hostFailures || sent > 2*clients {
 				t.Errorf("%d requests to a host that fails", sent)
 			}
 			n.asked[hubHost] = 0
