@@ -89,9 +89,9 @@ func (c *Cache) launch(f *flight, written int64) (*oci.Content, error) {
 	if err != nil || f.ref.Kind() == oci.Blob {
 		return source, err
 	}
-	if source.Size > oci.MaxManifestSize {
+	if err := refuseLarge(f.ref, source.Size); err != nil {
 		_ = source.Close()
-		return nil, oci.Errorf(oci.Unavailable, "manifest %s has %d bytes; more than %d are not served", f.ref, source.Size, oci.MaxManifestSize)
+		return nil, err
 	}
 	return f.readManifest(source)
 }

@@ -67,6 +67,18 @@ func (c *Cache) has(ref oci.Ref) bool {
 	return have
 }
 
+// inHand is cached, and what a flight has brought that has not landed yet. The
+// caller holds mu.
+func (c *Cache) inHand(ref oci.Ref) (oci.Descriptor, bool) {
+	if cached, have := c.cached(ref); have {
+		return cached, true
+	}
+	if f := c.flights[keyOf(ref)]; f != nil && f.answered() && f.serves(ref) {
+		return f.answer.Descriptor, true
+	}
+	return oci.Descriptor{}, false
+}
+
 // cached describes what memory or disk has of ref, as RFC 9110, section 8.6, has
 // it: whatever a HEAD claims, its length and type are those of the content. The
 // caller holds mu.

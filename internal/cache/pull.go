@@ -51,8 +51,8 @@ func (c *Cache) cachePulled(ref oci.Ref, content *oci.Content) (oci.Answer, erro
 	m := manifest{typeOf(at, raw, content.MediaType), raw}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.has(at) {
-		return content.Answer, nil
+	if cached, have := c.cached(at); have {
+		return oci.Answer{Descriptor: cached, Via: oci.Revalidated}, nil
 	}
 	c.addManifest(d, m)
 	if c.flights[keyOf(at)] == nil && !c.closed {
@@ -61,6 +61,36 @@ func (c *Cache) cachePulled(ref oci.Ref, content *oci.Content) (oci.Answer, erro
 		c.takeOff(f)
 	}
 	return m.answer(d, oci.Fill), nil
+}
+
+// describe is what there is to say of an answer that has come of a HEAD for ref.
+// Of what is cached it is the cached copy, whatever the HEAD claims; what is too
+// large to be served is not worth a pull.
+func (c *Cache) describe(ref oci.Ref, answer oci.Answer) (oci.Answer, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	at := ref.At(answer.Digest)
+	described, have := c.inHand(at)
+	if have {
+		answer.Descriptor = described
+	}
+	switch {
+	case !c.has(at):
+		answer.Via = oci.Pass
+	case ref.ByDigest(): // since it was asked about
+		answer.Via = oci.Hit
+	default:
+		answer.Via = oci.Revalidated
+	}
+	return answer, refuseLarge(ref, answer.Size)
+}
+
+// refuseLarge refuses a manifest that is larger than any that is served.
+func refuseLarge(ref oci.Ref, size int64) error {
+	if ref.Kind() != oci.Manifest || size <= oci.MaxManifestSize {
+		return nil
+	}
+	return oci.Errorf(oci.Unavailable, "manifest %s has %d bytes; more than %d are not served", ref, size, oci.MaxManifestSize)
 }
 
 // refusedByQuota reports whether err is the mirror's own decision about a pull,

@@ -77,7 +77,9 @@ func (c *Cache) resolveDigest(ctx context.Context, ref oci.Ref) (oci.Answer, err
 	}
 	q, err := ask(c, c.checks, ref, func(ctx context.Context) (oci.Answer, error) {
 		answer, err := c.Next.Resolve(ctx, ref)
-		answer.Via = oci.Pass
+		if err == nil {
+			answer, err = c.describe(ref, answer)
+		}
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.noteMissing(ref, err)

@@ -65,10 +65,10 @@ func (c *Cache) resolveTag(ctx context.Context, ref oci.Ref) (oci.Answer, error)
 	c.mu.Lock()
 	t := c.tags[ref]
 	if t != nil && t.age(now) < t.fresh {
-		cached, kept := c.cached(ref.At(t.Latest.Digest))
+		described, have := c.inHand(ref.At(t.Latest.Digest))
 		c.mu.Unlock()
-		if kept {
-			return oci.Answer{Descriptor: cached, Via: oci.Hit}, nil
+		if have {
+			return oci.Answer{Descriptor: described, Via: oci.Hit}, nil
 		}
 		return c.spare(ctx, ref, oci.Answer{Descriptor: t.Latest, Via: oci.Hit}), nil
 	}
@@ -167,6 +167,8 @@ func (c *Cache) check(ctx, payer context.Context, ref oci.Ref) (answer oci.Answe
 	answer, err = c.Next.Resolve(ctx, ref)
 	if errors.Is(err, oci.ErrNeedsGet) {
 		answer, err = c.pullTag(ctx, payer, ref)
+	} else if err == nil {
+		answer, err = c.describe(ref, answer)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -179,11 +181,6 @@ func (c *Cache) check(ctx, payer context.Context, ref oci.Ref) (answer oci.Answe
 	switch {
 	case err == nil:
 		c.moveTag(ref, answer.Descriptor)
-		if cached, have := c.cached(ref.At(answer.Digest)); !have {
-			answer.Via = oci.Pass
-		} else if answer.Via != oci.Fill {
-			answer.Descriptor, answer.Via = cached, oci.Revalidated
-		}
 		return answer, func() { c.noteIndex(c.tellTags(ref)) }, nil
 	case !oci.Temporary(err):
 		delete(c.tags, ref)

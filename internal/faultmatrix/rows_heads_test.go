@@ -57,8 +57,13 @@ func headRows() (rows []row) {
 		}
 		rows = append(rows, row{f.fault, f.strike, want})
 	}
-	return append(rows, noPullForAHead)
+	return append(rows, noPullForAHead, tooLongByAHead)
 }
+
+// What is not cached is not worth a pull then.
+var tooLongByAHead = row{"a HEAD tells more than a manifest may have", heads(map[string]string{"Content-Length": "5000000"}), `
+		moved tag    | 200 stale       | older | token HEAD | 1s
+		uncached tag | 503 UNAVAILABLE | -     | token HEAD | 1s`}
 
 var noPullForAHead = row{"no HEAD tells, and the pulls are used up", inject(
 	hubsim.Fault{Op: "manifest-head", Status: 405}, hubsim.Fault{Op: "manifest", PullLimit: true}), `

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"net/http"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -128,7 +127,6 @@ func TestHeads(t *testing.T) {
 		"sha512":           {[]string{told, long, typ, imageType, length, "2"}, needsGet, described},
 		"nonsense":         {[]string{told, "md5:abc", typ, imageType, length, "2"}, needsGet, described},
 		"other digest":     {[]string{told, other, typ, imageType, length, "2"}, "other", unavailable},
-		"too large":        {[]string{told, d, typ, imageType, length, strconv.Itoa(oci.MaxManifestSize + 1)}, unavailable, unavailable},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -1,0 +1,178 @@
+package faultmatrix
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"mirrord/internal/cache"
+	"mirrord/internal/cache/disk"
+	"mirrord/internal/cache/index"
+	"mirrord/internal/cache/lru"
+	"mirrord/internal/hubsim"
+	"mirrord/internal/mirrortest"
+	"mirrord/internal/oci"
+	"mirrord/internal/proxy"
+	"mirrord/internal/upstream"
+)
+
+// hubs are two registries over TCP, and a mirror of both with the daemon's own
+// index, which can be started again.
+type hubs struct {
+	t         *testing.T
+	good, bad *hubsim.Hub
+	dir       string
+	url       string
+	stop      func()
+}
+
+const badName = "evil.example"
+
+func newHubs(t *testing.T) *hubs {
+	h := &hubs{t: t, dir: t.TempDir(), good: startHub(t), bad: startHub(t)}
+	h.start()
+	t.Cleanup(func() { h.stop() })
+	return h
+}
+
+func startHub(t *testing.T) *hubsim.Hub {
+	t.Helper()
+	hub, err := hubsim.Start(hubsim.Options{})
+	check(t, err)
+	t.Cleanup(hub.Close)
+	return hub
+}
+
+func (h *hubs) restart() {
+	h.stop()
+	h.start()
+}
+
+func (h *hubs) start() {
+	h.t.Helper()
+	store, err := disk.Open(h.dir)
+	check(h.t, err)
+	ix, err := index.Open(filepath.Join(h.dir, "index"), index.Options{})
+	check(h.t, err)
+	parts := filepath.Join(h.dir, "fills")
+	check(h.t, os.MkdirAll(parts, 0o755))
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	router := upstream.Router{
+		oci.DockerHub: mirrortest.NewRegistry(h.t, h.good.URL(), transport),
+		badName:       mirrortest.NewRegistry(h.t, h.bad.URL(), transport),
+	}
+	cached, err := cache.New(cache.Options{
+		Next: router, Store: store, Policy: lru.NewPolicy(), Index: ix, Parts: parts, MaxSize: maxSize,
+		Fresh: func(oci.Ref) time.Duration { return time.Hour }, MaxStale: mirrortest.MaxStale,
+	})
+	check(h.t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- cached.Run(ctx) }()
+	server := httptest.NewServer(proxy.New(proxy.Options{Registry: cached, Namespaces: proxy.Namespaces{
+		Default: oci.DockerHub, Names: map[string]string{oci.DockerHub: oci.DockerHub, badName: badName},
+	}}))
+	h.url = server.URL
+	h.stop = func() {
+		server.Close()
+		cancel()
+		check(h.t, <-done)
+		check(h.t, ix.Close())
+		transport.CloseIdleConnections()
+		h.stop = func() {}
+	}
+}
+
+// described is what the mirror says of a manifest: the same by HEAD and GET.
+func (h *hubs) described(ns, reference string) string {
+	h.t.Helper()
+	var saw [2]string
+	for i, method := range []string{http.MethodGet, http.MethodHead} {
+		req, err := http.NewRequest(method, h.url+"/v2/"+repo+"/manifests/"+reference+"?ns="+ns, nil)
+		check(h.t, err)
+		resp, err := http.DefaultClient.Do(req)
+		check(h.t, err)
+		_, err = io.Copy(io.Discard, resp.Body)
+		check(h.t, err)
+		_ = resp.Body.Close()
+		saw[i] = fmt.Sprint(resp.StatusCode, " ", resp.Header.Get("Content-Type"), " ", resp.Header.Get("Content-Length"))
+	}
+	if saw[0] != saw[1] {
+		h.t.Errorf("%s of %s: GET says %s, HEAD %s", reference, ns, saw[0], saw[1])
+	}
+	return saw[0]
+}
+
+func (h *hubs) want(ns, reference, mediaType string, size int) {
+	h.t.Helper()
+	if saw, want := h.described(ns, reference), fmt.Sprint("200 ", mediaType, " ", size); saw != want {
+		h.t.Errorf("%s of %s: %s, want %s", reference, ns, saw, want)
+	}
+}
+
+// TestHeadsAfterARestart: what a HEAD has claimed of a tag is in the index, and
+// is not believed over what is cached.
+func TestHeadsAfterARestart(t *testing.T) {
+	t.Parallel()
+	h := newHubs(t)
+	for name, headers := range map[string]map[string]string{
+		"impossible": {"Content-Length": "0", "Content-Type": "application/octet-stream"},
+		"possible":   {"Content-Length": "7", "Content-Type": "application/vnd.oci.image.index.v1+json"},
+	} {
+		raw := document(1000, name)
+		h.good.AddManifest(repo, name, imageType, raw)
+		h.good.Inject(hubsim.Fault{Op: "manifest-head", Headers: headers, Times: 1})
+		h.want(oci.DockerHub, name, imageType, len(raw))
+		h.restart()
+		h.want(oci.DockerHub, name, imageType, len(raw))
+	}
+	if n := h.good.Counters(); n.ManifestGETs != 2 || n.ManifestHEADs != 2 {
+		t.Errorf("%d GETs, %d HEADs, want one of each for each tag", n.ManifestGETs, n.ManifestHEADs)
+	}
+}
+
+// TestPoisonedMediaType: another upstream that serves the same bytes as
+// something else says so for itself alone, at once and after a restart.
+func TestPoisonedMediaType(t *testing.T) {
+	t.Parallel()
+	const indexType, evilType = "application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json"
+	h := newHubs(t)
+	for name, test := range map[string]struct{ raw, mine, theirs, seenThere string }{
+		"typed":     {`{"mediaType":"` + imageType + `","layers":[]}`, imageType, indexType, imageType},
+		"untyped":   {`{"schemaVersion":2,"manifests":[]}`, indexType, imageType, indexType},
+		"left open": {`{"schemaVersion":2}`, imageType, evilType, evilType},
+	} {
+		d := h.good.AddManifest(repo, "", test.mine, []byte(test.raw)).String()
+		h.bad.AddManifest(repo, "", test.theirs, []byte(test.raw))
+		for range 2 {
+			h.want(badName, d, test.seenThere, len(test.raw))
+			h.want(oci.DockerHub, d, test.mine, len(test.raw))
+			h.restart()
+		}
+		if t.Failed() {
+			t.Fatal(name)
+		}
+	}
+}
+
+// TestIndexAndImageAtOnce: what two clients could take for two things is served
+// to none.
+func TestIndexAndImageAtOnce(t *testing.T) {
+	t.Parallel()
+	h := newHubs(t)
+	d := h.good.AddManifest(repo, tag, imageType, []byte(`{"schemaVersion":2,"mediaType":"`+imageType+`","layers":[],"manifests":[]}`))
+	for _, reference := range []string{d.String(), tag} {
+		resp, err := http.Get(h.url + "/v2/" + repo + "/manifests/" + reference)
+		check(t, err)
+		_ = resp.Body.Close()
+		if resp.StatusCode != http.StatusServiceUnavailable {
+			t.Errorf("%s: %s", reference, resp.Status)
+		}
+	}
+}
