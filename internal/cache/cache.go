@@ -60,7 +60,6 @@ type Cache struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
 	running sync.WaitGroup // fills and tag checks
-	turns   chan struct{}  // one for each blob's fill that may run at once
 	making  chan struct{}  // held by who makes room, until what it evicts is off the disk
 	telling chan struct{}  // holds one while the index is told of blobs
 	blind   bool           // the index could not be read whole; for New and Run alone
@@ -85,6 +84,7 @@ type Cache struct {
 	reserved  int64                                // bytes promised to fills
 	claimed   int64                                // bytes of unfinished fills whose flights have no room yet
 	rooms     map[*room]struct{}
+	turns     turns
 	troubles  map[Trouble]error // since when they were told
 	stats     Stats
 }
@@ -99,7 +99,7 @@ func New(o Options) (*Cache, error) {
 		Options:   o,
 		ctx:       ctx,
 		cancel:    cancel,
-		turns:     make(chan struct{}, cmp.Or(o.MaxFills, DefaultMaxFills)),
+		turns:     newTurns(cmp.Or(o.MaxFills, DefaultMaxFills)),
 		making:    make(chan struct{}, 1),
 		telling:   make(chan struct{}, 1),
 		entries:   make(map[oci.Digest]*entry),

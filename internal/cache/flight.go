@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/netip"
 	"time"
 
 	"mirrord/internal/oci"
@@ -22,7 +23,12 @@ func keyOf(ref oci.Ref) flightKey { return flightKey{ref.Upstream(), partOf(ref)
 type flight struct {
 	ref   oci.Ref // of who asked first
 	entry *entry  // what it becomes when it lands; until then it counts the readers
-	turn  bool    // it may fill; for its own goroutine alone
+
+	// Guarded by Cache.mu.
+	waiters map[netip.Prefix]int // the clients that wait for it or read it, and how often
+	queued  bool                 // it waits for its turn
+	turn    bool                 // it may fill
+	called  chan struct{}        // closed when it is no longer queued
 
 	manifest *manifest // what was fetched, if it is one; set before opened is closed
 
@@ -115,6 +121,12 @@ func errClosed() error {
 
 // board waits for the upstream's answer and returns a reader of the flight.
 func (c *Cache) board(ctx context.Context, ref oci.Ref, f *flight) (*oci.Content, error) {
+	reading := false
+	defer func() {
+		if !reading {
+			c.leave(ctx, f)
+		}
+	}()
 	select {
 	case <-f.opened:
 	case <-ctx.Done():
@@ -145,7 +157,11 @@ func (c *Cache) board(ctx context.Context, ref oci.Ref, f *flight) (*oci.Content
 	r.instead = func(ctx context.Context, failure error) (io.ReadCloser, error) {
 		return c.readInstead(ctx, ref, failure)
 	}
-	return &oci.Content{Answer: f.answer, Body: r, Done: func() { c.giveBack(f.entry) }}, nil
+	reading = true
+	return &oci.Content{Answer: f.answer, Body: r, Done: func() {
+		c.giveBack(f.entry)
+		c.leave(ctx, f)
+	}}, nil
 }
 
 // takeOver takes what a flight hands over, bound to ctx now, or opens the same

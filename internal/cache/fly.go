@@ -24,7 +24,11 @@ func (c *Cache) fly(f *flight) {
 	s := newSpool(source.Size, c.shed)
 	s.trip = time.Since(asked)
 	defer s.release()
-	c.awaitTurn(f, s)
+	if !c.awaitTurn(f, s) {
+		c.returnPart(f.ref, left, have)
+		f.drop(s)
+		return
+	}
 	p, err := c.openPart(f.ref, source, left, have) // before anything is evicted for it
 	if err != nil {
 		c.unclaimPart(left)
@@ -42,6 +46,19 @@ func (c *Cache) fly(f *flight) {
 	s.begin(p.file, p.written)
 	c.fill(f, s, p, room)
 }
+
+// drop ends a flight that has ended for everybody else, as nobody waits for it.
+func (f *flight) drop(s *spool) {
+	f.cancel()
+	_ = f.source.Close()
+	s.finish(errDropped)
+	if f.spool == nil {
+		f.err = errDropped
+		close(f.opened)
+	}
+}
+
+var errDropped = oci.Errorf(oci.Unavailable, "nobody waits for it any more")
 
 // decline ends a flight that the cache has no place for: who waits is given what
 // the upstream sends, who has been answered reads it from there.

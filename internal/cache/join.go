@@ -2,14 +2,15 @@ package cache
 
 import (
 	"context"
+	"net/netip"
 
 	"mirrord/internal/oci"
 )
 
-// join returns the flight for ref, and starts one when there is none. It
-// returns nil when the content has come to be kept.
+// join returns the flight for ref, and starts one when there is none: the client
+// behind ctx waits for it from now on, until leave. It returns nil when the content has come to be kept.
 func (c *Cache) join(ctx context.Context, ref oci.Ref) (*flight, error) {
-	if f, settled, err := c.underWay(ref); settled {
+	if f, settled, err := c.underWay(ctx, ref); settled {
 		return f, err
 	}
 	unpaid, err := c.take(ctx, ref)
@@ -18,17 +19,21 @@ func (c *Cache) join(ctx context.Context, ref oci.Ref) (*flight, error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if f, settled, err := c.underWayLocked(ref); settled {
+	if f, settled, err := c.underWayLocked(ctx, ref); settled {
 		unpaid()
 		return f, err
 	}
 	f := c.newFlight(ref, unpaid)
+	c.enlist(ctx, f)
 	c.takeOff(f)
 	return f, nil
 }
 
 func (c *Cache) newFlight(ref oci.Ref, unpaid func()) *flight {
-	f := &flight{ref: ref, entry: &entry{digest: ref.Digest()}, opened: make(chan struct{}), unpaid: unpaid, letGo: func() {}}
+	f := &flight{
+		ref: ref, entry: &entry{digest: ref.Digest()}, unpaid: unpaid, letGo: func() {},
+		opened: make(chan struct{}), called: make(chan struct{}), waiters: make(map[netip.Prefix]int, 1),
+	}
 	f.ctx, f.cancel = context.WithCancel(c.ctx)
 	return f
 }
@@ -40,20 +45,22 @@ func (c *Cache) takeOff(f *flight) {
 	c.running.Go(func() { c.fly(f) })
 }
 
-// underWay returns the flight for ref. It is settled, too, that none is to be
+// underWay returns the flight for ref, for which the client behind ctx waits from
+// now on, until leave. It is settled, too, that none is to be
 // started when ref is kept, is known to be missing, or it is too late.
-func (c *Cache) underWay(ref oci.Ref) (f *flight, settled bool, err error) {
+func (c *Cache) underWay(ctx context.Context, ref oci.Ref) (f *flight, settled bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.underWayLocked(ref)
+	return c.underWayLocked(ctx, ref)
 }
 
 // underWayLocked is underWay for a caller who holds mu.
-func (c *Cache) underWayLocked(ref oci.Ref) (*flight, bool, error) {
+func (c *Cache) underWayLocked(ctx context.Context, ref oci.Ref) (*flight, bool, error) {
 	if c.has(ref) {
 		return nil, true, nil
 	}
 	if f := c.flights[keyOf(ref)]; f != nil {
+		c.enlist(ctx, f)
 		c.stats.Joined++
 		c.countSaved(ref)
 		return f, true, nil

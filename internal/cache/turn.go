@@ -1,6 +1,9 @@
 package cache
 
 import (
+	"context"
+	"net/netip"
+	"slices"
 	"time"
 
 	"mirrord/internal/oci"
@@ -14,35 +17,146 @@ const (
 	idleAfter = 5 * time.Second
 )
 
-// awaitTurn waits until f, whose source is open, may fill s. Who waits for f is
-// answered meanwhile, if its size is known: containerd gives up after 30 s
-// without an answer, but not after it. A manifest is small and does not queue
-// behind layers.
-func (c *Cache) awaitTurn(f *flight, s *spool) {
-	if f.ref.Kind() == oci.Manifest {
+// turns decides which fill may run next. Fills queue by the client that waits for
+// them and the upstream that they come from, and the queues take turns: who asks
+// for hundreds of blobs delays himself. A queue is as long as the requests that
+// its client has in flight, because a fill that nobody waits for leaves it.
+// Guarded by Cache.mu.
+type turns struct {
+	free   int // turns that nobody has; 0 while somebody waits
+	queues map[queueKey][]*flight
+	order  []queueKey // of queues, none of them empty: the first one is next
+}
+
+type queueKey struct {
+	client   netip.Prefix // zero: nobody on a network
+	upstream string
+}
+
+func newTurns(n int) turns { return turns{free: n, queues: make(map[queueKey][]*flight)} }
+
+// enter gives f a turn, if there is one, or queues it for each client that waits
+// for it. Without such a client it does neither.
+func (t *turns) enter(f *flight) {
+	switch {
+	case t.free > 0:
+		t.free--
+		f.turn = true
+	case len(f.waiters) > 0:
+		f.queued = true
+		for client := range f.waiters {
+			t.push(client, f)
+		}
+	}
+}
+
+func (t *turns) push(client netip.Prefix, f *flight) {
+	key := queueKey{client, f.ref.Upstream()}
+	if t.queues[key] == nil {
+		t.order = append(t.order, key)
+	}
+	t.queues[key] = append(t.queues[key], f)
+}
+
+// pull takes f out of the queue of client.
+func (t *turns) pull(client netip.Prefix, f *flight) {
+	key := queueKey{client, f.ref.Upstream()}
+	t.queues[key] = slices.DeleteFunc(t.queues[key], func(other *flight) bool { return other == f })
+	if len(t.queues[key]) == 0 {
+		delete(t.queues, key)
+		t.order = slices.DeleteFunc(t.order, func(other queueKey) bool { return other == key })
+	}
+}
+
+// call ends the waiting of f, with a turn or without.
+func (t *turns) call(f *flight, turn bool) {
+	for client := range f.waiters {
+		t.pull(client, f)
+	}
+	f.queued, f.turn = false, turn
+	close(f.called)
+}
+
+// pass gives a turn that has ended to the next fill.
+func (t *turns) pass() {
+	if len(t.order) == 0 {
+		t.free++
 		return
 	}
-	select {
-	case c.turns <- struct{}{}:
-		f.turn = true
+	key := t.order[0]
+	t.order = append(t.order[1:], key)
+	t.call(t.queues[key][0], true)
+}
+
+// enlist counts the client behind ctx among those who wait for f. The caller
+// holds mu.
+func (c *Cache) enlist(ctx context.Context, f *flight) {
+	client, _ := oci.ClientOf(ctx)
+	f.waiters[client]++
+	if f.queued && f.waiters[client] == 1 {
+		c.turns.push(client, f)
+	}
+}
+
+// leave ends enlist. A fill that nobody waits for any more is dropped, unless its
+// turn has come: then it is completed.
+func (c *Cache) leave(ctx context.Context, f *flight) {
+	client, _ := oci.ClientOf(ctx)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if f.waiters[client]--; f.waiters[client] > 0 {
 		return
-	default:
+	}
+	delete(f.waiters, client)
+	if !f.queued {
+		return
+	}
+	c.turns.pull(client, f)
+	if len(f.waiters) == 0 {
+		c.turns.call(f, false)
+		c.endFlight(f) // who comes now begins another
+	}
+}
+
+// awaitTurn waits until f, whose source is open, may fill s, and reports false
+// when nobody waits for it any more before that. Who waits for f is answered
+// meanwhile, if its size is known: containerd gives up after 30 s without an
+// answer, but not after it. A manifest is small and does not queue behind layers.
+func (c *Cache) awaitTurn(f *flight, s *spool) bool {
+	if f.ref.Kind() == oci.Manifest {
+		return true
+	}
+	c.mu.Lock()
+	c.turns.enter(f)
+	turn, queued := f.turn, f.queued
+	if !turn && !queued {
+		c.endFlight(f)
+	}
+	c.mu.Unlock()
+	if !queued {
+		return turn
 	}
 	if f.source.Size > 0 {
 		f.open(s, f.source.Size)
 	}
-	if c.takeTurn(f, idleAfter) {
-		return
+	if !c.awaitCall(f, idleAfter) {
+		if body, ok := oci.Unverified(f.source.Body).(oci.Idler); ok {
+			body.Idle()
+		}
+		c.awaitCall(f, endless)
 	}
-	if body, ok := oci.Unverified(f.source.Body).(oci.Idler); ok {
-		body.Idle()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if f.queued { // the mirror ends, as the upstream's body will tell
+		c.turns.call(f, false)
+		return true
 	}
-	c.takeTurn(f, endless)
+	return f.turn
 }
 
-// takeTurn waits for a turn, no longer than patience if that is not negative,
-// and reports whether it has come.
-func (c *Cache) takeTurn(f *flight, patience time.Duration) bool {
+// awaitCall waits until f is called, no longer than patience if that is not
+// negative, and reports whether there is nothing more to wait for.
+func (c *Cache) awaitCall(f *flight, patience time.Duration) bool {
 	var tired <-chan time.Time
 	if patience >= 0 {
 		timer := time.NewTimer(patience)
@@ -50,16 +164,20 @@ func (c *Cache) takeTurn(f *flight, patience time.Duration) bool {
 		tired = timer.C
 	}
 	select {
-	case c.turns <- struct{}{}:
-		f.turn = true
+	case <-f.called:
+	case <-c.ctx.Done():
 	case <-tired:
-	case <-c.ctx.Done(): // the upstream's body will tell
+		return false
 	}
-	return f.turn
+	return true
 }
 
+// endTurn gives the turn of f, if it has one, to the next.
 func (c *Cache) endTurn(f *flight) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if f.turn {
-		<-c.turns
+		f.turn = false
+		c.turns.pass()
 	}
 }

@@ -1,0 +1,170 @@
+package cache_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"mirrord/internal/cache"
+	"mirrord/internal/oci"
+	"mirrord/internal/oci/ocitest"
+)
+
+// clientContext is a context of requests of a client of its own.
+func clientContext(t *testing.T, client byte) context.Context {
+	return oci.WithClient(t.Context(), &net.TCPAddr{IP: net.IPv4(192, 0, 2, client), Port: 1000})
+}
+
+// elsewhere is ref at another upstream.
+func elsewhere(t *testing.T, ref oci.Ref) oci.Ref {
+	t.Helper()
+	other, err := oci.ParseBlob("other.example", ref.Repository(), ref.Digest().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return other
+}
+
+// queue is a cache that fills one blob at a time, in a second.
+type queue struct {
+	*fixture
+	t    *testing.T
+	refs []oci.Ref
+
+	clients sync.WaitGroup
+	mu      sync.Mutex
+	order   []string // who was served, in that order
+}
+
+func newQueue(t *testing.T, blobCount int) *queue {
+	t.Helper()
+	fake := new(ocitest.Fake)
+	pace(fake, mebibyte)
+	q := &queue{fixture: start(t, fake, func(o *cache.Options) { o.MaxFills = 1 }), t: t}
+	for i := range blobCount {
+		content := append(ocitest.Content(mebibyte-3, byte(i)), byte(i>>8), byte(i), 1)
+		q.refs = append(q.refs, ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, content)))
+	}
+	return q
+}
+
+// read lets a client read ref to its end, and returns when it waits for that.
+func (q *queue) read(ctx context.Context, name string, ref oci.Ref) {
+	q.clients.Go(func() {
+		if _, _, err := ocitest.Read(ctx, q, ref); err != nil {
+			q.t.Errorf("%s: %v", name, err)
+		}
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		q.order = append(q.order, name)
+	})
+	synctest.Wait()
+}
+
+// want waits for all clients and checks who was served in which order.
+func (q *queue) want(want ...string) {
+	q.t.Helper()
+	q.clients.Wait()
+	if !slices.Equal(q.order, want) {
+		q.t.Errorf("served were %q, want %q", q.order, want)
+	}
+	q.settled(q.t)
+}
+
+// What clients asked for who have left before its turn is not fetched, nor is it
+// in front of others. What has begun is completed.
+func TestFillThatNobodyWaitsForIsDropped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newQueue(t, 202)
+		for _, ref := range q.refs[:200] {
+			content, err := q.Open(clientContext(t, 1), ref)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := content.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		synctest.Wait()
+		if n := q.Stats().Fills; n != 1 {
+			t.Errorf("%d fills are left, want that which runs", n)
+		}
+		begun := time.Now()
+		q.read(clientContext(t, 2), "other", q.refs[201])
+		q.want("other")
+		if took := time.Since(begun); took > 3*time.Second {
+			t.Errorf("another client has waited for %s", took)
+		}
+		if s := q.Stats(); s.Entries != 2 || s.Failed != 0 {
+			t.Errorf("%+v, want the first blob kept and the last", s)
+		}
+		q.read(clientContext(t, 1), "again", q.refs[100]) // what was dropped can be had
+		q.want("other", "again")
+	})
+}
+
+// A client that leaves while its blob is still being opened counts as well.
+func TestLeavingBeforeTheAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newQueue(t, 3)
+		q.read(clientContext(t, 1), "first", q.refs[0])
+		q.fake.Fail(func(ocitest.Call) error { <-time.After(100 * time.Millisecond); return nil })
+		ctx, leave := context.WithCancel(clientContext(t, 1))
+		gone := make(chan error)
+		go func() {
+			_, err := q.Open(ctx, q.refs[1])
+			gone <- err
+		}()
+		synctest.Wait()
+		leave()
+		if err := <-gone; err == nil {
+			t.Error("opened for a client that has left")
+		}
+		q.read(clientContext(t, 1), "second", q.refs[2])
+		q.want("first", "second")
+		if n := q.Stats().Entries; n != 2 {
+			t.Errorf("%d blobs are kept, want 2", n)
+		}
+	})
+}
+
+// A fill stays for the client that still waits for it.
+func TestFillStaysForOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newQueue(t, 2)
+		q.read(clientContext(t, 1), "first", q.refs[0])
+		content, err := q.Open(clientContext(t, 1), q.refs[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		q.read(clientContext(t, 2), "joined", q.refs[1])
+		if err := content.Close(); err != nil {
+			t.Error(err)
+		}
+		q.want("first", "joined")
+		if n := q.fake.Calls("Open", q.refs[1].Reference()); n != 1 {
+			t.Errorf("%d fetches, want 1", n)
+		}
+	})
+}
+
+// A client that wants much does not delay another that wants little, nor does one
+// upstream delay another, nor does it matter who was the first to ask for a blob.
+func TestTurnsAreFair(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newQueue(t, 8)
+		for i := range 4 {
+			q.read(clientContext(t, 1), fmt.Sprint("much", i), q.refs[i])
+		}
+		q.read(clientContext(t, 1), "shared", q.refs[4])
+		q.read(clientContext(t, 2), "little", q.refs[5])
+		q.read(clientContext(t, 1), "upstream", elsewhere(t, q.refs[6]))
+		q.read(clientContext(t, 3), "shared", q.refs[4])
+		q.want("much0", "much1", "little", "upstream", "shared", "shared", "much2", "much3")
+	})
+}
