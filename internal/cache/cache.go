@@ -60,7 +60,7 @@ type Cache struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
 	running sync.WaitGroup // fills and tag checks
-	making  chan struct{}  // held by who makes room, until what it evicts is off the disk
+	making  chan struct{}  // held by who evicts, until that batch is off the disk
 	telling chan struct{}  // holds one while the index is told of blobs
 	blind   bool           // the index could not be read whole; for New and Run alone
 
@@ -83,10 +83,13 @@ type Cache struct {
 	reading   int64                                // those of them that are being read
 	reserved  int64                                // bytes promised to fills
 	claimed   int64                                // bytes of unfinished fills whose flights have no room yet
+	leaving   int64                                // bytes that have been forgotten and are still on the disk
 	rooms     map[*room]struct{}
 	turns     turns
-	troubles  map[Trouble]error // since when they were told
-	stats     Stats
+	inVain    int64 // bytes that were evicted for writes which failed all the same; 0: it helps
+
+	troubles map[Trouble]error // since when they were told
+	stats    Stats
 }
 
 const manifestMemory = 64 << 20 // bytes of manifests in memory

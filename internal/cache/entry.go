@@ -147,6 +147,7 @@ func (c *Cache) openStored(ctx context.Context, e *entry) (io.ReadSeekCloser, er
 // dropDamaged forgets a blob that is not what was put, unless another has
 // forgotten it already: the digest may be kept anew.
 func (c *Cache) dropDamaged(e *entry, why error) {
+	defer c.makeAlone()()
 	c.mu.Lock()
 	if c.entries[e.digest] != e {
 		c.mu.Unlock()

@@ -24,10 +24,15 @@ func (c *Cache) fill(f *flight, s *spool, p part, room *room) {
 		c.noteDisk(err)
 		c.setAside(f.ref, p, s, err)
 	}
-	if errors.Is(err, errNoRoom) || errors.Is(err, errDisk) && f.spool == nil {
-		room.release()
-		c.startOver(f)
-		return
+	if noRoom := errors.Is(err, errNoRoom); noRoom || errors.Is(err, errDisk) {
+		if f.spool == nil {
+			room.release()
+			c.startOver(f)
+			return
+		}
+		if noRoom { // who has been answered reads the rest from the upstream, as when the disk fails
+			err = fmt.Errorf("%w: %w", errDisk, err)
+		}
 	}
 	defer f.cancel()
 	defer func() { _ = f.source.Close() }()
@@ -80,11 +85,9 @@ func (c *Cache) pour(f *flight, s *spool, have int64, room *room) error {
 			return err
 		}
 	}
-	var to io.Writer = io.MultiWriter(verifier, s) // hashed before a reader can have it
+	to := io.MultiWriter(room, verifier, s) // hashed before a reader can have it
 	var from io.Reader = body
-	if want.Size == oci.UnknownSize {
-		to = io.MultiWriter(room, to)
-	} else {
+	if want.Size != oci.UnknownSize {
 		from = io.LimitReader(body, want.Size-have+1)
 	}
 	if _, err := io.CopyBuffer(to, from, make([]byte, copyBuffer)); err != nil {
@@ -100,7 +103,8 @@ const copyBuffer = 128 << 10
 func (c *Cache) store(f *flight, s *spool) error {
 	d := f.ref.Digest()
 	c.hold(f)
-	if err := c.makingRoom(func() error { return c.Store.Put(c.ctx, d, s.file) }); err != nil {
+	need := min(s.written, copyBuffer) // what is not on the disk before it is synced is not known
+	if err := c.makingRoom(need, func() error { return c.Store.Put(c.ctx, d, s.file) }); err != nil {
 		_ = os.Remove(s.file.Name())
 		return fmt.Errorf("%w: store blob %s: %w", errDisk, d, err)
 	}
@@ -109,9 +113,11 @@ func (c *Cache) store(f *flight, s *spool) error {
 
 // land ends a flight: what it fetched is kept, or the error told.
 func (c *Cache) land(f *flight, s *spool, err error, room *room) {
+	var left []part
 	c.mu.Lock()
 	room.releaseLocked()
 	if err == nil {
+		left = c.dropPart(f.ref)
 		now := time.Now()
 		f.entry.size, f.entry.used, f.entry.verified = s.written, now, now
 		if f.manifest != nil {
@@ -124,6 +130,7 @@ func (c *Cache) land(f *flight, s *spool, err error, room *room) {
 	c.endFlight(f)
 	f.letGo()
 	c.mu.Unlock()
+	c.removeDropped(left)
 	if err == nil {
 		c.noteIndex(c.tellIndex(f.ref.Digest()))
 	}

@@ -21,7 +21,7 @@ func (c *Cache) fly(f *flight) {
 		return
 	}
 	f.source = source
-	s := newSpool(source.Size, c.shed)
+	s := newSpool(source.Size, c.makingRoom)
 	s.trip = time.Since(asked)
 	defer s.release()
 	if !c.awaitTurn(f, s) {
@@ -29,17 +29,22 @@ func (c *Cache) fly(f *flight) {
 		f.drop(s)
 		return
 	}
+	if c.evictsInVain() {
+		c.returnPart(f.ref, left, have)
+		c.decline(f, s, errFull)
+		return
+	}
 	p, err := c.openPart(f.ref, source, left, have) // before anything is evicted for it
 	if err != nil {
-		c.unclaimPart(left)
 		c.degrade(DiskTrouble, err)
 		c.decline(f, s, err)
 		return
 	}
-	room := c.reserve(max(source.Size, 0), p.written, left.written)
+	room := c.reserve(source.Size, p.written)
 	if room == nil {
 		_ = p.file.Close()
 		removeParts([]part{p})
+		c.unclaimPart(p)
 		c.decline(f, s, errNoRoom)
 		return
 	}

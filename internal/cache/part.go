@@ -46,11 +46,27 @@ func (c *Cache) claimPart(ref oci.Ref) (part, bool) {
 // returnPart gives back what was claimed and not used.
 func (c *Cache) returnPart(ref oci.Ref, left part, have bool) {
 	if have {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.parts[partOf(ref)] = left
-		c.claimed -= left.written
+		c.keepPart(ref, left, left.written)
 	}
+}
+
+// keepPart keeps p for the next fill of ref, claimed bytes of which were claimed.
+// There may be another part of the same digest, that a fill from another upstream
+// has left meanwhile: the longer one stays.
+func (c *Cache) keepPart(ref oci.Ref, p part, claimed int64) {
+	c.mu.Lock()
+	c.claimed -= claimed
+	var shorter []part
+	if old, twice := c.parts[partOf(ref)]; twice {
+		if old.written > p.written {
+			p, old = old, p
+		}
+		shorter = append(shorter, old)
+		c.leaving += old.written
+	}
+	c.parts[partOf(ref)] = p
+	c.mu.Unlock()
+	c.removeDropped(shorter)
 }
 
 // unclaimPart ends the counting of what was claimed and is gone.
@@ -75,6 +91,7 @@ func (c *Cache) openPart(ref oci.Ref, source *oci.Content, left part, have bool)
 	}
 	if have {
 		removeParts([]part{left})
+		c.unclaimPart(left)
 	}
 	file, err := c.createPart(partPrefix(ref))
 	if err != nil {
@@ -99,13 +116,11 @@ func resumable(source *oci.Content, written int64) bool {
 // setAside keeps what a failed fill has got for the next one, or removes it
 // when it is not to be trusted.
 func (c *Cache) setAside(ref oci.Ref, p part, s *spool, why error) {
-	if errors.Is(why, oci.ErrCorrupt) || errors.Is(why, errDisk) || s.written == 0 || s.size == oci.UnknownSize {
+	if errors.Is(why, oci.ErrCorrupt) || errors.Is(why, errDisk) || errors.Is(why, errNoRoom) || s.written == 0 || s.size == oci.UnknownSize {
 		_ = os.Remove(p.path) // what stays behind is dropped by age
 		return
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.parts[partOf(ref)] = part{path: p.path, written: s.written, left: time.Now()}
+	c.keepPart(ref, part{path: p.path, written: s.written, left: time.Now()}, 0)
 }
 
 // partBytes returns what unfinished fills take that nobody writes. The caller
@@ -118,24 +133,54 @@ func (c *Cache) partBytes() int64 {
 	return n
 }
 
-// dropParts forgets all unfinished fills, which nobody waits for, when any room
-// is short; their files are for removeParts. The caller holds mu.
-func (c *Cache) dropParts(excess int64) []part {
-	if excess <= 0 {
-		return nil
+// takeOldestPart forgets the unfinished fill that ended first: nobody waits for
+// it. The caller holds mu and removes its file.
+func (c *Cache) takeOldestPart() (part, bool) {
+	var oldest partKey
+	var found bool
+	for key, p := range c.parts {
+		if !found || p.left.Before(c.parts[oldest].left) {
+			oldest, found = key, true
+		}
 	}
-	return c.dropPartsBefore(time.Now())
+	p := c.parts[oldest]
+	delete(c.parts, oldest)
+	return p, found
 }
 
+// dropPart forgets what is left of ref, which has been filled. It is for
+// removeDropped. The caller holds mu.
+func (c *Cache) dropPart(ref oci.Ref) []part {
+	return c.dropParts(func(key partKey, _ part) bool { return key == partOf(ref) })
+}
+
+// dropPartsBefore forgets what was left before t. It is for removeDropped. The
+// caller holds mu.
 func (c *Cache) dropPartsBefore(t time.Time) []part {
+	return c.dropParts(func(_ partKey, p part) bool { return !p.left.After(t) })
+}
+
+func (c *Cache) dropParts(drop func(partKey, part) bool) []part {
 	var dropped []part
 	for key, p := range c.parts {
-		if !p.left.After(t) {
+		if drop(key, p) {
 			delete(c.parts, key)
+			c.leaving += p.written
 			dropped = append(dropped, p)
 		}
 	}
 	return dropped
+}
+
+// removeDropped removes the files of parts whose bytes count as leaving.
+func (c *Cache) removeDropped(parts []part) {
+	if len(parts) == 0 {
+		return
+	}
+	removeParts(parts)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.leaving -= bytesOf(parts)
 }
 
 func bytesOf(parts []part) int64 {

@@ -77,15 +77,17 @@ func (c *Cache) fits(b Blob) bool { return c.used+c.reserved+b.Size <= c.MaxSize
 // reject removes a file that nobody knew and that there is no room for: most
 // likely it was being evicted.
 func (c *Cache) reject(b Blob) {
+	defer c.makeAlone()()
 	c.mu.Lock()
 	unwanted := c.entries[b.Digest] == nil && c.evicting[b.Digest] == nil && !c.fits(b)
 	v := victim{digest: b.Digest, size: b.Size, gone: make(chan struct{})}
 	if unwanted {
 		c.evicting[b.Digest] = v.gone
+		c.leaving += v.size
 	}
 	c.mu.Unlock()
 	if unwanted {
-		c.evict([]victim{v})
+		c.evict(condemned{victims: []victim{v}})
 	}
 }
 

@@ -60,7 +60,7 @@ func (c *Cache) tend() {
 		}
 	}
 	c.mu.Unlock()
-	removeParts(parts)
+	c.removeDropped(parts)
 	if len(old) > 0 {
 		c.noteIndex(c.tellTags(old...))
 	}
@@ -73,7 +73,5 @@ func (c *Cache) trim() {
 	if c.inTrouble(DiskTrouble) {
 		return
 	}
-	if r := c.reserve(0, 0, 0); r != nil {
-		r.release()
-	}
+	(&room{cache: c}).grow(0)
 }

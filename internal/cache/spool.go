@@ -19,8 +19,8 @@ import (
 // costs no memory and holds nobody up. Until the digest is known to be right
 // the last byte is withheld: nobody can complete on a wrong blob.
 type spool struct {
-	shed func(need int64) bool // makes room on a disk that turns out to be full; false: there is none
-	trip time.Duration         // how long the upstream took to answer
+	makingRoom func(need int64, do func() error) error // does what needs bytes on a disk that may be full
+	trip       time.Duration                           // how long the upstream took to answer
 
 	// Set by begin, before a byte can be read.
 	file  *os.File
@@ -43,8 +43,8 @@ var errSpoolClosed = errors.New("spool closed")
 
 // newSpool returns a spool without a file: its readers wait for begin. The
 // caller is its writer and its first user.
-func newSpool(size int64, shed func(need int64) bool) *spool {
-	return &spool{shed: shed, size: size, users: 1}
+func newSpool(size int64, makingRoom func(need int64, do func() error) error) *spool {
+	return &spool{makingRoom: makingRoom, size: size, users: 1}
 }
 
 // begin lets the readers have the written bytes that file holds already. It is
@@ -58,17 +58,17 @@ func (s *spool) begin(file *os.File, written int64) {
 
 // Write appends p and lets the readers have it. One goroutine writes.
 func (s *spool) Write(p []byte) (int, error) {
-	for total := 0; ; {
+	total := 0
+	err := s.makingRoom(int64(len(p)), func() error {
 		n, err := s.file.WriteAt(p[total:], s.written)
 		s.change(func() { s.written += int64(n) })
 		total += n
-		if err == nil {
-			return total, nil
-		}
-		if !isFull(err) || !s.shed(max(s.size-s.written, int64(len(p)-total))) {
-			return total, fmt.Errorf("%w: %w", errDisk, err)
-		}
+		return err
+	})
+	if err != nil {
+		err = fmt.Errorf("%w: %w", errDisk, err)
 	}
+	return total, err
 }
 
 // errDisk says that the disk does not take what comes, or not give it back: the

@@ -4,12 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"maps"
 	"os"
 	"slices"
-	"syscall"
 
 	"mirrord/internal/oci"
 )
@@ -47,6 +45,9 @@ func (c *Cache) noteDisk(err error) {
 func (c *Cache) recovered(t Trouble) {
 	c.mu.Lock()
 	delete(c.troubles, t)
+	if t == DiskTrouble {
+		c.inVain = 0
+	}
 	c.mu.Unlock()
 	call(c.Hooks.Recovered, t)
 }
@@ -79,7 +80,8 @@ const probeBytes = 1 << 20
 
 // tryDisk does once all that is done with a blob.
 func (c *Cache) tryDisk() error {
-	if err := c.roomFor(probeBytes); err != nil {
+	size := c.probeSize()
+	if err := c.roomFor(size); err != nil {
 		return err
 	}
 	file, err := c.createPart("probe")
@@ -90,8 +92,9 @@ func (c *Cache) tryDisk() error {
 		_ = file.Close()
 		_ = os.Remove(file.Name()) // what stays is found by the next start
 	}()
-	content := bytes.Repeat([]byte("mirrord's probe\n"), probeBytes/16) // a blob that nobody else has
-	if _, err := file.Write(content); err != nil {
+	content := bytes.Repeat([]byte("mirrord's probe\n"), probeBytes/16)[:size] // a blob that nobody else has
+	write := func() error { _, err := file.WriteAt(content, 0); return err }
+	if err := c.makingRoom(copyBuffer, write); err != nil {
 		return err
 	}
 	return c.tryStore(oci.FromBytes(content), file)
@@ -116,50 +119,11 @@ func (c *Cache) createPart(prefix string) (file *os.File, err error) {
 		file, err = os.CreateTemp(c.Parts, prefix+"*")
 		return err
 	}
-	if err := c.makingRoom(create); !errors.Is(err, os.ErrNotExist) {
+	if err := c.makingRoom(0, create); !errors.Is(err, os.ErrNotExist) {
 		return file, err
 	}
 	if err := os.MkdirAll(c.Parts, 0o750); err != nil {
 		return nil, err
 	}
-	return file, c.makingRoom(create)
-}
-
-// makingRoom does something, and once more with less in the cache when the disk
-// has no space for it, or no inodes.
-func (c *Cache) makingRoom(do func() error) error {
-	err := do()
-	if isFull(err) && c.shed(probeBytes) {
-		err = do()
-	}
-	return err
-}
-
-// roomFor says why the disk has no room for size bytes, whatever is evicted.
-func (c *Cache) roomFor(size int64) error {
-	free := c.free()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.overFloor(size, free) <= c.used-c.reading {
-		return nil
-	}
-	return fmt.Errorf("the disk has %d bytes free, cache.min_free is %d, and nothing is left to evict", free, c.MinFree)
-}
-
-// isFull reports whether a write failed for want of space.
-func isFull(err error) bool {
-	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
-}
-
-// shed evicts to let a fill go on that the disk has no room for, though it was
-// thought to have: there may be a quota, or somebody else writes as well. It
-// reports false when there is nothing to evict.
-func (c *Cache) shed(need int64) bool {
-	defer c.makeAlone()()
-	c.mu.Lock()
-	excess := min(need, c.used-c.reading)
-	victims, ok := c.choose(excess)
-	c.mu.Unlock()
-	c.evict(victims)
-	return ok && len(victims) > 0
+	return file, c.makingRoom(0, create)
 }

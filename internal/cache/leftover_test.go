@@ -1,0 +1,122 @@
+package cache_test
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"mirrord/internal/oci"
+	"mirrord/internal/oci/ocitest"
+)
+
+// breakAfter makes the fake's bodies end after n bytes from where they begin.
+func breakAfter(fake *ocitest.Fake, n int64) {
+	fake.Wrap(func(_ oci.Ref, body io.ReadSeeker) io.Reader {
+		return &broken{ReadSeeker: body, left: n, from: func(int64) {}}
+	})
+}
+
+// A fill without room drops the oldest unfinished fills, and no more than it needs.
+func TestOldestPartsGoFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		refs, _ := blobs(t, fake, 4, 150_000)
+		f := start(t, fake, budget(1_000_000))
+		breakAfter(fake, 100_000)
+		for _, ref := range refs {
+			if _, _, err := ocitest.Read(t.Context(), f, ref); err == nil {
+				t.Fatal("a broken fill completed")
+			}
+			f.settled(t)
+			<-time.After(time.Second)
+		}
+		fake.Wrap(nil)
+		next := ocitest.Content(750_000, 99) // 150,000 bytes are in its way
+		f.mustRead(t, ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, next)), next, oci.Fill)
+		f.settled(t)
+		if left := files(t, f.dir, "fills", "*"); len(left) != 2 {
+			t.Fatalf("%d of 4 unfinished fills are left, want 2", len(left))
+		}
+		for _, ref := range refs[2:] {
+			if left := files(t, f.dir, "fills", "sha256-"+ref.Digest().Encoded()+"*"); len(left) != 1 {
+				t.Errorf("of %s is left %v", ref, left)
+			}
+		}
+	})
+}
+
+// Two upstreams break off in one digest at once: what has come of it further is
+// kept, and nothing is left that nobody counts.
+func TestTwoUpstreamsLeaveOnePart(t *testing.T) {
+	for _, first := range []int64{100_000, 120_000} {
+		synctest.Test(t, func(t *testing.T) {
+			fake := new(ocitest.Fake)
+			refs, contents := blobs(t, fake, 1, 200_000)
+			f := start(t, fake)
+			var from atomic.Int64
+			fake.Wrap(func(ref oci.Ref, body io.ReadSeeker) io.Reader {
+				left := first
+				if ref != refs[0] {
+					left = 220_000 - first
+				}
+				return &paced{&broken{ReadSeeker: body, left: left, from: from.Store}, 10_000}
+			})
+			for _, ref := range []oci.Ref{refs[0], elsewhere(t, refs[0])} {
+				go func() { _, _, _ = ocitest.Read(t.Context(), f, ref) }()
+			}
+			synctest.Wait()
+			f.settled(t)
+			left := files(t, f.dir, "fills", "*")
+			if len(left) != 1 {
+				t.Fatalf("left are %v", left)
+			}
+			if info, err := os.Stat(left[0]); err != nil || info.Size() != 120_000 {
+				t.Errorf("left are %d bytes of the longer 120,000, %v", info.Size(), err)
+			}
+			fake.Wrap(func(_ oci.Ref, body io.ReadSeeker) io.Reader {
+				return &broken{ReadSeeker: body, left: 200_000, from: from.Store}
+			})
+			f.mustRead(t, refs[0], contents[0], oci.Fill)
+			if from.Load() != 120_000 {
+				t.Errorf("resumed at %d", from.Load())
+			}
+			f.settled(t)
+			if left := files(t, f.dir, "fills", "*"); len(left) > 0 {
+				t.Errorf("left behind: %v", left)
+			}
+		})
+	}
+}
+
+// What one upstream has left of a blob that another completes is of no more use.
+func TestPartOfACompletedBlobGoes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		refs, contents := blobs(t, fake, 1, 200_000)
+		f := start(t, fake)
+		fake.Wrap(func(ref oci.Ref, body io.ReadSeeker) io.Reader {
+			if ref == refs[0] {
+				return paced{body, 10_000}
+			}
+			return &broken{ReadSeeker: body, left: 100_000, from: func(int64) {}}
+		})
+		go func() {
+			got, _, err := ocitest.Read(t.Context(), f, refs[0])
+			if err != nil || !bytes.Equal(got, contents[0]) {
+				t.Errorf("%d bytes, %v", len(got), err)
+			}
+		}()
+		synctest.Wait()
+		if _, _, err := ocitest.Read(t.Context(), f, elsewhere(t, refs[0])); err == nil {
+			t.Error("a broken fill completed")
+		}
+		f.settled(t)
+		if left := files(t, f.dir, "fills", "*"); len(left) > 0 {
+			t.Errorf("left behind: %v", left)
+		}
+	})
+}

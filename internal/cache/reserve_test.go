@@ -1,0 +1,213 @@
+package cache_test
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"mirrord/internal/cache"
+	"mirrord/internal/oci"
+	"mirrord/internal/oci/ocitest"
+)
+
+// trickle sends n bytes and then none for an hour.
+type trickle struct {
+	io.ReadSeeker
+	n int
+}
+
+func (r *trickle) Read(p []byte) (int, error) {
+	if r.n == 0 {
+		<-time.After(time.Hour)
+		return 0, oci.Errorf(oci.Unavailable, "the line is cut")
+	}
+	n, err := r.ReadSeeker.Read(p[:min(len(p), r.n)])
+	r.n -= n
+	return n, err
+}
+
+// fillUp reads all refs, which are kept then.
+func (f *fixture) fillUp(t *testing.T, refs []oci.Ref, contents [][]byte) {
+	t.Helper()
+	for i := range refs {
+		f.mustRead(t, refs[i], contents[i], oci.Fill)
+		f.settled(t)
+	}
+}
+
+// onDisk returns the bytes of all blobs and unfinished fills.
+func (f *fixture) onDisk(t *testing.T) (total int64) {
+	t.Helper()
+	for _, path := range slices.Concat(files(t, f.dir, "blobs", "*", "*", "*"), files(t, f.dir, "fills", "*")) {
+		if info, err := os.Stat(path); err == nil { // it may be gone by now
+			total += info.Size()
+		}
+	}
+	return total
+}
+
+// A size that is promised and not sent pushes nothing out, and does not keep
+// others out of the cache.
+func TestPromisedSizeEvictsLittle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const most = 1_000_000
+		fake := new(ocitest.Fake)
+		refs, contents := blobs(t, fake, 10, most/10)
+		large := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, ocitest.Content(most, 99)))
+		f := start(t, fake, budget(most))
+		f.fillUp(t, refs, contents)
+		fake.Wrap(func(_ oci.Ref, body io.ReadSeeker) io.Reader { return &trickle{body, 10} })
+		content, err := f.Open(t.Context(), large)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(content.Body, make([]byte, 10)); err != nil {
+			t.Fatal(err)
+		}
+		if s := f.Stats(); s.Evictions > 1 {
+			t.Errorf("10 bytes have evicted %d of 10 blobs", s.Evictions)
+		}
+		fake.Wrap(nil)
+		other := ocitest.Content(most/5, 98)
+		f.mustRead(t, ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, other)), other, oci.Fill)
+		if err := content.Close(); err != nil {
+			t.Error(err)
+		}
+		<-time.After(2 * time.Hour)
+		if s := f.Stats(); s.Reserved != 0 || s.Evictions > 3 {
+			t.Errorf("left are %+v", s)
+		}
+	})
+}
+
+// A size that cannot be true goes past the cache at once.
+func TestAbsurdSize(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		refs, contents := blobs(t, fake, 2, 1000)
+		next := &absurd{Fake: fake}
+		f := start(t, fake, budget(100_000), func(o *cache.Options) { o.Next = next })
+		f.fillUp(t, refs[:1], contents[:1])
+		next.size = 1<<63 - 1
+		content, err := f.Open(t.Context(), refs[1])
+		if err != nil || content.Via != oci.Pass {
+			t.Fatalf("%+v, %v", content, err)
+		}
+		if err := content.Close(); err != nil {
+			t.Error(err)
+		}
+		if s := f.Stats(); s.Evictions != 0 || s.Reserved != 0 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// Blobs that do not fit together: one of them finds no room in the middle. Its
+// client gets all of it, and the disk is never over the budget.
+func TestNoRoomInTheMiddle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const most = 1_000_000
+		fake := new(ocitest.Fake)
+		small, smallC := blobs(t, fake, 10, most/10)
+		var refs []oci.Ref
+		var contents [][]byte
+		for i, size := range []int{700_000, 690_000, 400_000} {
+			contents = append(contents, ocitest.Content(size, byte(100+i)))
+			refs = append(refs, ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, contents[i])))
+		}
+		var m moods
+		f := start(t, fake, budget(most), m.hooks, func(o *cache.Options) {
+			o.Hooks.FillFailed = func(ref oci.Ref, err error) { t.Errorf("fill of %s failed: %v", ref, err) }
+		})
+		f.fillUp(t, small, smallC)
+		pace(fake, 100_000)
+		var clients sync.WaitGroup
+		for i := range refs {
+			clients.Go(func() {
+				got, _, err := ocitest.Read(t.Context(), f, refs[i])
+				if err != nil || !bytes.Equal(got, contents[i]) {
+					t.Errorf("blob %d: %d bytes of %d, %v", i, len(got), len(contents[i]), err)
+				}
+			})
+		}
+		read := make(chan struct{})
+		go func() { clients.Wait(); close(read) }()
+		for done := false; !done; {
+			select {
+			case <-read:
+				done = true
+			case <-time.After(10 * time.Millisecond):
+			}
+			synctest.Wait()
+			if n := f.onDisk(t); n > most {
+				t.Fatalf("%d bytes on the disk, %d allowed", n, most)
+			}
+		}
+		f.settled(t)
+		if s := f.Stats(); s.Reserved != 0 || s.Bytes < 400_000 || s.Bytes > most {
+			t.Errorf("left are %+v", s)
+		}
+		if left := files(t, f.dir, "fills", "*"); len(left) > 0 {
+			t.Errorf("left behind: %v", left)
+		}
+		m.want(t) // the disk has no part in it
+	})
+}
+
+// What an unfinished fill has left counts as the beginning of its room.
+func TestResumedFillInAFullCache(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const most = 1_000_000
+		fake := new(ocitest.Fake)
+		large := ocitest.Content(600_000, 99)
+		ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, large))
+		refs, contents := blobs(t, fake, 6, 100_000)
+		fake.Wrap(func(_ oci.Ref, body io.ReadSeeker) io.Reader {
+			return &broken{ReadSeeker: body, left: 400_000, from: func(int64) {}}
+		})
+		f := start(t, fake, budget(most))
+		if _, _, err := ocitest.Read(t.Context(), f, ref); err == nil {
+			t.Fatal("a broken fill completed")
+		}
+		fake.Wrap(nil)
+		f.fillUp(t, refs, contents)
+		f.mustRead(t, ref, large, oci.Fill)
+		f.settled(t)
+		if s := f.Stats(); s.Resumed != 1 || s.Evictions != 2 || s.Bytes != most || s.Reserved != 0 {
+			t.Errorf("%+v, want one resumed, and two evicted for its rest", s)
+		}
+	})
+}
+
+// A fill that many files have to go for does not stall the others meanwhile.
+func TestLongEvictionStallsNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const most = 1_000_000
+		fake := new(ocitest.Fake)
+		refs, contents := blobs(t, fake, 200, most/200)
+		for i := range refs { // blobs gives 256 seeds
+			contents[i] = fmt.Append(contents[i][8:], "seed", 1000+i)
+			refs[i] = ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, contents[i]))
+		}
+		large := ocitest.Content(900_000, 99)
+		largeRef := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, large))
+		f := start(t, fake, budget(most), func(o *cache.Options) { o.Store = slowRemove{o.Store} })
+		f.fillUp(t, refs, contents)
+		go func() { _, _, _ = ocitest.Read(t.Context(), f, largeRef) }() // evicts for minutes
+		<-time.After(time.Second)
+		small := ocitest.Content(1000, 98)
+		begun := time.Now()
+		f.mustRead(t, ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, small)), small, oci.Fill)
+		if took := time.Since(begun); took > time.Minute {
+			t.Errorf("a small blob came after %s", took)
+		}
+		f.settled(t)
+		f.mustRead(t, largeRef, large, oci.Hit)
+	})
+}
