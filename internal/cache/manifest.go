@@ -16,6 +16,10 @@ type manifest struct {
 	raw []byte
 }
 
+// itemBytes is what an item in memory takes beside its content: its key, its
+// places in a map and a list, and headers.
+const itemBytes = 512
+
 // typed is the media type of a manifest. Where the bytes do not say it, it is the
 // word of one upstream about one repository, and holds for no other.
 type typed struct {
@@ -57,7 +61,7 @@ func (c *Cache) hotManifest(ref oci.Ref) (manifest, bool) {
 
 // addManifest keeps m in memory. The caller holds mu.
 func (c *Cache) addManifest(d oci.Digest, m manifest) {
-	c.manifests.Add(d.String(), m, int64(len(m.raw)))
+	c.manifests.Add(d.String(), m, int64(len(m.raw)+len(m.mediaType)+len(m.origin))+itemBytes)
 }
 
 // has reports whether a request for ref can be answered from memory or disk. The

@@ -27,7 +27,7 @@ func (c *Cache) noteMissing(ref oci.Ref, err error) {
 	}
 	if isUnknown(err) || errors.Is(err, oci.ErrUseless) {
 		key := missingKey(ref)
-		c.missing.Add(key, missing{err, time.Now().Add(missingTime)}, int64(len(key)+len(err.Error())))
+		c.missing.Add(key, missing{err, time.Now().Add(missingTime)}, int64(len(key)+len(err.Error()))+itemBytes)
 	}
 }
 
