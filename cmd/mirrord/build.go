@@ -56,6 +56,7 @@ func build(cfg *config.Config, log *zap.Logger) (d *mirrord, err error) {
 		Next:       newRouter(pools),
 		Store:      storage.blobs,
 		Policy:     lru.NewPolicy(),
+		Metadata:   lru.NewPolicy(),
 		Index:      storage.index,
 		Parts:      storage.parts,
 		MaxSize:    int64(cfg.Cache.MaxSize),

@@ -22,6 +22,10 @@ type Options struct {
 	Policy Policy
 	Index  Index
 
+	// Metadata orders manifests and configs, as Policy does the other blobs: they
+	// have a share of MaxSize of their own. nil: Policy orders all.
+	Metadata Policy
+
 	Parts    string                // directory of unfinished fills, on the Store's file system
 	MaxSize  int64                 // bytes that the cache may take
 	MinFree  int64                 // bytes that stay free on the file system
@@ -86,7 +90,10 @@ type Cache struct {
 	leaving   int64                                // bytes that have been forgotten and are still on the disk
 	rooms     map[*room]struct{}
 	turns     turns
-	inVain    int64 // bytes that were evicted for writes which failed all the same; 0: it helps
+	inVain    int64                   // bytes that were evicted for writes which failed all the same; 0: it helps
+	configs   map[oci.Digest]struct{} // that cached manifests name
+
+	metadataUsed int64 // bytes of entries that Metadata orders
 
 	troubles map[Trouble]error // since when they were told
 	stats    Stats
@@ -113,6 +120,7 @@ func New(o Options) (*Cache, error) {
 		evicting:  make(map[oci.Digest]chan struct{}),
 		parts:     make(map[partKey]part),
 		rooms:     make(map[*room]struct{}),
+		configs:   make(map[oci.Digest]struct{}),
 		troubles:  make(map[Trouble]error),
 		tags:      make(map[oci.Ref]*tag),
 		missing:   lru.NewBytes[missing](missingBytes),

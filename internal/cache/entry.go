@@ -18,6 +18,9 @@ type entry struct {
 	used     time.Time
 	verified time.Time // when its bytes were last hashed; zero: never, the file was found
 	readers  int       // who reads it now; it is not evicted meanwhile
+
+	config   oci.Digest // that it names, if it is a manifest that has been read
+	metadata bool       // it counts among manifests and configs
 }
 
 func newEntry(r BlobRecord) *entry {
@@ -74,7 +77,7 @@ func (c *Cache) lookUp(ref oci.Ref) (oci.Answer, bool) {
 func (c *Cache) touch(e *entry) {
 	e.used = time.Now()
 	c.dirty[e.digest] = struct{}{}
-	c.Policy.Touch(e.digest)
+	c.policyOf(e).Touch(e.digest)
 }
 
 // lend counts one more reader of e, which may not be kept yet. The caller holds
@@ -167,7 +170,8 @@ func (c *Cache) forget(d oci.Digest) {
 	}
 	delete(c.entries, d)
 	delete(c.dirty, d)
-	c.Policy.Remove(d)
+	delete(c.configs, e.config)
+	c.declassify(e)
 	c.manifests.Remove(d.String())
 	c.used -= e.size
 	if e.readers > 0 {
@@ -183,7 +187,8 @@ func (c *Cache) keep(e *entry) {
 	}
 	c.forget(e.digest)
 	c.entries[e.digest] = e
-	c.Policy.Add(e.digest, e.size)
+	c.classify(e)
+	c.noteConfig(e, e.config)
 	c.used += e.size
 	if e.readers > 0 {
 		c.reading += e.size

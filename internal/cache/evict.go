@@ -73,15 +73,22 @@ func (c *Cache) unwritten() int64 {
 	return n
 }
 
-// evictable returns how many bytes could go for a fill: unfinished fills, and
-// blobs that nobody reads. The caller holds mu.
-func (c *Cache) evictable() int64 { return c.used - c.reading + c.partBytes() }
+// evictable returns how many bytes could go for a fill: unfinished fills, blobs
+// that nobody reads and, for metadata, those of its share too. The caller holds
+// mu.
+func (c *Cache) evictable(metadata bool) int64 {
+	n := c.used - c.reading + c.partBytes()
+	if !metadata {
+		n -= min(c.metadataUsed, c.metadataShare())
+	}
+	return n
+}
 
 // condemn forgets files until it is enough or nothing is left to forget: the
 // oldest unfinished fills, which nobody waits for, and then blobs. Their bytes
 // count as leaving until evict has removed them. The caller holds mu, and alone
 // makes room.
-func (c *Cache) condemn(enough func(condemned) bool) condemned {
+func (c *Cache) condemn(metadata bool, enough func(condemned) bool) condemned {
 	var g condemned
 	for !enough(g) {
 		if p, ok := c.takeOldestPart(); ok {
@@ -90,7 +97,7 @@ func (c *Cache) condemn(enough func(condemned) bool) condemned {
 			c.leaving += p.written
 			continue
 		}
-		e := c.victim()
+		e := c.victim(metadata)
 		if e == nil {
 			break
 		}
@@ -103,17 +110,37 @@ func (c *Cache) condemn(enough func(condemned) bool) condemned {
 }
 
 // victim returns the blob to forget next: the least recently used one that
-// nobody reads, or nil when there is none. The caller holds mu.
-func (c *Cache) victim() *entry {
+// nobody reads. Within their share manifests and configs come last, and for
+// other blobs they stay. It returns nil when there is none. The caller holds mu.
+func (c *Cache) victim(metadata bool) *entry {
+	blob, meta := c.oldest(c.Policy), c.oldest(c.Metadata)
+	overShare := c.metadataUsed > c.metadataShare()
+	switch {
+	case meta == nil:
+		return blob
+	case blob == nil && (overShare || metadata):
+		return meta
+	case blob != nil && overShare && meta.used.Before(blob.used):
+		return meta
+	}
+	return blob
+}
+
+// oldest returns the least recently used entry of p that nobody reads, or nil.
+// The caller holds mu.
+func (c *Cache) oldest(p Policy) *entry {
+	if p == nil {
+		return nil
+	}
 	for range len(c.entries) { // those that are read are tried once each
-		d, ok := c.Policy.Victim()
+		d, ok := p.Victim()
 		if !ok {
 			return nil
 		}
 		if e := c.entries[d]; e.readers == 0 {
 			return e
 		}
-		c.Policy.Touch(d)
+		p.Touch(d)
 	}
 	return nil
 }

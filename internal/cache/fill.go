@@ -114,6 +114,9 @@ func (c *Cache) store(f *flight, s *spool) error {
 // land ends a flight: what it fetched is kept, or the error told.
 func (c *Cache) land(f *flight, s *spool, err error, room *room) {
 	var left []part
+	if err == nil && f.manifest != nil {
+		f.entry.config = configOf(f.manifest.raw)
+	}
 	c.mu.Lock()
 	room.releaseLocked()
 	if err == nil {

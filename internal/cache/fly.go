@@ -40,7 +40,7 @@ func (c *Cache) fly(f *flight) {
 		c.decline(f, s, err)
 		return
 	}
-	room := c.reserve(source.Size, p.written)
+	room := c.reserve(f.ref, source.Size, p.written)
 	if room == nil {
 		_ = p.file.Close()
 		removeParts([]part{p})

@@ -51,7 +51,7 @@ func (c *Cache) shed(need int64, files int) int64 {
 	c.mu.Lock()
 	var gone condemned
 	if c.inVain == 0 {
-		gone = c.condemn(func(g condemned) bool { return g.bytes >= need && g.files() >= files })
+		gone = c.condemn(false, func(g condemned) bool { return g.bytes >= need && g.files() >= files })
 	}
 	c.mu.Unlock()
 	c.evict(gone)

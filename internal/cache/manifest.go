@@ -140,6 +140,7 @@ func (c *Cache) remember(content *oci.Content, ref oci.Ref, e *entry) (*oci.Cont
 		return nil, errAbsent
 	}
 	t := typeOf(ref, raw, content.MediaType)
+	config := configOf(raw)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.countSaved(ref)
@@ -150,6 +151,7 @@ func (c *Cache) remember(content *oci.Content, ref oci.Ref, e *entry) (*oci.Cont
 		c.dirty[e.digest] = struct{}{}
 	}
 	if c.entries[content.Digest] == e {
+		c.noteConfig(e, config)
 		c.addManifest(content.Digest, manifest{t, raw})
 	}
 	content.MediaType = t.mediaType

@@ -166,6 +166,7 @@ func (c *Cache) recognise(r BlobRecord) bool {
 	if e != nil && e.isProven() {
 		if e.mediaType == "" {
 			e.typed = typed{r.MediaType, r.Origin}
+			c.reclassify(e)
 		}
 		c.mu.Unlock()
 		return true

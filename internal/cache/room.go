@@ -11,12 +11,13 @@ import (
 // that a promised size pushes nothing out before its bytes are there. Its owner
 // releases it once.
 type room struct {
-	cache *Cache
-	size  int64  // of the whole; oci.UnknownSize where nobody knows it
-	bytes int64  // reserved so far
-	have  int64  // of them on the disk already, from an earlier fill
-	spool *spool // whose written bytes take up the room; nil until there is one
-	taken int64  // bytes on the disk or written through Write
+	cache    *Cache
+	metadata bool   // for a manifest or a config, which may take the place of others
+	size     int64  // of the whole; oci.UnknownSize where nobody knows it
+	bytes    int64  // reserved so far
+	have     int64  // of them on the disk already, from an earlier fill
+	spool    *spool // whose written bytes take up the room; nil until there is one
+	taken    int64  // bytes on the disk or written through Write
 }
 
 const (
@@ -27,13 +28,13 @@ const (
 
 var errNoRoom = errors.New("no room in the cache")
 
-// reserve makes room for the first bytes of a fill. have of its size bytes
+// reserve makes room for the first bytes of a fill of ref. have of its size bytes
 // are on the disk and claimed; they pass into the room. It returns nil, and
 // evicts nothing, when the cache could not hold all of it now; what is claimed
 // stays so then.
-func (c *Cache) reserve(size, have int64) *room {
+func (c *Cache) reserve(ref oci.Ref, size, have int64) *room {
 	r := &room{cache: c, size: size, have: have, taken: have}
-	if !c.admit(r) {
+	if !c.admit(r, ref) {
 		c.checkDisk(size)
 		return nil
 	}
@@ -46,15 +47,16 @@ func (c *Cache) reserve(size, have int64) *room {
 
 // admit begins the reservation r unless the cache could not hold all of it, even
 // if it evicted all that it may.
-func (c *Cache) admit(r *room) bool {
+func (c *Cache) admit(r *room, ref oci.Ref) bool {
 	if r.size > c.MaxSize {
 		return false
 	}
 	free := c.free()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	r.metadata = c.isMetadata(ref.Digest(), ref.Kind() == oci.Manifest, r.size)
 	need := max(r.size-r.have, 0) + c.outstanding()
-	if c.excess(need, free) > c.evictable()+c.leaving {
+	if c.excess(need, free) > c.evictable(r.metadata)+c.leaving {
 		return false
 	}
 	c.claimed -= r.have
@@ -146,11 +148,11 @@ func (r *room) makeWay(size, due int64) (restSize, restDue int64, ok bool) {
 	free := c.free()
 	c.mu.Lock()
 	due = min(due, c.excess(size, free))
-	if due > c.evictable() {
+	if due > c.evictable(r.metadata) {
 		c.mu.Unlock()
 		return size, due, false
 	}
-	gone := c.condemn(func(g condemned) bool { return g.bytes >= due || g.files() >= evictBatch })
+	gone := c.condemn(r.metadata, func(g condemned) bool { return g.bytes >= due || g.files() >= evictBatch })
 	ok = due <= 0 || gone.files() > 0
 	due -= gone.bytes
 	granted := max(size-max(due, 0), 0)

@@ -73,5 +73,5 @@ func (c *Cache) trim() {
 	if c.inTrouble(DiskTrouble) {
 		return
 	}
-	(&room{cache: c}).grow(0)
+	(&room{cache: c, metadata: true}).grow(0)
 }

@@ -145,7 +145,7 @@ func (f *fixture) options(t *testing.T) cache.Options {
 		t.Fatal(err)
 	}
 	return cache.Options{
-		Next: f.fake, Store: store, Policy: lru.NewPolicy(), Index: f.index,
+		Next: f.fake, Store: store, Policy: lru.NewPolicy(), Metadata: lru.NewPolicy(), Index: f.index,
 		Parts: parts, MaxSize: 1 << 30, Fresh: always(time.Minute), MaxStale: 30 * 24 * time.Hour,
 	}
 }

@@ -62,7 +62,7 @@ func NewCache(t testing.TB, pool *upstream.Pool, dir string, maxSize int64) (mir
 	parts := filepath.Join(dir, "fills")
 	check(t, os.MkdirAll(parts, 0o755))
 	mirror, err = cache.New(cache.Options{
-		Next: pool, Store: store, Policy: lru.NewPolicy(), Index: nowhere{}, Parts: parts, MaxSize: maxSize,
+		Next: pool, Store: store, Policy: lru.NewPolicy(), Metadata: lru.NewPolicy(), Index: nowhere{}, Parts: parts, MaxSize: maxSize,
 		Fresh: func(oci.Ref) time.Duration { return Fresh }, MaxStale: MaxStale, Quota: spending{pool},
 	})
 	check(t, err)
