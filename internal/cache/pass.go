@@ -101,6 +101,11 @@ func (p *pass) covers(offset, end int64) bool {
 	return p != nil && p.at <= offset && p.end == end
 }
 
+// elsewhere reports whether p was planned for another offset, and not begun.
+func (p *pass) elsewhere(offset int64) bool {
+	return p != nil && p.body == nil && p.begin != offset
+}
+
 // read reads at offset, which is not behind what has been read. It returns 0 at
 // the end, and when there is no more to be had.
 func (p *pass) read(b []byte, offset int64) int {

@@ -43,8 +43,14 @@ func (r *reader) Via() oci.Via {
 	return oci.Fill
 }
 
-// ReadParts implements oci.PartReader.
-func (r *reader) ReadParts(parts []oci.Span) { r.parts = parts }
+// ReadParts implements oci.PartReader. How the first of several parts comes is
+// decided now: the answer's header, which says so, is written before it is read.
+func (r *reader) ReadParts(parts []oci.Span) {
+	r.parts = parts
+	if len(parts) > 1 {
+		r.plan(parts[0].Begin)
+	}
+}
 
 func (r *reader) Read(p []byte) (int, error) {
 	if r.offset >= r.size {
@@ -60,6 +66,9 @@ func (r *reader) Read(p []byte) (int, error) {
 
 func (r *reader) read(p []byte) (int, error) {
 	for r.rest == nil {
+		if r.pass.elsewhere(r.offset) {
+			r.stopPass()
+		}
 		if r.pass != nil {
 			if n := r.readPass(p); n > 0 {
 				return n, nil
@@ -152,41 +161,45 @@ func (r *reader) Seek(offset int64, whence int) (int64, error) {
 	}
 	r.offset = offset
 	if r.rest == nil && offset < r.size {
-		r.plan()
+		r.plan(offset)
 	}
 	return offset, nil
 }
 
-// plan decides whether the bytes at the offset are passed: alone, or with the
-// parts behind them that are worth no request of their own.
-func (r *reader) plan() {
-	run, part := r.ends()
-	if r.pass.covers(r.offset, run) || r.pass.covers(r.offset, part) {
+// plan decides whether the bytes at offset are passed: alone, or with the parts
+// behind them that are worth no request of their own. A pass that was planned for
+// another offset stays until bytes are read: http.ServeContent seeks to measure.
+func (r *reader) plan(offset int64) {
+	run, part := r.ends(offset)
+	if r.pass.covers(offset, run) || r.pass.covers(offset, part) {
 		return
 	}
-	r.stopPass()
-	if r.asked == maxAsked || !r.spool.far(r.offset) {
+	if r.pass != nil && r.pass.body != nil {
+		r.stopPass()
+	}
+	if r.asked == maxAsked || !r.spool.far(offset) {
 		return
 	}
 	for _, end := range []int64{run, part} {
-		if r.passes.book(end - r.offset) {
-			r.pass = newPass(r.offset, end)
+		if r.passes.book(end - offset) {
+			r.stopPass()
+			r.pass = newPass(offset, end)
 			r.passing.Store(true)
 			return
 		}
 	}
 }
 
-// ends returns where the part that begins at the offset ends, and where the last
+// ends returns where the part that begins at offset ends, and where the last
 // one does of those that follow it closely. Outside of all parts the content is
 // read to its end, of which the last byte is the spool's.
-func (r *reader) ends() (run, part int64) {
+func (r *reader) ends(offset int64) (run, part int64) {
 	for _, p := range r.parts {
 		switch {
-		case part == 0 && p.Begin == r.offset:
+		case part == 0 && p.Begin == offset:
 			run, part = p.End, p.End
 		case part == 0:
-		case p.Begin < r.offset || p.Begin > run+nearBytes:
+		case p.Begin < offset || p.Begin > run+nearBytes:
 			return run, part
 		default:
 			run = max(run, p.End)

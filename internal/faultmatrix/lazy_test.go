@@ -61,7 +61,7 @@ func (c *lazily) part(ranges string, begin, end int) {
 }
 
 // parts asks for several ranges in one request and checks their bytes.
-func (c *lazily) parts(spans ...[2]int) {
+func (c *lazily) parts(spans ...[2]int) (via string) {
 	var asked []string
 	for _, s := range spans {
 		asked = append(asked, span(s[0], s[1]))
@@ -79,6 +79,7 @@ func (c *lazily) parts(spans ...[2]int) {
 			c.t.Errorf("range %v: %d bytes, %v", s, len(got), err)
 		}
 	}
+	return resp.Header.Get("X-Mirrord-Cache")
 }
 
 // chunk asks for all from begin on, and leaves with what it has read up to end:
@@ -138,7 +139,10 @@ var lazyClients = map[string]func(*lazily){
 	},
 	"podman": func(c *lazily) {
 		c.timed(func() {
-			c.parts([2]int{layerSize - 160_000, layerSize - 70_000}, [2]int{layerSize - 70_000, layerSize - 200})
+			via := c.parts([2]int{layerSize - 160_000, layerSize - 70_000}, [2]int{layerSize - 70_000, layerSize - 200})
+			if via != string(oci.Pass) {
+				c.t.Errorf("the first parts came via %s", via)
+			}
 		})
 		var wanted [][2]int
 		for at := 0; at < layerSize-10_000; at += 100_000 {
