@@ -202,6 +202,7 @@ func TestFirstPartsAreOneRequest(t *testing.T) {
 		fake.Wrap(func(_ oci.Ref, body io.ReadSeeker) io.Reader { // what the line holds comes at once
 			return &burst{paced{body, mebibyte}, mebibyte}
 		})
+		fake.Fail(slowly)
 		f := start(t, fake)
 		content, err := f.Open(t.Context(), ref)
 		if err != nil {
@@ -218,7 +219,7 @@ func TestFirstPartsAreOneRequest(t *testing.T) {
 				t.Fatalf("part %d: %v", i, err)
 			}
 		}
-		if took := time.Since(begun); via != oci.Pass || took > 200*time.Millisecond {
+		if took := time.Since(begun); via != oci.Pass || took > 300*time.Millisecond {
 			t.Errorf("via %s after %s", via, took)
 		}
 		if n := fake.Calls("Open", ref.Reference()); n != 2 {
@@ -226,6 +227,12 @@ func TestFirstPartsAreOneRequest(t *testing.T) {
 		}
 		f.settled(t)
 	})
+}
+
+// slowly is a fault that takes the time of a distant upstream.
+func slowly(ocitest.Call) error {
+	<-time.After(100 * time.Millisecond)
+	return nil
 }
 
 // burst sends its first bytes without delay.
@@ -243,11 +250,6 @@ func (b *burst) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (b *burst) Seek(offset int64, whence int) (int64, error) {
-	b.left = 0
-	return b.paced.Seek(offset, whence)
-}
-
 // An upstream that sends the whole for a part is asked for one part, not for
 // eight, and no byte is skipped through.
 func TestUpstreamThatSendsNoParts(t *testing.T) {
@@ -260,6 +262,7 @@ func TestUpstreamThatSendsNoParts(t *testing.T) {
 		fake.Wrap(func(_ oci.Ref, body io.ReadSeeker) io.Reader {
 			return struct{ io.Reader }{metered{paced{body, mebibyte}, &moved}}
 		})
+		fake.Fail(slowly)
 		f := start(t, fake)
 		var clients sync.WaitGroup
 		for i := range int64(8) {
@@ -279,10 +282,16 @@ func TestUpstreamThatSendsNoParts(t *testing.T) {
 	})
 }
 
-// A part that the upstream refuses, or breaks off, comes from the fill; and it is
-// not asked for others.
+// A part that the upstream refuses, or breaks off, comes from the fill. Who has
+// refused one is not asked for others.
 func TestPassThatFails(t *testing.T) {
-	for name, readable := range map[string]int64{"refused": -1, "broken": 5000} {
+	for name, test := range map[string]struct {
+		readable int64
+		requests int
+	}{
+		"refused": {-1, 1},
+		"broken":  {5000, 3},
+	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				fake := new(ocitest.Fake)
@@ -294,7 +303,7 @@ func TestPassThatFails(t *testing.T) {
 					if opens.Add(1) == 1 {
 						return paced{body, mebibyte}
 					}
-					return &broken{ReadSeeker: body, left: readable, from: func(int64) {}}
+					return &broken{ReadSeeker: body, left: test.readable, from: func(int64) {}}
 				})
 				f := start(t, fake)
 				content, err := f.Open(t.Context(), ref)
@@ -302,18 +311,22 @@ func TestPassThatFails(t *testing.T) {
 					t.Fatal(err)
 				}
 				defer func() { _ = content.Close() }()
-				if readable < 0 {
+				if test.readable < 0 {
 					fake.Fail(down)
 				}
+				var clients sync.WaitGroup
 				for i := range int64(3) {
 					part := oci.Span{Begin: size - 20_000*(i+1), End: size - 20_000*i - 10_000}
-					got, _, err := readParts(t.Context(), f, ref, part)
-					if err != nil || !bytes.Equal(got[0], blob[part.Begin:part.End]) {
-						t.Errorf("%v", err)
-					}
+					clients.Go(func() {
+						got, _, err := readParts(t.Context(), f, ref, part)
+						if err != nil || !bytes.Equal(got[0], blob[part.Begin:part.End]) {
+							t.Errorf("%v", err)
+						}
+					})
 				}
-				if n := fake.Calls("Open", ref.Reference()); n != 2 {
-					t.Errorf("%d requests upstream, want that of the fill and one", n)
+				clients.Wait()
+				if n := fake.Calls("Open", ref.Reference()); n != 1+test.requests {
+					t.Errorf("%d requests upstream, want that of the fill and %d", n, test.requests)
 				}
 				f.settled(t)
 			})

@@ -186,3 +186,31 @@ func TestOtherRepositoryGoesOnWhereAFillFails(t *testing.T) {
 		}
 	})
 }
+
+// A blob that is wrong is not fetched again for those who have read its beginning:
+// no other download would go on from there.
+func TestWrongBlobIsWrongForAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		blob := ocitest.Content(mebibyte, 1)
+		refs := shared(t, fake, blob, 2)
+		wrong := bytes.Clone(blob)
+		wrong[100] ^= 1
+		next := &split{Registry: fake, body: func(oci.Ref, io.ReadSeeker) io.Reader {
+			return paced{bytes.NewReader(wrong), mebibyte}
+		}}
+		f := start(t, fake, func(o *cache.Options) { o.Next = next })
+		var clients sync.WaitGroup
+		for _, ref := range refs {
+			clients.Go(func() {
+				if got, _, err := ocitest.Read(t.Context(), f, ref); err == nil || len(got) >= len(blob) {
+					t.Errorf("%d bytes of a wrong blob, %v", len(got), err)
+				}
+			})
+		}
+		clients.Wait()
+		if n := next.opens.Load(); n != 1 {
+			t.Errorf("%d requests upstream", n)
+		}
+	})
+}
