@@ -111,9 +111,9 @@ var answerFaults = []row{
 		uncached tag | 503 UNAVAILABLE                | -     | token HEAD GET | 1s`},
 	{"401 without a word", registry(hubsim.Fault{Status: 401}), `
 		cold blob    | 404 BLOB_UNKNOWN (UNAVAILABLE) | -     | 4×token 6×blob       | 3s
-		expired tag  | 200 stale                      | kept  | 3×token 3×HEAD 3×GET | 2s
-		moved tag    | 200 stale                      | older | 3×token 3×HEAD 3×GET | 2s
-		uncached tag | 503 UNAVAILABLE                | -     | 3×token 3×HEAD 3×GET | 3s`},
+		expired tag  | 200 stale                      | kept  | 2×token 2×HEAD 3×GET | 2s
+		moved tag    | 200 stale                      | older | 2×token 2×HEAD 3×GET | 2s
+		uncached tag | 503 UNAVAILABLE                | -     | 2×token 2×HEAD 3×GET | 3s`},
 	{"404 with a page", registry(refusalPage(404)), `
 		cold blob    | 404 BLOB_UNKNOWN (UNAVAILABLE) | -     | token 2×blob | 1s
 		expired tag  | 200 stale                      | kept  | token HEAD   | 1s

@@ -83,14 +83,15 @@ func (r *Registry) loginError(ctx context.Context, q request, sent authorization
 }
 
 // pause waits before a fresh token that was refused is sent again, and gives up
-// after the last of pauses: soon when the registry says by its own word that it
-// refuses, as quay.io and Harbor do of what does not exist.
+// after the last of pauses: after the first when the registry says by its own
+// word that it refuses, as quay.io and Harbor do of what does not exist, or when
+// a GET may tell what this HEAD does not.
 func (r *Registry) pause(ctx context.Context, q request, sent authorization, no *refusal, a *attempts) (again bool, err error) {
-	refused := no.word && no.reason() == "" && (len(no.codes) > 0 || q.method == http.MethodHead)
-	if a.pauses == len(pauses) || refused && a.pauses > 0 {
-		if refused || q.method == http.MethodHead && no.reason() == "" {
-			return false, r.refusalError(q, no)
-		}
+	told := no.reason() == "" && (no.word && len(no.codes) > 0 || q.method == http.MethodHead)
+	switch {
+	case told && a.pauses > 0:
+		return false, r.refusalError(q, no)
+	case a.pauses == len(pauses):
 		r.tokens.drop(q.repository, sent)
 		return false, oci.Errorf(oci.Unavailable, "%s refuses a token that its token service has just issued: is one of their clocks wrong?%s", r.Name, no.words)
 	}

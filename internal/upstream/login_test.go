@@ -179,6 +179,28 @@ func TestBasicDeniedForOneRepository(t *testing.T) {
 	}
 }
 
+// Where /v2/ is open to all, what was served shows that the login is good; a
+// login that was never let in is blamed.
+func TestBasicBehindAnOpenRoot(t *testing.T) {
+	t.Parallel()
+	registry := basicRegistry(401)
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/v2/" {
+			registry(w, r)
+		}
+	})
+	c := connect(t, s.URL, "ann", "secret-pass")
+	_, err := read(t, c, manifestRef(t, "v1"))
+	check(t, err)
+	_, err = read(t, c, refOf(t, "corp/a"))
+	c.wantCode(t, err, oci.NameUnknown)
+	c = connect(t, s.URL, "ann", "wrong-wrong")
+	_, err = read(t, c, manifestRef(t, "v1"))
+	if c.wantCode(t, err, oci.Unavailable); !errors.Is(err, errLogin) {
+		t.Errorf("%v is no failed login", err)
+	}
+}
+
 // Amazon's registries say 403, and no challenge, of a login that has expired.
 func TestExpiredBasic(t *testing.T) {
 	t.Parallel()

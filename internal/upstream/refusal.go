@@ -70,17 +70,15 @@ func readRefusal(resp *http.Response) *refusal {
 //     sends it, whatever its type is said to be;
 //   - an empty body beside the header Docker-Distribution-Api-Version, which
 //     only registries send;
-//   - of a HEAD, which has no body: that header, or a type of JSON.
+//   - of a HEAD, which has no body, that header, unless the type is HTML: nginx
+//     is often told to add it to its own pages. A type of JSON is not enough,
+//     because API gateways send that: a GET tells.
 //
 // Errors that speak of the registry's state are no word about the content.
-// Everything else is a page, and the upstream unavailable.
+// Everything else leaves the content's state open: the upstream is unavailable.
 func (no *refusal) isWord(resp *http.Response, body []byte) bool {
-	versioned := resp.Header.Get("Docker-Distribution-Api-Version") != ""
-	switch {
-	case resp.Request.Method == http.MethodHead:
-		return versioned || strings.Contains(mediaType(resp), "json")
-	case len(body) == 0:
-		return versioned
+	if len(body) == 0 {
+		return resp.Header.Get("Docker-Distribution-Api-Version") != ""
 	}
 	return len(no.codes) > 0 && !no.has("UNAVAILABLE", "UNKNOWN", "TOOMANYREQUESTS")
 }

@@ -53,7 +53,7 @@ func TestIsWord(t *testing.T) {
 		"no errors":                 {refusalOf(get, "application/json", `{"errors":[]}`), false, false},
 		"errors of nothing":         {refusalOf(get, "application/json", `{"errors":[{}]}`), false, false},
 		"no json":                   {refusalOf(get, "application/json", `{"errors":`), false, false},
-		"head, json":                {refusalOf(head, "application/json", ""), true, false},
+		"head, json":                {refusalOf(head, "application/json", ""), false, false},
 		"head, a registry's":        {refusalOf(head, "", "", version...), true, false},
 		"head, page":                {refusalOf(head, page, "", version...), false, true},
 		"head, text":                {refusalOf(head, text, ""), false, false},

@@ -143,18 +143,29 @@ func (t *tokens) tokenWithoutScope(ctx context.Context, c challenge, login authn
 
 // checkBasic finds out whether a registry that has answered no to a login
 // refuses the login or the content. An open /v2/ does not tell: a 401 is then
-// that of the login.
+// that of the login, unless it was let in elsewhere lately.
 func (t *tokens) checkBasic(ctx context.Context, sent authorization, no *refusal) error {
-	t.mu.Lock()
-	open := t.open
-	t.mu.Unlock()
-	if open && no.code == http.StatusUnauthorized {
+	if t.isOpen() {
+		if known, err := t.standingOf(sent.login); known || no.code != http.StatusUnauthorized {
+			return err
+		}
 		return t.blame(sent.login, no)
-	}
-	if open {
-		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tokenTime)
 	defer cancel()
 	return t.checkLogin(sent.login, func() (*refusal, error) { return t.getRoot(ctx, sent.header) })
+}
+
+func (t *tokens) isOpen() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.open
+}
+
+// served notes that a registry which does not check logins at /v2/ has let one
+// in.
+func (t *tokens) served(sent authorization) {
+	if sent.header != "" && sent.key == basic && t.isOpen() {
+		t.vouch(sent.login)
+	}
 }

@@ -90,6 +90,7 @@ func (r *Registry) do(ctx context.Context, q request) (*http.Response, error) {
 			return nil, r.unreachable(err)
 		}
 		if resp.StatusCode < 300 {
+			r.tokens.served(sent)
 			return resp, nil
 		}
 		no := readRefusal(resp)
