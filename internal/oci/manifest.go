@@ -51,11 +51,12 @@ func ManifestType(raw []byte) (string, error) {
 	if m == nil {
 		return "", fmt.Errorf("%w: null", ErrNotManifest)
 	}
-	if m.MediaType != "" && !IsManifestType(m.MediaType) {
-		return "", fmt.Errorf("%w: its mediaType is %q", ErrNotManifest, clip(m.MediaType))
+	own := string(m.MediaType)
+	if own != "" && !IsManifestType(own) {
+		return "", fmt.Errorf("%w: its mediaType is %q", ErrNotManifest, clip(own))
 	}
-	index, image := bool(m.Manifests), bool(m.Layers) || m.Config != nil
-	switch m.MediaType {
+	index, image := bool(m.Manifests), bool(m.Layers || m.Config.present)
+	switch own {
 	case ocispec.MediaTypeImageIndex, DockerManifestList:
 		index = true
 	case ocispec.MediaTypeImageManifest, DockerManifest:
@@ -63,35 +64,63 @@ func ManifestType(raw []byte) (string, error) {
 	case "":
 		return impliedType(index, image, m)
 	default:
-		return m.MediaType, nil
+		return own, nil
 	}
 	if index && image {
 		return "", errBoth
 	}
-	return m.MediaType, nil
+	return own, nil
 }
 
 var errBoth = fmt.Errorf("%w: it is an index and an image at once", ErrNotManifest)
 
-// members are those of a manifest that tell what it is.
+// members are those of a manifest that tell what it is. JSON may have one twice,
+// or in capitals, which Go's clients read alike and others do not: once is enough
+// for a member to be there, and a media type may not have two values.
 type members struct {
-	MediaType string  `json:"mediaType"`
-	Manifests present `json:"manifests"`
-	Layers    present `json:"layers"`
-	Config    *typed  `json:"config"`
-	FSLayers  present `json:"fsLayers"`
-}
-
-type typed struct {
-	MediaType string `json:"mediaType"`
+	MediaType mediaType `json:"mediaType"`
+	Manifests present   `json:"manifests"`
+	Layers    present   `json:"layers"`
+	Config    config    `json:"config"`
+	FSLayers  present   `json:"fsLayers"`
 }
 
 // present tells that a member is there and not null.
 type present bool
 
 func (p *present) UnmarshalJSON(raw []byte) error {
-	*p = string(raw) != "null"
+	*p = *p || string(raw) != "null"
 	return nil
+}
+
+type mediaType string
+
+func (t *mediaType) UnmarshalJSON(raw []byte) error {
+	var value string
+	if err := json.Unmarshal(raw, &value); err != nil {
+		return err
+	}
+	if *t != "" && value != string(*t) {
+		return errors.New("two media types")
+	}
+	*t = mediaType(value)
+	return nil
+}
+
+type config struct {
+	present
+	mediaType
+}
+
+func (c *config) UnmarshalJSON(raw []byte) error {
+	var descriptor struct {
+		MediaType mediaType `json:"mediaType"`
+	}
+	if err := json.Unmarshal(raw, &descriptor); err != nil {
+		return err
+	}
+	c.mediaType = descriptor.MediaType
+	return c.present.UnmarshalJSON(raw)
 }
 
 func impliedType(index, image bool, m *members) (string, error) {
@@ -100,7 +129,7 @@ func impliedType(index, image bool, m *members) (string, error) {
 		return "", errBoth
 	case index:
 		return ocispec.MediaTypeImageIndex, nil
-	case image && m.Config != nil && m.Config.MediaType == dockerConfig:
+	case image && m.Config.mediaType == dockerConfig:
 		return DockerManifest, nil
 	case image:
 		return ocispec.MediaTypeImageManifest, nil

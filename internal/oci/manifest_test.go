@@ -1,6 +1,7 @@
 package oci_test
 
 import (
+	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
@@ -49,11 +50,43 @@ func TestManifestType(t *testing.T) {
 		`{"mediaType":"` + image + `","layers":[],"manifests":[]}`,
 		`{"mediaType":"` + oci.DockerManifestList + `","layers":[]}`,
 		`{"mediaType":"` + oci.DockerManifest + `","MANIFESTS":[]}`, // Go's clients read it so
+		`{"manifests":[],"layers":[],"LAYERS":null}`,
+		`{"manifests":[],"config":{},"config":null}`,
+		`{"mediaType":"` + index + `","mediaType":"` + sbom + `"}`,
+		`{"mediaType":"` + index + `","MediaType":""}`,
 	} {
 		if got, err := oci.ManifestType([]byte(raw)); !errors.Is(err, oci.ErrNotManifest) {
 			t.Errorf("%.60s: %q, %v; want ErrNotManifest", raw, got, err)
 		}
 	}
+}
+
+// However a document is written, no client that reads it as the spec's types, as
+// Go's do, finds an index and an image in it.
+func FuzzManifestType(f *testing.F) {
+	for _, raw := range []string{
+		`{"manifests":[{}]}`, `{"layers":[{}],"LAYERS":null}`, `{"mediaType":"` + oci.DockerManifest + `","config":{},"Manifests":[{}]}`, `null`,
+	} {
+		f.Add([]byte(raw))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		got, err := oci.ManifestType(raw)
+		if err != nil || got == "" {
+			return
+		}
+		if !oci.IsManifestType(got) {
+			t.Errorf("%q: %q is no type of a manifest", raw, got)
+		}
+		var index ocispec.Index
+		var image ocispec.Manifest
+		if json.Unmarshal(raw, &index) != nil || json.Unmarshal(raw, &image) != nil {
+			return
+		}
+		known := got == ocispec.MediaTypeImageIndex || got == ocispec.MediaTypeImageManifest || got == oci.DockerManifest || got == oci.DockerManifestList
+		if known && len(index.Manifests) > 0 && len(image.Layers) > 0 {
+			t.Errorf("%q is %s, and an index and an image", raw, got)
+		}
+	})
 }
 
 func TestDescribed(t *testing.T) {
