@@ -48,6 +48,7 @@ type body struct {
 	at      int64   // the offset of the stream's next byte
 	part    span    // that the stream has
 	early   bool    // which begins before what was asked for
+	known   bool    // an answer was accepted: size is the upstream's word, UnknownSize too
 	noRange bool    // the upstream cannot begin in the middle: it is asked for the whole
 
 	pause    *backoff.ExponentialBackOff
@@ -111,7 +112,7 @@ func (b *body) Read(p []byte) (int, error) {
 // size. The end of a part is not that of the blob: it is after the byte that
 // the upstream says it does not have.
 func (b *body) ends(err error) bool {
-	if b.size != oci.UnknownSize {
+	if b.size != oci.UnknownSize || !b.known {
 		return false
 	}
 	var refused unsatisfied
@@ -256,7 +257,7 @@ func (b *body) accept(resp *http.Response) error {
 	if err := part.fits(b.offset, b.size); err != nil {
 		return err
 	}
-	b.size = max(b.size, part.size)
+	b.size, b.known = max(b.size, part.size), true
 	b.part, b.at, b.early = part, part.first, part.first < b.offset
 	if b.early && b.end > 0 {
 		return oci.ErrNoParts // to skip through would cost more than the part
