@@ -12,37 +12,37 @@ import (
 )
 
 // refusalError makes the error of a refusal.
-func (r *Registry) refusalError(q request, no *refusal) error {
+func (r *Registry) refusalError(q request, refused *refusal) error {
 	switch {
-	case no.code == http.StatusRequestedRangeNotSatisfiable:
-		return oci.Errorf(oci.Unavailable, "%s: %w%s", r.Name, no.unsatisfied, no.words)
-	case no.code == http.StatusNotFound && no.word && (no.fromRegistry || q.what.Kind() != oci.Blob):
+	case refused.code == http.StatusRequestedRangeNotSatisfiable:
+		return oci.Errorf(oci.Unavailable, "%s: %w%s", r.Name, refused.unsatisfied, refused.words)
+	case refused.code == http.StatusNotFound && refused.word && (refused.fromRegistry || q.what.Kind() != oci.Blob):
 		// Registries such as registry.k8s.io redirect manifests too.
-		return oci.Errorf(unknown(q.what), "%s: not found%s", r.Name, no.words)
-	case no.code == http.StatusNotFound && q.operation == ListOperation && !(no.page && no.fromRegistry):
+		return oci.Errorf(unknown(q.what), "%s: not found%s", r.Name, refused.words)
+	case refused.code == http.StatusNotFound && q.operation == ListOperation && !(refused.page && refused.fromRegistry):
 		// What has no such route says so in text, and ghcr.io by a redirect to
 		// a page of github.com's.
-		return oci.Errorf(oci.NameUnknown, "%s: %w%s", r.Name, errNoRoute, no.words)
-	case q.method == http.MethodHead && getMayTell(q, no):
-		return oci.Errorf(oci.Unavailable, "%s: %w: %s%s", r.Name, needsGet(no), no.status, no.words)
-	case !no.fromRegistry:
+		return oci.Errorf(oci.NameUnknown, "%s: %w%s", r.Name, errNoRoute, refused.words)
+	case q.method == http.MethodHead && getMayTell(q, refused):
+		return oci.Errorf(oci.Unavailable, "%s: %w: %s%s", r.Name, needsGet(refused), refused.status, refused.words)
+	case !refused.fromRegistry:
 		// Links of a storage host expire: this says nothing of the content.
-		return oci.Errorf(oci.Unavailable, "%s: its storage %s answered %s%s", r.Name, no.host, no.status, no.words)
-	case no.code == http.StatusUnauthorized && (no.word || no.reason() == insufficientScope):
+		return oci.Errorf(oci.Unavailable, "%s: its storage %s answered %s%s", r.Name, refused.host, refused.status, refused.words)
+	case refused.code == http.StatusUnauthorized && (refused.word || refused.reason() == insufficientScope):
 		// With a fresh token: Docker Hub does not tell missing from private.
-		return oci.Errorf(oci.NameUnknown, "%s: repository %s does not exist, or its login may not pull it%s", r.Name, q.repository, no.words)
-	case no.code == http.StatusForbidden && (no.word || no.reason() == insufficientScope):
-		return oci.Errorf(oci.Denied, "%s: pull of %s denied%s", r.Name, q.repository, no.words)
+		return oci.Errorf(oci.NameUnknown, "%s: repository %s does not exist, or its login may not pull it%s", r.Name, q.repository, refused.words)
+	case refused.code == http.StatusForbidden && (refused.word || refused.reason() == insufficientScope):
+		return oci.Errorf(oci.Denied, "%s: pull of %s denied%s", r.Name, q.repository, refused.words)
 	}
-	return oci.Errorf(oci.Unavailable, "%s answered %s%s", r.Name, no.status, no.words)
+	return oci.Errorf(oci.Unavailable, "%s answered %s%s", r.Name, refused.status, refused.words)
 }
 
 // getMayTell reports whether a GET may be answered where this HEAD was refused:
 // links are signed for one method, some registries refuse the HEAD of blobs, and
 // a HEAD has no body to tell by. A token is refused to both alike.
-func getMayTell(q request, no *refusal) bool {
-	refused := no.code >= 400 && no.code < 500 || no.code == http.StatusNotImplemented
-	return refused && !no.page && (no.reason() == "" || q.what.Kind() == oci.Blob)
+func getMayTell(q request, refused *refusal) bool {
+	byMethod := refused.code >= 400 && refused.code < 500 || refused.code == http.StatusNotImplemented
+	return byMethod && !refused.page && (refused.reason() == "" || q.what.Kind() == oci.Blob)
 }
 
 // errUnclear is an oci.ErrNeedsGet of one moment and one login: the next HEAD may
@@ -50,10 +50,10 @@ func getMayTell(q request, no *refusal) bool {
 var errUnclear = fmt.Errorf("%w this time", oci.ErrNeedsGet)
 
 // needsGet returns errUnclear unless it is the method that was refused.
-func needsGet(no *refusal) error {
-	switch no.code {
+func needsGet(refused *refusal) error {
+	switch refused.code {
 	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound:
-		if no.fromRegistry {
+		if refused.fromRegistry {
 			return errUnclear
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -86,16 +87,22 @@ func (t *tokens) bearer(ctx context.Context, c challenge, login authn.AuthConfig
 	if doubtful(err) && t.moved(ctx, c.key()) {
 		return authorization{}, errMoved
 	}
-	var no *denial
-	if errors.As(err, &no) {
-		return t.judge(ctx, c, login, repository, no)
+	var refused *denial
+	if errors.As(err, &refused) {
+		return t.judge(ctx, c, login, repository, refused)
 	}
 	return authorization{}, err
 }
 
 // token asks the token service at c's realm for a token of these scopes.
 func (t *tokens) token(ctx context.Context, c challenge, login authn.AuthConfig, scopes ...string) (authorization, error) {
-	registry, err := name.NewRegistry(t.base.Host)
+	realm, err := url.Parse(c.params["realm"])
+	if err != nil {
+		return authorization{}, err
+	}
+	// Of a private address the library takes only a realm at the registry's own
+	// host and port. Where a realm may be is checkRealm's to say.
+	registry, err := name.NewRegistry(realm.Host)
 	if err != nil {
 		return authorization{}, err
 	}
@@ -109,7 +116,7 @@ func (t *tokens) token(ctx context.Context, c challenge, login authn.AuthConfig,
 		value = token.AccessToken
 	}
 	if !isTokenValue(value) {
-		return authorization{}, errors.New("the token service sent no token, or one that fits in no header")
+		return authorization{}, errors.New("the token service sent no token that fits in a header")
 	}
 	ttl := defaultTTL
 	if token.ExpiresIn > 0 {

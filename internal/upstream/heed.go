@@ -22,16 +22,16 @@ var pauses = []time.Duration{300 * time.Millisecond, 900 * time.Millisecond}
 // attempts counts what was tried for one request.
 type attempts struct{ renewals, pauses int }
 
-// heed reports whether to send q again after the refusal no of what was sent
-// with it, or why not. Only a registry that says insufficient_scope, or by its
+// heed reports whether to send q again after what was sent with it was refused,
+// or why not. Only a registry that says insufficient_scope, or by its
 // own word refuses again what it was sent again, says that the content cannot be
 // had: everything else is temporary.
-func (r *Registry) heed(ctx context.Context, q request, sent authorization, no *refusal, a *attempts) (again bool, err error) {
-	_, told := choose(no.challenges)
-	if !no.fromRegistry || !ofAuthorization(no, sent) || no.page && !told {
-		return false, r.refusalError(q, no)
+func (r *Registry) heed(ctx context.Context, q request, sent authorization, refused *refusal, a *attempts) (again bool, err error) {
+	_, told := choose(refused.challenges)
+	if !refused.fromRegistry || !ofAuthorization(refused, sent) || refused.page && !told {
+		return false, r.refusalError(q, refused)
 	}
-	changed, foreign := r.tokens.learn(ctx, no.challenges, sent)
+	changed, foreign := r.tokens.learn(ctx, refused.challenges, sent)
 	if a.renewals < maxRenewals && (changed || a.renewals == 0 && !sent.fresh()) {
 		a.renewals++
 		r.tokens.drop(q.repository, sent)
@@ -44,56 +44,56 @@ func (r *Registry) heed(ctx context.Context, q request, sent authorization, no *
 	case foreign != nil:
 		return false, r.tokens.failed("names another token service", foreign)
 	case sent.header == "":
-		no.word = no.word || told // there is no login that it might let in
-		return false, r.refusalError(q, no)
+		refused.word = refused.word || told // there is no login that it might let in
+		return false, r.refusalError(q, refused)
 	case sent.key == basic:
-		return false, r.loginError(ctx, q, sent, no)
-	case no.code != http.StatusUnauthorized, q.operation == BlobHead: // a GET tells, and is free
-		return false, r.refusalError(q, no)
-	case no.reason() == insufficientScope:
+		return false, r.loginError(ctx, q, sent, refused)
+	case refused.code != http.StatusUnauthorized, q.operation == BlobHead: // a GET tells, and is free
+		return false, r.refusalError(q, refused)
+	case refused.reason() == insufficientScope:
 		r.tokens.drop(q.repository, sent)
-		return false, r.refusalError(q, no)
+		return false, r.refusalError(q, refused)
 	}
-	return r.pause(ctx, q, sent, no, a)
+	return r.pause(ctx, q, sent, refused, a)
 }
 
 // ofAuthorization reports whether what was sent may have been refused for its
 // authorization. Amazon's registries say 400 or 403 of one that has expired, and
 // no challenge.
-func ofAuthorization(no *refusal, sent authorization) bool {
-	switch no.code {
+func ofAuthorization(refused *refusal, sent authorization) bool {
+	switch refused.code {
 	case http.StatusUnauthorized:
 		return true
 	case http.StatusForbidden:
-		return no.word && sent.header != ""
+		return refused.word && sent.header != ""
 	case http.StatusBadRequest:
-		return no.has("DENIED", "UNAUTHORIZED") && !sent.fresh()
+		return refused.has("DENIED", "UNAUTHORIZED") && !sent.fresh()
 	}
 	return false
 }
 
 // loginError is that of a registry which refuses the login, or content to it.
-func (r *Registry) loginError(ctx context.Context, q request, sent authorization, no *refusal) error {
-	if err := r.tokens.checkBasic(ctx, sent, no); err != nil {
+func (r *Registry) loginError(ctx context.Context, q request, sent authorization, refused *refusal) error {
+	if err := r.tokens.checkBasic(ctx, sent, refused); err != nil {
 		r.tokens.drop(q.repository, sent)
 		return err
 	}
-	no.word = true
-	return r.refusalError(q, no)
+	refused.word = true
+	return r.refusalError(q, refused)
 }
 
 // pause waits before a fresh token that was refused is sent again, and gives up
 // after the last of pauses: after the first when the registry says by its own
 // word that it refuses, as quay.io and Harbor do of what does not exist, or when
 // a GET may tell what this HEAD does not.
-func (r *Registry) pause(ctx context.Context, q request, sent authorization, no *refusal, a *attempts) (again bool, err error) {
-	told := no.reason() == "" && (no.word && len(no.codes) > 0 || q.method == http.MethodHead)
+func (r *Registry) pause(ctx context.Context, q request, sent authorization, refused *refusal, a *attempts) (again bool, err error) {
+	told := refused.reason() == "" && (refused.word && len(refused.codes) > 0 || q.method == http.MethodHead)
 	switch {
 	case told && a.pauses > 0:
-		return false, r.refusalError(q, no)
+		return false, r.refusalError(q, refused)
 	case a.pauses == len(pauses):
 		r.tokens.drop(q.repository, sent)
-		return false, oci.Errorf(oci.Unavailable, "%s refuses a token that its token service has just issued: is one of their clocks wrong?%s", r.Name, no.words)
+		return false, oci.Errorf(oci.Unavailable, "%s refuses a token that its token service has just issued: is one of their clocks wrong?%s", r.Name, refused.words)
 	}
 	select {
 	case <-time.After(pauses[a.pauses]):

@@ -29,11 +29,11 @@ func (t *tokens) ask(ctx context.Context) (challenge, error) {
 // ping asks the registry anew what it wants, and remembers that.
 func (t *tokens) ping(ctx context.Context) (challenge, error) {
 	result, err, _ := t.pings.Do("", func() (any, error) {
-		no, err := t.getRoot(ctx, "")
+		refused, err := t.getRoot(ctx, "")
 		if err != nil {
 			return nil, err
 		}
-		c, err := t.demanded(no)
+		c, err := t.demanded(refused)
 		if err != nil {
 			return nil, err
 		}
@@ -75,19 +75,19 @@ func (t *tokens) getRoot(ctx context.Context, authorization string) (*refusal, e
 
 // demanded returns what the answer to a ping asks for. Registries of which only
 // a path is one may have no /v2/ there: then what is asked for tells.
-func (t *tokens) demanded(no *refusal) (challenge, error) {
+func (t *tokens) demanded(refused *refusal) (challenge, error) {
 	switch {
-	case no == nil:
+	case refused == nil:
 		return challenge{}, nil
-	case no.code == http.StatusUnauthorized:
-	case no.code >= 400 && no.code < 500:
+	case refused.code == http.StatusUnauthorized && len(refused.challenges) > 0:
+	case refused.code >= 400 && refused.code < 500:
 		return challenge{}, nil
 	default:
-		return challenge{}, errors.New("it answered " + no.status)
+		return challenge{}, errors.New("it answered " + refused.status)
 	}
-	c, ok := choose(no.challenges)
+	c, ok := choose(refused.challenges)
 	if !ok {
-		return challenge{}, fmt.Errorf("it asks for authorization %s, which is not supported", schemesOf(no.challenges))
+		return challenge{}, fmt.Errorf("it asks for authorization %s, which is not supported", schemesOf(refused.challenges))
 	}
 	return c, t.checkRealm(c)
 }

@@ -93,6 +93,27 @@ func TestOpenRootAndTokensForContent(t *testing.T) {
 	}
 }
 
+// A /v2/ that is missing, or refuses without a way to log in, says nothing
+// either; and the registry may be at a path.
+func TestRootThatSaysNothing(t *testing.T) {
+	t.Parallel()
+	for _, root := range []http.HandlerFunc{answer(404, "<html>", "Content-Type", "text/html"), answer(401, ""), answer(403, "")} {
+		g := newGateway(t, bearerOnly)
+		c := connect(t, serve(t, func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/at/a/path/v2/" {
+				root(w, r)
+				return
+			}
+			g.serve(w, r)
+		}).URL+"/at/a/path")
+		_, err := read(t, c, manifestRef(t, "v1"))
+		check(t, err)
+		if at := c.sent.all()[0].URL.Path; at != "/at/a/path/v2/" {
+			t.Errorf("pinged at %s", at)
+		}
+	}
+}
+
 // A registry may move its token service while the old one still answers, or
 // after it is gone: no restart is needed.
 func TestTokenServiceMoves(t *testing.T) {

@@ -57,11 +57,11 @@ func (s tokenService) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil || resp.StatusCode != http.StatusUnauthorized && resp.StatusCode != http.StatusForbidden {
 		return resp, err
 	}
-	no := readRefusal(resp)
-	if len(no.codes) == 0 && !no.page {
-		no.words = "" // it may hold a token
+	refused := readRefusal(resp)
+	if len(refused.codes) == 0 && !refused.page {
+		refused.words = "" // it may hold a token
 	}
-	return nil, &denial{no}
+	return nil, &denial{refused}
 }
 
 // denial is a token service's refusal of a scope or of a login.

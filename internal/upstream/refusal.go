@@ -28,7 +28,7 @@ type refusal struct {
 	challenges   []challenge
 	unsatisfied  unsatisfied
 	word         bool     // it is the registry's own: see isWord
-	page         bool     // it is HTML, which no registry sends
+	page         bool     // it is HTML, which registries do not send
 	codes        []string // of its JSON
 	words        string   // what it says, as ": words"
 }
@@ -37,7 +37,7 @@ type refusal struct {
 func readRefusal(resp *http.Response) *refusal {
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxRefusal)) // what could be read is what is told
 	discard(resp)
-	no := &refusal{
+	refused := &refusal{
 		code:        resp.StatusCode,
 		status:      resp.Status,
 		host:        resp.Request.URL.Host,
@@ -46,19 +46,19 @@ func readRefusal(resp *http.Response) *refusal {
 	}
 	spec := parseErrors(body)
 	for _, e := range spec {
-		no.codes = append(no.codes, e.code())
+		refused.codes = append(refused.codes, e.code())
 	}
-	no.page = len(spec) == 0 && isPage(resp, body)
-	no.word = !no.page && no.isWord(resp, body)
+	refused.page = len(spec) == 0 && isPage(resp, body)
+	refused.word = !refused.page && refused.isWord(resp, body)
 	words := string(body)
 	switch {
 	case len(spec) > 0:
 		words = spec[0].code() + " " + spec[0].Message
-	case no.page:
+	case refused.page:
 		words = "an HTML page"
 	}
-	no.words = printable(withoutSecrets(words, resp.Request))
-	return no
+	refused.words = printable(withoutSecrets(words, resp.Request))
+	return refused
 }
 
 // isWord is the rule for what counts as a registry's word, so that "not found"
@@ -74,19 +74,19 @@ func readRefusal(resp *http.Response) *refusal {
 //     is often told to add it to its own pages. A type of JSON is not enough,
 //     because API gateways send that: a GET tells.
 //
-// Errors that speak of the registry's state are no word about the content.
+// Errors that speak of the registry's state are not about the content.
 // Everything else leaves the content's state open: the upstream is unavailable.
-func (no *refusal) isWord(resp *http.Response, body []byte) bool {
+func (refused *refusal) isWord(resp *http.Response, body []byte) bool {
 	if len(body) == 0 {
 		return resp.Header.Get("Docker-Distribution-Api-Version") != ""
 	}
-	return len(no.codes) > 0 && !no.has("UNAVAILABLE", "UNKNOWN", "TOOMANYREQUESTS")
+	return len(refused.codes) > 0 && !refused.has("UNAVAILABLE", "UNKNOWN", "TOOMANYREQUESTS")
 }
 
 // has reports whether the registry gives one of codes.
-func (no *refusal) has(codes ...string) bool {
+func (refused *refusal) has(codes ...string) bool {
 	for _, code := range codes {
-		for _, given := range no.codes {
+		for _, given := range refused.codes {
 			if strings.EqualFold(code, given) {
 				return true
 			}
@@ -95,7 +95,7 @@ func (no *refusal) has(codes ...string) bool {
 	return false
 }
 
-func (no *refusal) reason() string { return reasonOf(no.challenges) }
+func (refused *refusal) reason() string { return reasonOf(refused.challenges) }
 
 // isPage reports whether an answer is HTML, by its type or by its body. XML is
 // what storage sends.

@@ -28,9 +28,9 @@ func TestIsWord(t *testing.T) {
 	const spec, text, page = `{"errors":[{"code":"MANIFEST_UNKNOWN","message":"no"}]}`, "text/plain; charset=utf-8", "text/html; charset=utf-8"
 	const get, head = http.MethodGet, http.MethodHead
 	for name, test := range map[string]struct {
-		no   *refusal
-		word bool
-		page bool
+		refused *refusal
+		word    bool
+		page    bool
 	}{
 		"distribution":              {refusalOf(get, "application/json; charset=utf-8", spec, version...), true, false},
 		"ggcr, as text":             {refusalOf(get, text, spec), true, false},
@@ -59,8 +59,8 @@ func TestIsWord(t *testing.T) {
 		"head, text":                {refusalOf(head, text, ""), false, false},
 		"head, nothing":             {refusalOf(head, "", ""), false, false},
 	} {
-		if test.no.word != test.word || test.no.page != test.page {
-			t.Errorf("%s: word %v, page %v; want %v, %v", name, test.no.word, test.no.page, test.word, test.page)
+		if test.refused.word != test.word || test.refused.page != test.page {
+			t.Errorf("%s: word %v, page %v; want %v, %v", name, test.refused.word, test.refused.page, test.word, test.page)
 		}
 	}
 }
@@ -77,12 +77,12 @@ func FuzzReadRefusal(f *testing.F) {
 		if head {
 			method = http.MethodHead
 		}
-		no := refusalOf(method, contentType, body)
-		if no.page && no.word {
+		refused := refusalOf(method, contentType, body)
+		if refused.page && refused.word {
 			t.Error("a page is a word")
 		}
-		if len(no.words) > maxWords+len(": …") || strings.ContainsAny(no.words, "\n\r\x00") {
-			t.Errorf("told as %q", no.words)
+		if len(refused.words) > maxWords+len(": …") || strings.ContainsAny(refused.words, "\n\r\x00") {
+			t.Errorf("told as %q", refused.words)
 		}
 	})
 }

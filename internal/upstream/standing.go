@@ -71,21 +71,20 @@ func (t *tokens) enter(ctx context.Context, login authn.AuthConfig) (leave func(
 	return leave, nil
 }
 
-// judge finds out whether a token service that has answered no refuses the
-// repository or the login. The repository is then denied for deniedTime.
-func (t *tokens) judge(ctx context.Context, c challenge, login authn.AuthConfig, repository string, no *denial) (authorization, error) {
+// judge finds out whether a token service refuses the repository or the login. The repository is then denied for deniedTime.
+func (t *tokens) judge(ctx context.Context, c challenge, login authn.AuthConfig, repository string, refused *denial) (authorization, error) {
 	anonymous := login == (authn.AuthConfig{})
-	if anonymous && !no.word || !anonymous && !refusesLogin(no.refusal) {
-		return authorization{}, no
+	if anonymous && !refused.word || !anonymous && !refusesLogin(refused.refusal) {
+		return authorization{}, refused
 	}
 	if !anonymous {
 		if err := t.checkLogin(login, func() (*refusal, error) { return t.tokenWithoutScope(ctx, c, login) }); err != nil {
 			return authorization{}, err
 		}
 	}
-	err := oci.Errorf(oci.Denied, "%s: pull of %s denied by its token service%s", t.name, repository, no.words)
-	if no.code == http.StatusUnauthorized {
-		err = oci.Errorf(oci.NameUnknown, "%s: repository %s does not exist, or its login may not pull it%s", t.name, repository, no.words)
+	err := oci.Errorf(oci.Denied, "%s: pull of %s denied by its token service%s", t.name, repository, refused.words)
+	if refused.code == http.StatusUnauthorized {
+		err = oci.Errorf(oci.NameUnknown, "%s: repository %s does not exist, or its login may not pull it%s", t.name, repository, refused.words)
 	}
 	return authorization{key: c.key(), denied: err, until: time.Now().Add(deniedTime)}, nil
 }
@@ -97,33 +96,33 @@ func (t *tokens) checkLogin(login authn.AuthConfig, probe func() (*refusal, erro
 		if known, err := t.standingOf(login); known {
 			return nil, err
 		}
-		no, err := probe()
+		refused, err := probe()
 		switch {
 		case err != nil:
 			return nil, t.failed("cannot be asked whether it takes the login", err)
-		case no == nil:
+		case refused == nil:
 			t.vouch(login)
 			return nil, nil
-		case !refusesLogin(no):
-			return nil, t.failed("does not tell whether it takes the login", &denial{no})
+		case !refusesLogin(refused):
+			return nil, t.failed("does not tell whether it takes the login", &denial{refused})
 		}
-		return nil, t.blame(login, no)
+		return nil, t.blame(login, refused)
 	})
 	return err
 }
 
-// refusesLogin reports whether no is of the login. A page is so only where it
+// refusesLogin reports whether the login is refused. A page is so only where it
 // names a way to log in, as nginx does; those of filters name none.
-func refusesLogin(no *refusal) bool {
-	_, told := choose(no.challenges)
-	return no.code == http.StatusUnauthorized && (told || !no.page) || no.code == http.StatusForbidden && !no.page
+func refusesLogin(refused *refusal) bool {
+	_, told := choose(refused.challenges)
+	return refused.code == http.StatusUnauthorized && (told || !refused.page) || refused.code == http.StatusForbidden && !refused.page
 }
 
 // blame notes that login was refused.
-func (t *tokens) blame(login authn.AuthConfig, no *refusal) error {
+func (t *tokens) blame(login authn.AuthConfig, refused *refusal) error {
 	err := &oci.Error{
 		Code:    oci.Unavailable,
-		Message: fmt.Sprintf("%s refuses the login: check its user name and password (it answered %s%s)", t.name, no.status, no.words),
+		Message: fmt.Sprintf("%s refuses the login: check its user name and password (it answered %s%s)", t.name, refused.status, refused.words),
 		Err:     errLogin,
 	}
 	t.setStanding(standing{login: login, until: time.Now().Add(asideTime), err: err})
@@ -134,22 +133,22 @@ func (t *tokens) blame(login authn.AuthConfig, no *refusal) error {
 // docker login asks for no other.
 func (t *tokens) tokenWithoutScope(ctx context.Context, c challenge, login authn.AuthConfig) (*refusal, error) {
 	_, err := t.token(ctx, c, login)
-	var no *denial
-	if errors.As(err, &no) {
-		return no.refusal, nil
+	var refused *denial
+	if errors.As(err, &refused) {
+		return refused.refusal, nil
 	}
 	return nil, err
 }
 
-// checkBasic finds out whether a registry that has answered no to a login
-// refuses the login or the content. An open /v2/ does not tell: a 401 is then
+// checkBasic finds out whether a registry that was sent a login refuses that or
+// the content. An open /v2/ does not tell: a 401 is then
 // that of the login, unless it was let in elsewhere lately.
-func (t *tokens) checkBasic(ctx context.Context, sent authorization, no *refusal) error {
+func (t *tokens) checkBasic(ctx context.Context, sent authorization, refused *refusal) error {
 	if t.isOpen() {
-		if known, err := t.standingOf(sent.login); known || no.code != http.StatusUnauthorized {
+		if known, err := t.standingOf(sent.login); known || refused.code != http.StatusUnauthorized {
 			return err
 		}
-		return t.blame(sent.login, no)
+		return t.blame(sent.login, refused)
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tokenTime)
 	defer cancel()

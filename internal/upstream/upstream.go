@@ -93,9 +93,9 @@ func (r *Registry) do(ctx context.Context, q request) (*http.Response, error) {
 			r.tokens.served(sent)
 			return resp, nil
 		}
-		no := readRefusal(resp)
-		no.fromRegistry = no.host == r.URL.Host
-		if again, err := r.heed(ctx, q, sent, no, a); !again {
+		refused := readRefusal(resp)
+		refused.fromRegistry = refused.host == r.URL.Host
+		if again, err := r.heed(ctx, q, sent, refused, a); !again {
 			return nil, err
 		}
 	}
