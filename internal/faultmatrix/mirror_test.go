@@ -40,7 +40,7 @@ type mirror struct {
 	t         *testing.T
 	line      *line
 	hub       *hubsim.Hub
-	transport *http.Transport // to the hub
+	transport *upstream.Transport // to the hub
 	cache     *cache.Cache
 	dir       string
 	client    *http.Client

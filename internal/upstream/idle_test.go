@@ -27,7 +27,7 @@ func inBubble(t *testing.T, handle http.HandlerFunc) *client {
 }
 
 // inMemory serves handle and returns its address, and the way to it.
-func inMemory(t *testing.T, handle http.HandlerFunc) (*url.URL, *http.Transport) {
+func inMemory(t *testing.T, handle http.HandlerFunc) (*url.URL, *Transport) {
 	t.Helper()
 	network := new(hubsim.Network)
 	listener, err := network.Listen("registry.example:80")

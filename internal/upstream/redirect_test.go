@@ -1,13 +1,9 @@
 package upstream
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"net/url"
 	"strings"
 	"sync/atomic"
@@ -15,7 +11,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"mirrord/internal/hubsim"
 	"mirrord/internal/oci"
 )
 
@@ -63,14 +58,6 @@ func TestRedirectRules(t *testing.T) {
 		{"https://registry-1.docker.io", "ftp://registry-1.docker.io/x", false},
 		{"http://registry.corp", "http://storage.corp/x", true},
 		{"http://registry.corp", "https://storage.corp/x", true},
-		{"https://registry-1.docker.io", "https://127.0.0.1/x", false},
-		{"https://registry-1.docker.io", "https://169.254.169.254/latest/meta-data", false},
-		{"https://registry-1.docker.io", "https://[::1]:5000/x", false},
-		{"https://registry-1.docker.io", "https://[::ffff:10.0.0.1]/x", false},
-		{"https://registry-1.docker.io", "https://100.64.0.1/x", false},
-		{"https://registry-1.docker.io", "https://1.1.1.1/x", true},
-		{"https://10.0.0.1", "https://10.0.0.2/x", true},
-		{"http://localhost:5000", "http://127.0.0.1:5001/x", true},
 	} {
 		u, err := url.Parse(test.upstream)
 		check(t, err)
@@ -180,90 +167,5 @@ func TestErrorsTellNoToken(t *testing.T) {
 	c.wantCode(t, err, oci.Unavailable)
 	if err == nil || !strings.Contains(err.Error(), "you sent Bearer") {
 		t.Errorf("%v: the upstream's words are lost", err)
-	}
-}
-
-func TestIsPrivate(t *testing.T) {
-	t.Parallel()
-	for address, want := range map[string]bool{
-		"127.0.0.1": true, "10.1.2.3": true, "172.16.0.1": true, "172.32.0.1": false, "192.168.1.1": true,
-		"169.254.169.254": true, "100.64.0.1": true, "100.128.0.1": false, "0.0.0.0": true, "224.0.0.1": true,
-		"255.255.255.255": true, "::1": true, "::": true, "fe80::1": true, "fd00:ec2::254": true, "ff02::1": true,
-		"::ffff:127.0.0.1": true, "::ffff:8.8.8.8": false, "8.8.8.8": false, "2606:4700::1": false,
-	} {
-		if got := isPrivate(netip.MustParseAddr(address)); got != want {
-			t.Errorf("%s private: %v, want %v", address, got, want)
-		}
-	}
-}
-
-func TestGuard(t *testing.T) {
-	t.Parallel()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	check(t, err)
-	t.Cleanup(func() { _ = listener.Close() })
-	address := listener.Addr().String()
-	dial := func(g *guard) error {
-		d := &net.Dialer{ControlContext: g.control}
-		conn, err := g.dial(t.Context(), d, "tcp", address)
-		if err == nil {
-			_ = conn.Close()
-		}
-		return err
-	}
-	public := &guard{upstream: "registry.example:443", proxies: map[string]bool{}}
-	if err := dial(public); !errors.Is(err, errPrivate) {
-		t.Errorf("from a public upstream: %v, want %v", err, errPrivate)
-	}
-	public.proxies[address] = true
-	check(t, dial(public))
-	if public.private {
-		t.Error("a proxy at a private address makes the upstream private")
-	}
-	private := &guard{upstream: address}
-	check(t, dial(private))
-	private.upstream = "another:80"
-	check(t, dial(private)) // an upstream at a private address may lead to others
-	trusted := context.WithValue(t.Context(), anywhere{}, true)
-	if err := public.control(trusted, "tcp", "127.0.0.1:1", nil); err != nil {
-		t.Error(err)
-	}
-	if err := public.control(t.Context(), "tcp", "8.8.8.8:443", nil); err != nil {
-		t.Error(err)
-	}
-	if err := public.control(t.Context(), "tcp", "nonsense", nil); err == nil {
-		t.Error("an address that does not parse is let through")
-	}
-}
-
-// The transport of a public upstream connects to nothing at home.
-func TestTransportOfAPublicUpstream(t *testing.T) {
-	t.Parallel()
-	h := startHub(t, hubsim.Options{})
-	public, err := url.Parse("https://registry.example")
-	check(t, err)
-	transport := NewTransport(public)
-	t.Cleanup(transport.CloseIdleConnections)
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, h.URL()+"/v2/", nil)
-	check(t, err)
-	resp, err := transport.RoundTrip(req)
-	if err == nil {
-		_ = resp.Body.Close()
-	}
-	if !errors.Is(err, errPrivate) || h.Counters().Requests != 0 {
-		t.Errorf("error %v, %d requests; want %v, 0", err, h.Counters().Requests, errPrivate)
-	}
-}
-
-func TestHostPort(t *testing.T) {
-	t.Parallel()
-	for address, want := range map[string]string{
-		"http://a": "a:80", "https://a": "a:443", "https://a:1": "a:1", "http://[::1]": "[::1]:80", "socks5://p": "p:1080",
-	} {
-		u, err := url.Parse(address)
-		check(t, err)
-		if got := hostPort(u); got != want {
-			t.Errorf("%s: %s, want %s", address, got, want)
-		}
 	}
 }

@@ -2,14 +2,14 @@ package upstream
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
-	"net/netip"
+	"net/http/httptrace"
 	"net/url"
 	"sync"
-	"syscall"
+	"sync/atomic"
 	"time"
 )
 
@@ -18,156 +18,153 @@ const (
 	tlsTime    = 10 * time.Second
 	headerTime = 15 * time.Second // for the head of an answer
 	idleTime   = 30 * time.Second // for the next bytes of a body
-	maxHops    = 10               // redirects followed
+
+	// A proxy or a NAT that has lost a connection does not say so. HTTP/2 asks
+	// after pingAfter without a frame; a ping is answered by whoever holds the
+	// connection, however long a path takes.
+	pingAfter = 5 * time.Second
+	pingTime  = 5 * time.Second
+	// deadTime is the silence after which a connection is not used again. A
+	// request that has waited so long still has time for another: see answerTime.
+	deadTime = pingAfter + pingTime
 )
 
-// NewTransport returns the transport for one upstream: time-outs for all that
-// can hang, no compression that would change bytes, and no connection to a
-// private address that the upstream itself is not at. Close its idle
-// connections when done.
-func NewTransport(upstream *url.URL) *http.Transport {
-	guard := &guard{upstream: hostPort(upstream), proxies: make(map[string]bool)}
-	dialer := &net.Dialer{Timeout: dialTime, ControlContext: guard.control}
-	return &http.Transport{
+// Transport is the way to one upstream, its token service and its storage. It
+// has time-outs for all that can hang, no compression that would change bytes,
+// and leads to no private address that the upstream itself is not at. A request
+// whose connection turns out to be lost is sent once more over a new one; a
+// connection over which no answer has come for deadTime is not used for others,
+// and what still comes over it is not cut.
+//
+// The http.Transport may be changed before the first request. Close its idle
+// connections when done. It may be used concurrently.
+type Transport struct {
+	*http.Transport
+	guard *guard
+	pool  atomic.Pointer[http.Transport] // which has the connections that are used: the Transport, later clones of it
+}
+
+// NewTransport returns the Transport for the upstream at that address.
+func NewTransport(upstream *url.URL) *Transport {
+	guard := newGuard(upstream)
+	dialer := &net.Dialer{
+		Timeout:        dialTime,
+		ControlContext: guard.control,
+		// Keeps NATs from forgetting connections that idle, and finds those
+		// that are lost within 30 s.
+		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3},
+	}
+	t := &Transport{guard: guard, Transport: &http.Transport{
 		Proxy: guard.proxy,
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 			return guard.dial(ctx, dialer, network, address)
 		},
 		ForceAttemptHTTP2:     true,
+		HTTP2:                 &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTime},
 		TLSHandshakeTimeout:   tlsTime,
 		ResponseHeaderTimeout: headerTime,
 		IdleConnTimeout:       90 * time.Second,
 		MaxIdleConnsPerHost:   32,
 		DisableCompression:    true,
 		ReadBufferSize:        64 << 10,
+	}}
+	t.pool.Store(t.Transport)
+	return t
+}
+
+// RoundTrip implements http.RoundTripper.
+func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if err := t.guard.checkLiteral(req.URL); err != nil {
+		return nil, err
 	}
-}
-
-func hostPort(u *url.URL) string {
-	port := u.Port()
-	if port == "" {
-		port = map[string]string{"http": "80", "https": "443", "socks5": "1080", "socks5h": "1080"}[u.Scheme]
+	pool := t.pool.Load()
+	var a attempt
+	resp, err := a.roundTrip(pool, req)
+	if err != nil && a.suspects(req) {
+		pool = t.replace(pool)
+		if a.reused && req.Body == nil && req.Context().Err() == nil {
+			resp, err = pool.RoundTrip(req)
+		}
 	}
-	return net.JoinHostPort(u.Hostname(), port)
-}
-
-// guard keeps redirects and token services from leading into the network that
-// the mirror stands in. It checks addresses when they are dialled, so a name
-// that resolves to a private one does not help.
-type guard struct {
-	upstream string // host:port
-
-	mu      sync.Mutex // guards all below
-	proxies map[string]bool
-	private bool // the upstream itself was met at a private address
-}
-
-// proxy is http.ProxyFromEnvironment; a proxy that the operator named may be
-// anywhere.
-func (g *guard) proxy(req *http.Request) (*url.URL, error) {
-	proxy, err := http.ProxyFromEnvironment(req)
-	if proxy != nil {
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		g.proxies[hostPort(proxy)] = true
+	if why := context.Cause(req.Context()); why != nil && errors.Is(err, context.Canceled) {
+		err = why // which says more
 	}
-	return proxy, err
+	return resp, err
 }
 
-// anywhere is the context key of a dial that may lead to any address.
-type anywhere struct{}
-
-func (g *guard) dial(ctx context.Context, d *net.Dialer, network, address string) (net.Conn, error) {
-	g.mu.Lock()
-	trusted := address == g.upstream || g.proxies[address] || g.private
-	g.mu.Unlock()
-	conn, err := d.DialContext(context.WithValue(ctx, anywhere{}, trusted), network, address)
-	if err == nil && address == g.upstream {
-		g.met(conn.RemoteAddr())
+// replace lets no request use the connections of pool any more, and returns what
+// has new ones. They are all replaced: what has lost one has lost others.
+func (t *Transport) replace(pool *http.Transport) *http.Transport {
+	if fresh := pool.Clone(); t.pool.CompareAndSwap(pool, fresh) {
+		pool.CloseIdleConnections() // those in use are closed when they are idle
 	}
-	return conn, err
+	return t.pool.Load()
 }
 
-// met notes where the upstream is.
-func (g *guard) met(remote net.Addr) {
-	tcp, ok := remote.(*net.TCPAddr)
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.private = ok && isPrivate(tcp.AddrPort().Addr())
+// CloseIdleConnections closes the connections that no request uses.
+func (t *Transport) CloseIdleConnections() { t.pool.Load().CloseIdleConnections() }
+
+// attempt is one try of a request.
+type attempt struct {
+	mu     sync.Mutex  // guards all below
+	began  time.Time   // when the connection was there; zero: it never was
+	reused bool        // it was not made for this request
+	bound  *time.Timer // nil: none
 }
 
-var errPrivate = errors.New("the upstream leads to a private address and is not at one itself")
+var errSilent = errors.New("the connection is silent")
 
-func (g *guard) control(ctx context.Context, _, address string, _ syscall.RawConn) error {
-	if trusted, _ := ctx.Value(anywhere{}).(bool); trusted {
-		return nil
+func (a *attempt) roundTrip(pool *http.Transport, req *http.Request) (*http.Response, error) {
+	ctx, end := context.WithCancelCause(req.Context())
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
+		a.connected(info, func() { end(errSilent) })
+	}})
+	resp, err := pool.RoundTrip(req.WithContext(ctx))
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err == nil && a.bound != nil && !a.bound.Stop() { // it has come too late: its body is cut
+		_ = resp.Body.Close()
+		resp, err = nil, errSilent
 	}
-	at, err := netip.ParseAddrPort(address)
 	if err != nil {
-		return err
+		a.unbound()
+		end(nil)
 	}
-	if isPrivate(at.Addr()) {
-		return fmt.Errorf("%w: %s", errPrivate, at.Addr())
-	}
-	return nil
+	return resp, err
 }
 
-// sharedSpace is the carrier-grade NAT space of RFC 6598.
-var sharedSpace = netip.MustParsePrefix("100.64.0.0/10")
-
-func isPrivate(a netip.Addr) bool {
-	a = a.Unmap()
-	return !a.IsGlobalUnicast() || a.IsPrivate() || sharedSpace.Contains(a)
-}
-
-// redirects returns the rule for redirects of an upstream: https only (http
-// when the upstream itself is http), at most maxHops, and to another host
-// nothing that is not for it.
-func redirects(upstream *url.URL) func(*http.Request, []*http.Request) error {
-	return func(req *http.Request, via []*http.Request) error {
-		if len(via) > maxHops {
-			return fmt.Errorf("%w: more than %d of them", errRedirect, maxHops)
-		}
-		if req.URL.Scheme != "https" && req.URL.Scheme != upstream.Scheme {
-			return fmt.Errorf("%w: %s://%s does not speak https", errRedirect, req.URL.Scheme, req.URL.Host)
-		}
-		if err := checkLiteral(upstream, req.URL); err != nil {
-			return err
-		}
-		if req.URL.Host != upstream.Host {
-			// Accept is asked for with manifests only: some registries
-			// redirect them, and without it they would be translated.
-			req.Header = onlyFor(req.Header, "Range", "User-Agent", "Accept-Encoding", "Accept")
-		}
-		return nil
+func (a *attempt) unbound() {
+	if a.bound != nil {
+		a.bound.Stop()
+		a.bound = nil
 	}
 }
 
-// errRedirect says that a redirect is not followed.
-var errRedirect = errors.New("the upstream's redirect is refused")
-
-// checkLiteral refuses a private address in the address itself: behind a proxy
-// nobody dials it here.
-func checkLiteral(upstream, u *url.URL) error {
-	at, err := netip.ParseAddr(u.Hostname())
-	if err != nil || !isPrivate(at) {
-		return nil
+// connected notes the connection, which is another one when net/http tries again
+// by itself. HTTP/1.1 has no pings: one that has idled is given up earlier than a
+// new one.
+func (a *attempt) connected(info httptrace.GotConnInfo, giveUp func()) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.unbound()
+	a.began, a.reused = time.Now(), info.Reused
+	if info.WasIdle && info.IdleTime >= pingAfter && !isHTTP2(info.Conn) {
+		a.bound = time.AfterFunc(deadTime, giveUp)
 	}
-	if home, err := netip.ParseAddr(upstream.Hostname()); err == nil && isPrivate(home) {
-		return nil
-	}
-	if upstream.Hostname() == "localhost" {
-		return nil
-	}
-	return fmt.Errorf("%w: %s", errPrivate, at)
 }
 
-func onlyFor(h http.Header, names ...string) http.Header {
-	kept := make(http.Header, len(names))
-	for _, name := range names {
-		if values := h.Values(name); len(values) > 0 {
-			kept[name] = values
-		}
+func isHTTP2(conn net.Conn) bool {
+	over, ok := conn.(*tls.Conn)
+	return ok && over.ConnectionState().NegotiatedProtocol == "h2"
+}
+
+// suspects reports whether a failed attempt says that the connection is lost:
+// nothing has come for deadTime, or it failed under a request that nobody ended.
+func (a *attempt) suspects(req *http.Request) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.began.IsZero() {
+		return false
 	}
-	return kept
+	return time.Since(a.began) >= deadTime || a.reused && req.Context().Err() == nil
 }

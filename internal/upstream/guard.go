@@ -1,0 +1,184 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"sync"
+	"syscall"
+)
+
+// guard keeps redirects and token services from leading into the network that
+// the mirror stands in: they reach no further into it than where the upstream
+// itself is. Addresses are checked when they are dialled, so a name that
+// resolves to a private one does not help; those that are given as such are
+// checked before, because behind a proxy nobody dials them here.
+type guard struct {
+	upstream string // host:port
+
+	mu      sync.Mutex // guards all below
+	proxies map[string]bool
+	home    netip.Addr // where the upstream was met last; invalid: not yet, or behind a proxy
+}
+
+func newGuard(upstream *url.URL) *guard {
+	g := &guard{upstream: hostPort(upstream), proxies: make(map[string]bool)}
+	g.home, _ = netip.ParseAddr(upstream.Hostname()) // a name is met when it is dialled
+	if upstream.Hostname() == "localhost" {
+		g.home = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	}
+	return g
+}
+
+func hostPort(u *url.URL) string {
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443", "socks5": "1080", "socks5h": "1080"}[u.Scheme]
+	}
+	return net.JoinHostPort(u.Hostname(), port)
+}
+
+// proxy is http.ProxyFromEnvironment; a proxy that the operator named may be
+// anywhere.
+func (g *guard) proxy(req *http.Request) (*url.URL, error) {
+	proxy, err := http.ProxyFromEnvironment(req)
+	if proxy != nil {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.proxies[hostPort(proxy)] = true
+	}
+	return proxy, err
+}
+
+// anywhere is the context key of a dial that may lead to any address.
+type anywhere struct{}
+
+func (g *guard) dial(ctx context.Context, d *net.Dialer, network, address string) (net.Conn, error) {
+	g.mu.Lock()
+	trusted := address == g.upstream || g.proxies[address]
+	g.mu.Unlock()
+	conn, err := d.DialContext(context.WithValue(ctx, anywhere{}, trusted), network, address)
+	if err == nil && address == g.upstream {
+		g.met(conn.RemoteAddr())
+	}
+	return conn, err
+}
+
+// met notes where the upstream is.
+func (g *guard) met(remote net.Addr) {
+	if tcp, ok := remote.(*net.TCPAddr); ok {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.home = tcp.AddrPort().Addr()
+	}
+}
+
+func (g *guard) control(ctx context.Context, _, address string, _ syscall.RawConn) error {
+	if trusted, _ := ctx.Value(anywhere{}).(bool); trusted {
+		return nil
+	}
+	at, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return err
+	}
+	return g.check(at.Addr())
+}
+
+// legacyAddress is an IPv4 address in one of the forms that inet_aton knows, and
+// netip does not: 127.1, 0x7f000001. No public name ends with a number.
+var legacyAddress = regexp.MustCompile(`^(?:.*\.)?(?:[0-9]+|0[xX][0-9a-fA-F]*)\.?$`)
+
+// checkLiteral checks the host of an address that is not a name.
+func (g *guard) checkLiteral(u *url.URL) error {
+	if hostPort(u) == g.upstream {
+		return nil
+	}
+	at, err := netip.ParseAddr(u.Hostname())
+	switch {
+	case err == nil:
+		return g.check(at)
+	case legacyAddress.MatchString(u.Hostname()):
+		return fmt.Errorf("%w: %s", errPrivate, u.Hostname())
+	}
+	return nil
+}
+
+var errPrivate = errors.New("the upstream leads to a private address, which it may not")
+
+// check refuses an address that is further inside than the upstream.
+func (g *guard) check(at netip.Addr) error {
+	g.mu.Lock()
+	home := g.home
+	g.mu.Unlock()
+	switch {
+	case mayLead(home, at):
+		return nil
+	case home.IsValid():
+		return fmt.Errorf("%w: to %s from %s", errPrivate, at, home)
+	}
+	return fmt.Errorf("%w: to %s, and a proxy hides where it is itself (if both are in this network, name them in NO_PROXY)", errPrivate, at)
+}
+
+// The parts of the address space, as far as they differ in who may lead there.
+type area int
+
+const (
+	public   area = iota
+	inside        // private: RFC 1918, 4193, 6598
+	itself        // the mirror's own host
+	linkOnly      // the link, where cloud metadata is
+	nowhere       // multicast, unspecified, metadata elsewhere: no registry's storage
+)
+
+// sharedSpace is the carrier-grade NAT space of RFC 6598.
+var sharedSpace = netip.MustParsePrefix("100.64.0.0/10")
+
+// metadata are addresses at which clouds tell a host its credentials and which
+// are not on the link: Amazon's, Google's, Alibaba's, Oracle's and Azure's.
+var metadata = map[netip.Addr]bool{
+	netip.MustParseAddr("fd00:ec2::254"):   true,
+	netip.MustParseAddr("fd20:ce::254"):    true,
+	netip.MustParseAddr("100.100.100.200"): true,
+	netip.MustParseAddr("192.0.0.192"):     true,
+	netip.MustParseAddr("168.63.129.16"):   true,
+}
+
+func areaOf(a netip.Addr) area {
+	a = a.Unmap().WithZone("")
+	switch {
+	case !a.IsValid(), metadata[a]:
+		return nowhere
+	case a.IsLoopback():
+		return itself
+	case a.IsLinkLocalUnicast():
+		return linkOnly
+	case a.IsPrivate(), sharedSpace.Contains(a):
+		return inside
+	case a.IsGlobalUnicast():
+		return public
+	}
+	return nowhere
+}
+
+// mayLead reports whether an upstream at home may lead to an address. From within
+// a network all of that may be reached, as Harbor leads to its MinIO; the
+// mirror's own host and the link only from there.
+func mayLead(home, to netip.Addr) bool {
+	from := areaOf(home)
+	switch areaOf(to) {
+	case public:
+		return true
+	case inside:
+		return from == inside || from == itself || from == linkOnly
+	case itself:
+		return from == itself
+	case linkOnly:
+		return from == linkOnly
+	}
+	return false
+}
