@@ -30,6 +30,7 @@ func Run(t *testing.T, open func(t *testing.T, fake *Fake) oci.Registry) {
 		run  func(*testing.T, *Fake, oci.Registry)
 	}{
 		{"resolve", testResolve},
+		{"untold", testUntold},
 		{"open", testOpen},
 		{"exact bytes", testExactBytes},
 		{"empty blob", testEmpty},
@@ -114,6 +115,44 @@ func testResolve(t *testing.T, fake *Fake, r oci.Registry) {
 		if n := fake.Calls("Open", ref.Reference()); n > 0 {
 			t.Errorf("resolve %s moved content", ref)
 		}
+	}
+}
+
+// testUntold: of a manifest that is not Described the digest is right all the
+// same, and what is Described is so rightly. What only Open tells, Open tells.
+func testUntold(t *testing.T, fake *Fake, r oci.Registry) {
+	for name, claim := range map[string]func(*oci.Descriptor){
+		"size-0":  func(d *oci.Descriptor) { d.Size = 0 },
+		"no-size": func(d *oci.Descriptor) { d.Size = oci.UnknownSize },
+		"no-type": func(d *oci.Descriptor) { d.MediaType = "" },
+		"general": func(d *oci.Descriptor) { d.MediaType = "application/octet-stream" },
+	} {
+		raw := fmt.Appendf(nil, `{"schemaVersion":2,"name":%q}`, name)
+		want := oci.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Size: int64(len(raw))}
+		want.Digest = fake.AddManifest(Repo, name, want.MediaType, raw)
+		fake.Claim(func(d oci.Descriptor) oci.Descriptor { claim(&d); return d })
+		got, err := r.Resolve(t.Context(), ManifestRef(t, name))
+		if err != nil || got.Digest != want.Digest || got.Described() && got.Descriptor != want {
+			t.Errorf("%s: resolve: %+v, %v; want %+v", name, got, err, want)
+		}
+		_, opened, err := Read(t.Context(), r, ManifestRef(t, name))
+		if err != nil || opened.Descriptor != want {
+			t.Errorf("%s: open: %+v, %v; want %+v", name, opened, err, want)
+		}
+	}
+	raw := []byte(`{"schemaVersion":2,"name":"by GET"}`)
+	d := fake.AddManifest(Repo, "by-get", ocispec.MediaTypeImageManifest, raw)
+	fake.Fail(func(c Call) error {
+		if c.Method == "Resolve" {
+			return oci.Errorf(oci.Unavailable, "%w", oci.ErrNeedsGet)
+		}
+		return nil
+	})
+	if got, err := r.Resolve(t.Context(), ManifestRef(t, "by-get")); err == nil && got.Digest != d || err != nil && !oci.Temporary(err) {
+		t.Errorf("by GET: resolve: %+v, %v", got, err)
+	}
+	if got, _, err := Read(t.Context(), r, ManifestRef(t, "by-get")); err != nil || !bytes.Equal(got, raw) {
+		t.Errorf("by GET: open: %q, %v", got, err)
 	}
 }
 
