@@ -97,6 +97,8 @@ type Cache struct {
 
 	troubles map[Trouble]error // since when they were told
 	stats    Stats
+
+	checkPulls map[string]int64 // by upstream: pulls for checks of tags that no answer is set against yet
 }
 
 const manifestMemory = 64 << 20 // bytes of manifests in memory
@@ -128,6 +130,8 @@ func New(o Options) (*Cache, error) {
 		lists:     make(map[oci.Listing]*question[*oci.Page]),
 		proofs:    make(map[oci.Digest]*question[struct{}]),
 		stats:     newStats(),
+
+		checkPulls: make(map[string]int64),
 	}
 	if err := c.load(); err != nil {
 		cancel()

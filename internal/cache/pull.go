@@ -51,6 +51,7 @@ func (c *Cache) cachePulled(ref oci.Ref, content *oci.Content) (oci.Answer, erro
 	m := manifest{typeOf(at, raw, content.MediaType), raw}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.checkPulls[ref.Upstream()]++
 	if cached, have := c.cached(at); have {
 		return oci.Answer{Descriptor: cached, Via: oci.Revalidated}, nil
 	}

@@ -53,6 +53,9 @@ func TestTagByGet(t *testing.T) {
 		if gets := fake.Calls("Open", "v1"); gets != 2 || purse.taken != 2 || fake.Calls("Open", oci.FromBytes(raw).String()) != 0 {
 			t.Errorf("%d GETs of the tag, %d pulls booked, want 2", gets, purse.taken)
 		}
+		if n := f.Stats().Saved[ocitest.Upstream]; n != 1 {
+			t.Errorf("%d pulls saved by three answers for two pulls", n)
+		}
 
 		purse.say(errReserve, nil)
 		put(fake, "v1", 2)

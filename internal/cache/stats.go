@@ -86,9 +86,15 @@ func (c *Cache) countCheck(t *tag, a oci.Answer, err error) {
 
 // countSaved counts an answer with a manifest that somebody else's pull, now or
 // earlier, has paid for. The caller holds mu.
+//
+// A pull that a check of a tag has cost is set against the next answer.
 func (c *Cache) countSaved(ref oci.Ref) {
-	if ref.Kind() == oci.Manifest {
-		c.stats.Saved[ref.Upstream()]++
+	switch upstream := ref.Upstream(); {
+	case ref.Kind() != oci.Manifest:
+	case c.checkPulls[upstream] > 0:
+		c.checkPulls[upstream]--
+	default:
+		c.stats.Saved[upstream]++
 	}
 }
 
