@@ -5,11 +5,14 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/authn"
 	"golang.org/x/sync/errgroup"
 
 	"mirrord/internal/hubsim"
@@ -216,6 +219,41 @@ func TestExpiredBasic(t *testing.T) {
 	if c.wantCode(t, err, oci.Unavailable); !errors.Is(err, errLogin) {
 		t.Errorf("%v is no failed login", err)
 	}
+}
+
+// rotating is a login whose password changes, as that of Amazon's helper does.
+type rotating struct{ password atomic.Value }
+
+func (r *rotating) Authorization() (*authn.AuthConfig, error) {
+	return &authn.AuthConfig{Username: "AWS", Password: r.password.Load().(string)}, nil
+}
+
+// A login that has expired is read again, and not blamed.
+func TestRotatedBasic(t *testing.T) {
+	login, valid := new(rotating), "first"
+	login.password.Store(valid)
+	synctest.Test(t, func(t *testing.T) {
+		u, err := url.Parse("http://ecr.example")
+		check(t, err)
+		c := connectBy(t, u, inProcess{http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			switch _, password, given := r.BasicAuth(); {
+			case !given:
+				answer(401, "", "Www-Authenticate", `Basic realm="ecr"`)(w, r)
+			case password != valid:
+				answer(403, `{"errors":[{"code":"DENIED","message":"Your authorization token has expired."}]}`)(w, r)
+			default:
+				answer(200, "{}", "Content-Type", imageType)(w, r)
+			}
+		})})
+		c.tokens.auth = login
+		for _, password := range []string{"first", "second"} {
+			valid = password
+			login.password.Store(password)
+			_, err := read(t, c, manifestRef(t, "v1"))
+			check(t, err)
+			<-time.After(freshTime)
+		}
+	})
 }
 
 // A registry that refuses the HEAD of blobs is asked by GET, at once.
