@@ -25,7 +25,7 @@ func (r *Registry) getManifest(ctx context.Context, ref oci.Ref) (oci.Descriptor
 		return oci.Descriptor{}, nil, err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	raw, err := io.ReadAll(io.LimitReader(resp.Body, oci.MaxManifestSize+1))
+	raw, err := io.ReadAll(progressing(ctx, io.LimitReader(resp.Body, oci.MaxManifestSize+1)))
 	if err != nil {
 		return oci.Descriptor{}, nil, oci.Errorf(oci.Unavailable, "%s: manifest %s broke off: %w", r.Name, ref, redact(err))
 	}

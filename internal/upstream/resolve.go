@@ -22,9 +22,9 @@ const answerTime = 15 * time.Second
 var errAnswerTime = fmt.Errorf("no answer within %s", answerTime)
 
 // untilAnswer returns a context that ends after answerTime unless answered is
-// called before.
+// called before. What is sent with it tells oci.Progress.
 func untilAnswer(ctx context.Context) (bounded context.Context, answered func(), cancel func()) {
-	bounded, end := context.WithCancelCause(ctx)
+	bounded, end := context.WithCancelCause(tracing(ctx))
 	timer := time.AfterFunc(answerTime, func() { end(errAnswerTime) })
 	return bounded, func() { timer.Stop() }, func() { timer.Stop(); end(nil) }
 }
