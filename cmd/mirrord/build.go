@@ -67,6 +67,7 @@ func build(cfg *config.Config, log *zap.Logger) (d *mirrord, err error) {
 		Fresh:      freshness(cfg),
 		Revalidate: cfg.Tags.StaleWhileRevalidate,
 		MaxStale:   cfg.Tags.MaxStale,
+		MaxSilence: cfg.Tags.MaxSilence,
 		Quota:      newQuota(pools, cfg.Quota.PerClient),
 		Hooks:      telemetry.CacheHooks(log, metrics),
 	})

@@ -36,6 +36,7 @@ type Options struct {
 	Fresh      func(oci.Ref) time.Duration // how long a tag is served without asking; nil or 0: ask every time
 	Revalidate time.Duration               // how long after that it is served while it is asked about; 0: never
 	MaxStale   time.Duration               // how long after it was confirmed an older copy may be served; 0: never
+	MaxSilence time.Duration               // of the upstream, while there is an older copy, which is served then; 0: any
 	Quota      Quota                       // nil: pulls are free
 
 	Hooks Hooks
@@ -140,8 +141,9 @@ func New(o Options) (*Cache, error) {
 	return c, nil
 }
 
-// Resolve answers from the cache where it can. It moves content only where the
-// upstream tells by GET alone what a manifest is, and caches it then.
+// Resolve answers from the cache where it can, and says what Open would serve.
+// It moves content only where the upstream tells by GET alone what a manifest
+// is, and where a tag has moved away from what is cached; it caches that then.
 func (c *Cache) Resolve(ctx context.Context, ref oci.Ref) (oci.Answer, error) {
 	answer, err := c.resolve(ctx, ref)
 	if ref.Kind() == oci.Manifest && (errors.Is(err, oci.ErrNeedsGet) || err == nil && !answer.Described()) {
@@ -155,7 +157,7 @@ func (c *Cache) Resolve(ctx context.Context, ref oci.Ref) (oci.Answer, error) {
 
 func (c *Cache) resolve(ctx context.Context, ref oci.Ref) (oci.Answer, error) {
 	if !ref.ByDigest() {
-		return c.resolveTag(ctx, ref)
+		return c.headTag(ctx, ref)
 	}
 	if answer, ok := c.lookUp(ref); ok {
 		return answer, nil

@@ -38,6 +38,7 @@ type flight struct {
 
 	unpaid func() // gives back the pull that was taken for it
 	letGo  func() // ends hold, for a caller who holds mu
+	pulse  *pulse
 
 	// opened is closed when the fields below are set: the upstream has
 	// answered, or failed to.
@@ -62,6 +63,12 @@ func (f *flight) answered() bool {
 
 // openDigest opens what is kept, or joins or starts the flight that fetches it.
 func (c *Cache) openDigest(ctx context.Context, ref oci.Ref) (*oci.Content, error) {
+	return c.openWithin(ctx, ref, endless)
+}
+
+// openWithin is openDigest for one who bears only so long a silence of the
+// upstream's. It fails with errSilent then.
+func (c *Cache) openWithin(ctx context.Context, ref oci.Ref, silence time.Duration) (*oci.Content, error) {
 	begun := time.Now()
 	for via := oci.Hit; ; {
 		content, err := c.openKept(ctx, ref)
@@ -86,7 +93,7 @@ func (c *Cache) openDigest(ctx context.Context, ref oci.Ref) (*oci.Content, erro
 		if f == nil {
 			continue // it has just come to be kept
 		}
-		content, err = c.board(ctx, ref, f)
+		content, err = c.board(ctx, ref, f, silence)
 		switch {
 		case errors.Is(err, errSpoolClosed): // the fill was faster than its client
 			via = oci.Fill
@@ -120,17 +127,15 @@ func errClosed() error {
 }
 
 // board waits for the upstream's answer and returns a reader of the flight.
-func (c *Cache) board(ctx context.Context, ref oci.Ref, f *flight) (*oci.Content, error) {
+func (c *Cache) board(ctx context.Context, ref oci.Ref, f *flight, silence time.Duration) (*oci.Content, error) {
 	reading := false
 	defer func() {
 		if !reading {
 			c.leave(ctx, f)
 		}
 	}()
-	select {
-	case <-f.opened:
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+	if err := f.pulse.wait(ctx, f.opened, silence); err != nil {
+		return nil, err
 	}
 	if f.err != nil {
 		return nil, f.err

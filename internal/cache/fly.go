@@ -107,7 +107,7 @@ func (c *Cache) launch(f *flight, written int64) (*oci.Content, error) {
 	if f.manifest != nil {
 		return inMemory(f.manifest.answer(f.ref.Digest(), oci.Fill), f.manifest.raw), nil
 	}
-	source, err := c.Next.Open(oci.WithOffset(f.ctx, written), f.ref)
+	source, err := c.Next.Open(oci.WithProgress(oci.WithOffset(f.ctx, written), f.pulse.beat), f.ref)
 	if err != nil || f.ref.Kind() == oci.Blob {
 		return source, err
 	}

@@ -31,7 +31,7 @@ func (c *Cache) join(ctx context.Context, ref oci.Ref) (*flight, error) {
 
 func (c *Cache) newFlight(ref oci.Ref, unpaid func()) *flight {
 	f := &flight{
-		ref: ref, entry: &entry{digest: ref.Digest()}, unpaid: unpaid, letGo: func() {},
+		ref: ref, entry: &entry{digest: ref.Digest()}, unpaid: unpaid, letGo: func() {}, pulse: newPulse(),
 		opened: make(chan struct{}), called: make(chan struct{}), waiters: make(map[netip.Prefix]int, 1),
 	}
 	f.ctx, f.cancel = context.WithCancel(c.ctx)

@@ -80,6 +80,8 @@ type TagRecord struct {
 	Previous  oci.Descriptor // what it named before and the cache held; zero when unknown
 	Checked   time.Time      // when the upstream confirmed Latest
 	Confirmed time.Time      // when it last confirmed Previous; zero when there is none
+	Refused   oci.Code       // what it has said since then: there is no such tag, or not for us; empty: nothing
+	RefusedAt time.Time      // when it last said so; zero when it has not
 }
 
 // Quota decides about spending the pulls of an upstream. Methods may be called

@@ -9,7 +9,7 @@ import (
 
 // question is one question to the upstream, on behalf of all who want to know.
 type question[A any] struct {
-	begun time.Time
+	pulse *pulse
 	done  chan struct{} // closed when the fields below are set
 	said  A
 	err   error
@@ -28,12 +28,12 @@ func ask[K comparable, A any](c *Cache, under map[K]*question[A], key K, put fun
 	if c.closed {
 		return nil, errClosed()
 	}
-	q := &question[A]{begun: time.Now(), done: make(chan struct{})}
+	q := &question[A]{pulse: newPulse(), done: make(chan struct{})}
 	under[key] = q
 	c.running.Go(func() {
 		ctx, cancel := context.WithTimeout(c.ctx, checkTime)
 		defer cancel()
-		q.said, q.err = put(ctx)
+		q.said, q.err = put(oci.WithProgress(ctx, q.pulse.beat))
 		c.mu.Lock()
 		delete(under, key)
 		c.mu.Unlock()
@@ -45,28 +45,14 @@ func ask[K comparable, A any](c *Cache, under map[K]*question[A], key K, put fun
 	return q, nil
 }
 
-// wait returns the answer, or ctx's end. Where patient is not negative it waits
-// no longer than that from the question's beginning.
-func (q *question[A]) wait(ctx context.Context, patient time.Duration) (A, error) {
-	var tired <-chan time.Time
-	if patient >= 0 {
-		timer := time.NewTimer(time.Until(q.begun.Add(patient)))
-		defer timer.Stop()
-		tired = timer.C
+// wait returns the answer, or fails as pulse.wait does.
+func (q *question[A]) wait(ctx context.Context, silence time.Duration) (A, error) {
+	if err := q.pulse.wait(ctx, q.done, silence); err != nil {
+		var none A
+		return none, err
 	}
-	var none A
-	select {
-	case <-q.done:
-		return q.said, q.err
-	case <-tired:
-		return none, errPatience
-	case <-ctx.Done():
-		return none, context.Cause(ctx)
-	}
+	return q.said, q.err
 }
-
-// endless is the patience of who has nothing else.
-const endless = -1
 
 // resolveDigest asks the upstream about content that is not kept.
 func (c *Cache) resolveDigest(ctx context.Context, ref oci.Ref) (oci.Answer, error) {

@@ -39,7 +39,7 @@ func (c *Cache) load() error {
 			c.noteIndex(err)
 			continue
 		}
-		c.tags[record.Ref] = c.newTag(record)
+		c.tags[record.Ref] = &tag{TagRecord: record, fresh: c.freshness(record.Ref)}
 	}
 	if err := c.loadParts(); err != nil {
 		return fmt.Errorf("read unfinished fills: %w", err)
@@ -150,10 +150,11 @@ func (c *Cache) learn() (blobs []oci.Digest, tags []oci.Ref) {
 // recogniseTag believes the index about a tag if it could not be asked before,
 // and reports whether the tag is known: one that is not was removed.
 func (c *Cache) recogniseTag(r TagRecord) bool {
+	fresh := c.freshness(r.Ref)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.tags[r.Ref] == nil && c.blind {
-		c.tags[r.Ref] = c.newTag(r)
+		c.tags[r.Ref] = &tag{TagRecord: r, fresh: fresh}
 	}
 	return c.tags[r.Ref] != nil
 }

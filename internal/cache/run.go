@@ -54,7 +54,7 @@ func (c *Cache) tend() {
 	parts := c.dropPartsBefore(now.Add(-partAge))
 	var old []oci.Ref
 	for ref, t := range c.tags {
-		if now.Sub(t.Checked) > max(c.MaxStale, t.fresh) {
+		if now.Sub(t.heard()) > max(c.MaxStale, t.fresh) {
 			delete(c.tags, ref)
 			old = append(old, ref)
 		}

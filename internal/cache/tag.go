@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math"
@@ -13,16 +14,17 @@ import (
 type tag struct {
 	TagRecord
 	fresh  time.Duration // how long it is served without asking
-	retry  time.Time     // after a failed check: not asked about before
-	reason error         // that check's error
+	retry  time.Time     // after a failed check or fetch: not asked about before
+	reason error         // that failure's
 }
 
-func (c *Cache) newTag(r TagRecord) *tag {
-	t := &tag{TagRecord: r}
-	if c.Fresh != nil {
-		t.fresh = c.Fresh(r.Ref)
+// freshness is how long ref is served without asking. It calls a callback, so
+// mu must not be held.
+func (c *Cache) freshness(ref oci.Ref) time.Duration {
+	if c.Fresh == nil {
+		return 0
 	}
-	return t
+	return c.Fresh(ref)
 }
 
 // age is the time since the upstream confirmed t. A check in the future, made
@@ -34,16 +36,21 @@ func (t *tag) age(now time.Time) time.Duration {
 	return math.MaxInt64
 }
 
-const (
-	// A client is not kept waiting for an upstream that does not answer for
-	// longer than this when there is an older copy to serve.
-	patience = 1500 * time.Millisecond
-	// After a failed check the older copy is served for this long at once.
-	retryTime = 10 * time.Second
-)
+// isFresh reports whether t is served without asking.
+func (t *tag) isFresh(now time.Time) bool {
+	return t != nil && t.Refused == "" && t.age(now) < t.fresh
+}
 
-// errPatience ends a client's wait, not the check.
-var errPatience = oci.Errorf(oci.Unavailable, "the upstream has not answered within %s", patience)
+// heard is when the upstream last said anything of t.
+func (t *tag) heard() time.Time {
+	if t.RefusedAt.After(t.Checked) {
+		return t.RefusedAt
+	}
+	return t.Checked
+}
+
+// After a failed check or fetch the older copy is served for this long at once.
+const retryTime = 10 * time.Second
 
 // reasonOf makes of why an older copy is served a word that can be counted.
 func reasonOf(err error) oci.StaleReason {
@@ -51,49 +58,36 @@ func reasonOf(err error) oci.StaleReason {
 	switch {
 	case errors.As(err, &limit):
 		return oci.StaleReason(limit.Kind)
-	case errors.Is(err, errPatience):
+	case errors.Is(err, errSilent):
 		return oci.StaleSlow
 	}
 	return oci.StaleUnavailable
 }
 
 // resolveTag returns what ref names: what is known while that is fresh, then
-// what the upstream says. It is an older copy's answer, Via stale, when the
-// upstream cannot be asked, and when what is new shall not be fetched.
+// what the upstream says. When the upstream cannot be asked, what it said last
+// decides: see lastWord. When what is new shall not be fetched, it is the older
+// copy's answer, Via stale.
 func (c *Cache) resolveTag(ctx context.Context, ref oci.Ref) (oci.Answer, error) {
-	now := time.Now()
 	c.mu.Lock()
-	t := c.tags[ref]
-	if t != nil && t.age(now) < t.fresh {
-		described, have := c.inHand(ref.At(t.Latest.Digest))
+	answer, err := c.unasked(ref)
+	if !errors.Is(err, errAsk) {
 		c.mu.Unlock()
-		if have {
-			return oci.Answer{Descriptor: described, Via: oci.Hit}, nil
-		}
-		return c.spare(ctx, ref, oci.Answer{Descriptor: t.Latest, Via: oci.Hit}), nil
+		return c.spare(ctx, ref, answer), err
 	}
-	older, have := c.olderCopy(t)
-	if have && now.Before(t.retry) {
-		defer c.mu.Unlock()
-		older.Reason = reasonOf(t.reason)
-		return older, nil
-	}
-	if err := c.recall(ref); err != nil {
-		defer c.mu.Unlock()
-		return oci.Answer{}, err
-	}
+	last, have := c.lastWord(c.tags[ref])
+	refreshing := have && c.isRefreshed(c.tags[ref])
 	joined := c.checks[ref] != nil
 	q, err := c.askTag(ctx, ref)
-	refreshing := have && older.Digest == t.Latest.Digest && t.age(now) < t.fresh+c.Revalidate
 	c.mu.Unlock()
 	if err != nil {
 		return oci.Answer{}, err
 	}
 	if refreshing {
-		older.Reason = oci.StaleRefreshing
-		return older, nil
+		last.Reason = oci.StaleRefreshing
+		return last.Answer, nil
 	}
-	answer, err := q.wait(ctx, patienceOf(have))
+	answer, err = q.wait(ctx, c.silenceFor(have))
 	switch {
 	case err == nil:
 		return c.spare(ctx, ref, answer), nil
@@ -102,15 +96,72 @@ func (c *Cache) resolveTag(ctx context.Context, ref oci.Ref) (oci.Answer, error)
 	case !have || !oci.Temporary(err) || ctx.Err() != nil:
 		return oci.Answer{}, err
 	}
-	older.Reason = reasonOf(err)
-	return older, nil
+	return last.because(err)
 }
 
-func patienceOf(have bool) time.Duration {
-	if have {
-		return patience
+// errAsk says that only the upstream knows.
+var errAsk = errors.New("the upstream is to be asked")
+
+// unasked returns what ref is answered with without asking, or errAsk. The
+// caller holds mu.
+func (c *Cache) unasked(ref oci.Ref) (oci.Answer, error) {
+	now, t := time.Now(), c.tags[ref]
+	if t.isFresh(now) {
+		if described, have := c.inHand(ref.At(t.Latest.Digest)); have {
+			return oci.Answer{Descriptor: described, Via: oci.Hit}, nil
+		}
 	}
-	return endless
+	if last, have := c.lastWord(t); have && now.Before(t.retry) {
+		return last.because(t.reason)
+	}
+	if t.isFresh(now) {
+		return oci.Answer{Descriptor: t.Latest, Via: oci.Known}, nil
+	}
+	return oci.Answer{}, cmp.Or(c.recall(ref), errAsk)
+}
+
+// isRefreshed reports whether t, which is no longer fresh, is served while the
+// upstream is asked. The caller holds mu.
+func (c *Cache) isRefreshed(t *tag) bool {
+	return t.Refused == "" && c.has(t.Ref.At(t.Latest.Digest)) && t.age(time.Now()) < t.fresh+c.Revalidate
+}
+
+// lastWord is what the upstream said last of a tag, not too long ago: the older
+// copy, or a refusal.
+type lastWord struct {
+	oci.Answer
+	refusal error
+}
+
+// because returns the answer to a request that the upstream does not decide,
+// because of err.
+func (w lastWord) because(err error) (oci.Answer, error) {
+	if w.refusal != nil {
+		return oci.Answer{}, w.refusal
+	}
+	w.Reason = reasonOf(err)
+	return w.Answer, nil
+}
+
+// lastWord returns what is answered of t while the upstream cannot be asked. A
+// tag that was deleted does not come back because its registry is down, nor does
+// one that was denied: who lost access shall not regain it by cutting a cable. A
+// login that fails denies nothing, it is the upstream's trouble. Of signatures
+// nothing is said: they may have come since. The caller holds mu.
+func (c *Cache) lastWord(t *tag) (lastWord, bool) {
+	if t == nil || t.Refused == "" {
+		older, have := c.olderCopy(t)
+		return lastWord{Answer: older}, have
+	}
+	if attached(t.Ref) || time.Since(t.RefusedAt) >= c.MaxStale {
+		return lastWord{}, false
+	}
+	what := "not found"
+	if t.Refused == oci.Denied {
+		what = "denied"
+	}
+	return lastWord{refusal: oci.Errorf(t.Refused, "%s: %s at %s, when its registry was last asked; it cannot be asked now",
+		t.Ref, what, t.RefusedAt.UTC().Format(time.RFC3339))}, true
 }
 
 // olderCopy returns the last thing that t is known to have named, not too long
@@ -133,13 +184,12 @@ func (c *Cache) olderCopy(t *tag) (oci.Answer, bool) {
 // spare returns answer, or the older copy of the tag where what the answer
 // names would have to be fetched and the quota is better kept.
 func (c *Cache) spare(ctx context.Context, ref oci.Ref, answer oci.Answer) oci.Answer {
-	if c.Quota == nil {
+	if c.Quota == nil || answer.Digest == "" {
 		return answer
 	}
 	c.mu.Lock()
-	older, have := c.olderCopy(c.tags[ref])
-	at := ref.At(answer.Digest)
-	have = have && older.Digest != answer.Digest && !c.has(at) && c.flights[keyOf(at)] == nil
+	older, have := c.insteadOf(ref, answer.Digest)
+	have = have && c.flights[keyOf(ref.At(answer.Digest))] == nil
 	c.mu.Unlock()
 	if !have {
 		return answer
@@ -170,6 +220,7 @@ func (c *Cache) check(ctx, payer context.Context, ref oci.Ref) (answer oci.Answe
 	} else if err == nil {
 		answer, err = c.describe(ref, answer)
 	}
+	fresh := c.freshness(ref)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if refusedByQuota(err) {
@@ -180,31 +231,33 @@ func (c *Cache) check(ctx, payer context.Context, ref oci.Ref) (answer oci.Answe
 	c.noteMissing(ref, err)
 	switch {
 	case err == nil:
-		c.moveTag(ref, answer.Descriptor)
+		c.moveTag(ref, answer.Descriptor, fresh)
 		return answer, func() { c.noteIndex(c.tellTags(ref)) }, nil
-	case !oci.Temporary(err):
-		delete(c.tags, ref)
+	case !oci.Temporary(err) && t != nil:
+		t.Refused, t.RefusedAt, t.retry = oci.CodeOf(err), time.Now(), time.Time{}
 		return answer, func() { c.noteIndex(c.tellTags(ref)) }, err
+	case !oci.Temporary(err):
+		return answer, func() {}, err
 	}
 	if t != nil {
 		t.retry, t.reason = time.Now().Add(retryTime), err
 	}
-	_, stale := c.olderCopy(t)
+	last, have := c.lastWord(t)
 	return answer, func() {
-		if stale && c.ctx.Err() == nil { // the end of the mirror is no failure
+		if have && last.refusal == nil && c.ctx.Err() == nil { // the end of the mirror is no failure
 			call2(c.Hooks.TagStale, ref, err)
 		}
 	}, err
 }
 
-// moveTag notes that the upstream says ref names d. What it named before is
-// remembered as long as its content is kept and that of d is not. The caller
-// holds mu.
-func (c *Cache) moveTag(ref oci.Ref, d oci.Descriptor) {
+// moveTag notes that the upstream says ref names d, which is fresh for that
+// long. What it named before is remembered as long as its content is kept and
+// that of d is not. The caller holds mu.
+func (c *Cache) moveTag(ref oci.Ref, d oci.Descriptor, fresh time.Duration) {
 	d.Size = max(d.Size, 0) // a HEAD may tell none, and a record has none below
 	record := TagRecord{Ref: ref, Latest: d, Checked: time.Now()}
 	if older, have := c.olderCopy(c.tags[ref]); have && older.Digest != d.Digest {
 		record.Previous, record.Confirmed = older.Descriptor, older.Checked
 	}
-	c.tags[ref] = c.newTag(record)
+	c.tags[ref] = &tag{TagRecord: record, fresh: fresh}
 }

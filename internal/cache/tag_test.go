@@ -3,6 +3,7 @@ package cache_test
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -208,7 +209,9 @@ func TestStaleWhenNewContentCannotBeHad(t *testing.T) {
 	}
 }
 
-// Not found and denied are told as they are, at once, whatever is kept.
+// Not found and denied are told as they are, at once, whatever is kept, and are
+// what was last confirmed when the upstream is down then: a restart keeps that.
+// The copy is not lost by it.
 func TestRefusalsAreTold(t *testing.T) {
 	for _, code := range []oci.Code{oci.ManifestUnknown, oci.NameUnknown, oci.Denied} {
 		t.Run(string(code), func(t *testing.T) {
@@ -221,18 +224,80 @@ func TestRefusalsAreTold(t *testing.T) {
 				<-time.After(2 * time.Minute)
 				refusal := oci.Errorf(code, "no")
 				fake.Fail(func(ocitest.Call) error { return refusal })
-				if _, _, err := ocitest.Read(t.Context(), f, tag); !errors.Is(err, refusal) {
-					t.Errorf("%v, want the refusal", err)
-				}
+				f.mustRefuse(t, tag, refusal)
+				synctest.Wait() // the index is told after the answer
 				fake.Fail(down)
-				<-time.After(31 * time.Second) // for so long the refusal may be remembered
-				if _, _, err := ocitest.Read(t.Context(), f, tag); !errors.Is(err, errDown) {
-					t.Errorf("%v: what was refused is served again", err)
-				}
+				f.mustRefuse(t, tag, refusal)
+				<-time.After(time.Hour)
+				f.mustRefuse(t, tag, refusal)
+				f.stop()
+				f.restart(t)
+				f.mustRefuse(t, tag, refusal)
 				f.mustRead(t, tag.At(oci.FromBytes(raw)), raw, oci.Hit) // by digest it is what it was
+
+				fake.Fail(nil) // it comes back, moved, and cannot be fetched: the copy is there
+				put(fake, "v1", 2)
+				<-time.After(time.Minute)
+				fake.Fail(failOpen)
+				f.mustRead(t, tag, raw, oci.Stale)
+
+				fake.Fail(func(ocitest.Call) error { return refusal })
+				<-time.After(2 * time.Minute)
+				f.mustRefuse(t, tag, refusal)
+				fake.Fail(down)
+				<-time.After(31 * 24 * time.Hour) // that is too long ago to be said again
+				f.mustRefuse(t, tag, errDown)
 			})
 		})
 	}
+}
+
+// mustRefuse asks for ref by HEAD and GET, which must fail with want's code.
+func (f *fixture) mustRefuse(t *testing.T, ref oci.Ref, want error) {
+	t.Helper()
+	if _, err := f.Resolve(t.Context(), ref); oci.CodeOf(err) != oci.CodeOf(want) {
+		t.Errorf("HEAD %s: %v, want %v", ref, err, want)
+	}
+	if _, _, err := ocitest.Read(t.Context(), f, ref); oci.CodeOf(err) != oci.CodeOf(want) {
+		t.Errorf("GET %s: %v, want %v", ref, err, want)
+	}
+}
+
+func failOpen(c ocitest.Call) error {
+	if c.Method == "Open" {
+		return errDown
+	}
+	return nil
+}
+
+// That there were no signatures is not said again while the upstream is down:
+// they may have come since.
+func TestMissingSignaturesAreNotTheLastWord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		name := "sha256-" + strings.Repeat("0", 64) + ".sig"
+		tag, raw := ocitest.ManifestRef(t, name), put(fake, name, 1)
+		f := start(t, fake)
+		f.mustRead(t, tag, raw, oci.Fill)
+		<-time.After(2 * time.Minute)
+		fake.RemoveTag(ocitest.Repo, name)
+		f.mustRefuse(t, tag, oci.Errorf(oci.ManifestUnknown, "no"))
+		fake.Fail(down)
+		f.mustRefuse(t, tag, errDown)
+	})
+}
+
+// What a callback does is its own affair: it is called without a lock held.
+func TestFreshIsCalledWithoutLock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		raw := put(fake, "v1", 1)
+		var f *fixture
+		f = start(t, fake, func(o *cache.Options) {
+			o.Fresh = func(oci.Ref) time.Duration { f.Stats(); return time.Minute }
+		})
+		f.mustRead(t, ocitest.ManifestRef(t, "v1"), raw, oci.Fill)
+	})
 }
 
 // A thousand clients of one expired tag are one question.

@@ -38,6 +38,7 @@ type Config struct {
 		Rules                tagrule.Rules // the first that matches wins over Fresh
 		StaleWhileRevalidate time.Duration // 0: off
 		MaxStale             time.Duration // 0: never stale
+		MaxSilence           time.Duration // 0: any
 	}
 	Quota struct {
 		Reserve   Share         // of the limit; 0: none

@@ -60,6 +60,7 @@ func defaultConfig() *Config {
 	c.Clients.MaxRequests = 256
 	c.Tags.Fresh = time.Minute
 	c.Tags.MaxStale = 30 * 24 * time.Hour
+	c.Tags.MaxSilence = 1500 * time.Millisecond
 	c.Quota.Reserve = Share{Percent: 10}
 	c.Quota.Probe = 15 * time.Minute
 	c.Upstreams = []Upstream{{Name: "docker.io", URL: "https://registry-1.docker.io"}}

@@ -43,6 +43,8 @@ var settings = []setting{
 		"DURATION", "0s", "how long a tag that is no longer fresh is served at once while the upstream is asked; 0 waits for the upstream"},
 	{scalar("tags.max_stale", parseDuration, func(c *Config) *duration { return (*duration)(&c.Tags.MaxStale) }),
 		"DURATION", "720h", "how long after the upstream confirmed it a tag is served when the upstream does not answer; 0 never does"},
+	{scalar("tags.max_silence", parseDuration, func(c *Config) *duration { return (*duration)(&c.Tags.MaxSilence) }),
+		"DURATION", "1.5s", "how long the upstream may be silent before a tag's older copy is served; one that is at work, but slow, is waited for up to 10s; 0 waits until it fails"},
 	{scalar("quota.reserve", parseShare, func(c *Config) *Share { return &c.Quota.Reserve }),
 		"SHARE", "10%", "what is kept back of an upstream's pull limit, as a percentage or a number of pulls; 0 keeps nothing"},
 	{scalar("quota.probe", parseProbe, func(c *Config) *duration { return (*duration)(&c.Quota.Probe) }),

@@ -42,6 +42,7 @@ tags:
       fresh: 1m30s
   stale_while_revalidate: 0s
   max_stale: 720h
+  max_silence: 1.5s
 quota:
   reserve: 10%
   probe: 15m

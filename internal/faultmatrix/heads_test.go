@@ -66,10 +66,12 @@ func TestHeads(t *testing.T) {
 				m.publish(manifestSize+100, "newer manifest")
 				mend = f.strike(m)
 				<-time.After(expiryTime)
+				m.hub.Reset()
+				m.head(tagPath, "fill") // that it can be had takes a GET
 				if f.claim == inVain {
-					m.headUncached("moved", f.claim, 0)
+					m.spent("moved", 0, 1)
 				} else {
-					m.headUncached("moved", f.claim, 1)
+					m.spent("moved", 1, 1)
 				}
 				m.mustGet(tagPath)
 				mend()

@@ -5,6 +5,7 @@ import (
 	"net"
 	"sync"
 	"syscall"
+	"time"
 
 	"mirrord/internal/hubsim"
 )
@@ -31,6 +32,8 @@ type lineFault struct {
 	err   error  // of the dial
 	reset bool   // the connection is reset after
 	after int    // so many bytes from the hub
+
+	distance time.Duration // a round trip
 }
 
 func (l *line) set(f lineFault) {
@@ -49,6 +52,9 @@ func (l *line) DialContext(ctx context.Context, network, address string) (net.Co
 	if struck && fault.err != nil {
 		return nil, fault.err
 	}
+	if struck {
+		<-time.After(fault.distance)
+	}
 	if host == tokenHost {
 		host = registryHost
 	}
@@ -56,7 +62,37 @@ func (l *line) DialContext(ctx context.Context, network, address string) (net.Co
 	if err == nil && struck && fault.reset {
 		conn = &resetConn{conn, fault.after}
 	}
+	if err == nil && struck && fault.distance > 0 {
+		conn = &distantConn{Conn: conn, trip: fault.distance}
+	}
 	return conn, err
+}
+
+// distantConn has each answer come a round trip after what was sent last.
+type distantConn struct {
+	net.Conn
+	trip time.Duration
+
+	mu   sync.Mutex // guards sent
+	sent time.Time
+}
+
+func (c *distantConn) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	c.sent = time.Now()
+	c.mu.Unlock()
+	return c.Conn.Write(p)
+}
+
+func (c *distantConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.mu.Lock()
+	sent := c.sent
+	c.mu.Unlock()
+	if err == nil {
+		<-time.After(time.Until(sent.Add(c.trip)))
+	}
+	return n, err
 }
 
 // dialled notes a dial to host, and returns the fault of the line.

@@ -58,8 +58,8 @@ var tokenFaults = []row{
 		uncached tag | 200 fill        | kept | token 2×HEAD 2×GET | 1s`},
 	{"fresh tokens are refused without a reason", refused("", 0), `
 		cold blob    | 404 BLOB_UNKNOWN (UNAVAILABLE) | -     | 4×token 6×blob       | 3s
-		expired tag  | 200 stale                      | kept  | 2×token 2×HEAD 3×GET | 2s
-		moved tag    | 200 stale                      | older | 2×token 2×HEAD 3×GET | 2s
+		expired tag  | 200 stale                      | kept  | 2×token 2×HEAD 3×GET | 3s
+		moved tag    | 200 stale                      | older | 2×token 2×HEAD 3×GET | 3s
 		uncached tag | 503 UNAVAILABLE                | -     | 2×token 2×HEAD 3×GET | 3s`},
 	{"fresh tokens may not pull", refused(`error="insufficient_scope"`, 0), `
 		cold blob    | 404 NAME_UNKNOWN | -     | token blob | 1s

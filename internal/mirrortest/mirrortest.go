@@ -51,6 +51,8 @@ func NewPool(t testing.TB, hub string, transport http.RoundTripper, reserve int)
 const (
 	Fresh    = time.Minute
 	MaxStale = 30 * 24 * time.Hour
+
+	maxSilence = 1500 * time.Millisecond
 )
 
 // NewCache runs a cache of maxSize bytes in dir, which forgets what it has when
@@ -63,7 +65,7 @@ func NewCache(t testing.TB, pool *upstream.Pool, dir string, maxSize int64) (mir
 	check(t, os.MkdirAll(parts, 0o755))
 	mirror, err = cache.New(cache.Options{
 		Next: pool, Store: store, Policy: lru.NewPolicy(), Metadata: lru.NewPolicy(), Index: nowhere{}, Parts: parts, MaxSize: maxSize,
-		Fresh: func(oci.Ref) time.Duration { return Fresh }, MaxStale: MaxStale, Quota: spending{pool},
+		Fresh: func(oci.Ref) time.Duration { return Fresh }, MaxStale: MaxStale, MaxSilence: maxSilence, Quota: spending{pool},
 	})
 	check(t, err)
 	ctx, cancel := context.WithCancel(t.Context())

@@ -127,6 +127,7 @@ type Via string
 
 const (
 	Hit         Via = "hit"         // from the cache, nothing asked
+	Known       Via = "known"       // of a HEAD: what the tag names, nothing asked; its content is not cached
 	Revalidated Via = "revalidated" // from the cache, after the upstream said that the tag has not moved
 	Fill        Via = "fill"        // from the upstream into the cache, led or joined
 	Stale       Via = "stale"       // from the cache, which may be behind the upstream: that could not be asked, or its quota is spared

@@ -41,6 +41,7 @@ func TestRoundTrip(t *testing.T) {
 	hub, local := tag(t, oci.DockerHub, "alpine", "3"), tag(t, "localhost:5000", "a/b", "v1.2_x")
 	gone := tag(t, oci.DockerHub, "alpine", "4")
 	local.Previous, local.Confirmed = oci.Descriptor{}, time.Time{}
+	local.Refused, local.RefusedAt = oci.ManifestUnknown, local.Checked.Add(time.Hour)
 	check(t, ix.PutTag(gone))
 	check(t, ix.PutTag(gone))
 	check(t, ix.PutTag(hub))

@@ -22,7 +22,7 @@ const (
 	tagPrefix   = "t/"
 	quotaPrefix = "q/"
 	blobVersion = 3 // 1 had no Verified; 3 is for what has an Origin, so that an older mirrord can read the rest
-	tagVersion  = 2 // 1 had no Confirmed
+	tagVersion  = 3 // 1 had no Confirmed, 2 no Refused
 )
 
 var (
@@ -81,14 +81,22 @@ func decodeBlob(key string, value []byte) (cache.BlobRecord, error) {
 	return r, nil
 }
 
-// encodeTag returns the value of t: its Ref is in the key.
+// encodeTag returns the value of t: its Ref is in the key. Only a refused tag
+// needs a mirrord that knows of refusals.
 func encodeTag(t cache.TagRecord) []byte {
 	b := []byte{tagVersion}
+	if t.Refused == "" {
+		b[0] = 2
+	}
 	b = appendDescriptor(b, t.Latest)
 	b = appendDescriptor(b, t.Previous)
 	b = binary.AppendVarint(b, t.Checked.UnixMilli())
 	if t.Previous.Digest != "" {
 		b = binary.AppendVarint(b, t.Confirmed.UnixMilli())
+	}
+	if t.Refused != "" {
+		b = appendString(b, string(t.Refused))
+		b = binary.AppendVarint(b, t.RefusedAt.UnixMilli())
 	}
 	return b
 }
@@ -112,6 +120,10 @@ func decodeTag(key string, value []byte) (cache.TagRecord, error) {
 		t.Confirmed = t.Checked
 	default:
 		t.Confirmed = time.UnixMilli(d.varint()).UTC()
+	}
+	if d.version > 2 {
+		t.Refused = oci.Code(d.name())
+		t.RefusedAt = time.UnixMilli(d.varint()).UTC()
 	}
 	if err := d.end(); err != nil {
 		return cache.TagRecord{}, err

@@ -103,6 +103,9 @@ func FuzzEncode(f *testing.F) {
 		if size%2 == 1 {
 			r.Previous, r.Confirmed = blob(2).Descriptor, r.Checked.Add(-time.Hour)
 		}
+		if size%3 == 1 {
+			r.Refused, r.RefusedAt = oci.Denied, r.Checked.Add(time.Hour)
+		}
 		if got, err := decodeTag(string(tagKey(ref)), encodeTag(r)); err != nil || got != r {
 			t.Errorf("%+v comes back as %+v, %v", r, got, err)
 		}

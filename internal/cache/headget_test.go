@@ -1,0 +1,204 @@
+package cache_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"mirrord/internal/cache"
+	"mirrord/internal/oci"
+	"mirrord/internal/oci/ocitest"
+)
+
+// mustAgree asks for ref by HEAD and then by GET, which must be of one mind.
+func (f *fixture) mustAgree(t *testing.T, ref oci.Ref, want []byte, via oci.Via) {
+	t.Helper()
+	answer, err := f.Resolve(t.Context(), ref)
+	if err != nil || answer.Digest != oci.FromBytes(want) || answer.Via != via || answer.Size != int64(len(want)) {
+		t.Errorf("HEAD %s: %+v, %v, want %s via %s", ref, answer, err, oci.FromBytes(want), via)
+	}
+	got, second, err := ocitest.Read(t.Context(), f, ref)
+	if err != nil || second.Digest != answer.Digest || string(got) != string(want) {
+		t.Errorf("GET %s after the HEAD: %+v, %d bytes, %v", ref, second, len(got), err)
+	}
+}
+
+// A tag has moved, and what it names now cannot be had: HEAD and GET both are
+// the older copy's, from the first HEAD on, and the upstream is not asked for it
+// each time.
+func TestHeadIsWhatGetServes(t *testing.T) {
+	for name, fail := range map[string]func() error{
+		"error":     func() error { return errDown },
+		"hangs":     func() error { <-time.After(15 * time.Second); return errDown },
+		"useless":   func() error { return &oci.Error{Code: oci.Unavailable, Message: "another", Err: oci.ErrUseless} },
+		"not found": func() error { return oci.Errorf(oci.ManifestUnknown, "no such manifest") },
+		"limited":   func() error { return &oci.LimitError{Kind: oci.LimitPulls, Upstream: ocitest.Upstream} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				fake := new(ocitest.Fake)
+				tag, older := ocitest.ManifestRef(t, "v1"), put(fake, "v1", 1)
+				f := start(t, fake)
+				f.mustRead(t, tag, older, oci.Fill)
+				f.settled(t)
+				newer := put(fake, "v1", 2)
+				fake.Fail(func(c ocitest.Call) error {
+					if c.Method == "Open" {
+						return fail()
+					}
+					return nil
+				})
+				<-time.After(2 * time.Minute)
+				begun := time.Now()
+				f.mustAgree(t, tag, older, oci.Stale)
+				f.mustAgree(t, tag, older, oci.Stale)
+				if took := time.Since(begun); took > 2*time.Second {
+					t.Errorf("four answers after %s", took)
+				}
+				if n := fake.Calls("Open", oci.FromBytes(newer).String()); n != 1 {
+					t.Errorf("%d GETs of the new manifest, want 1", n)
+				}
+				fake.Fail(nil)
+				<-time.After(time.Minute)
+				f.mustAgree(t, tag, newer, oci.Fill)
+			})
+		})
+	}
+}
+
+// A denied manifest is denied, to HEAD and GET alike.
+func TestDeniedNewManifest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		tag, older := ocitest.ManifestRef(t, "v1"), put(fake, "v1", 1)
+		f := start(t, fake)
+		f.mustRead(t, tag, older, oci.Fill)
+		f.settled(t)
+		put(fake, "v1", 2)
+		denied := oci.Errorf(oci.Denied, "no")
+		fake.Fail(func(c ocitest.Call) error {
+			if c.Method == "Open" {
+				return denied
+			}
+			return nil
+		})
+		<-time.After(2 * time.Minute)
+		f.mustRefuse(t, tag, denied)
+	})
+}
+
+// A HEAD of a tag that has moved costs the one pull that the GET is spared. A
+// HEAD of what was never pulled costs none, and is no hit.
+func TestWhatHeadsCost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		tag, older := ocitest.ManifestRef(t, "v1"), put(fake, "v1", 1)
+		f := start(t, fake)
+		for _, want := range []oci.Via{oci.Pass, oci.Known, oci.Known} {
+			if answer, err := f.Resolve(t.Context(), tag); err != nil || answer.Via != want {
+				t.Errorf("HEAD: %+v, %v, want %s", answer, err, want)
+			}
+		}
+		if n := fake.Calls("Open", oci.FromBytes(older).String()); n != 0 {
+			t.Errorf("HEADs of what was never pulled have cost %d pulls", n)
+		}
+		f.mustRead(t, tag, older, oci.Fill)
+		f.settled(t)
+		newer := put(fake, "v1", 2)
+		<-time.After(2 * time.Minute)
+		f.mustAgree(t, tag, newer, oci.Fill)
+		f.settled(t)
+		f.mustAgree(t, tag, newer, oci.Hit)
+		if n := fake.Calls("Open", oci.FromBytes(newer).String()); n != 1 {
+			t.Errorf("%d pulls of the new manifest, want 1", n)
+		}
+	})
+}
+
+// distant is a Registry whose answers come after so many steps, each of which
+// shows that it is at work.
+type distant struct {
+	oci.Registry
+	steps int
+	step  time.Duration
+}
+
+func (d *distant) travel(ctx context.Context) {
+	for range d.steps {
+		<-time.After(d.step)
+		oci.Progress(ctx)()
+	}
+}
+
+func (d *distant) Resolve(ctx context.Context, ref oci.Ref) (oci.Answer, error) {
+	d.travel(ctx)
+	return d.Registry.Resolve(ctx, ref)
+}
+
+func (d *distant) Open(ctx context.Context, ref oci.Ref) (*oci.Content, error) {
+	d.travel(ctx)
+	return d.Registry.Open(ctx, ref)
+}
+
+// Silence ends a client's wait, progress does not, up to a bound.
+func TestProgressIsWaitedFor(t *testing.T) {
+	for _, test := range []struct {
+		steps       int
+		step        time.Duration
+		silence     time.Duration
+		via         oci.Via
+		least, most time.Duration
+	}{
+		{6, 300 * time.Millisecond, 1500 * time.Millisecond, oci.Fill, 3 * time.Second, 4 * time.Second},
+		{4, 1400 * time.Millisecond, 1500 * time.Millisecond, oci.Fill, 11 * time.Second, 12 * time.Second},
+		{1, 2 * time.Second, 1500 * time.Millisecond, oci.Stale, time.Second, 2 * time.Second},
+		{1, 2 * time.Second, 5 * time.Second, oci.Fill, 4 * time.Second, 5 * time.Second},
+		{1, 12 * time.Second, 0, oci.Fill, 24 * time.Second, 25 * time.Second}, // any silence
+		{100, time.Second, 1500 * time.Millisecond, oci.Stale, 10 * time.Second, 11 * time.Second},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			fake := new(ocitest.Fake)
+			far := &distant{Registry: fake}
+			tag, raw := ocitest.ManifestRef(t, "v1"), put(fake, "v1", 1)
+			f := start(t, fake, func(o *cache.Options) { o.Next, o.MaxSilence = far, test.silence })
+			f.mustRead(t, tag, raw, oci.Fill)
+			f.settled(t)
+			<-time.After(2 * time.Minute)
+			far.steps, far.step = test.steps, test.step
+			if test.via == oci.Fill {
+				raw = put(fake, "v1", 2)
+			}
+			begun := time.Now()
+			f.mustRead(t, tag, raw, test.via)
+			if took := time.Since(begun); took < test.least || took > test.most {
+				t.Errorf("%+v: answered after %s", test, took)
+			}
+			<-time.After(time.Hour)
+		})
+	}
+}
+
+// A wait that ends says so.
+func TestSilenceIsCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		tag, raw := ocitest.ManifestRef(t, "v1"), put(fake, "v1", 1)
+		f := start(t, fake)
+		f.mustRead(t, tag, raw, oci.Fill)
+		<-time.After(2 * time.Minute)
+		fake.Fail(func(ocitest.Call) error { <-time.After(5 * time.Second); return nil })
+		f.mustRead(t, tag, raw, oci.Stale)
+		if n := f.Stats().Stale[oci.StaleSlow]; n != 1 {
+			t.Errorf("%d answers for slowness, want 1", n)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		put(fake, "v2", 2)
+		if _, err := f.Resolve(ctx, ocitest.ManifestRef(t, "v2")); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%v, want the client's own deadline", err)
+		}
+		<-time.After(time.Minute)
+	})
+}
