@@ -97,6 +97,7 @@ type Cache struct {
 	metadataUsed int64 // bytes of entries that Metadata orders
 
 	troubles map[Trouble]error // since when they were told
+	failing  []*entry          // what the disk has not given since then
 	stats    Stats
 
 	checkPulls map[string]int64 // by upstream: pulls for checks of tags that no answer is set against yet

@@ -21,6 +21,7 @@ type entry struct {
 
 	config   oci.Digest // that it names, if it is a manifest that has been read
 	metadata bool       // it counts among manifests and configs
+	failing  bool       // the disk has not given it: as good as absent until the disk works again
 }
 
 func newEntry(r BlobRecord) *entry {
@@ -42,7 +43,7 @@ func (e *entry) isProven() bool { return !e.verified.IsZero() }
 // serves reports whether the entry can answer a request for ref: a manifest's
 // media type is known only when it was fetched as a manifest.
 func (e *entry) serves(ref oci.Ref) bool {
-	return e != nil && e.isProven() && (ref.Kind() != oci.Manifest || e.appliesTo(ref))
+	return e != nil && e.isProven() && !e.failing && (ref.Kind() != oci.Manifest || e.appliesTo(ref))
 }
 
 func (e *entry) answer(ref oci.Ref, via oci.Via) oci.Answer {
@@ -99,8 +100,8 @@ func (c *Cache) giveBack(e *entry) {
 	}
 }
 
-// openKept opens what is kept. It fails with errAbsent when that is nothing, or
-// not what was put.
+// openKept opens what is kept. It fails with errAbsent when that is nothing, is
+// not what was put, or cannot be read, or with the end of ctx.
 func (c *Cache) openKept(ctx context.Context, ref oci.Ref) (*oci.Content, error) {
 	d := ref.Digest()
 	c.mu.Lock()
@@ -125,7 +126,7 @@ func (c *Cache) openKept(ctx context.Context, ref oci.Ref) (*oci.Content, error)
 	body, err := c.openStored(ctx, e)
 	if err != nil {
 		c.giveBack(e)
-		return nil, err
+		return nil, c.failed(ctx, e, err)
 	}
 	content := &oci.Content{Answer: answer, Body: body, Done: func() { c.giveBack(e) }}
 	if ref.Kind() == oci.Manifest {
@@ -145,6 +146,23 @@ func (c *Cache) openStored(ctx context.Context, e *entry) (io.ReadSeekCloser, er
 		return nil, errAbsent
 	}
 	return nil, fmt.Errorf("open blob %s: %w", e.digest, err)
+}
+
+// failed notes that e could not be opened and makes of why what that is to who
+// wants it: absent. A fetch for all of them at once may bring it, to the disk if
+// that takes it, and a manifest to memory in any case.
+func (c *Cache) failed(ctx context.Context, e *entry, why error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if !errors.Is(why, errAbsent) { // the disk or the process is at fault
+		c.mu.Lock()
+		e.failing = true
+		c.failing = append(c.failing, e)
+		c.mu.Unlock()
+		c.degrade(DiskTrouble, why)
+	}
+	return errAbsent
 }
 
 // dropDamaged forgets a blob that is not what was put, unless another has

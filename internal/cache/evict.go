@@ -192,7 +192,8 @@ func (c *Cache) remove(victims []victim) {
 
 // hold waits until a file of f's digest that is being removed is gone, so that
 // the removal cannot hit the new one, and then keeps all others from the file
-// until f.letGo. What is kept under the digest is forgotten, but for its type.
+// until f.letGo. What is cached under the digest is forgotten, but for its type, so
+// that it is not evicted meanwhile; it comes back unless something has replaced it.
 func (c *Cache) hold(f *flight) {
 	d := f.ref.Digest()
 	for {
@@ -207,11 +208,15 @@ func (c *Cache) hold(f *flight) {
 	defer c.mu.Unlock()
 	held := make(chan struct{})
 	c.evicting[d] = held
-	if old := c.entries[d]; old != nil {
+	old := c.entries[d]
+	if old != nil {
 		f.entry.typed = old.typed
 		c.forget(d)
 	}
 	f.letGo = func() {
+		if old != nil && c.entries[d] == nil {
+			c.keep(old)
+		}
 		delete(c.evicting, d)
 		close(held)
 	}

@@ -77,8 +77,7 @@ func (c *Cache) openWithin(ctx context.Context, ref oci.Ref, silence time.Durati
 			return content, nil
 		}
 		if !errors.Is(err, errAbsent) {
-			c.degrade(DiskTrouble, err)
-			return c.openPast(ctx, ref) // the disk fails, the upstream may not
+			return nil, err
 		}
 		if c.settle(ctx, ref) {
 			continue

@@ -133,7 +133,8 @@ func (c *Cache) remember(content *oci.Content, ref oci.Ref, e *entry) (*oci.Cont
 	defer func() { _ = content.Close() }()
 	raw, err := io.ReadAll(content.Body)
 	if err != nil {
-		return nil, fmt.Errorf("read manifest %s: %w", content.Digest, err)
+		c.dropDamaged(e, fmt.Errorf("%w: %w", errUnreadable, err))
+		return nil, errAbsent
 	}
 	if content.Digest.Algorithm().FromBytes(raw) != content.Digest {
 		c.dropDamaged(e, errRotten)

@@ -47,6 +47,10 @@ func (c *Cache) recovered(t Trouble) {
 	delete(c.troubles, t)
 	if t == DiskTrouble {
 		c.inVain = 0
+		for _, e := range c.failing {
+			e.failing = false
+		}
+		c.failing = nil
 	}
 	c.mu.Unlock()
 	call(c.Hooks.Recovered, t)
