@@ -27,11 +27,11 @@ func TestDamage(t *testing.T) {
 		"a blob is a directory":                 {harm: makeDirectory, blobs: 1},
 		"blobs/ is gone":                        {harm: remove("blobs"), blobs: blobs, manifests: manifests},
 		"fills/ is gone":                        {harm: remove("fills")},
-		"index/ is gone":                        {harm: remove("index"), manifests: manifests},
-		"the index is cut":                      {harm: cutIndex, manifests: manifests, indexes: 1},
-		"index/ is gone, a blob is cut":         {harm: both(remove("index"), truncate(1000)), blobs: 1, manifests: manifests},
-		"index/ is gone, a blob is another":     {harm: both(remove("index"), overwrite), blobs: 1, manifests: manifests},
-		"index/ is gone, a blob is a directory": {harm: both(remove("index"), makeDirectory), blobs: 1, manifests: manifests},
+		"index/ is gone":                        {harm: remove("index")},
+		"the index is cut":                      {harm: cutIndex, indexes: 1},
+		"index/ is gone, a blob is cut":         {harm: both(remove("index"), truncate(1000)), blobs: 1},
+		"index/ is gone, a blob is another":     {harm: both(remove("index"), overwrite), blobs: 1},
+		"index/ is gone, a blob is a directory": {harm: both(remove("index"), makeDirectory), blobs: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := newMirror(t)

@@ -2,6 +2,7 @@ package cache
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -35,6 +36,23 @@ func typeOf(ref oci.Ref, raw []byte, told string) typed {
 		return typed{mediaType: own}
 	}
 	return typed{told, originOf(ref)}
+}
+
+// foundType returns the media type of a file that nobody has fetched as a manifest,
+// if it is one and says which. An image's config has the members of a manifest too,
+// but no schemaVersion.
+func foundType(raw []byte) typed {
+	var m struct {
+		SchemaVersion int `json:"schemaVersion"`
+	}
+	if json.Unmarshal(raw, &m) != nil || m.SchemaVersion != 2 {
+		return typed{}
+	}
+	own, err := oci.ManifestType(raw)
+	if err != nil {
+		return typed{}
+	}
+	return typed{mediaType: own}
 }
 
 // appliesTo reports whether the media type is known, and is that of ref too.

@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -57,24 +58,29 @@ func checkSize(body io.Seeker, want int64) error {
 }
 
 // hash reads the file of d, at the pace of limit unless that is nil, and says
-// what is wrong with it.
-func (c *Cache) hash(ctx context.Context, d oci.Digest, size int64, limit *rate.Limiter) error {
+// what is wrong with it, or what manifest it is by its own words, if it is one.
+func (c *Cache) hash(ctx context.Context, d oci.Digest, size int64, limit *rate.Limiter) (typed, error) {
 	body, err := c.openSized(ctx, d, size)
 	if err != nil {
-		return err
+		return typed{}, err
 	}
 	defer func() { _ = body.Close() }()
 	verifier := d.Verifier()
-	_, err = io.CopyBuffer(verifier, &paced{ctx, body, limit}, make([]byte, copyBuffer))
+	var raw bytes.Buffer
+	var to io.Writer = verifier
+	if size <= oci.MaxManifestSize {
+		to = io.MultiWriter(verifier, &raw)
+	}
+	_, err = io.CopyBuffer(to, &paced{ctx, body, limit}, make([]byte, copyBuffer))
 	switch {
 	case ctx.Err() != nil:
-		return context.Cause(ctx)
+		return typed{}, context.Cause(ctx)
 	case err != nil:
-		return fmt.Errorf("%w: %w", errUnreadable, err)
+		return typed{}, fmt.Errorf("%w: %w", errUnreadable, err)
 	case !verifier.Verified():
-		return errRotten
+		return typed{}, errRotten
 	}
-	return nil
+	return foundType(raw.Bytes()), nil
 }
 
 // paced reads no faster than limit, whose burst is copyBuffer, and not after ctx
@@ -99,36 +105,38 @@ func (p *paced) Read(b []byte) (int, error) {
 // prove hashes the file of e and drops what turns out to be damaged. It fails
 // with what is wrong, or with the end of ctx.
 func (c *Cache) prove(ctx context.Context, e *entry, limit *rate.Limiter) error {
-	err := c.hash(ctx, e.digest, e.size, limit)
+	found, err := c.hash(ctx, e.digest, e.size, limit)
 	switch {
 	case err == nil:
-		c.proven(e)
+		c.proven(e, found)
 	case isDamage(err):
 		c.dropDamaged(e, err)
 	}
 	return err
 }
 
-// proven notes that the file of e is right.
-func (c *Cache) proven(e *entry) {
+// proven notes that the file of e is right, and found to be such a manifest.
+func (c *Cache) proven(e *entry, found typed) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.entries[e.digest] == e {
-		e.verified = time.Now()
-		c.dirty[e.digest] = struct{}{}
+	if c.entries[e.digest] != e {
+		return
 	}
+	e.verified = time.Now()
+	if e.mediaType == "" && found.mediaType != "" {
+		e.typed = found
+		c.reclassify(e)
+	}
+	c.dirty[e.digest] = struct{}{}
 }
 
 // settle hashes a file that was found and never hashed, one time for all who
 // want it, and reports whether there was one. It gives up after checkTime, or
 // with ctx: then the upstream may be asked.
 func (c *Cache) settle(ctx context.Context, ref oci.Ref) bool {
-	if ref.Kind() == oci.Manifest {
-		return false // without its media type it does not serve
-	}
 	c.mu.Lock()
 	e := c.entries[ref.Digest()]
-	if e == nil || e.isProven() || c.flights[keyOf(ref)] != nil {
+	if e == nil || e.isProven() || c.flights[keyOf(ref)] != nil || ref.Kind() == oci.Manifest && e.size > oci.MaxManifestSize {
 		c.mu.Unlock()
 		return false
 	}

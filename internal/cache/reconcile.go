@@ -57,9 +57,8 @@ func (c *Cache) known() map[oci.Digest]*entry {
 }
 
 // adopt keeps a file that nobody knew, and returns its entry; nil when there is
-// one, or no room without evicting what was used. Nobody has hashed the file and
-// its media type is not known: it is hashed before it is served, and serves as a
-// blob.
+// one, or no room without evicting what was used. Nobody has hashed the file: that
+// is done before it is served, as a manifest too if it says that it is one.
 func (c *Cache) adopt(b Blob) *entry {
 	c.mu.Lock()
 	defer c.mu.Unlock()

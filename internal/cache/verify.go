@@ -133,13 +133,13 @@ func (v *verification) file(ctx context.Context, b Blob) error {
 	if e != nil {
 		size = e.size
 	}
-	err := v.hash(ctx, b.Digest, size, v.limit)
+	found, err := v.hash(ctx, b.Digest, size, v.limit)
 	v.Bytes += b.Size
 	switch {
 	case err == nil:
 		v.Blobs++
 		if e != nil {
-			v.proven(e)
+			v.proven(e, found)
 		}
 		v.tell(v.Findings, nil)
 	case errors.Is(err, fs.ErrNotExist): // evicted since the walk saw it, or lost

@@ -206,6 +206,38 @@ func TestFoundFilesAreHashedFirst(t *testing.T) {
 	})
 }
 
+// So is a manifest, which tells its media type by itself; one that does not, or is
+// something else that looks like one, is fetched.
+func TestFoundManifests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const index = `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}`
+		const implied = `{"schemaVersion":2,"config":{"mediaType":"application/vnd.oci.image.config.v1+json"},"layers":[]}`
+		const config = `{"architecture":"amd64","config":{"Env":[]},"rootfs":{}}`
+		const open = `{"schemaVersion":2}`
+		fake := new(ocitest.Fake)
+		f := start(t, fake)
+		refs := make(map[string]oci.Ref)
+		for _, content := range []string{index, implied, config, open} {
+			d := fake.AddManifest(ocitest.Repo, "", "application/vnd.oci.image.manifest.v1+json", []byte(content))
+			refs[content] = ocitest.ManifestRef(t, d.String())
+			f.mustRead(t, refs[content], []byte(content), oci.Fill)
+		}
+		f.stop()
+		f.index = newMemoryIndex()
+		f.restart(t)
+		synctest.Wait()
+		fake.Fail(down)
+		for content, want := range map[string]string{
+			index: "application/vnd.oci.image.index.v1+json", implied: "application/vnd.oci.image.manifest.v1+json", config: "", open: "",
+		} {
+			got, answer, err := ocitest.Read(t.Context(), f, refs[content])
+			if answer.MediaType != want || (err == nil) != (want != "") || err == nil && string(got) != content {
+				t.Errorf("%s is served as %q: %q, %v", content, answer.MediaType, got, err)
+			}
+		}
+	})
+}
+
 // The scrub hashes all that is kept once in its time, finds what rots, and goes
 // on after a restart with what was hashed longest ago.
 func TestScrub(t *testing.T) {
