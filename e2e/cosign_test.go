@@ -80,10 +80,7 @@ func (c *cosign) verify(ref string) error {
 func (c *cosign) publish(t *testing.T, hub *hubsim.Hub, repository, kind string, seed uint64) string {
 	t.Helper()
 	scratch := startRegistry(t, refusal{})
-	img, err := hubsim.Layers(1, 4<<10, seed, hubsim.OCI)
-	if err != nil {
-		t.Fatal(err)
-	}
+	img := oneLayer(t, seed)
 	top, err := hub.AddImage("library/"+repository, "v1", img)
 	if err != nil {
 		t.Fatal(err)

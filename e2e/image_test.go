@@ -73,13 +73,20 @@ func publishLayers(t *testing.T, hub *hubsim.Hub, n int, size int64) image {
 	return describe(t, "docker.io/library/layers:v1", img, top)
 }
 
-// publishOne puts an image of one layer into the hub.
-func publishOne(t *testing.T, hub *hubsim.Hub, name string, seed uint64) image {
+// oneLayer is an image of one layer; each seed has its own.
+func oneLayer(t *testing.T, seed uint64) v1.Image {
 	t.Helper()
 	img, err := hubsim.Layers(1, 64<<10, seed, hubsim.OCI)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return img
+}
+
+// publishOne puts one into the hub.
+func publishOne(t *testing.T, hub *hubsim.Hub, name string, seed uint64) image {
+	t.Helper()
+	img := oneLayer(t, seed)
 	top, err := hub.AddImage("library/"+name, "v1", img)
 	if err != nil {
 		t.Fatal(err)

@@ -128,9 +128,11 @@ func newOras(t *testing.T, mirrors ...string) *layouts {
 func newRegctl(t *testing.T, mirrors ...string) *layouts {
 	t.Helper()
 	h := modules.home(t, "regctl")
-	hosts := map[string]any{"docker.io": map[string]any{"hostname": "registry-1.docker.io", "mirrors": mirrors}}
-	for _, mirror := range mirrors {
-		hosts[mirror] = map[string]any{"tls": "disabled"}
+	hosts := map[string]any{"docker.io": map[string]any{
+		"hostname": "registry-1.docker.io", "mirrors": mirrors, "priority": len(mirrors),
+	}}
+	for i, mirror := range mirrors {
+		hosts[mirror] = map[string]any{"tls": "disabled", "priority": i} // the lowest is asked first
 	}
 	config, err := json.Marshal(map[string]any{"hosts": hosts})
 	if err != nil {

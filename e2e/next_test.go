@@ -56,16 +56,40 @@ func TestNextHost(t *testing.T) {
 		t.Run(family.name, func(t *testing.T) {
 			hub := startHub(t)
 			m := startMirror(t, hub)
-			hub.Down()
 			next := startRegistry(t, refusal{})
-			ref := next.publish(t, 1)
-			begun := time.Now()
-			if err := family.start(t, m.address, next.address).pull(ref); err != nil {
-				t.Fatal(err)
-			}
-			t.Logf("pulled from the next host, in %.2fs with the start of the client", time.Since(begun).Seconds())
+			c := family.start(t, m.address, next.address)
+			heal := hub.Inject(hubsim.Fault{Op: "manifest", PullLimit: true})
+			turn(t, m, next, c, "quota gone", publishOne(t, hub, "limited", 1))
+			heal()
+			hub.Down()
+			turn(t, m, next, c, "hub down", image{ref: "docker.io/library/down:v1"})
 		})
 	}
+}
+
+// turn pulls an image from the next host, after the mirror has refused it.
+func turn(t *testing.T, m *mirror, next *host, c puller, phase string, img image) {
+	t.Helper()
+	repository, _, _ := strings.Cut(strings.TrimPrefix(img.ref, "docker.io/"), ":")
+	next.push(t, repository, oneLayer(t, 1))
+	refused, begun := m.refused(t), time.Now()
+	if err := c.pull(img.ref); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%s: pulled from the next host in %.2fs", phase, time.Since(begun).Seconds())
+	eventually(t, 5*time.Second, "the mirror was asked first", func() bool { return m.refused(t) > refused })
+}
+
+// refused returns how many manifests the mirror did not give.
+func (m *mirror) refused(t *testing.T) (n float64) {
+	t.Helper()
+	for series, value := range m.metrics(t) {
+		if strings.HasPrefix(series, "mirrord_requests_total{") && strings.Contains(series, `kind="manifest"`) &&
+			(strings.Contains(series, `status="4xx"`) || strings.Contains(series, `status="5xx"`)) {
+			n += value
+		}
+	}
+	return n
 }
 
 // TestMeasureNextHost prints the tables of docs/clients.md: what a refusal costs
@@ -208,11 +232,7 @@ func startRegistry(t *testing.T, r refusal) *host {
 // it.
 func (h *host) publish(t *testing.T, seed uint64) string {
 	t.Helper()
-	img, err := hubsim.Layers(1, 4<<10, seed, hubsim.OCI)
-	if err != nil {
-		t.Fatal(err)
-	}
-	h.push(t, "library/image", img)
+	h.push(t, "library/image", oneLayer(t, seed))
 	return "docker.io/library/image:v1"
 }
 

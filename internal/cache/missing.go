@@ -2,7 +2,6 @@ package cache
 
 import (
 	"errors"
-	"strings"
 	"time"
 
 	"mirrord/internal/oci"
@@ -22,7 +21,7 @@ type missing struct {
 // noteMissing remembers err when it says that there is no ref, or that asking
 // costs a pull for nothing. The caller holds mu.
 func (c *Cache) noteMissing(ref oci.Ref, err error) {
-	if err == nil || attached(ref) {
+	if err == nil || oci.Attached(ref.Tag()) {
 		return
 	}
 	if isUnknown(err) || errors.Is(err, oci.ErrUseless) {
@@ -50,10 +49,3 @@ func (c *Cache) recall(ref oci.Ref) error {
 }
 
 func missingKey(ref oci.Ref) string { return ref.Kind().String() + " " + ref.String() }
-
-// attached reports whether ref is a tag under which signatures and the like of
-// a manifest are looked for: a client that is told wrongly that there are none
-// looks no further.
-func attached(ref oci.Ref) bool {
-	return strings.HasPrefix(ref.Tag(), "sha256-") || strings.HasPrefix(ref.Tag(), "sha512-")
-}

@@ -153,7 +153,7 @@ func (c *Cache) lastWord(t *tag) (lastWord, bool) {
 		older, have := c.olderCopy(t)
 		return lastWord{Answer: older}, have
 	}
-	if attached(t.Ref) || time.Since(t.RefusedAt) >= c.MaxStale {
+	if oci.Attached(t.Ref.Tag()) || time.Since(t.RefusedAt) >= c.MaxStale {
 		return lastWord{}, false
 	}
 	what := "not found"

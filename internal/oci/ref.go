@@ -139,6 +139,14 @@ func (r Ref) At(d Digest) Ref {
 	return r
 }
 
+// Attached reports whether a tag is one under which signatures and the like of a
+// manifest are looked for, as the distribution specification's fallback for
+// referrers and cosign have it: a client that is told wrongly that there are
+// none looks no further.
+func Attached(tag string) bool {
+	return strings.HasPrefix(tag, "sha256-") || strings.HasPrefix(tag, "sha512-")
+}
+
 // Reference is the tag or the digest: the last part of a request's path.
 func (r Ref) Reference() string {
 	if r.digest != "" {

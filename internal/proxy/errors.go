@@ -47,9 +47,10 @@ type specError struct {
 //
 // A blob that the upstream does not give now is 404 BLOB_UNKNOWN, the one
 // answer that every client leaves quickly for the next host; detail has the
-// cause. A manifest is 503, never 429 or a false 404: those cost clients
-// minutes, or hide signatures.
-func writeError(w http.ResponseWriter, r *http.Request, kind string, err error) {
+// cause. A manifest is 503, see refusal, never 429 or a false 404: those cost
+// clients minutes, or hide signatures.
+func writeError(w http.ResponseWriter, r *http.Request, event Event) {
+	err := event.Err
 	if r.Context().Err() != nil {
 		w.WriteHeader(statusClientGone)
 		return
@@ -61,7 +62,7 @@ func writeError(w http.ResponseWriter, r *http.Request, kind string, err error) 
 	}
 	status, known := statusOf[code]
 	switch {
-	case kind == "blob" && oci.Temporary(err):
+	case event.Kind == "blob" && oci.Temporary(err):
 		e = specError{Code: oci.BlobUnknown, Message: "the blob cannot be had now", Detail: specError{Code: code, Message: err.Error()}}
 		status = http.StatusNotFound
 	case errors.Is(err, errParameter):
@@ -69,7 +70,7 @@ func writeError(w http.ResponseWriter, r *http.Request, kind string, err error) 
 	case errors.Is(err, errNoEndpoint):
 		status = http.StatusNotFound
 	case !known || status == http.StatusServiceUnavailable:
-		status = http.StatusServiceUnavailable
+		status = refusal(r, event, err)
 		setRetryAfter(w.Header(), err)
 	}
 	body, _ := json.Marshal(map[string][]specError{"errors": {e}}) // strings always marshal

@@ -80,7 +80,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	m.CaptureMetrics(w, func(w http.ResponseWriter) {
 		e.Err = h.guard(w, r, &e)
 		if e.Err != nil && !errors.Is(e.Err, errCut) {
-			writeError(w, r, e.Kind, e.Err)
+			writeError(w, r, e)
 		}
 	})
 	if e.Err == nil && r.Method == http.MethodGet && r.Context().Err() == nil {
