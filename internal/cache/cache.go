@@ -80,6 +80,7 @@ type Cache struct {
 	evicting  map[oci.Digest]chan struct{} // whose file is being removed or put: closed when that is done
 	parts     map[partKey]part             // what failed fills left behind
 	tags      map[oci.Ref]*tag
+	declined  *lru.Bytes[time.Time]                // when the cache had no place for a digest
 	missing   *lru.Bytes[missing]                  // what the upstream does not have
 	proofs    map[oci.Digest]*question[struct{}]   // files that were found, being hashed
 	checks    map[oci.Ref]*question[oci.Answer]    // HEADs under way
@@ -127,6 +128,7 @@ func New(o Options) (*Cache, error) {
 		configs:   make(map[oci.Digest]struct{}),
 		troubles:  make(map[Trouble]error),
 		tags:      make(map[oci.Ref]*tag),
+		declined:  lru.NewBytes[time.Time](declinedBytes),
 		missing:   lru.NewBytes[missing](missingBytes),
 		checks:    make(map[oci.Ref]*question[oci.Answer]),
 		lists:     make(map[oci.Listing]*question[*oci.Page]),

@@ -50,6 +50,7 @@ func (c *Cache) fill(f *flight, s *spool, p part, room *room) {
 // startOver hands over, from its beginning, what has turned out to be larger
 // than the cache or its disk. Nobody has been answered: its size was not known.
 func (c *Cache) startOver(f *flight) {
+	c.noteDeclined(f.ref.Digest())
 	_ = f.source.Close()
 	source, err := c.launch(f, 0)
 	if err != nil {

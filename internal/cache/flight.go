@@ -85,6 +85,9 @@ func (c *Cache) openWithin(ctx context.Context, ref oci.Ref, silence time.Durati
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
+		if c.goesPast(ctx, ref) {
+			return c.openPast(ctx, ref)
+		}
 		f, err := c.join(ctx, ref)
 		if err != nil {
 			return nil, err

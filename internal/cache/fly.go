@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -68,6 +69,7 @@ var errDropped = oci.Errorf(oci.Unavailable, "nobody waits for it any more")
 // decline ends a flight that the cache has no place for: who waits is given what
 // the upstream sends, who has been answered reads it from there.
 func (c *Cache) decline(f *flight, s *spool, why error) {
+	c.noteDeclined(f.ref.Digest())
 	if f.spool == nil && f.manifest == nil {
 		c.handOver(f)
 		return
@@ -83,6 +85,30 @@ func (c *Cache) decline(f *flight, s *spool, why error) {
 		return
 	}
 	s.finish(fmt.Errorf("%w: %w", errDisk, why))
+}
+
+const (
+	declinedTime  = 10 * time.Second // which is when a disk in trouble is tried again
+	declinedBytes = 64 << 10         // of what is remembered so
+)
+
+// noteDeclined remembers that the cache has no place for d.
+func (c *Cache) noteDeclined(d oci.Digest) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.declined.Add(d.String(), time.Now(), int64(len(d)))
+}
+
+// goesPast reports whether ref is asked for in parts, and the cache had no place
+// for it a moment ago: to try again for each part would open the whole each time.
+func (c *Cache) goesPast(ctx context.Context, ref oci.Ref) bool {
+	if oci.PartHint(ctx).End == 0 {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	when, ok := c.declined.Get(ref.Digest().String())
+	return ok && time.Since(when) < declinedTime
 }
 
 // endFlight ends f for all who come now; a manifest they find in memory. The
@@ -107,7 +133,7 @@ func (c *Cache) launch(f *flight, written int64) (*oci.Content, error) {
 	if f.manifest != nil {
 		return inMemory(f.manifest.answer(f.ref.Digest(), oci.Fill), f.manifest.raw), nil
 	}
-	source, err := c.Next.Open(oci.WithProgress(oci.WithOffset(f.ctx, written), f.pulse.beat), f.ref)
+	source, err := c.Next.Open(oci.WithProgress(oci.WithPart(f.ctx, oci.Span{Begin: written}), f.pulse.beat), f.ref)
 	if err != nil || f.ref.Kind() == oci.Blob {
 		return source, err
 	}

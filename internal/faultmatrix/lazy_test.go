@@ -24,20 +24,18 @@ const (
 	roundTrip = 50 * time.Millisecond // of each request to the hub
 )
 
-var (
-	layer       = ocitest.Content(layerSize, 2)
-	layerDigest = oci.FromBytes(layer)
-)
+var layer = ocitest.Content(layerSize, 2)
 
 // lazily is a client that wants parts of a layer which the mirror does not have.
 type lazily struct {
 	*mirror
+	layer []byte
 	first time.Duration // until its first part far from the beginning was complete
 }
 
 // request sends a request for the layer; the caller closes the answer's body.
 func (c *lazily) request(method, ranges string) *http.Response {
-	req, err := http.NewRequestWithContext(c.t.Context(), method, "http://"+mirrorAt+"/v2/"+repo+"/blobs/"+layerDigest.String(), nil)
+	req, err := http.NewRequestWithContext(c.t.Context(), method, "http://"+mirrorAt+"/v2/"+repo+"/blobs/"+oci.FromBytes(c.layer).String(), nil)
 	check(c.t, err)
 	if ranges != "" {
 		req.Header.Set("Range", ranges)
@@ -55,7 +53,7 @@ func (c *lazily) part(ranges string, begin, end int) {
 	resp := c.request(http.MethodGet, "bytes="+ranges)
 	defer func() { _ = resp.Body.Close() }()
 	got, err := io.ReadAll(resp.Body)
-	if resp.StatusCode != http.StatusPartialContent || err != nil || !bytes.Equal(got, layer[begin:end]) {
+	if resp.StatusCode != http.StatusPartialContent || err != nil || !bytes.Equal(got, c.layer[begin:end]) {
 		c.t.Errorf("range %s: %s, %d bytes, %v", ranges, resp.Status, len(got), err)
 	}
 }
@@ -75,7 +73,7 @@ func (c *lazily) parts(spans ...[2]int) (via string) {
 		part, err := parts.NextPart()
 		check(c.t, err)
 		got, err := io.ReadAll(part)
-		if err != nil || !bytes.Equal(got, layer[s[0]:s[1]]) {
+		if err != nil || !bytes.Equal(got, c.layer[s[0]:s[1]]) {
 			c.t.Errorf("range %v: %d bytes, %v", s, len(got), err)
 		}
 	}
@@ -88,7 +86,7 @@ func (c *lazily) chunk(begin, end int) {
 	resp := c.request(http.MethodGet, fmt.Sprintf("bytes=%d-", begin))
 	defer func() { _ = resp.Body.Close() }()
 	got := make([]byte, end-begin)
-	if _, err := io.ReadFull(resp.Body, got); err != nil || !bytes.Equal(got, layer[begin:end]) {
+	if _, err := io.ReadFull(resp.Body, got); err != nil || !bytes.Equal(got, c.layer[begin:end]) {
 		c.t.Errorf("from %d on: %v", begin, err)
 	}
 }
@@ -188,7 +186,7 @@ func TestLazyClients(t *testing.T) {
 }
 
 func tryLazily(t *testing.T, pull func(*lazily), rate int64, noRanges bool) {
-	c := &lazily{mirror: newMirror(t, nil)}
+	c := &lazily{mirror: newMirror(t, nil), layer: layer}
 	c.hub.AddBlob(repo, layer)
 	c.hub.Inject(hubsim.Fault{Op: "cdn", Bandwidth: rate, Latency: roundTrip, NoRanges: noRanges})
 	c.mustGet(tagPath) // with a token and a connection
@@ -209,6 +207,32 @@ func tryLazily(t *testing.T, pull func(*lazily), rate int64, noRanges bool) {
 	c.checkKept()
 }
 
+// A layer that finds no room is read in parts for what they have, too, and with
+// one request for each; the first one opens it to see how large it is.
+func TestPartsPastTheCache(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &lazily{mirror: newMirror(t, nil), layer: ocitest.Content(maxSize+layerSize, 3)}
+		c.hub.AddBlob(repo, c.layer)
+		c.hub.Inject(hubsim.Fault{Op: "cdn", Bandwidth: 8 << 20})
+		c.mustGet(tagPath)
+		c.hub.Reset()
+		size, asked := len(c.layer), 0
+		for i := range 20 {
+			begin := i * 7919 % 100 * 200_000
+			c.part(span(begin, begin+50_000), begin, begin+50_000)
+			asked += 50_000
+		}
+		c.part("-1000", size-1000, size)
+		c.parts([2]int{0, 1000}, [2]int{20_000, 30_000}, [2]int{5 << 20, 6 << 20}, [2]int{7 << 20, 8 << 20})
+		asked += 1000 + 30_000 + 2<<20
+		n := c.hub.Counters()
+		if most := asked + 3*200_000; n.CDNBytes > int64(most) || n.CDNGETs > 1+20+2+3 {
+			t.Errorf("%d bytes in %d requests, for %d bytes", n.CDNBytes, n.CDNGETs, asked)
+		}
+		t.Logf("%d bytes in %d requests, for %d bytes", n.CDNBytes, n.CDNGETs, asked)
+	})
+}
+
 // The end of a wrong blob never completes for a client that resumes; nor does one
 // of which the fill is right and that part alone is wrong.
 func TestWrongTail(t *testing.T) {
@@ -222,7 +246,7 @@ func TestWrongTail(t *testing.T) {
 			t.Run(name+", "+ranges, func(t *testing.T) {
 				t.Parallel()
 				synctest.Test(t, func(t *testing.T) {
-					c := &lazily{mirror: newMirror(t, nil)}
+					c := &lazily{mirror: newMirror(t, nil), layer: layer}
 					c.hub.AddBlob(repo, layer)
 					for _, f := range faults {
 						c.hub.Inject(f)

@@ -27,8 +27,11 @@ type Registry interface {
 	// Open returns the content that ref names; the caller closes it. It returns
 	// once the size is known. Body yields exactly Size bytes that hash to
 	// Digest, or fails before the last byte. A Body that is also an io.Seeker
-	// reads any part; but no part of a blob can be verified alone, see
-	// PartReader. ctx bounds the reader, never a fill behind it.
+	// reads any part; but no part of a blob can be verified alone. One that
+	// comes by Fill, read from any offset to the end, withholds the last byte
+	// until the whole is verified, and fails when it is not: whoever resumes a
+	// download never completes a wrong one. Parts that PartReader was told of
+	// are excepted. ctx bounds the reader, never a fill behind it.
 	//
 	// An upstream that tells no length has Size UnknownSize; its Body is
 	// verified all the same. A Cache always knows the size.
@@ -68,33 +71,30 @@ type Content struct {
 	Done func()
 }
 
-type offsetKey struct{}
-
-// WithOffset tells an Open that offset is where its caller, who verifies the
-// content himself, will seek to first: what is fetched may begin there. It is a
-// hint, and changes nothing of what Open promises.
-func WithOffset(ctx context.Context, offset int64) context.Context {
-	return context.WithValue(ctx, offsetKey{}, offset)
-}
-
-// OffsetHint returns what WithOffset told, or 0.
-func OffsetHint(ctx context.Context) int64 {
-	offset, _ := ctx.Value(offsetKey{}).(int64)
-	return offset
-}
-
 // Span is a part of content: from the byte at Begin up to, and without, the one
 // at End.
 type Span struct{ Begin, End int64 }
 
-// PartReader is a Body of content that is still being fetched. Read from any
-// offset to the end, it withholds the last byte until the whole is verified, and
-// fails when it is not: whoever resumes a download never completes a wrong one.
-//
-// ReadParts names, before the first Read, the spans after which the caller stops,
-// because it asked for no more: each is read after a Seek to its Begin. They may
-// come ahead of the rest, and then nobody has verified them, their last byte
-// included. It is for the goroutine that reads.
+type partKey struct{}
+
+// WithPart tells an Open which part of a blob its caller reads first: what is
+// fetched may begin there and, if End is not 0, end there. It is a hint, and
+// changes nothing of what Open promises.
+func WithPart(ctx context.Context, part Span) context.Context {
+	return context.WithValue(ctx, partKey{}, part)
+}
+
+// PartHint returns what WithPart told, or the zero Span.
+func PartHint(ctx context.Context) Span {
+	part, _ := ctx.Value(partKey{}).(Span)
+	return part
+}
+
+// PartReader is a Body that can fetch parts by themselves. ReadParts names, before
+// the first Read, the spans after which the caller stops, because it asked for no
+// more: each is read after a Seek to its Begin. They may come ahead of the rest,
+// and then nobody has verified them, their last byte included. It is for the
+// goroutine that reads.
 type PartReader interface{ ReadParts(parts []Span) }
 
 // ErrNoParts says that an upstream sends a blob whole when it is asked for a part.

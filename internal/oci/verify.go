@@ -57,6 +57,13 @@ type verifiedSeeker struct {
 	seeker io.Seeker
 }
 
+// ReadParts implements PartReader where the body does.
+func (v *verifiedSeeker) ReadParts(parts []Span) {
+	if body, ok := v.body.(PartReader); ok {
+		body.ReadParts(parts)
+	}
+}
+
 // Seek moves only the offset, so that measuring a body by its end, as
 // http.ServeContent does, does not give the checking up.
 func (v *verifiedSeeker) Seek(offset int64, whence int) (int64, error) {

@@ -33,7 +33,7 @@ func (h *Handler) serveContent(w http.ResponseWriter, r *http.Request, t target,
 	}
 	ctx, cancel := readContext(r)
 	defer cancel()
-	content, err := h.Registry.Open(ctx, ref)
+	content, err := h.Registry.Open(withPart(ctx, r), ref)
 	if err != nil {
 		return err
 	}

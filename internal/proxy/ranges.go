@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"net/http"
@@ -31,6 +32,20 @@ func ranged(r *http.Request, size int64) (*http.Request, []oci.Span) {
 		apply.Header.Set("Range", formatRange(spans))
 	}
 	return apply, parts
+}
+
+// withPart tells ctx which part of a blob r asks for first, as far as that can be
+// known without the blob's size.
+func withPart(ctx context.Context, r *http.Request) context.Context {
+	spans, parts, _ := parseRange(r.Header.Get("Range"), math.MaxInt64)
+	if len(spans) == 0 || spans[0].Begin > math.MaxInt64/2 { // that is counted from the end
+		return ctx
+	}
+	first := spans[0]
+	if len(parts) == 0 || parts[0] != first {
+		first.End = 0
+	}
+	return oci.WithPart(ctx, first)
 }
 
 // parseRange reads a Range of RFC 9110, section 14.1: of what is asked for that

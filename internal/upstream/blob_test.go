@@ -245,7 +245,7 @@ func TestReopen(t *testing.T) {
 
 // What is at hand already is not fetched again: the first request asks for the
 // rest.
-func TestOffsetHint(t *testing.T) {
+func TestPartHint(t *testing.T) {
 	t.Parallel()
 	content := ocitest.Content(100_000, 8)
 	for name, test := range map[string]struct {
@@ -261,7 +261,7 @@ func TestOffsetHint(t *testing.T) {
 			t.Parallel()
 			h := startHub(t, hubsim.Options{})
 			d := h.AddBlob(repo, content)
-			opened, err := connect(t, h.URL()).Open(oci.WithOffset(t.Context(), test.offset), blobRef(t, d))
+			opened, err := connect(t, h.URL()).Open(oci.WithPart(t.Context(), oci.Span{Begin: test.offset}), blobRef(t, d))
 			check(t, err)
 			defer func() { _ = opened.Close() }()
 			if opened.Size != 100_000 {
@@ -287,16 +287,49 @@ func TestOffsetHint(t *testing.T) {
 }
 
 // One who does not seek, in spite of the hint, gets all of it, verified.
-func TestOffsetHintIsOnlyAHint(t *testing.T) {
+func TestPartHintIsOnlyAHint(t *testing.T) {
 	t.Parallel()
 	h := startHub(t, hubsim.Options{})
-	content := ocitest.Content(100_000, 9)
-	opened, err := connect(t, h.URL()).Open(oci.WithOffset(t.Context(), 500), blobRef(t, h.AddBlob(repo, content)))
+	content := ocitest.Content(200_000, 9)
+	ref := blobRef(t, h.AddBlob(repo, content))
+	for _, part := range []oci.Span{{Begin: 500}, {End: 2}, {Begin: 500, End: 600}, {Begin: 500, End: 150_000}, {Begin: 199_999, End: 300_000}, {Begin: 200_000, End: 300_000}} {
+		opened, err := connect(t, h.URL()).Open(oci.WithPart(t.Context(), part), ref)
+		check(t, err)
+		if raw, err := io.ReadAll(opened.Body); err != nil || !bytes.Equal(raw, content) {
+			t.Errorf("%+v: %d bytes, %v", part, len(raw), err)
+		}
+		check(t, opened.Close())
+	}
+}
+
+// What a reader says he stops after is asked for with its end, and what lies
+// close together in one request; who reads on gets what follows.
+func TestReadParts(t *testing.T) {
+	t.Parallel()
+	h := startHub(t, hubsim.Options{})
+	content := ocitest.Content(4<<20, 10)
+	parts := []oci.Span{{Begin: 1 << 20, End: 1<<20 + 1000}, {Begin: 1<<20 + 40_000, End: 1<<20 + 50_000}, {Begin: 3 << 20, End: 3<<20 + 100_000}, {Begin: 0, End: 10}}
+	opened, err := connect(t, h.URL()).Open(oci.WithPart(t.Context(), parts[0]), blobRef(t, h.AddBlob(repo, content)))
 	check(t, err)
 	defer func() { _ = opened.Close() }()
-	if raw, err := io.ReadAll(opened.Body); err != nil || !bytes.Equal(raw, content) {
-		t.Errorf("%d bytes, %v", len(raw), err)
+	opened.Body.(oci.PartReader).ReadParts(parts)
+	body := opened.Body.(io.ReadSeeker)
+	read := func(begin, end int64) {
+		t.Helper()
+		_, err := body.Seek(begin, io.SeekStart)
+		got := make([]byte, end-begin)
+		_, failed := io.ReadFull(body, got)
+		if err := errors.Join(err, failed); err != nil || !bytes.Equal(got, content[begin:end]) {
+			t.Errorf("from %d to %d: %v", begin, end, err)
+		}
 	}
+	for _, part := range parts {
+		read(part.Begin, part.End)
+	}
+	if n := h.Counters(); n.CDNBytes > 160_000 || n.CDNGETs > 4 {
+		t.Errorf("%d bytes in %d requests", n.CDNBytes, n.CDNGETs)
+	}
+	read(3<<20, 3<<20+200_000)
 }
 
 // A registry that knows no ranges: going on with what is at hand does not hold
@@ -312,7 +345,7 @@ func TestResumeWithoutRangesAnswersAtOnce(t *testing.T) {
 		<-answered
 		_, _ = w.Write(content[1<<20:])
 	})).URL)
-	opened, err := c.Open(oci.WithOffset(t.Context(), 2<<20), blobRef(t, oci.FromBytes(content)))
+	opened, err := c.Open(oci.WithPart(t.Context(), oci.Span{Begin: 2 << 20}), blobRef(t, oci.FromBytes(content)))
 	close(answered)
 	check(t, err)
 	defer func() { _ = opened.Close() }()

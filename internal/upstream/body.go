@@ -20,6 +20,7 @@ const (
 	maxFailures = 8               // in a row while a blob is read, with some bytes but less than progress between them
 	maxRefusals = 3               // in a row, to go on with a blob that was sent until then
 	progress    = 1 << 20         // bytes after which earlier failures are forgotten
+	readOn      = 64 << 10        // bytes that are read and dropped rather than asked for anew behind them
 	smallPart   = 64 << 10        // bytes of a range that was cut short for no reason: fewer are a failure
 	firstPause  = 100 * time.Millisecond
 	maxPause    = 5 * time.Second
@@ -42,7 +43,8 @@ type body struct {
 	ref      oci.Ref
 	size     int64 // oci.UnknownSize until an answer tells
 	offset   int64
-	end      int64 // of a part, which is read no further; 0: the blob's
+	end      int64      // of a part, which is read no further; 0: the blob's
+	parts    []oci.Span // after which the reader stops
 
 	stream  *stream // nil: not connected
 	at      int64   // the offset of the stream's next byte
@@ -63,19 +65,6 @@ func (r *Registry) newBody(ctx context.Context, ref oci.Ref, offset int64) *body
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.MaxInterval = firstPause, maxPause
 	return &body{registry: r, ctx: ctx, release: func() {}, ref: ref, size: oci.UnknownSize, offset: offset, pause: pause}
-}
-
-// Reopen implements oci.Reopener.
-func (b *body) Reopen(ctx context.Context, part oci.Span) (io.ReadCloser, error) {
-	ctx, answered, cancel := untilAnswer(ctx)
-	defer answered()
-	other := b.registry.newBody(ctx, b.ref, part.Begin)
-	other.size, other.end, other.release = b.size, part.End, cancel
-	if err := other.connectFirst(); err != nil {
-		cancel()
-		return nil, err
-	}
-	return other, nil
 }
 
 // Idle implements oci.Idler.
@@ -144,12 +133,13 @@ func (b *body) read(p []byte) (int, error) {
 }
 
 // reaches reports whether the stream comes to offset. To read on to there is
-// only worth it where the upstream has not begun at what was asked for.
+// only worth it for a little, and where the upstream has not begun at what was
+// asked for.
 func (b *body) reaches(offset int64) bool {
 	if b.part.end != oci.UnknownSize && offset >= b.part.end {
 		return false
 	}
-	return b.at == offset || b.at < offset && b.early
+	return b.at == offset || b.at < offset && (b.early || offset-b.at <= readOn)
 }
 
 // skipAhead drops what an upstream sends before the offset.
@@ -206,14 +196,7 @@ func (b *body) connect() error {
 func (b *body) request() error {
 	ctx, answered, cancel := untilAnswer(b.ctx)
 	defer answered()
-	var byteRange string
-	switch {
-	case b.end > 0:
-		byteRange = fmt.Sprintf("bytes=%d-%d", b.offset, b.end-1)
-	case b.offset > 0 && !b.noRange:
-		byteRange = fmt.Sprintf("bytes=%d-", b.offset)
-	}
-	resp, err := b.registry.getBlob(ctx, b.ref, byteRange)
+	resp, err := b.registry.getBlob(ctx, b.ref, b.byteRange())
 	if err != nil {
 		cancel()
 		return b.contradicted(err)

@@ -38,7 +38,11 @@ func (r *Registry) openManifest(ctx context.Context, ref oci.Ref) (*oci.Content,
 // does not send a part. All of it together has answerTime.
 func (r *Registry) openBlob(ctx context.Context, ref oci.Ref) (*oci.Content, error) {
 	ctx, answered, cancel := untilAnswer(ctx)
-	b := r.newBody(ctx, ref, oci.OffsetHint(ctx))
+	part := oci.PartHint(ctx)
+	b := r.newBody(ctx, ref, part.Begin)
+	if part.End > 0 {
+		b.parts = []oci.Span{part}
+	}
 	b.release = cancel
 	if err := b.connectFirst(); err != nil {
 		cancel()

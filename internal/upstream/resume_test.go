@@ -180,7 +180,7 @@ func TestBlobOfUnknownSize(t *testing.T) {
 				}
 			})).URL)
 			wantBlob(t, c, oci.FromBytes(content), len(content))
-			opened, err := c.Open(oci.WithOffset(t.Context(), 150_000), blobRef(t, oci.FromBytes(content)))
+			opened, err := c.Open(oci.WithPart(t.Context(), oci.Span{Begin: 150_000}), blobRef(t, oci.FromBytes(content)))
 			check(t, err)
 			defer func() { _ = opened.Close() }()
 			body := oci.Unverified(opened.Body).(io.ReadSeeker)
@@ -195,7 +195,7 @@ func TestBlobOfUnknownSize(t *testing.T) {
 
 // A part is at hand and the upstream hangs: who asks is told in the time that it
 // takes without, and no second time at offset 0.
-func TestOffsetHintAndASilentUpstream(t *testing.T) {
+func TestPartHintAndASilentUpstream(t *testing.T) {
 	hang := func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
 	noByte := func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Length", "10")
@@ -216,7 +216,7 @@ func TestOffsetHintAndASilentUpstream(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := inBubble(t, openly(test.handle))
 				begun := time.Now()
-				opened, err := c.Open(oci.WithOffset(t.Context(), 500), blobRef(t, oci.FromBytes(nil)))
+				opened, err := c.Open(oci.WithPart(t.Context(), oci.Span{Begin: 500}), blobRef(t, oci.FromBytes(nil)))
 				took := time.Since(begun)
 				if err == nil {
 					check(t, opened.Close())
