@@ -255,7 +255,7 @@ func TestPartHint(t *testing.T) {
 		"rest":           {offset: 60_000, parts: 1, bytes: 40_000},
 		"nothing at all": {offset: 0, whole: 1, bytes: 100_000},
 		"refused":        {offset: 200_000, whole: 1, bytes: 100_000},
-		"all at hand":    {offset: 100_000, whole: 1, bytes: 100_000},
+		"all at hand":    {offset: 100_000, parts: 1, bytes: 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -50,7 +50,6 @@ type body struct {
 	at      int64   // the offset of the stream's next byte
 	part    span    // that the stream has
 	early   bool    // which begins before what was asked for
-	known   bool    // an answer was accepted: size is the upstream's word, UnknownSize too
 	noRange bool    // the upstream cannot begin in the middle: it is asked for the whole
 
 	pause    *backoff.ExponentialBackOff
@@ -98,14 +97,9 @@ func (b *body) Read(p []byte) (int, error) {
 }
 
 // ends reports whether err is the end of a blob of which nobody has told the
-// size. The end of a part is not that of the blob: it is after the byte that
-// the upstream says it does not have.
+// size. The end of a part is not that of the blob.
 func (b *body) ends(err error) bool {
-	if b.size != oci.UnknownSize || !b.known {
-		return false
-	}
-	var refused unsatisfied
-	return err == io.EOF && b.part.end == oci.UnknownSize || errors.As(err, &refused) && refused.size == b.offset
+	return err == io.EOF && b.size == oci.UnknownSize && b.part.end == oci.UnknownSize
 }
 
 func (b *body) read(p []byte) (int, error) {
@@ -117,7 +111,7 @@ func (b *body) read(p []byte) (int, error) {
 		}
 	}
 	if b.stream == nil {
-		if err := b.connect(); err != nil {
+		if err := b.connect(); err != nil || b.stream == nil {
 			return 0, err
 		}
 	}
@@ -176,14 +170,19 @@ func (b *body) connectFirst() error {
 }
 
 // connect asks for the bytes from offset on, or for the whole where these
-// cannot be had alone.
+// cannot be had alone. It does not connect where there are none: a part was all
+// there is, or the last one of a blob of unknown size.
 func (b *body) connect() error {
 	err := b.request()
+	var refused unsatisfied
 	switch {
-	case !errors.Is(err, errRange) || b.ends(err):
+	case !errors.Is(err, errRange):
 		return err
 	case b.end > 0:
 		return oci.ErrNoParts
+	case errors.As(err, &refused) && refused.size == b.offset && b.size == oci.UnknownSize:
+		b.size = b.offset
+		return nil
 	case b.offset == 0 || b.noRange:
 		return err
 	}
@@ -240,7 +239,7 @@ func (b *body) accept(resp *http.Response) error {
 	if err := part.fits(b.offset, b.size); err != nil {
 		return err
 	}
-	b.size, b.known = max(b.size, part.size), true
+	b.size = max(b.size, part.size)
 	b.part, b.at, b.early = part, part.first, part.first < b.offset
 	if b.early && b.end > 0 {
 		return oci.ErrNoParts // to skip through would cost more than the part
