@@ -194,7 +194,8 @@ func (c *Cache) remove(victims []victim) {
 // the removal cannot hit the new one, and then keeps all others from the file
 // until f.letGo. What is cached under the digest is forgotten, but for its type, so
 // that it is not evicted meanwhile; it comes back unless something has replaced it.
-func (c *Cache) hold(f *flight) {
+// hold reports whether there is such a thing.
+func (c *Cache) hold(f *flight) bool {
 	d := f.ref.Digest()
 	for {
 		c.mu.Lock()
@@ -209,15 +210,20 @@ func (c *Cache) hold(f *flight) {
 	held := make(chan struct{})
 	c.evicting[d] = held
 	old := c.entries[d]
+	var replaced int64 // bytes of a file that is on the disk until the new one takes its name
 	if old != nil {
 		f.entry.typed = old.typed
+		replaced = old.size
+		c.leaving += replaced
 		c.forget(d)
 	}
 	f.letGo = func() {
+		c.leaving -= replaced
 		if old != nil && c.entries[d] == nil {
 			c.keep(old)
 		}
 		delete(c.evicting, d)
 		close(held)
 	}
+	return old != nil
 }

@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -103,10 +104,13 @@ const copyBuffer = 128 << 10
 // nobody else touches the file.
 func (c *Cache) store(f *flight, s *spool) error {
 	d := f.ref.Digest()
-	c.hold(f)
+	replacing := c.hold(f)
 	need := min(s.written, copyBuffer) // what is not on the disk before it is synced is not known
 	if err := c.makingRoom(need, func() error { return c.Store.Put(c.ctx, d, s.file) }); err != nil {
 		_ = os.Remove(s.file.Name())
+		if !replacing { // it may be in place all the same, and nobody would count it
+			_ = c.Store.Remove(context.WithoutCancel(c.ctx), d)
+		}
 		return fmt.Errorf("%w: store blob %s: %w", errDisk, d, err)
 	}
 	return nil

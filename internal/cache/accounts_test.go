@@ -1,0 +1,136 @@
+package cache_test
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"math/rand/v2"
+	"os"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"mirrord/internal/cache"
+	"mirrord/internal/oci"
+	"mirrord/internal/oci/ocitest"
+)
+
+// fickle breaks off, stalls or sends wrong bytes now and then.
+func fickle(random *rand.Rand, mu *sync.Mutex) func(oci.Ref, io.ReadSeeker) io.Reader {
+	return func(_ oci.Ref, body io.ReadSeeker) io.Reader {
+		mu.Lock()
+		defer mu.Unlock()
+		body = &paced{body, 50_000 + random.IntN(400_000)}
+		switch random.IntN(8) {
+		case 0, 1, 2:
+			return &broken{ReadSeeker: body, left: random.Int64N(100_000), from: func(int64) {}}
+		case 3:
+			return &spoilt{ReadSeeker: body, at: random.Int64N(50_000)}
+		}
+		return body
+	}
+}
+
+// Whatever clients and upstreams do: no answer is wrong, the disk is never over
+// the budget, and in the end all bytes are accounted for.
+func TestAccounts(t *testing.T) {
+	const most = 1_000_000
+	for seed := range uint64(3) {
+		synctest.Test(t, func(t *testing.T) {
+			random, mu := rand.New(rand.NewPCG(seed, 0)), new(sync.Mutex)
+			fake := new(ocitest.Fake)
+			var refs []oci.Ref
+			contents := make(map[oci.Ref][]byte)
+			for i := range 12 {
+				img := newImage(t, fake, byte(10*i), 5000+i, 3, 20_000+random.IntN(300_000))
+				for ref, content := range img.contents {
+					refs, contents[ref] = append(refs, ref), content
+				}
+			}
+			fake.Wrap(fickle(random, mu))
+			f := start(t, fake, budget(most), func(o *cache.Options) {
+				o.Store = slowRemove{o.Store}
+				o.MaxFills = 4
+			})
+			client := func(id byte) {
+				own := rand.New(rand.NewPCG(seed, uint64(id)))
+				for range 40 {
+					ref := refs[own.IntN(len(refs))]
+					if own.IntN(4) == 0 && ref.Kind() == oci.Blob {
+						ref = elsewhere(t, ref)
+					}
+					ctx, leave := context.WithTimeout(clientContext(t, id), time.Duration(own.IntN(8000))*time.Millisecond)
+					got, _, err := ocitest.Read(ctx, f, ref)
+					leave()
+					if want := contents[ocitestRef(t, ref)]; err == nil && !bytes.Equal(got, want) {
+						t.Errorf("%s: %d wrong bytes of %d", ref, len(got), len(want))
+					}
+					if own.IntN(10) == 0 {
+						_ = os.Remove(f.place(ref))
+					}
+					<-time.After(time.Duration(own.IntN(500)) * time.Millisecond)
+				}
+			}
+			var clients sync.WaitGroup
+			for id := range byte(8) {
+				clients.Go(func() { client(id) })
+			}
+			served := make(chan struct{})
+			go func() { clients.Wait(); close(served) }()
+			for over := false; !over; {
+				select {
+				case <-served:
+					over = true
+				case <-time.After(50 * time.Millisecond):
+				}
+				synctest.Wait()
+				if n := f.onDisk(t); n > most {
+					t.Fatalf("%d bytes on the disk, %d allowed", n, most)
+				}
+			}
+			<-time.After(10 * time.Minute) // what was handed over is closed, what is left behind is old
+			if err := f.CheckAccounts(); err != nil {
+				t.Error(err)
+			}
+			<-time.After(time.Hour)
+			if left := files(t, f.dir, "fills", "*"); len(left) > 0 {
+				t.Errorf("left behind: %v", left)
+			}
+			if s := f.Stats(); s.Evictions == 0 || s.Failed == 0 || s.Joined == 0 || f.onDisk(t) > s.Bytes {
+				t.Errorf("%d bytes are on the disk; %+v", f.onDisk(t), s)
+			}
+		})
+	}
+}
+
+// A blob that is in place though putting it failed, or whose digest had another
+// file, leaves nothing behind that nobody counts.
+func TestFailedPutLeavesNothing(t *testing.T) {
+	for _, applied := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			fake := new(ocitest.Fake)
+			refs, contents := blobs(t, fake, 1, 100_000)
+			b := new(breakage)
+			f := start(t, fake, func(o *cache.Options) { o.Store = brokenStore{o.Store, b} })
+			b.set("Store.Put", applied)
+			f.mustRead(t, refs[0], contents[0], oci.Fill)
+			f.settled(t)
+			if n := f.onDisk(t); n != 0 || f.Stats().Bytes != 0 {
+				t.Errorf("%d bytes are on the disk, %d counted", n, f.Stats().Bytes)
+			}
+			if err := f.CheckAccounts(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// ocitestRef is ref at the upstream that it was made for.
+func ocitestRef(t *testing.T, ref oci.Ref) oci.Ref {
+	t.Helper()
+	if ref.Kind() != oci.Blob {
+		return ref
+	}
+	return ocitest.BlobRef(t, ref.Digest())
+}
