@@ -201,7 +201,7 @@ func (c *Cache) forget(d oci.Digest) {
 // was fetched as a manifest before stays one. The caller holds mu.
 func (c *Cache) keep(e *entry) {
 	if old := c.entries[e.digest]; old != nil && e.mediaType == "" {
-		e.typed = old.typed
+		e.typed, e.config = old.typed, old.config
 	}
 	c.forget(e.digest)
 	c.entries[e.digest] = e

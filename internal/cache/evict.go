@@ -212,7 +212,7 @@ func (c *Cache) hold(f *flight) bool {
 	old := c.entries[d]
 	var replaced int64 // bytes of a file that is on the disk until the new one takes its name
 	if old != nil {
-		f.entry.typed = old.typed
+		f.entry.typed, f.entry.config = old.typed, old.config
 		replaced = old.size
 		c.leaving += replaced
 		c.forget(d)
