@@ -150,7 +150,7 @@ func New(o Options) (*Cache, error) {
 func (c *Cache) Resolve(ctx context.Context, ref oci.Ref) (oci.Answer, error) {
 	answer, err := c.resolve(ctx, ref)
 	if ref.Kind() == oci.Manifest && (errors.Is(err, oci.ErrNeedsGet) || err == nil && !answer.Described()) {
-		return c.measure(ctx, ref)
+		answer, err = c.measure(ctx, ref, answer)
 	}
 	if err == nil {
 		c.countStale(answer)

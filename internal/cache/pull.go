@@ -102,9 +102,15 @@ func refusedByQuota(err error) bool {
 }
 
 // measure describes a manifest of which a HEAD upstream does not tell enough, by
-// what Open finds.
-func (c *Cache) measure(ctx context.Context, ref oci.Ref) (oci.Answer, error) {
-	content, err := c.Open(ctx, ref)
+// what a GET of the same finds. Of a tag answer is what is known.
+func (c *Cache) measure(ctx context.Context, ref oci.Ref, answer oci.Answer) (oci.Answer, error) {
+	var content *oci.Content
+	var err error
+	if ref.ByDigest() {
+		content, err = c.openDigest(ctx, ref)
+	} else {
+		content, err = c.openAnswer(ctx, ref, answer)
+	}
 	if err != nil {
 		return oci.Answer{}, err
 	}

@@ -148,6 +148,23 @@ func from(t *testing.T, address string) context.Context {
 	return oci.WithClient(t.Context(), &net.TCPAddr{IP: net.ParseIP(address)})
 }
 
+// What is measured is asked about once, where tags are never fresh too.
+func TestMeasuredByOneQuestion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		fake.Claim(func(d oci.Descriptor) oci.Descriptor { d.Size = 0; return d })
+		tag := ocitest.ManifestRef(t, "v1")
+		raw := put(fake, "v1", 1)
+		f := start(t, fake, func(o *cache.Options) { o.Fresh = nil })
+		f.mustResolve(t, tag, raw, oci.Fill)
+		f.settled(t)
+		f.mustResolve(t, tag, raw, oci.Revalidated)
+		if heads, gets := fake.Calls("Resolve", "v1"), fake.Calls("Open", oci.FromBytes(raw).String()); heads != 2 || gets != 1 {
+			t.Errorf("%d HEADs and %d GETs for two HEADs", heads, gets)
+		}
+	})
+}
+
 // Whatever a HEAD claims, what is cached is described by the cached copy: while
 // it is fresh, confirmed, stale, and after a restart.
 func TestCachedIsDescribedByTheCopy(t *testing.T) {
