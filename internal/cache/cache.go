@@ -68,6 +68,7 @@ type Cache struct {
 	making  chan struct{}  // held by who evicts, until that batch is off the disk
 	telling chan struct{}  // holds one while the index is told of blobs
 	blind   bool           // the index could not be read whole; for New and Run alone
+	boot    string         // of the kernel, in the names of parts
 
 	// mu guards all below. No I/O, hook or badger call happens under it.
 	mu        sync.Mutex
@@ -117,6 +118,7 @@ func New(o Options) (*Cache, error) {
 		turns:     newTurns(cmp.Or(o.MaxFills, DefaultMaxFills)),
 		making:    make(chan struct{}, 1),
 		telling:   make(chan struct{}, 1),
+		boot:      bootID(),
 		entries:   make(map[oci.Digest]*entry),
 		dirty:     make(map[oci.Digest]struct{}),
 		manifests: lru.NewBytes[manifest](manifestMemory),

@@ -24,7 +24,7 @@ func TestDamagedPartOnAFullDisk(t *testing.T) {
 	f.stop()
 	bad := bytes.Clone(contents[0][:300_000])
 	bad[1000] ^= 1
-	part := filepath.Join(dir, "fills", "sha256-"+refs[0].Digest().Encoded()+".blob.1")
+	part := filepath.Join(dir, "fills", "sha256-"+refs[0].Digest().Encoded()+".blob.other.300000.1")
 	if err := os.WriteFile(part, bad, 0o600); err != nil {
 		t.Fatal(err)
 	}

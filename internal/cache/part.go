@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"mirrord/internal/oci"
@@ -80,7 +79,7 @@ func (c *Cache) unclaimPart(left part) {
 // be read from where it ends, or a new one.
 func (c *Cache) openPart(ref oci.Ref, source *oci.Content, left part, have bool) (part, error) {
 	if have && resumable(source, left.written) {
-		if file, err := os.OpenFile(left.path, os.O_RDWR, 0); err == nil {
+		if file, err := c.reopenPart(&left); err == nil {
 			c.mu.Lock()
 			c.stats.Resumed++
 			c.mu.Unlock()
@@ -93,18 +92,11 @@ func (c *Cache) openPart(ref oci.Ref, source *oci.Content, left part, have bool)
 		removeParts([]part{left})
 		c.unclaimPart(left)
 	}
-	file, err := c.createPart(partPrefix(ref))
+	file, err := c.createPart(partName{partKey: partOf(ref), boot: c.boot}.prefix())
 	if err != nil {
 		return part{}, err
 	}
 	return part{file: file, path: file.Name()}, nil
-}
-
-// partPrefix begins the name of each part of ref; a unique end follows, so that
-// removing one part never hits another.
-func partPrefix(ref oci.Ref) string {
-	d := ref.Digest()
-	return d.Algorithm().String() + "-" + d.Encoded() + "." + ref.Kind().String() + "."
 }
 
 // resumable reports whether source can be read from the offset written.
@@ -197,7 +189,8 @@ func removeParts(parts []part) {
 	}
 }
 
-// loadParts takes stock of what an earlier process left unfinished.
+// loadParts takes stock of what an earlier process left unfinished, as far as it
+// is to be trusted.
 func (c *Cache) loadParts() error {
 	files, err := os.ReadDir(c.Parts)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) { // a disk may be read-only from the beginning
@@ -205,26 +198,19 @@ func (c *Cache) loadParts() error {
 	}
 	for _, file := range files {
 		p := part{path: filepath.Join(c.Parts, file.Name())}
-		key, ok := parsePart(file.Name())
+		name, ok := parsePart(file.Name())
 		info, err := file.Info()
-		if _, twice := c.parts[key]; !ok || twice || err != nil {
+		if err == nil {
+			p.written, p.left = name.trusted(info.Size(), c.boot), info.ModTime()
+		}
+		if _, twice := c.parts[name.partKey]; !ok || twice || p.written == 0 {
 			removeParts([]part{p})
 			continue
 		}
-		p.written, p.left = info.Size(), info.ModTime()
-		c.parts[key] = p
+		if p.written < info.Size() && os.Truncate(p.path, p.written) != nil {
+			continue // on a read-only disk: its end would be trusted next time
+		}
+		c.parts[name.partKey] = p
 	}
 	return nil
-}
-
-func parsePart(name string) (partKey, bool) {
-	id, rest, _ := strings.Cut(name, ".")
-	kind, _, _ := strings.Cut(rest, ".")
-	d, err := oci.ParseDigest(strings.Replace(id, "-", ":", 1))
-	for _, k := range []oci.Kind{oci.Manifest, oci.Blob} {
-		if err == nil && k.String() == kind {
-			return partKey{d, k}, true
-		}
-	}
-	return partKey{}, false
 }

@@ -2,10 +2,14 @@ package cache_test
 
 import (
 	"bytes"
+	"cmp"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -188,13 +192,84 @@ func TestSpoiltUnfinishedFill(t *testing.T) {
 	f.mustRead(t, ref, blob, oci.Fill)
 }
 
+// The size of a file that was not synced says nothing after a power failure: what
+// was synced is resumed, the rest fetched again, and what follows it is no part.
+func TestPowerFailure(t *testing.T) {
+	for name, test := range map[string]struct {
+		boot, synced string // in the name of the part; empty: as it was
+		from         int64  // where the next fill begins
+	}{
+		"none":                       {from: 400_000},
+		"a kill":                     {synced: "0", from: 400_000},
+		"a reboot":                   {boot: "another", from: 400_000},
+		"a power failure":            {boot: "another", synced: "300000", from: 300_000},
+		"a failure in the first run": {boot: "another", synced: "0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fake := new(ocitest.Fake)
+			blob := ocitest.Content(mebibyte, 7)
+			ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, blob))
+			var offset atomic.Int64
+			fail := func(_ oci.Ref, body io.ReadSeeker) io.Reader {
+				return &broken{ReadSeeker: body, left: 400_000, from: offset.Store}
+			}
+			fake.Wrap(fail)
+			f := start(t, fake)
+			if _, _, err := ocitest.Read(t.Context(), f, ref); err == nil {
+				t.Fatal("a broken fill completed")
+			}
+			f.stop()
+			left := f.tear(t, test.boot, test.synced, test.from)
+			fake.Wrap(func(_ oci.Ref, body io.ReadSeeker) io.Reader {
+				return &broken{ReadSeeker: body, left: 100_000, from: offset.Store}
+			})
+			for _, from := range []int64{test.from, test.from + 100_000} { // cut once more: what was torn is not trusted then
+				f.restart(t)
+				_, _, err := ocitest.Read(t.Context(), f, ref)
+				if got := offset.Load(); err == nil || got != from {
+					t.Errorf("the fill begins at %d, %v, want %d", got, err, from)
+				}
+				f.stop()
+			}
+			fake.Wrap(nil)
+			f.restart(t)
+			f.mustRead(t, ref, blob, oci.Fill)
+			f.stop()
+			if now := files(t, f.dir, "fills", "*"); len(now) > 0 {
+				t.Errorf("of %s %s is left", left, now)
+			}
+		})
+	}
+}
+
+// tear makes of the one part there is what a power failure leaves: another boot has
+// written it, so much is on the disk, and behind that are zeros.
+func (f *fixture) tear(t *testing.T, boot, synced string, right int64) (path string) {
+	t.Helper()
+	left := files(t, f.dir, "fills", "*")
+	if len(left) != 1 {
+		t.Fatalf("left behind: %v", left)
+	}
+	fields := strings.Split(filepath.Base(left[0]), ".")
+	fields[2], fields[3] = cmp.Or(boot, fields[2]), cmp.Or(synced, fields[3])
+	path = filepath.Join(filepath.Dir(left[0]), strings.Join(fields, "."))
+	info, err := os.Stat(left[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.Rename(left[0], path), os.Truncate(path, right), os.Truncate(path, info.Size())); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 // What is older than an hour, or not a part at all, goes.
 func TestOldPartsAreDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
 		f := start(t, fake)
 		f.stop()
-		name := "sha256-" + oci.FromBytes(nil).Encoded() + ".blob.1"
+		name := "sha256-" + oci.FromBytes(nil).Encoded() + ".blob.other.1.1"
 		for _, n := range []string{name, "stray"} {
 			path := filepath.Join(f.dir, "fills", n)
 			if err := os.WriteFile(path, []byte("x"), 0o644); err != nil {

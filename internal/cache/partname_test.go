@@ -14,8 +14,9 @@ import (
 func FuzzPartName(f *testing.F) {
 	hex := strings.Repeat("a", 64)
 	for _, name := range []string{
-		"sha256-" + hex + ".blob.1", "sha256-" + hex + ".manifest.", "sha256-" + hex + ".tags.1", "sha512-" + hex + hex + ".blob.x.y",
-		"sha256:" + hex + ".blob.1", "sha256-" + hex, "probe1", "../sha256-" + hex + ".blob.1", "",
+		"sha256-" + hex + ".blob.boot.0.1", "sha256-" + hex + ".manifest..5.", "sha256-" + hex + ".tags.boot.1.1", "sha512-" + hex + hex + ".blob.x.7.y",
+		"sha256-" + hex + ".blob.1", "sha256-" + hex + ".blob.boot.-1.1", "sha256-" + hex + ".blob.boot.1.1.1",
+		"sha256:" + hex + ".blob.boot.0.1", "sha256-" + hex, "probe1", "../sha256-" + hex + ".blob.boot.0.1", "1",
 	} {
 		f.Add(name)
 	}
@@ -26,11 +27,14 @@ func FuzzPartName(f *testing.F) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if key, ok := parsePart(partPrefix(ref) + name); !ok || key != (partKey{d, kind}) {
-				t.Errorf("a part of %s is taken for %v, %v", ref, key, ok)
+			own := partName{partOf(ref), "boot", int64(len(name))}
+			got, ok := parsePart(own.prefix() + name)
+			if want := !strings.Contains(name, "."); ok != want || ok && (got != own || got.kind != kind) {
+				t.Errorf("a part of %s is taken for %v, %v", ref, got, ok)
 			}
-			if key, ok := parsePart(name); ok && (key.digest.Validate() != nil || !strings.Contains(name, key.digest.Encoded()+"."+key.kind.String())) {
-				t.Errorf("%q is taken for a part of %v", name, key)
+			if got, ok := parsePart(name); ok && (got.digest.Validate() != nil || got.synced < 0 ||
+				!strings.Contains(name, got.digest.Encoded()+"."+got.kind.String()+"."+got.boot+".")) {
+				t.Errorf("%q is taken for a part of %v", name, got)
 			}
 		}
 	})

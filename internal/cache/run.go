@@ -45,6 +45,7 @@ func (c *Cache) shutDown() {
 	c.cancel()
 	c.running.Wait()
 	c.flush()
+	c.syncParts()
 }
 
 // tend drops what is too old and makes room when the disk runs short.
