@@ -70,6 +70,14 @@ func onLine(f lineFault) fault {
 	}
 }
 
+// lost makes the connections to the hub silent that have idled for a while.
+func lost(m *mirror) func() {
+	m.get("manifests/another") // over the registry's and the token service's
+	<-time.After(10 * time.Second)
+	m.line.network.Lose()
+	return func() {}
+}
+
 // noName is a name that is not found, noEntry a port where nobody listens.
 func noName(host string) fault {
 	return onLine(lineFault{host: host, err: &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}})

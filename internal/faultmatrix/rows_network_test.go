@@ -51,6 +51,11 @@ var networkFaults = []row{
 		expired tag  | 200 stale                      | kept  | token HEAD | 2s
 		moved tag    | 200 stale                      | older | token HEAD | 2s
 		uncached tag | 503 UNAVAILABLE                | -     | token HEAD | 16s`},
+	{"connections that idle are lost without a word", lost, `
+		cold blob    | 200 fill  | kept  | blob cdn | 11s
+		expired tag  | 200 stale | kept  | HEAD     | 2s
+		moved tag    | 200 stale | older | HEAD     | 2s
+		uncached tag | 200 fill  | kept  | HEAD GET | 11s`},
 	{"the CDN answers after 60 s", at("cdn", hubsim.Fault{Latency: time.Minute}), `
 		cold blob | 404 BLOB_UNKNOWN (UNAVAILABLE) | - | token blob cdn | 16s`},
 	{"the token service answers after 60 s", at("token", hubsim.Fault{Latency: time.Minute}), `
@@ -63,6 +68,11 @@ var networkFaults = []row{
 // tlsFaults are those that take a hub which speaks TLS.
 var tlsFaults = []row{
 	{"no fault, with TLS", inject(), unharmed},
+	{"connections that idle are lost without a word, over HTTP/2", lost, `
+		cold blob    | 200 fill  | kept  | blob cdn | 11s
+		expired tag  | 200 stale | kept  | HEAD     | 2s
+		moved tag    | 200 stale | older | HEAD     | 2s
+		uncached tag | 200 fill  | kept  | HEAD GET | 11s`},
 	{"the certificate is not trusted", untrusted, `
 		cold blob    | 404 BLOB_UNKNOWN (UNAVAILABLE) | -     | - | 1s
 		expired tag  | 200 stale                      | kept  | - | 1s

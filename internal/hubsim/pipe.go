@@ -13,8 +13,9 @@ import (
 // connection holds no bytes: a write waits for the reads of the other end. The
 // zero value has nobody on it; methods may be called concurrently.
 type Network struct {
-	mu        sync.Mutex // guards listeners
+	mu        sync.Mutex // guards all below
 	listeners map[string]*pipeListener
+	dialled   map[*dialledConn]bool // and not closed yet
 }
 
 // Listen takes an address of the form host:port until the listener is closed.
@@ -45,7 +46,7 @@ func (n *Network) DialContext(ctx context.Context, _, address string) (net.Conn,
 	near, far := net.Pipe()
 	select {
 	case l.dialled <- &pipeConn{Conn: far, local: l.addr, remote: memoryClient}:
-		return &pipeConn{Conn: near, local: memoryClient, remote: l.addr}, nil
+		return n.keep(&pipeConn{Conn: near, local: memoryClient, remote: l.addr}), nil
 	case <-l.closed:
 		return nil, refused
 	case <-ctx.Done():

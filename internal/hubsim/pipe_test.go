@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"syscall"
@@ -120,5 +121,45 @@ func TestTLS(t *testing.T) {
 	raw, err := io.ReadAll(resp.Body)
 	if err != nil || string(raw) != "content" || resp.Request.URL.Scheme != "https" {
 		t.Errorf("%q from %s, %v", raw, resp.Request.URL, err)
+	}
+}
+
+// What is lost is silent for who has dialled it, until he closes it.
+func TestLose(t *testing.T) {
+	var n Network
+	l, err := n.Listen("a:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	accepted := make(chan net.Conn, 1)
+	go func() {
+		conn, _ := l.Accept()
+		accepted <- conn
+	}()
+	conn, err := n.DialContext(t.Context(), "tcp", "a:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	far := <-accepted
+	defer far.Close()
+	read := make(chan error, 1)
+	go func() {
+		_, err := conn.Read(make([]byte, 1))
+		read <- err
+	}()
+	n.Lose()
+	n.Lose()
+	if m, err := conn.Write([]byte("abc")); m != 3 || err != nil {
+		t.Errorf("wrote %d bytes, %v", m, err)
+	}
+	select {
+	case err := <-read:
+		t.Errorf("a read ends with %v", err)
+	default:
+	}
+	conn.Close()
+	if err := <-read; !errors.Is(err, net.ErrClosed) {
+		t.Errorf("after Close a read ends with %v", err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,84 +21,15 @@ import (
 	"mirrord/internal/oci/ocitest"
 )
 
-// relay stands between the mirror and an upstream as a proxy or a NAT does. What
-// it has lost the state of is silent from then on: it takes all that is written
-// and sends nothing, not even an end.
+// relay is a network whose dials are counted.
 type relay struct {
-	network hubsim.Network
-
-	mu    sync.Mutex // guards conns
-	conns []*relayed
-}
-
-type relayed struct {
-	net.Conn
-	lost   chan struct{}
-	closed chan struct{}
-	once   sync.Once
+	hubsim.Network
+	dials atomic.Int32
 }
 
 func (r *relay) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	conn, err := r.network.DialContext(ctx, network, address)
-	if err != nil {
-		return nil, err
-	}
-	through := &relayed{Conn: conn, lost: make(chan struct{}), closed: make(chan struct{})}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.conns = append(r.conns, through)
-	return through, nil
-}
-
-// lose makes all connections silent that there are.
-func (r *relay) lose() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, conn := range r.conns {
-		select {
-		case <-conn.lost:
-		default:
-			close(conn.lost)
-			_ = conn.SetDeadline(time.Unix(1, 0)) // wakes who reads
-		}
-	}
-}
-
-func (r *relay) dialled() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return len(r.conns)
-}
-
-func (c *relayed) isLost() bool {
-	select {
-	case <-c.lost:
-		return true
-	default:
-		return false
-	}
-}
-
-func (c *relayed) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
-	if c.isLost() {
-		<-c.closed
-		return 0, net.ErrClosed
-	}
-	return n, err
-}
-
-func (c *relayed) Write(p []byte) (int, error) {
-	n, err := c.Conn.Write(p)
-	if c.isLost() {
-		return len(p), nil
-	}
-	return n, err
-}
-
-func (c *relayed) Close() error {
-	c.once.Do(func() { close(c.closed) })
-	return c.Conn.Close()
+	r.dials.Add(1)
+	return r.DialContext(ctx, network, address)
 }
 
 // protocols are those of an upstream behind a relay.
@@ -107,7 +39,7 @@ var protocols = map[string]bool{"HTTP/1.1": false, "HTTP/2": true}
 func behindRelay(t *testing.T, http2 bool, handle http.HandlerFunc) (*client, *relay, *breakers) {
 	t.Helper()
 	r := new(relay)
-	listener, err := r.network.Listen("example.com:443")
+	listener, err := r.Listen("example.com:443")
 	check(t, err)
 	server := httptest.NewUnstartedServer(handle)
 	_ = server.Listener.Close() // a socket, which a bubble does not wait for
@@ -153,9 +85,9 @@ func TestLostConnections(t *testing.T) {
 			})
 		}
 		clients.Wait()
-		before := r.dialled()
+		before := r.dials.Load()
 		<-time.After(30 * time.Second)
-		r.lose()
+		r.Lose()
 		for i := range 30 {
 			begun := time.Now()
 			_, err := read(t, c, manifestRef(t, "v1"))
@@ -164,7 +96,7 @@ func TestLostConnections(t *testing.T) {
 				t.Errorf("request %d: %v after %v", i, err, took)
 			}
 		}
-		if after := r.dialled(); after != before+1 {
+		if after := r.dials.Load(); after != before+1 {
 			t.Errorf("%d connections, and %d more", before, after-before)
 		}
 	})
@@ -188,7 +120,7 @@ func TestProbeOverALostConnection(t *testing.T) {
 		if b.Failing() != 1 {
 			t.Fatal("the host does not fail")
 		}
-		r.lose()
+		r.Lose()
 		defer b.run(t)()
 		<-time.After(probeTime + 3*probeEvery)
 		if b.Failing() != 0 {
@@ -210,7 +142,7 @@ func TestDownloadOverALostConnection(t *testing.T) {
 		raw := make([]byte, len(content))
 		_, err = io.ReadFull(opened.Body, raw[:100_000])
 		check(t, err)
-		r.lose()
+		r.Lose()
 		begun := time.Now()
 		_, err = io.ReadFull(opened.Body, raw[100_000:])
 		check(t, err)
@@ -248,13 +180,13 @@ func TestLivingConnectionIsNotCut(t *testing.T) {
 			wantBlob(t, c, oci.FromBytes(content), len(content))
 		}()
 		<-time.After(time.Second)
-		before := r.dialled()
+		before := r.dials.Load()
 		if _, err := read(t, c, manifestRef(t, "hangs")); err == nil {
 			t.Error("an answer")
 		}
 		_, err := read(t, c, manifestRef(t, "v1"))
 		check(t, err)
-		if n := r.dialled(); n <= before {
+		if n := r.dials.Load(); n <= before {
 			t.Error("the connection that did not answer is used again")
 		}
 		<-done
