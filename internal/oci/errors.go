@@ -63,3 +63,11 @@ func Temporary(err error) bool {
 	code := CodeOf(err)
 	return code == Unavailable || code == TooManyRequests
 }
+
+// ErrNoReferrers says that an upstream has no referrers API, or does not know the
+// subject. Clients then look under the tag that stands for it, as the section
+// "Unavailable Referrers API" of distribution-spec 1.1 has it.
+var ErrNoReferrers = errors.New("no referrers API")
+
+// ErrParameter marks what is wrong with a query: no code of the spec says so.
+var ErrParameter = errors.New("bad parameter")

@@ -2,8 +2,10 @@ package oci
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
+	"strings"
 	"time"
 )
 
@@ -38,7 +40,8 @@ type Registry interface {
 	Open(ctx context.Context, ref Ref) (*Content, error)
 
 	// List returns one page of a repository's tags or of a manifest's
-	// referrers.
+	// referrers. It fails with ErrNoReferrers where the upstream has no API for
+	// these, and with ErrParameter where it does not take the query.
 	List(ctx context.Context, q Listing) (*Page, error)
 }
 
@@ -193,6 +196,11 @@ func (l Listing) Kind() ListKind     { return l.kind }
 func (l Listing) Subject() Digest    { return l.subject }
 func (l Listing) Query() string      { return l.query }
 
+// String is different for different Listings.
+func (l Listing) String() string {
+	return strings.Join([]string{l.upstream, l.repository, l.kind.String(), l.subject.String(), l.query}, " ")
+}
+
 // Page is one page of a Listing: Tags or, for referrers, the upstream's image
 // index byte for byte.
 type Page struct {
@@ -201,4 +209,27 @@ type Page struct {
 	FiltersApplied string // the upstream's OCI-Filters-Applied
 	Next           string // the query of the next page, empty at the end
 	Via            Via
+
+	// Of a Stale page, and only of one:
+	Reason  StaleReason
+	Checked time.Time // when the upstream sent it
+}
+
+// Empty reports whether the page has no entries.
+func (p *Page) Empty() bool {
+	var index struct{ Manifests []json.RawMessage }
+	if len(p.Index) > 0 {
+		_ = json.Unmarshal(p.Index, &index) // what is no index has no entries
+	}
+	return len(p.Tags) == 0 && len(index.Manifests) == 0
+}
+
+// Size is about how many bytes of memory the page takes.
+func (p *Page) Size() int64 {
+	const header = 16 // bytes of a string, its content apart
+	size := len(p.Index) + len(p.Next) + len(p.FiltersApplied) + header*len(p.Tags)
+	for _, tag := range p.Tags {
+		size += len(tag)
+	}
+	return int64(size)
 }

@@ -59,7 +59,7 @@ func setHeaders(header http.Header, ref oci.Ref, a oci.Answer) {
 	header.Set("Etag", `"`+d+`"`)
 	header.Set(viaHeader, string(a.Via))
 	if a.Via == oci.Stale {
-		setStale(header, a)
+		setStale(header, a.Reason, a.Checked)
 	}
 	if ref.Kind() == oci.Manifest {
 		header.Set("Content-Type", a.MediaType)

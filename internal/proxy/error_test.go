@@ -37,6 +37,8 @@ func TestErrors(t *testing.T) {
 		{"name", oci.Errorf(oci.NameInvalid, "no"), 404, oci.NameInvalid, []string{blobs, manifest, tags, referrers}},
 		{"denied", oci.Errorf(oci.Denied, "no"), 403, oci.Denied, []string{blobs, manifest, tags, referrers}},
 		{"unsupported", oci.Errorf(oci.Unsupported, "no"), 405, oci.Unsupported, []string{tags}},
+		{"parameter", oci.Errorf(oci.Unsupported, "%w", oci.ErrParameter), 400, oci.Unsupported, []string{tags, referrers}},
+		{"no referrers", oci.Errorf(oci.Unsupported, "%w", oci.ErrNoReferrers), 404, oci.Unsupported, []string{referrers}},
 		{"unavailable", oci.Errorf(oci.Unavailable, "no"), 503, oci.Unavailable, []string{manifest, tags, referrers, signatures}},
 		{"any other", errors.New("no"), 503, oci.Unavailable, []string{manifest, tags, referrers, signatures}},
 		{"a new code", oci.Errorf("NEW_CODE", "no"), 503, "NEW_CODE", []string{blobs, manifest, tags}},

@@ -26,14 +26,11 @@ var statusOf = map[oci.Code]int{
 // statusClientGone is for the log: the client has left and reads no answer.
 const statusClientGone = 499
 
-// errParameter marks what is wrong with a query: no code of the spec says so.
-var errParameter = errors.New("bad parameter")
-
 // errNoEndpoint marks a path that is none of the API's, whatever the method.
 var errNoEndpoint = errors.New("no such endpoint")
 
 func badParameter(message string) error {
-	return &oci.Error{Code: oci.Unsupported, Message: message, Err: errParameter}
+	return &oci.Error{Code: oci.Unsupported, Message: message, Err: oci.ErrParameter}
 }
 
 // specError is one error of the spec's JSON.
@@ -47,8 +44,9 @@ type specError struct {
 //
 // A blob that the upstream does not give now is 404 BLOB_UNKNOWN, the one
 // answer that every client leaves quickly for the next host; detail has the
-// cause. A manifest is 503, see refusal, never 429 or a false 404: those cost
-// clients minutes, or hide signatures.
+// cause. A manifest or a list is 503, see refusal, never 429 or a false 404: those
+// cost clients minutes, or hide signatures. Where the upstream has no referrers
+// API it is 404 and not NAME_UNKNOWN, after which clients look under a tag.
 func writeError(w http.ResponseWriter, r *http.Request, event Event) {
 	err := event.Err
 	if r.Context().Err() != nil {
@@ -65,9 +63,9 @@ func writeError(w http.ResponseWriter, r *http.Request, event Event) {
 	case event.Kind == "blob" && oci.Temporary(err):
 		e = specError{Code: oci.BlobUnknown, Message: "the blob cannot be had now", Detail: specError{Code: code, Message: err.Error()}}
 		status = http.StatusNotFound
-	case errors.Is(err, errParameter):
+	case errors.Is(err, oci.ErrParameter):
 		status = http.StatusBadRequest
-	case errors.Is(err, errNoEndpoint):
+	case errors.Is(err, errNoEndpoint), errors.Is(err, oci.ErrNoReferrers):
 		status = http.StatusNotFound
 	case !known || status == http.StatusServiceUnavailable:
 		status = refusal(r, event, err)

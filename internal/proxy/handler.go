@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/felixge/httpsnoop"
+	"golang.org/x/sync/semaphore"
 
 	"mirrord/internal/oci"
 )
@@ -54,6 +55,7 @@ type Event struct {
 // Handler is the http.Handler of the mirror.
 type Handler struct {
 	Options
+	lists *semaphore.Weighted // bytes of large lists that are being sent
 }
 
 // New returns the Handler.
@@ -61,7 +63,7 @@ func New(o Options) *Handler {
 	if o.Observe == nil {
 		o.Observe = func(*http.Request, Event) {}
 	}
-	return &Handler{o}
+	return &Handler{Options: o, lists: semaphore.NewWeighted(listsMemory)}
 }
 
 // ServeHTTP answers one request. No panic leaves it but http.ErrAbortHandler,

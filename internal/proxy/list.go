@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -11,6 +12,11 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"mirrord/internal/oci"
+)
+
+const (
+	listsMemory = 32 << 20 // bytes of lists that are sent at once,
+	smallList   = 64 << 10 // of those that are not small
 )
 
 func (h *Handler) serveList(w http.ResponseWriter, r *http.Request, t target, upstream string, e *Event) error {
@@ -23,7 +29,13 @@ func (h *Handler) serveList(w http.ResponseWriter, r *http.Request, t target, up
 	if err != nil {
 		return err
 	}
-	e.Via = page.Via
+	if size := page.Size(); size > smallList {
+		if !h.lists.TryAcquire(size) {
+			return oci.Errorf(oci.Unavailable, "the mirror is sending as many large lists as it can; ask again, or for fewer tags with n")
+		}
+		defer h.lists.Release(size)
+	}
+	e.Via, e.Reason = page.Via, page.Reason
 	body, contentType := page.Index, ocispec.MediaTypeImageIndex
 	if t.endpoint == tags {
 		contentType = "application/json"
@@ -31,16 +43,22 @@ func (h *Handler) serveList(w http.ResponseWriter, r *http.Request, t target, up
 			return err
 		}
 	}
-	header := w.Header()
-	header.Set("Content-Type", contentType)
+	t.setListHeaders(w.Header(), r.URL, page)
+	w.Header().Set("Content-Type", contentType)
+	return cut(writeBody(w, r, http.StatusOK, body))
+}
+
+func (t target) setListHeaders(header http.Header, u *url.URL, page *oci.Page) {
 	header.Set(viaHeader, string(page.Via))
+	if page.Via == oci.Stale {
+		setStale(header, page.Reason, page.Checked)
+	}
 	if page.FiltersApplied != "" {
 		header.Set("OCI-Filters-Applied", page.FiltersApplied)
 	}
 	if page.Next != "" {
-		header.Set("Link", t.link(r.URL, page.Next))
+		header.Set("Link", t.link(u, page.Next))
 	}
-	return cut(writeBody(w, r, http.StatusOK, body))
 }
 
 type tagList struct {
@@ -57,7 +75,8 @@ func nonNil(tags []string) []string {
 }
 
 // listing parses a request for a list. The paging parameters are the
-// upstream's; ns is not among them, and n must be a number.
+// upstream's; ns is not among them, and n must be a number. One that is too large
+// is the largest: it asks for all there are.
 func (t target) listing(upstream string) (oci.Listing, error) {
 	query := make(url.Values, len(t.query))
 	for name, values := range t.query {
@@ -66,9 +85,11 @@ func (t target) listing(upstream string) (oci.Listing, error) {
 		}
 	}
 	if n := query.Get("n"); n != "" {
-		if _, err := strconv.ParseUint(n, 10, 31); err != nil {
+		number, err := strconv.ParseUint(n, 10, 31)
+		if err != nil && !errors.Is(err, strconv.ErrRange) {
 			return oci.Listing{}, badParameter("n must be a number of tags, 0 or more")
 		}
+		query.Set("n", strconv.FormatUint(number, 10))
 	}
 	if t.endpoint == tags {
 		return oci.ParseTags(upstream, t.name, query.Encode())

@@ -22,11 +22,11 @@ var staleBecause = map[oci.StaleReason]string{
 // setStale says that an answer is an older copy: code 110 and the age as HTTP
 // has it (RFC 7234, sections 5.1 and 5.5), code 299 for containers/image (podman,
 // skopeo, buildah, CRI-O), which shows that one to its users.
-func setStale(header http.Header, a oci.Answer) {
+func setStale(header http.Header, reason oci.StaleReason, checked time.Time) {
 	header.Set("Warning", `110 - "Response is Stale"`)
-	if because, ok := staleBecause[a.Reason]; ok {
+	if because, ok := staleBecause[reason]; ok {
 		header.Add("Warning", `299 - "mirrord serves an older copy: `+because+`"`)
 	}
-	age := max(0, time.Since(a.Checked))
+	age := max(0, time.Since(checked))
 	header.Set("Age", strconv.FormatInt(int64(age/time.Second), 10))
 }

@@ -195,13 +195,14 @@ func TestLinks(t *testing.T) {
 		"/v2/alpine/tags/list?n=3":                         "",
 		"/v2/alpine/tags/list?n=0":                         "",
 		"/v2/alpine/tags/list?last=a&n=9":                  "",
+		"/v2/alpine/tags/list?n=99999999999999999999":      "",
 	} {
 		m.do(http.MethodGet, path).wantHeader(t, "Link", want)
 	}
 	next := m.do(http.MethodGet, "/v2/alpine/tags/list?n=2&ns=docker.io").Header.Get("Link")
 	path, _, _ := strings.Cut(strings.TrimPrefix(next, "<"), ">")
 	m.do(http.MethodGet, path).want(t, 200, `{"name":"alpine","tags":["c"]}`)
-	for _, n := range []string{"x", "-1", "1.5", "99999999999", "0x1"} {
+	for _, n := range []string{"x", "-1", "1.5", "0x1", "1e3"} {
 		m.do(http.MethodGet, "/v2/alpine/tags/list?n="+n).wantError(t, 400, oci.Unsupported)
 	}
 }

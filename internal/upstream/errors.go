@@ -13,16 +13,15 @@ import (
 
 // refusalError makes the error of a refusal.
 func (r *Registry) refusalError(q request, refused *refusal) error {
+	if err := r.listRefusal(q, refused); err != nil {
+		return err
+	}
 	switch {
 	case refused.code == http.StatusRequestedRangeNotSatisfiable:
 		return oci.Errorf(oci.Unavailable, "%s: %w%s", r.Name, refused.unsatisfied, refused.words)
 	case refused.code == http.StatusNotFound && refused.word && (refused.fromRegistry || q.what.Kind() != oci.Blob):
 		// Registries such as registry.k8s.io redirect manifests too.
 		return oci.Errorf(unknown(q.what), "%s: not found%s", r.Name, refused.words)
-	case refused.code == http.StatusNotFound && q.operation == ListOperation && !(refused.page && refused.fromRegistry):
-		// What has no such route says so in text, and ghcr.io by a redirect to
-		// a page of github.com's.
-		return oci.Errorf(oci.NameUnknown, "%s: %w%s", r.Name, errNoRoute, refused.words)
 	case q.method == http.MethodHead && getMayTell(q, refused):
 		return oci.Errorf(oci.Unavailable, "%s: %w: %s%s", r.Name, needsGet(refused), refused.status, refused.words)
 	case !refused.fromRegistry:
@@ -59,9 +58,6 @@ func needsGet(refused *refusal) error {
 	}
 	return oci.ErrNeedsGet
 }
-
-// errNoRoute says that a list was not found, but not by the registry's word.
-var errNoRoute = errors.New("it has no such list")
 
 func unknown(ref oci.Ref) oci.Code {
 	switch ref.Kind() {

@@ -3,6 +3,8 @@ package upstream
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -10,12 +12,15 @@ import (
 	"strings"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/semaphore"
 
 	"mirrord/internal/oci"
 )
 
-// maxList bounds a list's answer, in bytes.
-const maxList = 32 << 20
+const (
+	maxList     = 8 << 20  // bytes of one list
+	listsMemory = 32 << 20 // bytes of all lists of one credential that are being read
+)
 
 // List asks for one page.
 func (r *Registry) List(ctx context.Context, q oci.Listing) (*oci.Page, error) {
@@ -28,34 +33,103 @@ func (r *Registry) List(ctx context.Context, q oci.Listing) (*oci.Page, error) {
 	}
 	resp, err := r.do(ctx, request{
 		operation: ListOperation, method: http.MethodGet, url: r.url(path, q.Query()),
-		repository: q.Repository(), accept: accept,
+		repository: q.Repository(), accept: accept, list: q,
 	})
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxList+1))
-	if err != nil || len(raw) > maxList {
-		return nil, oci.Errorf(oci.Unavailable, "%s: list of %s broke off or is larger than %d bytes", r.Name, q.Repository(), maxList)
+	if t := mediaType(resp); q.Kind() == oci.Referrers && t != ocispec.MediaTypeImageIndex {
+		return nil, r.noReferrers("it sends %q where an index of referrers should be", t)
+	}
+	body := &rationed{from: progressing(ctx, io.LimitReader(resp.Body, maxList+1)), ration: r.lists}
+	defer body.release()
+	raw, err := io.ReadAll(body)
+	if err == nil && len(raw) > maxList {
+		err = fmt.Errorf("it is larger than %d bytes: ask for fewer with n", maxList)
+	}
+	if err != nil {
+		return nil, oci.Errorf(oci.Unavailable, "%s: list of %s broke off: %w", r.Name, q.Repository(), redact(err))
 	}
 	page := &oci.Page{Next: next(resp), Via: oci.Pass}
-	if q.Kind() == oci.Referrers {
-		return page, r.readReferrers(page, resp, raw)
+	if err := readPage(page, q, resp, raw); err != nil {
+		return nil, oci.Errorf(oci.Unavailable, "%s: list of %s: %w", r.Name, q.Repository(), err)
 	}
-	var tags struct{ Tags []string }
-	if err := json.Unmarshal(raw, &tags); err != nil {
-		return nil, oci.Errorf(oci.Unavailable, "%s: list of %s is no JSON: %w", r.Name, q.Repository(), err)
-	}
-	page.Tags = tags.Tags
 	return page, nil
 }
 
-func (r *Registry) readReferrers(page *oci.Page, resp *http.Response, raw []byte) error {
-	if t := mediaType(resp); t != ocispec.MediaTypeImageIndex || !json.Valid(raw) {
-		return oci.Errorf(oci.Unavailable, "%s sends %q where an index of referrers should be", r.Name, t)
+// readPage reads raw into page. What was cut or is something else must not look
+// like a list without entries.
+func readPage(page *oci.Page, q oci.Listing, resp *http.Response, raw []byte) error {
+	var body struct {
+		Tags      *[]string
+		Manifests *[]json.RawMessage
+		Name      *string
 	}
-	page.Index, page.FiltersApplied = raw, resp.Header.Get("OCI-Filters-Applied")
+	if err := json.Unmarshal(raw, &body); err != nil {
+		return fmt.Errorf("its answer is not JSON: %w", err)
+	}
+	switch {
+	case q.Kind() == oci.Referrers && body.Manifests == nil:
+		return errors.New("its answer is not an index")
+	case q.Kind() == oci.Referrers:
+		page.Index, page.FiltersApplied = raw, resp.Header.Get("OCI-Filters-Applied")
+	case body.Tags != nil:
+		page.Tags = *body.Tags
+	case body.Name == nil: // tags may be null
+		return errors.New("its answer is not a list of tags")
+	}
 	return nil
+}
+
+// rationed reads no more than is left of a ration that it shares with others.
+type rationed struct {
+	from   io.Reader
+	ration *semaphore.Weighted
+	taken  int64
+}
+
+var errRation = errors.New("the mirror is reading as many large lists as it can")
+
+func (r *rationed) Read(p []byte) (int, error) {
+	n, err := r.from.Read(p)
+	if !r.ration.TryAcquire(int64(n)) {
+		return 0, errRation
+	}
+	r.taken += int64(n)
+	return n, err
+}
+
+func (r *rationed) release() { r.ration.Release(r.taken) }
+
+// noReferrers makes the error of a registry without a referrers API.
+func (r *Registry) noReferrers(format string, args ...any) error {
+	return oci.Errorf(oci.Unsupported, "%s: %w: %w", r.Name, oci.ErrNoReferrers, fmt.Errorf(format, args...))
+}
+
+// listRefusal makes the error of a list that was refused for what is asked, or
+// nil when content would be refused alike. Whether a registry has a referrers API
+// nobody can tell but by its refusals, and no two agree: distribution says "404
+// page not found", others 405, 501 or a page. quay.io says 400 where it does not
+// know the subject. NAME_UNKNOWN is passed on only where the registry says it:
+// clients look under no tag then.
+func (r *Registry) listRefusal(q request, refused *refusal) error {
+	switch {
+	case q.list == oci.Listing{}, refused.has("DENIED", "UNAUTHORIZED", "TOOMANYREQUESTS"):
+		return nil
+	case q.list.Kind() == oci.Referrers && refused.code == http.StatusNotFound && refused.has("NAME_UNKNOWN"):
+		return nil
+	case q.list.Kind() == oci.Referrers && slices.Contains(withoutReferrers, refused.code):
+		return r.noReferrers("%s%s", refused.status, refused.words)
+	case q.list.Kind() == oci.Tags && refused.code == http.StatusBadRequest,
+		q.list.Kind() == oci.Tags && refused.code == http.StatusMethodNotAllowed && q.list.Query() != "": // Amazon, of a large n
+		return oci.Errorf(oci.Unsupported, "%w: %s answered %s%s", oci.ErrParameter, r.Name, refused.status, refused.words)
+	}
+	return nil
+}
+
+var withoutReferrers = []int{
+	http.StatusBadRequest, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotAcceptable, http.StatusNotImplemented,
 }
 
 // next returns the query of the Link to the next page: RFC 8288.

@@ -1,8 +1,10 @@
 package upstream
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -85,6 +87,8 @@ func TestBadTagLists(t *testing.T) {
 		"html":       answer(200, "<html>"),
 		"broken off": answer(200, "{}", "Content-Length", "9"),
 		"5xx":        answer(502, ""),
+		"no list":    answer(200, "{}"),
+		"ingress":    answer(404, "default backend - 404"),
 	} {
 		c := connect(t, serve(t, openly(handle)).URL)
 		_, err := c.List(t.Context(), tagsOf(t, ""))
@@ -114,44 +118,93 @@ func TestReferrers(t *testing.T) {
 	}
 }
 
-// ghcr.io has no referrers, and redirects who asks to a page of another host.
-// The page of a filter in the registry's place is no such word.
-func TestNoReferrersByRedirect(t *testing.T) {
-	t.Parallel()
-	page := serve(t, answer(404, "<html>Not found", "Content-Type", "text/html"))
-	for code, handle := range map[oci.Code]http.HandlerFunc{
-		oci.NameUnknown: func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, page.URL, http.StatusSeeOther) },
-		oci.Unavailable: page.Config.Handler.ServeHTTP,
-	} {
-		c := connect(t, serve(t, openly(handle)).URL)
-		_, err := c.List(t.Context(), referrersOf(t, oci.FromBytes(nil).String(), ""))
-		c.wantCode(t, err, code)
-	}
-}
-
+// What an upstream answers where it has no referrers API, or does not know the
+// subject, lets clients look under the tag; its trouble never does. Only its own
+// NAME_UNKNOWN is one.
 func TestReferrersAreTheUpstreams(t *testing.T) {
 	t.Parallel()
 	const index = "{ \"manifests\": [] }\n"
-	subject := oci.FromBytes(nil).String()
+	spec := func(code string) string { return `{"errors":[{"code":"` + code + `"}]}` }
+	page := serve(t, answer(200, "<html>Sign in", "Content-Type", "text/html"))
+	lost := serve(t, answer(404, "<html>Not found", "Content-Type", "text/html"))
+	to := func(s *httptest.Server) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, s.URL, http.StatusSeeOther) }
+	}
+	const indexType = ocispec.MediaTypeImageIndex
 	for name, test := range map[string]struct {
 		handle http.HandlerFunc
-		code   oci.Code
+		code   oci.Code // Unsupported: no referrers API; empty: none
 	}{
-		"index":       {answer(200, index, "Content-Type", ocispec.MediaTypeImageIndex), ""},
-		"unsupported": {answer(404, ""), oci.NameUnknown},
-		"other type":  {answer(200, index, "Content-Type", "application/json"), oci.Unavailable},
-		"no json":     {answer(200, "<html>", "Content-Type", ocispec.MediaTypeImageIndex), oci.Unavailable},
-		"5xx":         {answer(500, ""), oci.Unavailable},
+		"index":               {answer(200, index, "Content-Type", indexType), ""},
+		"name unknown":        {answer(404, spec("NAME_UNKNOWN")), oci.NameUnknown},
+		"no route":            {answer(404, "404 page not found\n"), oci.Unsupported},
+		"nothing":             {answer(404, ""), oci.Unsupported},
+		"manifest unknown":    {answer(404, spec("MANIFEST_UNKNOWN")), oci.Unsupported},
+		"page not found":      {lost.Config.Handler.ServeHTTP, oci.Unsupported},
+		"quay, unknown":       {answer(400, spec("MANIFEST_INVALID")), oci.Unsupported},
+		"method":              {answer(405, spec("UNSUPPORTED")), oci.Unsupported},
+		"not acceptable":      {answer(406, ""), oci.Unsupported},
+		"not implemented":     {answer(501, ""), oci.Unsupported},
+		"redirect to a page":  {to(page), oci.Unsupported},
+		"redirect to nowhere": {to(lost), oci.Unsupported},
+		"page":                {page.Config.Handler.ServeHTTP, oci.Unsupported},
+		"other type":          {answer(200, index, "Content-Type", "application/json"), oci.Unsupported},
+		"denied":              {answer(403, spec("DENIED")), oci.Denied},
+		"a filter":            {answer(403, "<html>no", "Content-Type", "text/html"), oci.Unavailable},
+		"no json":             {answer(200, "<html>", "Content-Type", indexType), oci.Unavailable},
+		"no manifests":        {answer(200, "{}", "Content-Type", indexType), oci.Unavailable},
+		"cut":                 {answer(200, index[:10], "Content-Type", indexType), oci.Unavailable},
+		"too large":           {answer(200, strings.Repeat(" ", maxList)+index, "Content-Type", indexType), oci.Unavailable},
+		"500":                 {answer(500, ""), oci.Unavailable},
+		"503":                 {answer(503, spec("UNAVAILABLE")), oci.Unavailable},
+		"504":                 {answer(504, "<html>", "Content-Type", "text/html"), oci.Unavailable},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			c := connect(t, serve(t, openly(test.handle)).URL)
-			page, err := c.List(t.Context(), referrersOf(t, subject, ""))
-			if test.code != "" {
-				c.wantCode(t, err, test.code)
-			} else if err != nil || string(page.Index) != index {
-				t.Errorf("%v, %v", page, err)
+			got, err := c.List(t.Context(), referrersOf(t, oci.FromBytes(nil).String(), ""))
+			if test.code == "" {
+				if err != nil || string(got.Index) != index {
+					t.Errorf("%v, %v", got, err)
+				}
+				return
+			}
+			c.wantCode(t, err, test.code)
+			if none := errors.Is(err, oci.ErrNoReferrers); none != (test.code == oci.Unsupported) {
+				t.Errorf("%v: no referrers API: %t", err, none)
 			}
 		})
+	}
+}
+
+// What a registry says of the query is the client's to know.
+func TestRefusedListQueries(t *testing.T) {
+	t.Parallel()
+	for status, query := range map[int]string{400: "n=-1", 405: "n=1001"} {
+		c := connect(t, serve(t, openly(answer(status, `{"errors":[{"code":"UNSUPPORTED"}]}`))).URL)
+		if _, err := c.List(t.Context(), tagsOf(t, query)); !errors.Is(err, oci.ErrParameter) {
+			t.Errorf("%d: %v", status, err)
+		}
+	}
+}
+
+// All lists that are being read share one bound.
+func TestListsShareTheirBound(t *testing.T) {
+	t.Parallel()
+	list := `{"tags":["` + strings.Repeat("a", 1<<20) + `"]}`
+	c := connect(t, serve(t, openly(answer(200, list))).URL)
+	if !c.lists.TryAcquire(listsMemory - 1<<20) {
+		t.Fatal("the bound is taken already")
+	}
+	_, err := c.List(t.Context(), tagsOf(t, ""))
+	if c.wantCode(t, err, oci.Unavailable); !errors.Is(err, errRation) {
+		t.Error(err)
+	}
+	c.lists.Release(listsMemory - 1<<20)
+	if _, err = c.List(t.Context(), tagsOf(t, "")); err != nil {
+		t.Error(err)
+	}
+	if !c.lists.TryAcquire(listsMemory) {
+		t.Error("what was read is not given back")
 	}
 }

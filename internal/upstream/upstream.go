@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/authn"
+	"golang.org/x/sync/semaphore"
 
 	"mirrord/internal/oci"
 )
@@ -27,6 +28,7 @@ type Registry struct {
 	Options
 	client *http.Client
 	tokens *tokens
+	lists  *semaphore.Weighted // bytes of lists that are being read
 }
 
 // New returns the Registry. It sends nothing: an upstream that is down is found
@@ -39,6 +41,7 @@ func New(o Options) *Registry {
 		Options: o,
 		client:  &http.Client{Transport: o.Transport, CheckRedirect: redirects(o.URL)},
 		tokens:  newTokens(o),
+		lists:   semaphore.NewWeighted(listsMemory),
 	}
 }
 
@@ -73,7 +76,8 @@ type request struct {
 	repository string // whose token is needed
 	accept     string
 	byteRange  string
-	what       oci.Ref // for errors; zero for a list
+	what       oci.Ref     // for errors; zero for a list
+	list       oci.Listing // or what is listed
 }
 
 // do sends a request with the token it needs and returns the answer that is no

@@ -1,0 +1,50 @@
+package proxy
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"mirrord/internal/oci"
+)
+
+// An older page says what it is, as an older manifest does.
+func TestStaleList(t *testing.T) {
+	t.Parallel()
+	m := start(t, scripted{list: func(context.Context, oci.Listing) (*oci.Page, error) {
+		return &oci.Page{Tags: []string{"a"}, Via: oci.Stale, Reason: oci.StaleUnavailable, Checked: time.Now().Add(-time.Hour)}, nil
+	}})
+	m.do(http.MethodGet, "/v2/team/app/tags/list").want(t, 200, `{"name":"team/app","tags":["a"]}`).
+		wantHeader(t, "X-Mirrord-Cache", "stale", "Age", "3600",
+			"Warning", `110 - "Response is Stale"|299 - "mirrord serves an older copy: its registry cannot be asked"`)
+}
+
+// Large lists that are sent at once share a bound; small ones always go.
+func TestListsShareTheirBound(t *testing.T) {
+	t.Parallel()
+	large := strings.Repeat("a", 20<<20)
+	m := start(t, scripted{list: func(_ context.Context, q oci.Listing) (*oci.Page, error) {
+		if q.Query() == "" {
+			return &oci.Page{Tags: []string{"a"}, Via: oci.Pass}, nil
+		}
+		return &oci.Page{Tags: []string{large}, Via: oci.Pass}, nil
+	}})
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, m.server.URL+"/v2/team/app/tags/list?n=1", nil)
+	check(t, err)
+	slow, err := m.client.Do(req) // its body is not read: 20 MiB are on their way
+	check(t, err)
+	m.do(http.MethodGet, "/v2/team/app/tags/list?n=2").wantError(t, 503, oci.Unavailable)
+	m.do(http.MethodGet, "/v2/team/app/tags/list").want(t, 200, `{"name":"team/app","tags":["a"]}`)
+	_, err = io.Copy(io.Discard, slow.Body)
+	check(t, err)
+	check(t, slow.Body.Close())
+	for range 3 {
+		<-m.events // each comes when its request has ended
+	}
+	if r := m.do(http.MethodGet, "/v2/team/app/tags/list?n=3"); r.StatusCode != http.StatusOK {
+		t.Errorf("status %d when the first has been sent", r.StatusCode)
+	}
+}
