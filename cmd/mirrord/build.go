@@ -65,6 +65,7 @@ func build(cfg *config.Config, log *zap.Logger) (d *mirrord, err error) {
 		MaxFills:   cfg.Cache.MaxFills,
 		Scrub:      cfg.Cache.Scrub,
 		Fresh:      freshness(cfg),
+		FreshLists: cfg.Tags.Fresh,
 		Revalidate: cfg.Tags.StaleWhileRevalidate,
 		MaxStale:   cfg.Tags.MaxStale,
 		MaxSilence: cfg.Tags.MaxSilence,

@@ -34,6 +34,7 @@ type Options struct {
 	Scrub    time.Duration         // in which all that is kept is hashed once; 0: never
 
 	Fresh      func(oci.Ref) time.Duration // how long a tag is served without asking; nil or 0: ask every time
+	FreshLists time.Duration               // how long a list is served without asking; 0: ask every time
 	Revalidate time.Duration               // how long after that it is served while it is asked about; 0: never
 	MaxStale   time.Duration               // how long after it was confirmed an older copy may be served; 0: never
 	MaxSilence time.Duration               // of the upstream, while there is an older copy, which is served then; 0: any
@@ -85,7 +86,8 @@ type Cache struct {
 	missing   *lru.Bytes[missing]                  // what the upstream does not have
 	proofs    map[oci.Digest]*question[struct{}]   // files that were found, being hashed
 	checks    map[oci.Ref]*question[oci.Answer]    // HEADs under way
-	lists     map[oci.Listing]*question[*oci.Page] // and lists
+	listings  map[oci.Listing]*question[*oci.Page] // and lists
+	lists     *lru.Bytes[*list]                    // by Listing
 	used      int64                                // bytes of entries
 	reading   int64                                // those of them that are being read
 	reserved  int64                                // bytes promised to fills
@@ -133,7 +135,8 @@ func New(o Options) (*Cache, error) {
 		declined:  lru.NewBytes[time.Time](declinedBytes),
 		missing:   lru.NewBytes[missing](missingBytes),
 		checks:    make(map[oci.Ref]*question[oci.Answer]),
-		lists:     make(map[oci.Listing]*question[*oci.Page]),
+		listings:  make(map[oci.Listing]*question[*oci.Page]),
+		lists:     lru.NewBytes[*list](listMemory),
 		proofs:    make(map[oci.Digest]*question[struct{}]),
 		stats:     newStats(),
 
@@ -155,7 +158,7 @@ func (c *Cache) Resolve(ctx context.Context, ref oci.Ref) (oci.Answer, error) {
 		answer, err = c.measure(ctx, ref, answer)
 	}
 	if err == nil {
-		c.countStale(answer)
+		c.countStale(answer.Via, answer.Reason)
 	}
 	return answer, err
 }
@@ -182,6 +185,6 @@ func (c *Cache) Open(ctx context.Context, ref oci.Ref) (*oci.Content, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.countStale(content.Answer)
+	c.countStale(content.Via, content.Reason)
 	return content, nil
 }

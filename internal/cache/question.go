@@ -77,22 +77,3 @@ func (c *Cache) resolveDigest(ctx context.Context, ref oci.Ref) (oci.Answer, err
 	}
 	return q.wait(ctx, endless)
 }
-
-// List asks the upstream, one time for all who ask the same at once: a list is
-// cheap and costs no quota.
-func (c *Cache) List(ctx context.Context, l oci.Listing) (*oci.Page, error) {
-	c.mu.Lock()
-	q, err := ask(c, c.lists, l, func(ctx context.Context) (*oci.Page, error) {
-		page, err := c.Next.List(ctx, l)
-		if err != nil {
-			return nil, err
-		}
-		page.Via = oci.Pass
-		return page, nil
-	}, nil)
-	c.mu.Unlock()
-	if err != nil {
-		return nil, err
-	}
-	return q.wait(ctx, endless)
-}

@@ -146,7 +146,7 @@ func (f *fixture) options(t *testing.T) cache.Options {
 	}
 	return cache.Options{
 		Next: f.fake, Store: store, Policy: lru.NewPolicy(), Metadata: lru.NewPolicy(), Index: f.index,
-		Parts: parts, MaxSize: 1 << 30, Fresh: always(time.Minute), MaxStale: 30 * 24 * time.Hour, MaxSilence: 1500 * time.Millisecond,
+		Parts: parts, MaxSize: 1 << 30, Fresh: always(time.Minute), FreshLists: time.Minute, MaxStale: 30 * 24 * time.Hour, MaxSilence: 1500 * time.Millisecond,
 	}
 }
 

@@ -29,7 +29,7 @@ type Stats struct {
 	Scrubbed      int64 // blobs that a scrub has hashed and found right
 	ScrubbedBytes int64
 
-	Stale  map[oci.StaleReason]int64 // answers with an older copy of a tag
+	Stale  map[oci.StaleReason]int64 // answers with an older copy of a tag or list
 	Checks map[CheckOutcome]int64    // of tags, upstream
 	Saved  map[string]int64          // by upstream: manifests answered without a pull of their own
 
@@ -57,11 +57,11 @@ func newStats() Stats {
 	}
 }
 
-func (c *Cache) countStale(a oci.Answer) {
-	if a.Via == oci.Stale {
+func (c *Cache) countStale(via oci.Via, reason oci.StaleReason) {
+	if via == oci.Stale {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		c.stats.Stale[a.Reason]++
+		c.stats.Stale[reason]++
 	}
 }
 

@@ -65,7 +65,7 @@ func NewCache(t testing.TB, pool *upstream.Pool, dir string, maxSize int64) (mir
 	check(t, os.MkdirAll(parts, 0o755))
 	mirror, err = cache.New(cache.Options{
 		Next: pool, Store: store, Policy: lru.NewPolicy(), Metadata: lru.NewPolicy(), Index: nowhere{}, Parts: parts, MaxSize: maxSize,
-		Fresh: func(oci.Ref) time.Duration { return Fresh }, MaxStale: MaxStale, MaxSilence: maxSilence, Quota: spending{pool},
+		Fresh: func(oci.Ref) time.Duration { return Fresh }, FreshLists: Fresh, MaxStale: MaxStale, MaxSilence: maxSilence, Quota: spending{pool},
 	})
 	check(t, err)
 	ctx, cancel := context.WithCancel(t.Context())

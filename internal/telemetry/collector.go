@@ -98,7 +98,7 @@ func collect[V ~string](out chan<- prometheus.Metric, g group, counts map[V]int6
 }
 
 var (
-	staleAnswers = newGroup("stale_answers_total", "Answers with an older copy of a tag, by why.", "reason",
+	staleAnswers = newGroup("stale_answers_total", "Answers with an older copy of a tag or list, by why.", "reason",
 		oci.StaleUnavailable, oci.StaleSlow, oci.StaleRefreshing,
 		oci.StaleReason(oci.LimitPulls), oci.StaleReason(oci.LimitRequests), oci.StaleReason(oci.LimitReserve), oci.StaleReason(oci.LimitClient))
 	tagChecks = newGroup("tag_checks_total", "Questions to the upstream about a tag, by what came of them.", "outcome",

@@ -257,7 +257,7 @@ func TestStaleMetrics(t *testing.T) {
 # HELP mirrord_pulls_saved_total Manifests sent to clients without a manifest GET upstream for them.
 # TYPE mirrord_pulls_saved_total counter
 mirrord_pulls_saved_total{upstream="docker.io"} 9
-# HELP mirrord_stale_answers_total Answers with an older copy of a tag, by why.
+# HELP mirrord_stale_answers_total Answers with an older copy of a tag or list, by why.
 # TYPE mirrord_stale_answers_total counter
 mirrord_stale_answers_total{reason="client"} 0
 mirrord_stale_answers_total{reason="pulls"} 0
