@@ -99,7 +99,7 @@ func (c *Cache) openWithin(ctx context.Context, ref oci.Ref, silence time.Durati
 		switch {
 		case errors.Is(err, errSpoolClosed): // the fill was faster than its client
 			via = oci.Fill
-		case errors.Is(err, errAnothersWord):
+		case errors.Is(err, errOtherType):
 			select { // to be asked about by itself, once the digest is free
 			case <-f.ctx.Done():
 			case <-ctx.Done():
@@ -143,7 +143,7 @@ func (c *Cache) board(ctx context.Context, ref oci.Ref, f *flight, silence time.
 		return nil, f.err
 	}
 	if !f.serves(ref) {
-		return nil, errAnothersWord
+		return nil, errOtherType
 	}
 	if f.manifest != nil {
 		return inMemory(f.answer, f.manifest.raw), nil

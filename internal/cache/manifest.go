@@ -21,11 +21,11 @@ type manifest struct {
 // places in a map and a list, and headers.
 const itemBytes = 512
 
-// typed is the media type of a manifest. Where the bytes do not say it, it is the
-// word of one upstream about one repository, and holds for no other.
+// typed is the media type of a manifest. Where the bytes do not say it, it is
+// valid for the upstream and repository that sent it, and for no other.
 type typed struct {
 	mediaType string // empty: never fetched as a manifest
-	origin    string // whose word that is; empty: the manifest's own, or of a mirrord that did not ask
+	origin    string // who sent it; empty: the bytes say it, or an older mirrord did not record it
 }
 
 func originOf(ref oci.Ref) string { return ref.Upstream() + " " + ref.Repository() }
@@ -60,11 +60,11 @@ func (t typed) appliesTo(ref oci.Ref) bool {
 	return t.mediaType != "" && (t.origin == "" || t.origin == originOf(ref))
 }
 
-// errAnothersWord says that a flight has brought a manifest whose media type is
-// another repository's word.
-var errAnothersWord = errors.New("its media type is told of another repository")
+// errOtherType says that a flight has fetched a manifest whose media type is
+// known for another repository only.
+var errOtherType = errors.New("its media type is known for another repository only")
 
-// serves reports whether what f has brought answers a request for ref.
+// serves reports whether what f has fetched answers a request for ref.
 func (f *flight) serves(ref oci.Ref) bool { return f.manifest == nil || f.manifest.appliesTo(ref) }
 
 // hotManifest returns what memory has of ref, if that is a manifest. The caller
@@ -89,9 +89,9 @@ func (c *Cache) has(ref oci.Ref) bool {
 	return have
 }
 
-// inHand is cached, and what a flight has brought that has not landed yet. The
-// caller holds mu.
-func (c *Cache) inHand(ref oci.Ref) (oci.Descriptor, bool) {
+// cachedOrInFlight describes what is cached of ref, or has been fetched and is
+// being stored. The caller holds mu.
+func (c *Cache) cachedOrInFlight(ref oci.Ref) (oci.Descriptor, bool) {
 	if cached, have := c.cached(ref); have {
 		return cached, true
 	}

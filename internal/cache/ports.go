@@ -67,7 +67,7 @@ type Index interface {
 // BlobRecord is what the index knows of one blob.
 type BlobRecord struct {
 	oci.Descriptor
-	Origin   string    // whose word MediaType is: "upstream repository"; empty where the bytes say it
+	Origin   string    // who sent MediaType: "upstream repository"; empty where the bytes say it
 	Used     time.Time // to the second
 	Verified time.Time // when its bytes were last hashed, to the second
 }

@@ -71,7 +71,7 @@ func (c *Cache) describe(ref oci.Ref, answer oci.Answer) (oci.Answer, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	at := ref.At(answer.Digest)
-	described, have := c.inHand(at)
+	described, have := c.cachedOrInFlight(at)
 	if have {
 		answer.Descriptor = described
 	}

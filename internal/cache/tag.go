@@ -107,7 +107,7 @@ var errAsk = errors.New("the upstream is to be asked")
 func (c *Cache) unasked(ref oci.Ref) (oci.Answer, error) {
 	now, t := time.Now(), c.tags[ref]
 	if t.isFresh(now) {
-		if described, have := c.inHand(ref.At(t.Latest.Digest)); have {
+		if described, have := c.cachedOrInFlight(ref.At(t.Latest.Digest)); have {
 			return oci.Answer{Descriptor: described, Via: oci.Hit}, nil
 		}
 	}

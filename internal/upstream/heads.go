@@ -7,16 +7,16 @@ import (
 )
 
 const (
-	// headTime is how long no HEAD is sent after one in vain: a registry learns
-	// to answer it with its next version, not sooner.
+	// headTime is how long no HEAD is sent after a useless one: a registry
+	// that answers HEAD wrongly does so until its next version.
 	headTime = time.Hour
 	maxHeads = 4096 // repositories
 )
 
-// heads remembers the repositories of which a HEAD does not tell what a tag
-// names, so that not every check of one sends it in vain before its GET. It
-// goes by repository: what a client asks for in one must not turn the free
-// checks of all others into pulls. It may be used concurrently.
+// heads remembers the repositories whose HEADs do not tell what a tag names, so
+// that a check sends the GET at once. It is kept by repository: one odd image
+// that a client asks for must not turn the free checks of a whole upstream into
+// pulls. It may be used concurrently.
 type heads struct{ until *lru.Cache[string, time.Time] }
 
 func newHeads() heads {
@@ -30,7 +30,7 @@ func newHeads() heads {
 func (h heads) add(repository string)    { h.until.Add(repository, time.Now().Add(headTime)) }
 func (h heads) remove(repository string) { h.until.Remove(repository) }
 
-func (h heads) inVain(repository string) bool {
+func (h heads) useless(repository string) bool {
 	until, ok := h.until.Get(repository)
 	return ok && time.Now().Before(until)
 }

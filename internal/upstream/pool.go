@@ -63,8 +63,8 @@ func NewPool(o PoolOptions) *Pool {
 }
 
 func (p *Pool) Resolve(ctx context.Context, ref oci.Ref) (oci.Answer, error) {
-	if ref.Kind() == oci.Manifest && p.heads.inVain(ref.Repository()) {
-		return oci.Answer{}, oci.Errorf(oci.Unavailable, "%s: %w: the last one of %s was in vain", p.Name, oci.ErrNeedsGet, ref.Repository())
+	if ref.Kind() == oci.Manifest && p.heads.useless(ref.Repository()) {
+		return oci.Answer{}, oci.Errorf(oci.Unavailable, "%s: %w: the last one of %s did not", p.Name, oci.ErrNeedsGet, ref.Repository())
 	}
 	answer, err := try(p, ref.Repository(), false, func(r *Registry) (oci.Answer, error) { return r.Resolve(ctx, ref) })
 	if errors.Is(err, oci.ErrNeedsGet) && !errors.Is(err, errUnclear) {
