@@ -11,6 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
 	"mirrord/internal/cache"
 	"mirrord/internal/oci"
 	"mirrord/internal/oci/ocitest"
@@ -55,6 +57,45 @@ func shared(t *testing.T, fake *ocitest.Fake, blob []byte, n int) (refs []oci.Re
 		refs = append(refs, ref)
 	}
 	return refs
+}
+
+// The same of a manifest, which costs each repository that asks its pull.
+func TestFailureOfAnotherRepositorysManifest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		var refs []oci.Ref
+		raw := []byte(`{"schemaVersion":2}`)
+		for _, repository := range []string{"team/app0", "team/app1"} {
+			d := fake.AddManifest(repository, "", ocispec.MediaTypeImageManifest, raw)
+			ref, err := oci.ParseManifest(ocitest.Upstream, repository, d.String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			refs = append(refs, ref)
+		}
+		next := &split{Registry: fake, open: func(ref oci.Ref) error {
+			<-time.After(time.Second)
+			if ref == refs[0] {
+				return errDown
+			}
+			return nil
+		}}
+		f := start(t, fake, func(o *cache.Options) { o.Next = next })
+		var clients sync.WaitGroup
+		clients.Go(func() {
+			if _, _, err := ocitest.Read(t.Context(), f, refs[0]); !oci.Temporary(err) {
+				t.Errorf("%v", err)
+			}
+		})
+		synctest.Wait()
+		for range 3 {
+			clients.Go(func() { f.mustRead(t, refs[1], raw, oci.Fill) })
+		}
+		clients.Wait()
+		if n := next.opens.Load(); n != 2 {
+			t.Errorf("%d pulls for two repositories", n)
+		}
+	})
 }
 
 // What the upstream says of one repository says nothing of another that waits for
