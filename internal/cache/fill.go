@@ -69,7 +69,7 @@ func (f *flight) open(s *spool, size int64) {
 	if f.ref.Kind() == oci.Blob {
 		f.answer.MediaType = ""
 	}
-	f.spool, f.passes = s, newPasses(size)
+	f.spool = s
 	close(f.opened)
 }
 
@@ -132,6 +132,7 @@ func (c *Cache) land(f *flight, s *spool, err error, room *room) {
 			f.entry.typed = f.manifest.typed
 		}
 		c.keep(f.entry)
+		c.passes.Remove(passesKey(f.ref))
 	} else {
 		c.stats.Failed++
 	}

@@ -30,6 +30,7 @@ type flight struct {
 	turn    bool                 // it may fill
 	called  chan struct{}        // closed when it is no longer queued
 
+	passes   *passes   // what readers may have ahead of the spool
 	manifest *manifest // what was fetched, if it is one; set before opened is closed
 
 	// ctx ends what is fetched; cancel ends ctx.
@@ -47,7 +48,6 @@ type flight struct {
 	answer oci.Answer
 	source *oci.Content      // the upstream's
 	spool  *spool            // nil when the content goes past the cache
-	passes *passes           // what readers of spool may have ahead of it
 	past   chan *oci.Content // then it holds source for the first who takes it
 }
 

@@ -12,33 +12,47 @@ import (
 	"mirrord/internal/oci"
 )
 
-// passShare bounds what all readers of one flight get from the upstream ahead of
-// its fill: a fifth of the content, so that no blob costs more than 1.2 times its
-// size. What does not fit waits for the fill.
-const passShare = 5
+const (
+	// passShare bounds what all readers of a blob get from the upstream ahead of
+	// its fill: a fifth of it, so that none costs more than 1.2 times its size.
+	// What does not fit waits for the fill.
+	passShare   = 5
+	passesBytes = 256 << 10 // of what is remembered of passes
+	passesSize  = 200       // of one, beside its key
+)
 
-// passes is what may be asked for ahead of one fill.
+// passes is what has been asked for ahead of the fill of one blob. It outlives a
+// flight that fails, or that is dropped before its turn: another follows.
 type passes struct {
 	probe chan struct{} // holds one while that one finds out whether the upstream sends parts
 
 	mu    sync.Mutex // guards all below; nothing blocks under it
-	left  int64      // bytes
+	spent int64      // bytes
 	known bool       // the upstream sends parts
 	none  bool       // it does not, or has failed to
 }
 
-func newPasses(size int64) *passes {
-	return &passes{probe: make(chan struct{}, 1), left: size / passShare}
+// passesOf returns the passes of a blob that a flight is for. The caller holds mu.
+func (c *Cache) passesOf(ref oci.Ref) *passes {
+	key := passesKey(ref)
+	p, ok := c.passes.Get(key)
+	if !ok {
+		p = &passes{probe: make(chan struct{}, 1)}
+		c.passes.Add(key, p, int64(len(key))+passesSize)
+	}
+	return p
 }
 
-// book takes n bytes, if there are so many and they are left.
-func (p *passes) book(n int64) bool {
+func passesKey(ref oci.Ref) string { return ref.Upstream() + " " + ref.Digest().String() }
+
+// book takes n bytes of a blob of that size, if there are so many and they are left.
+func (p *passes) book(n, size int64) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.none || n <= 0 || n > p.left {
+	if p.none || n <= 0 || p.spent+n > size/passShare {
 		return false
 	}
-	p.left -= n
+	p.spent += n
 	return true
 }
 
@@ -46,7 +60,7 @@ func (p *passes) book(n int64) bool {
 func (p *passes) refund(n int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.left += n
+	p.spent -= n
 }
 
 // ask opens a part. Until the upstream has sent one it is asked for one at a time,

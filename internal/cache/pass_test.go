@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"mirrord/internal/cache"
 	"mirrord/internal/oci"
 	"mirrord/internal/oci/ocitest"
 )
@@ -190,6 +191,34 @@ func TestPartsCostAFifth(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A fill that is dropped before its turn, because its client has got his part and
+// left, does not make the next part cheaper.
+func TestPartsOfABlobThatIsDropped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		const size = 10 * mebibyte
+		refs, contents := blobs(t, fake, 2, size)
+		moved := meter(fake, mebibyte)
+		f := start(t, fake, func(o *cache.Options) { o.MaxFills = 1 })
+		other, err := f.Open(t.Context(), refs[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = other.Close() }()
+		for i := range int64(10) {
+			part := oci.Span{Begin: i * mebibyte, End: (i + 1) * mebibyte}
+			got, _, err := readParts(t.Context(), f, refs[1], part)
+			if err != nil || !bytes.Equal(got[0], contents[1][part.Begin:part.End]) {
+				t.Errorf("part %d: %v", i, err)
+			}
+		}
+		f.settled(t)
+		if n := moved.Load() - size; n > size*12/10+piece { // what was being read when it was dropped
+			t.Errorf("%d bytes for a blob of %d", n, size)
+		}
+	})
 }
 
 // Parts that lie close together are one request upstream; parts at the end, a

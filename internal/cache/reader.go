@@ -181,7 +181,7 @@ func (r *reader) plan(offset int64) {
 		return
 	}
 	for _, end := range []int64{run, part} {
-		if r.passes.book(end - offset) {
+		if r.passes.book(end-offset, r.size) {
 			r.stopPass()
 			r.pass = newPass(offset, end)
 			r.passing.Store(true)
