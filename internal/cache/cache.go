@@ -94,6 +94,7 @@ type Cache struct {
 	reserved  int64                                // bytes promised to fills
 	claimed   int64                                // bytes of unfinished fills whose flights have no room yet
 	leaving   int64                                // bytes that have been forgotten and are still on the disk
+	open      int64                                // bytes of fills that were removed and that clients have open
 	rooms     map[*room]struct{}
 	turns     turns
 	inVain    int64                   // bytes that were evicted for writes which failed all the same; 0: it helps

@@ -50,7 +50,7 @@ func (c *Cache) free() int64 {
 // budget or for the free-space floor, whichever asks for more. The caller holds
 // mu.
 func (c *Cache) excess(size, free int64) int64 {
-	overBudget := c.used + c.leaving + c.reserved + c.claimed + c.partBytes() + size - c.MaxSize
+	overBudget := c.used + c.leaving + c.open + c.reserved + c.claimed + c.partBytes() + size - c.MaxSize
 	return max(overBudget, c.overFloor(size, free))
 }
 

@@ -109,10 +109,25 @@ func resumable(source *oci.Content, written int64) bool {
 // when it is not to be trusted.
 func (c *Cache) setAside(ref oci.Ref, p part, s *spool, why error) {
 	if errors.Is(why, oci.ErrCorrupt) || errors.Is(why, errDisk) || errors.Is(why, errNoRoom) || s.written == 0 || s.size == oci.UnknownSize {
+		c.countOpen(s)
 		_ = os.Remove(p.path) // what stays behind is dropped by age
 		return
 	}
 	c.keepPart(ref, part{path: p.path, written: s.written, left: time.Now()}, 0)
+}
+
+// countOpen counts the file of s until its last user has closed it: removed, it
+// is on the disk for as long.
+func (c *Cache) countOpen(s *spool) {
+	n := s.written
+	c.mu.Lock()
+	c.open += n
+	c.mu.Unlock()
+	s.whenClosed(func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.open -= n
+	})
 }
 
 // partBytes returns what unfinished fills take that nobody writes. The caller

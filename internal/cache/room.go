@@ -23,7 +23,7 @@ type room struct {
 const (
 	maxRoomStep = 16 << 20 // bytes that are reserved at a time, at most
 	roomSteps   = 64       // and no more than that part of the cache
-	roomShare   = 4        // what a fill holds against others before it has come is no more than that part of the cache
+	roomShare   = 4        // a fill of unknown size takes no more than that part of the cache: it may never end
 )
 
 var errNoRoom = errors.New("no room in the cache")
@@ -75,14 +75,13 @@ func (c *Cache) turnBack(r *room) {
 	r.releaseLocked()
 }
 
-// outstanding returns how many bytes running fills hold against a new one beside
-// what they have reserved. A promise of more than a share of the cache counts as
-// that share: one that is never kept must not keep all others out. The caller
-// holds mu.
+// outstanding returns how many bytes running fills need beside what they have
+// reserved: nothing begins that would take those from them, as it would fail in the
+// middle, or they would. The caller holds mu.
 func (c *Cache) outstanding() int64 {
 	var n int64
 	for r := range c.rooms {
-		n += max(min(r.size, c.MaxSize/roomShare)-r.bytes, 0)
+		n += max(r.size-r.bytes, 0)
 	}
 	return n
 }
@@ -99,7 +98,7 @@ func (r *room) Write(p []byte) (int, error) {
 	rest := r.size - r.bytes
 	if r.size == oci.UnknownSize {
 		rest = math.MaxInt64
-		if r.taken > r.cache.MaxSize/roomShare { // it may never end
+		if r.taken > r.cache.MaxSize/roomShare {
 			return 0, errNoRoom
 		}
 	}

@@ -35,6 +35,7 @@ type spool struct {
 	err      error         // why the fill failed
 	wake     chan struct{} // closed at the next change; nil when nobody waits
 	users    int           // the writer and the readers; the last one closes file
+	closed   func()        // called after that, unless nil
 }
 
 // errSpoolClosed says that the last user has left and that the content is in
@@ -110,11 +111,21 @@ func (s *spool) acquire() error {
 func (s *spool) release() {
 	s.mu.Lock()
 	s.users--
-	last := s.users == 0
+	last, closed := s.users == 0, s.closed
 	s.mu.Unlock()
 	if last && s.file != nil {
 		_ = s.file.Close() // what it held was synced by the store, or is given up
 	}
+	if last && closed != nil {
+		closed()
+	}
+}
+
+// whenClosed has the last user call closed. The caller is a user.
+func (s *spool) whenClosed(closed func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = closed
 }
 
 // readable returns how many bytes may be read now. The caller holds mu.
