@@ -2,7 +2,7 @@
 # Gets the newest clients for the end-to-end tests, beside those of Debian 12
 # that install.sh installs: the packages of a newer Debian, unpacked into a
 # directory of their own in which the tests run them, and what is pinned here,
-# built from the Go module proxy. Nothing of the machine is changed.
+# built from the Go module proxy. Nothing is installed on the machine.
 #
 # A package that cannot be had is written to the file "missing", which the tests
 # report; a pinned module that cannot be built is an error.
@@ -51,11 +51,18 @@ rm -rf "$apt/archives" # apt does not list what it has downloaded
 mkdir -p "$apt/lists/partial" "$apt/archives/partial"
 : >"$apt/status" # nothing is installed: the packages come with all they need
 
-# The archive is the one that this machine's apt uses.
-command -v apt-get >/dev/null 2>&1 && archive=$(
+# The archive is the one that this machine's apt uses; apt knows whose one is only
+# after an update.
+archive() {
+	command -v apt-get >/dev/null 2>&1 || return 0
 	apt-get indextargets --format '$(ORIGIN) $(COMPONENT) $(REPO_URI)' 'Created-By: Packages' |
 		sed -n 's/^Debian main //p' | grep -v security | head -n 1
-) || archive=
+}
+archive=$(archive)
+if [ -z "$archive" ] && command -v apt-get >/dev/null 2>&1; then
+	apt-get -q update >/dev/null 2>&1 || true
+	archive=$(archive)
+fi
 echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $archive $suite main" >"$apt/sources.list"
 cat >"$apt/apt.conf" <<EOF
 Dir::Etc::sourcelist "$apt/sources.list";
