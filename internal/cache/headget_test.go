@@ -202,3 +202,25 @@ func TestSilenceIsCounted(t *testing.T) {
 		<-time.After(time.Minute)
 	})
 }
+
+// What comes after a client's wait is served at once, also of a tag that is
+// never fresh.
+func TestLateManifestIsServed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		tag, older := ocitest.ManifestRef(t, "v1"), put(fake, "v1", 1)
+		f := start(t, fake, func(o *cache.Options) { o.Fresh = always(0) })
+		f.mustRead(t, tag, older, oci.Fill)
+		f.settled(t)
+		newer := put(fake, "v1", 2)
+		fake.Fail(func(c ocitest.Call) error {
+			if c.Method == "Open" {
+				<-time.After(3 * time.Second)
+			}
+			return nil
+		})
+		f.mustAgree(t, tag, older, oci.Stale)
+		<-time.After(4 * time.Second)
+		f.mustAgree(t, tag, newer, oci.Revalidated)
+	})
+}

@@ -100,7 +100,7 @@ func (c *Cache) openInstead(ctx context.Context, ref oci.Ref, why error) (*oci.C
 	older, have := c.olderCopy(c.tags[ref])
 	if have && !refusedByQuota(why) { // the next client's share may not be used up
 		t := c.tags[ref]
-		t.retry, t.reason = time.Now().Add(retryTime), why
+		t.retry, t.reason, t.awaiting = time.Now().Add(retryTime), why, true
 	}
 	c.mu.Unlock()
 	if !have {

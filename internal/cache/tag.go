@@ -13,9 +13,10 @@ import (
 // tag is what is known of one tag.
 type tag struct {
 	TagRecord
-	fresh  time.Duration // how long it is served without asking
-	retry  time.Time     // after a failed check or fetch: not asked about before
-	reason error         // that failure's
+	fresh    time.Duration // how long it is served without asking
+	retry    time.Time     // after a failed check or fetch: not asked about before
+	reason   error         // that failure's
+	awaiting bool          // it was one of fetching Latest, which may still come
 }
 
 // freshness is how long ref is served without asking. It calls a callback, so
@@ -111,7 +112,7 @@ func (c *Cache) unasked(ref oci.Ref) (oci.Answer, error) {
 			return oci.Answer{Descriptor: described, Via: oci.Hit}, nil
 		}
 	}
-	if last, have := c.lastWord(t); have && now.Before(t.retry) {
+	if last, have := c.lastWord(t); have && now.Before(t.retry) && !(t.awaiting && c.has(ref.At(t.Latest.Digest))) {
 		return last.because(t.reason)
 	}
 	if t.isFresh(now) {
@@ -240,7 +241,7 @@ func (c *Cache) check(ctx, payer context.Context, ref oci.Ref) (answer oci.Answe
 		return answer, func() {}, err
 	}
 	if t != nil {
-		t.retry, t.reason = time.Now().Add(retryTime), err
+		t.retry, t.reason, t.awaiting = time.Now().Add(retryTime), err, false
 	}
 	last, have := c.lastWord(t)
 	return answer, func() {

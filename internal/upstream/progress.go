@@ -31,6 +31,13 @@ func tracing(ctx context.Context) context.Context {
 	})
 }
 
+// progressed tells oci.Progress that the upstream is at work.
+func progressed(ctx context.Context) {
+	if told := oci.Progress(ctx); told != nil {
+		told()
+	}
+}
+
 // progressing tells oci.Progress of each part of body that comes.
 func progressing(ctx context.Context, body io.Reader) io.Reader {
 	if told := oci.Progress(ctx); told != nil {

@@ -89,6 +89,7 @@ func (r *Registry) do(ctx context.Context, q request) (*http.Response, error) {
 		if err != nil {
 			return nil, err
 		}
+		progressed(ctx) // another request may have asked for the token, and was told of it
 		resp, err := r.send(asking(ctx, q.operation), q, sent.header)
 		if err != nil {
 			return nil, r.unreachable(err)
