@@ -141,7 +141,7 @@ func (c *Cache) launch(f *flight, written int64) (*oci.Content, error) {
 		_ = source.Close()
 		return nil, err
 	}
-	return f.readManifest(source)
+	return c.readManifest(f, source)
 }
 
 // fail ends a flight that nobody has been answered for.

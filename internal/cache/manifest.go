@@ -120,13 +120,16 @@ func (m manifest) answer(d oci.Digest, via oci.Via) oci.Answer {
 
 // readManifest reads what f is for whole: it is small, and who waits for it is
 // answered from memory, whatever the disk does.
-func (f *flight) readManifest(source *oci.Content) (*oci.Content, error) {
+func (c *Cache) readManifest(f *flight, source *oci.Content) (*oci.Content, error) {
 	defer func() { _ = source.Close() }()
 	raw, err := io.ReadAll(source.Body)
 	if err != nil {
 		return nil, err
 	}
 	f.manifest = &manifest{typeOf(f.ref, raw, source.MediaType), raw}
+	c.mu.Lock()
+	c.addManifest(f.ref.Digest(), *f.manifest) // a disk may be long about it: a tag has its copy at once
+	c.mu.Unlock()
 	return inMemory(f.manifest.answer(f.ref.Digest(), source.Via), raw), nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -201,4 +202,27 @@ func TestCachedIsDescribedByTheCopy(t *testing.T) {
 			})
 		})
 	}
+}
+
+// slowStore takes a minute to put a blob.
+type slowStore struct{ cache.Store }
+
+func (s slowStore) Put(ctx context.Context, d oci.Digest, file *os.File) error {
+	<-time.After(time.Minute)
+	return s.Store.Put(ctx, d, file)
+}
+
+// A manifest that the disk is slow to take serves its tag at once, when the
+// upstream fails right after its answer.
+func TestTagOfAManifestBeingStored(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		tag := ocitest.ManifestRef(t, "v1")
+		raw := put(fake, "v1", 1)
+		f := start(t, fake, func(o *cache.Options) { o.Fresh, o.Store = nil, slowStore{o.Store} })
+		f.mustRead(t, tag, raw, oci.Fill)
+		fake.Fail(down)
+		f.mustRead(t, tag, raw, oci.Stale)
+		f.mustResolve(t, tag, raw, oci.Stale)
+	})
 }
