@@ -2,8 +2,10 @@ package cache_test
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -119,4 +121,33 @@ func TestPartOfACompletedBlobGoes(t *testing.T) {
 			t.Errorf("left behind: %v", left)
 		}
 	})
+}
+
+// Two parts of one digest that a kill has left: the longer one is resumed, and the
+// other one removed.
+func TestLongerPartIsLoaded(t *testing.T) {
+	for _, sizes := range [][2]int{{100_000, 120_000}, {120_000, 100_000}} {
+		fake := new(ocitest.Fake)
+		refs, contents := blobs(t, fake, 1, 200_000)
+		f := start(t, fake)
+		f.stop()
+		for i, size := range sizes {
+			name := fmt.Sprintf("sha256-%s.blob.other.%d.%d", refs[0].Digest().Encoded(), size, i)
+			if err := os.WriteFile(filepath.Join(f.dir, "fills", name), contents[0][:size], 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f.restart(t)
+		if left := files(t, f.dir, "fills", "*"); len(left) != 1 {
+			t.Errorf("left are %v", left)
+		}
+		var from atomic.Int64
+		fake.Wrap(func(_ oci.Ref, body io.ReadSeeker) io.Reader {
+			return &broken{ReadSeeker: body, left: 200_000, from: from.Store}
+		})
+		f.mustRead(t, refs[0], contents[0], oci.Fill)
+		if from.Load() != 120_000 {
+			t.Errorf("resumed at %d", from.Load())
+		}
+	}
 }

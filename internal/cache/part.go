@@ -218,12 +218,16 @@ func (c *Cache) loadParts() error {
 		if err == nil {
 			p.written, p.left = name.trusted(info.Size(), c.boot), info.ModTime()
 		}
-		if _, twice := c.parts[name.partKey]; !ok || twice || p.written == 0 {
+		old := c.parts[name.partKey]
+		if !ok || p.written <= old.written { // no part, empty, or there is a longer one
 			removeParts([]part{p})
 			continue
 		}
 		if p.written < info.Size() && os.Truncate(p.path, p.written) != nil {
 			continue // on a read-only disk: its end would be trusted next time
+		}
+		if old.path != "" {
+			removeParts([]part{old})
 		}
 		c.parts[name.partKey] = p
 	}
