@@ -47,7 +47,7 @@ func NewLogger(w io.Writer, level, format string) (log *zap.Logger, stop func() 
 func AccessLog(log *zap.Logger) func(*http.Request, proxy.Event) {
 	return func(r *http.Request, e proxy.Event) {
 		level := zapcore.InfoLevel
-		if e.Err != nil && oci.Temporary(e.Err) && r.Context().Err() == nil {
+		if refused(r, e) {
 			level = zapcore.WarnLevel
 		}
 		entry := log.Check(level, "request")

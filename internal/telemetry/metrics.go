@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"mirrord/internal/oci"
 	"mirrord/internal/proxy"
 )
 
@@ -47,7 +48,7 @@ func NewMetrics(version string) *Metrics {
 		m.registry.MustRegister(h)
 		return h
 	}
-	m.requests = counter("requests_total", "Requests from clients, by how they were answered; status is cut when the answer broke off.", "upstream", "operation", "kind", "via", "status")
+	m.requests = counter("requests_total", "Requests from clients, by how they were answered; status is cut when the answer broke off, and 5xx for what cannot be had now, whatever the client was told.", "upstream", "operation", "kind", "via", "status")
 	m.duration = histogram("request_duration_seconds", "Time from a client's request to the end of its answer.", "operation", "kind")
 	m.bytes = counter("response_bytes_total", "Bytes of bodies sent to clients.", "upstream", "kind", "via")
 	m.upstreamRequests = counter("upstream_requests_total", "Requests to the upstream, redirects counted by each hop; status is 429 when it limits, error when no answer came.", "upstream", "operation", "status")
@@ -76,18 +77,26 @@ func buildInfo(version string) prometheus.Collector {
 func (m *Metrics) Gatherer() prometheus.Gatherer { return m.registry }
 
 // Observe counts a client's request.
-func (m *Metrics) Observe(_ *http.Request, e proxy.Event) {
+func (m *Metrics) Observe(r *http.Request, e proxy.Event) {
 	via := string(e.Via)
 	if via == "" {
 		via = "none"
 	}
 	status := statusClass(e.Status)
-	if e.Cut {
+	switch {
+	case e.Cut:
 		status = "cut"
+	case refused(r, e): // some clients get 404 or 403 for it, which they do not repeat
+		status = "5xx"
 	}
 	m.requests.WithLabelValues(e.Upstream, e.Operation, e.Kind, via, status).Inc()
 	m.duration.WithLabelValues(e.Operation, e.Kind).Observe(e.Duration.Seconds())
 	m.bytes.WithLabelValues(e.Upstream, e.Kind, via).Add(float64(e.Bytes))
+}
+
+// refused reports whether a client that is still there did not get what may exist.
+func refused(r *http.Request, e proxy.Event) bool {
+	return oci.Temporary(e.Err) && r.Context().Err() == nil
 }
 
 // statusClass returns 2xx for 200, and so on.

@@ -105,15 +105,24 @@ func TestRequestMetrics(t *testing.T) {
 	cut := event(errors.New("cut short"))
 	cut.Cut, cut.Bytes = true, 1
 	m.Observe(r, cut)
+	refused := event(oci.Errorf(oci.Unavailable, "down")) // a blob: the client was told 404
+	refused.Status, refused.Via, refused.Bytes = 404, "", 0
+	m.Observe(r, refused)
+	left, leave := context.WithCancel(t.Context())
+	leave()
+	m.Observe(r.WithContext(left), refused)
 	want := `
-# HELP mirrord_requests_total Requests from clients, by how they were answered; status is cut when the answer broke off.
+# HELP mirrord_requests_total Requests from clients, by how they were answered; status is cut when the answer broke off, and 5xx for what cannot be had now, whatever the client was told.
 # TYPE mirrord_requests_total counter
 mirrord_requests_total{kind="blob",operation="get",status="2xx",upstream="docker.io",via="hit"} 1
+mirrord_requests_total{kind="blob",operation="get",status="4xx",upstream="docker.io",via="none"} 1
+mirrord_requests_total{kind="blob",operation="get",status="5xx",upstream="docker.io",via="none"} 1
 mirrord_requests_total{kind="blob",operation="get",status="cut",upstream="docker.io",via="hit"} 1
 mirrord_requests_total{kind="none",operation="ping",status="2xx",upstream="",via="none"} 1
 # HELP mirrord_response_bytes_total Bytes of bodies sent to clients.
 # TYPE mirrord_response_bytes_total counter
 mirrord_response_bytes_total{kind="blob",upstream="docker.io",via="hit"} 1235
+mirrord_response_bytes_total{kind="blob",upstream="docker.io",via="none"} 0
 mirrord_response_bytes_total{kind="none",upstream="",via="none"} 0
 `
 	if err := testutil.GatherAndCompare(m.Gatherer(), strings.NewReader(want), "mirrord_requests_total", "mirrord_response_bytes_total"); err != nil {
