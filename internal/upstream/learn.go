@@ -28,24 +28,20 @@ func (t *tokens) ask(ctx context.Context) (challenge, error) {
 
 // ping asks the registry anew what it wants, and remembers that.
 func (t *tokens) ping(ctx context.Context) (challenge, error) {
-	result, err, _ := t.pings.Do("", func() (any, error) {
+	return share(ctx, &t.pings, "", func(ctx context.Context) (challenge, error) {
 		refused, err := t.getRoot(ctx, "")
 		if err != nil {
-			return nil, err
+			return challenge{}, err
 		}
 		c, err := t.demanded(refused)
 		if err != nil {
-			return nil, err
+			return challenge{}, err
 		}
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		t.challenge, t.learnt, t.open = c, time.Now(), c.scheme == ""
 		return c, nil
 	})
-	if err != nil {
-		return challenge{}, err
-	}
-	return result.(challenge), nil
 }
 
 // getRoot asks for /v2/, with the Authorization that is given. It returns nil

@@ -63,22 +63,23 @@ func (t *tokens) enter(ctx context.Context, login authn.AuthConfig) (leave func(
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
-	leave = func() { <-t.turn }
-	if _, err := t.standingOf(login); err != nil {
-		leave()
-		return nil, err
+	if known, err := t.standingOf(login); known { // since; if it is good, all others go at once
+		<-t.turn
+		return leave, err
 	}
-	return leave, nil
+	return func() { <-t.turn }, nil
 }
 
-// judge finds out whether a token service refuses the repository or the login. The repository is then denied for deniedTime.
+// judge finds out whether a token service refuses the repository or the login.
+// The repository is then denied for deniedTime.
 func (t *tokens) judge(ctx context.Context, c challenge, login authn.AuthConfig, repository string, refused *denial) (authorization, error) {
 	anonymous := login == (authn.AuthConfig{})
 	if anonymous && !refused.word || !anonymous && !refusesLogin(refused.refusal) {
 		return authorization{}, refused
 	}
 	if !anonymous {
-		if err := t.checkLogin(login, func() (*refusal, error) { return t.tokenWithoutScope(ctx, c, login) }); err != nil {
+		probe := func(ctx context.Context) (*refusal, error) { return t.tokenWithoutScope(ctx, c, login) }
+		if err := t.checkLogin(ctx, login, probe); err != nil {
 			return authorization{}, err
 		}
 	}
@@ -91,22 +92,22 @@ func (t *tokens) judge(ctx context.Context, c challenge, login authn.AuthConfig,
 
 // checkLogin returns nil when login was let in lately, or is by probe, which
 // returns how it was refused.
-func (t *tokens) checkLogin(login authn.AuthConfig, probe func() (*refusal, error)) error {
-	_, err, _ := t.checks.Do("", func() (any, error) {
+func (t *tokens) checkLogin(ctx context.Context, login authn.AuthConfig, probe func(context.Context) (*refusal, error)) error {
+	_, err := share(ctx, &t.checks, "", func(ctx context.Context) (none struct{}, err error) {
 		if known, err := t.standingOf(login); known {
-			return nil, err
+			return none, err
 		}
-		refused, err := probe()
+		refused, err := probe(ctx)
 		switch {
 		case err != nil:
-			return nil, t.failed("cannot be asked whether it takes the login", err)
+			return none, t.failed("cannot be asked whether it takes the login", err)
 		case refused == nil:
 			t.vouch(login)
-			return nil, nil
+			return none, nil
 		case !refusesLogin(refused):
-			return nil, t.failed("does not tell whether it takes the login", &denial{refused})
+			return none, t.failed("does not tell whether it takes the login", &denial{refused})
 		}
-		return nil, t.blame(login, refused)
+		return none, t.blame(login, refused)
 	})
 	return err
 }
@@ -141,8 +142,8 @@ func (t *tokens) tokenWithoutScope(ctx context.Context, c challenge, login authn
 }
 
 // checkBasic finds out whether a registry that was sent a login refuses that or
-// the content. An open /v2/ does not tell: a 401 is then
-// that of the login, unless it was let in elsewhere lately.
+// the content. An open /v2/ does not tell: a 401 is then that of the login, unless
+// it was let in elsewhere lately.
 func (t *tokens) checkBasic(ctx context.Context, sent authorization, refused *refusal) error {
 	if t.isOpen() {
 		if known, err := t.standingOf(sent.login); known || refused.code != http.StatusUnauthorized {
@@ -150,9 +151,7 @@ func (t *tokens) checkBasic(ctx context.Context, sent authorization, refused *re
 		}
 		return t.blame(sent.login, refused)
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tokenTime)
-	defer cancel()
-	return t.checkLogin(sent.login, func() (*refusal, error) { return t.getRoot(ctx, sent.header) })
+	return t.checkLogin(ctx, sent.login, func(ctx context.Context) (*refusal, error) { return t.getRoot(ctx, sent.header) })
 }
 
 func (t *tokens) isOpen() bool {

@@ -10,6 +10,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/authn"
 	lru "github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/sync/singleflight"
+
+	"mirrord/internal/oci"
 )
 
 const (
@@ -45,6 +47,7 @@ type tokens struct {
 	pings   singleflight.Group // one
 	checks  singleflight.Group // of the login: one
 	turn    chan struct{}      // held while a login of unknown standing is used
+	waiters waiters
 
 	mu        sync.Mutex // guards all below; held for no I/O
 	challenge challenge
@@ -75,25 +78,14 @@ func (t *tokens) authorization(ctx context.Context, repository string) (authoriz
 	if a, ok := t.known(repository); ok {
 		return a, a.denied
 	}
-	flight := t.flights.DoChan(repository, func() (any, error) {
+	defer t.waiters.add(oci.Progress(ctx))()
+	return share(ctx, &t.flights, repository, func(ctx context.Context) (authorization, error) {
 		// Another flight may have landed since.
 		if a, ok := t.known(repository); ok {
 			return a, a.denied
 		}
-		// The exchange serves everybody who waits: no single one ends it.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tokenTime)
-		defer cancel()
-		return t.exchange(ctx, repository)
+		return t.exchange(tracing(oci.WithProgress(ctx, t.waiters.tell)), repository)
 	})
-	select {
-	case result := <-flight:
-		if result.Err != nil {
-			return authorization{}, result.Err
-		}
-		return result.Val.(authorization), nil
-	case <-ctx.Done():
-		return authorization{}, context.Cause(ctx)
-	}
 }
 
 // known returns the authorization that is remembered and still holds.
