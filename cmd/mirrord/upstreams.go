@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"net/url"
 	"time"
@@ -38,7 +37,7 @@ func buildUpstream(u config.Upstream, reserve config.Share, ledger *ratelimit.Le
 	hosts := newHosts(u.Name, address, log, metrics)
 	o := upstream.PoolOptions{
 		Name:    u.Name,
-		Reach:   func(ctx context.Context) error { return hosts.Reach(ctx, address) },
+		Reach:   hosts.Reach,
 		Reserve: reserve.Of,
 		Aside: func(member string, err error, until time.Time) {
 			log.Error("login failed; it is set aside, and tried again when its file changes, on SIGHUP or at that time",
@@ -69,6 +68,7 @@ func buildUpstream(u config.Upstream, reserve config.Share, ledger *ratelimit.Le
 func newHosts(name string, address *url.URL, log *zap.Logger, metrics *telemetry.Metrics) *upstream.Breakers {
 	hosts := upstream.NewBreakers(upstream.BreakerOptions{
 		Name: name,
+		URL:  address,
 		Next: metrics.Transport(name, upstream.NewTransport(address)),
 		Opened: func(host string, err error) {
 			log.Warn("upstream host does not answer; nothing is sent to it until a probe is answered", zap.String("host", host), zap.Error(err))

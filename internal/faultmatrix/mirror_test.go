@@ -64,7 +64,7 @@ func newMirror(t *testing.T, certs *certificates) *mirror {
 	m.transport.Proxy, m.transport.DialContext = nil, m.line.DialContext
 	m.transport.TLSClientConfig = certs.client()
 	t.Cleanup(m.transport.CloseIdleConnections)
-	pool := mirrortest.NewPool(t, m.hub.URL(), m.breakers(), 10)
+	pool := mirrortest.NewPool(t, m.hub.URL(), m.breakers(address), 10)
 	cached, stop := mirrortest.NewCache(t, pool, m.dir, maxSize)
 	t.Cleanup(stop)
 	m.cache = cached
@@ -73,9 +73,9 @@ func newMirror(t *testing.T, certs *certificates) *mirror {
 }
 
 // breakers is the way to the hub that knows which of its hosts fail.
-func (m *mirror) breakers() *upstream.Breakers {
+func (m *mirror) breakers(registry *url.URL) *upstream.Breakers {
 	b := upstream.NewBreakers(upstream.BreakerOptions{
-		Name: oci.DockerHub, Next: m.transport, Opened: func(string, error) {}, Closed: func(string) {},
+		Name: oci.DockerHub, URL: registry, Next: m.transport, Opened: func(string, error) {}, Closed: func(string) {},
 	})
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error)

@@ -25,6 +25,7 @@ const (
 // under the lock of the host that they are about, and call no Breakers.
 type BreakerOptions struct {
 	Name   string                       // of the upstream, in errors
+	URL    *url.URL                     // the registry's root, without /v2/
 	Next   http.RoundTripper            // to the hosts
 	Opened func(host string, err error) // nothing is sent to it from now on; err says why
 	Closed func(host string)            // it has answered a probe
@@ -158,7 +159,7 @@ func (b *Breakers) probe(ctx context.Context, h *host) {
 	defer h.probed()
 	ctx, cancel := context.WithTimeout(asking(ctx, Ping), probeTime)
 	defer cancel()
-	req := &http.Request{Method: http.MethodGet, URL: &h.ping, Header: http.Header{"User-Agent": {userAgent}}}
+	req := &http.Request{Method: http.MethodGet, URL: h.ping, Header: http.Header{"User-Agent": {userAgent}}}
 	resp, err := b.send(h, req.WithContext(ctx), true)
 	if err == nil {
 		discard(resp)

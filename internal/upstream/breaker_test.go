@@ -227,6 +227,27 @@ func TestProbesFindTheRecovery(t *testing.T) {
 	})
 }
 
+// A registry below a path is probed there: a proxy before it may answer 503 to
+// every path that it does not know, and would be taken for down for ever.
+func TestProbeBelowAPath(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork()
+		n.set(hubHost, status(503))
+		b := newBreakersOf("https://registry.example/team/", n)
+		b.fail(t)
+		n.set(hubHost, func(req *http.Request) (*http.Response, error) {
+			if req.URL.Path != "/team/v2/" {
+				return status(503)(req)
+			}
+			return status(401)(req)
+		})
+		stop := b.run(t)
+		<-time.After(probeEvery + time.Second)
+		stop()
+		b.wantEvents(t, "opened registry.example: it answered 503 Service Unavailable", "closed registry.example")
+	})
+}
+
 // The end of the mirror ends a probe, which is no failure of the host's.
 func TestRunEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

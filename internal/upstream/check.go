@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"net/url"
 )
 
 // Check asks the upstream for /v2/, reads every login, and says for each member
@@ -25,11 +24,11 @@ func (p *Pool) Check(ctx context.Context) []error {
 	return problems
 }
 
-// Reach asks the registry at that address for /v2/, whatever is known of its
-// host, and says why there is no answer.
-func (b *Breakers) Reach(ctx context.Context, registry *url.URL) error {
+// Reach asks the registry for /v2/, whatever is known of its host, and says why
+// there is no answer.
+func (b *Breakers) Reach(ctx context.Context) error {
 	ctx = asking(ctx, Ping)
-	req := &http.Request{Method: http.MethodGet, URL: registry.JoinPath("v2/"), Header: http.Header{"User-Agent": {userAgent}}}
+	req := &http.Request{Method: http.MethodGet, URL: b.URL.JoinPath("v2/"), Header: http.Header{"User-Agent": {userAgent}}}
 	resp, err := b.Next.RoundTrip(req.WithContext(ctx))
 	if err == nil {
 		defer discard(resp)

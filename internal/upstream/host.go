@@ -13,7 +13,7 @@ import (
 // host is one host of an upstream. While it fails, only probes are sent to it.
 type host struct {
 	*BreakerOptions
-	ping url.URL // what a probe asks for
+	ping *url.URL // what a probe asks for
 
 	mu       sync.Mutex // guards all below; held while Opened and Closed are called, and for no I/O
 	open     bool       // nothing is sent but probes
@@ -42,9 +42,14 @@ type exchange struct {
 	failed    error  // what it says against the host; nil: nothing
 }
 
-// newHost returns the host of u.
+// newHost returns the host of u. The registry may be one below a path only: what
+// another path answers says nothing of it.
 func newHost(u *url.URL, o *BreakerOptions) *host {
-	return &host{BreakerOptions: o, ping: url.URL{Scheme: u.Scheme, Host: u.Host, Path: "/v2/"}}
+	root := &url.URL{Scheme: u.Scheme, Host: u.Host}
+	if u.Scheme == o.URL.Scheme && u.Host == o.URL.Host {
+		root = o.URL
+	}
+	return &host{BreakerOptions: o, ping: root.JoinPath("v2/")}
 }
 
 func (h *host) failing() bool {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"sync"
 	"testing"
@@ -96,9 +97,17 @@ type breakers struct {
 }
 
 func newBreakers(next http.RoundTripper) *breakers {
+	return newBreakersOf("https://registry.example", next)
+}
+
+func newBreakersOf(registry string, next http.RoundTripper) *breakers {
+	root, err := url.Parse(registry)
+	if err != nil {
+		panic(err)
+	}
 	b := &breakers{}
 	b.Breakers = NewBreakers(BreakerOptions{
-		Name: oci.DockerHub, Next: next,
+		Name: oci.DockerHub, URL: root, Next: next,
 		Opened: func(host string, err error) { b.note(fmt.Sprintf("opened %s: %v", host, err)) },
 		Closed: func(host string) { b.note("closed " + host) },
 	})
