@@ -28,7 +28,7 @@ func (p *Pool) Check(ctx context.Context) []error {
 // there is no answer.
 func (b *Breakers) Reach(ctx context.Context) error {
 	ctx = asking(ctx, Ping)
-	req := &http.Request{Method: http.MethodGet, URL: b.URL.JoinPath("v2/"), Header: http.Header{"User-Agent": {userAgent}}}
+	req := &http.Request{Method: http.MethodGet, URL: apiURL(b.URL, "", ""), Header: http.Header{"User-Agent": {userAgent}}}
 	resp, err := b.Next.RoundTrip(req.WithContext(ctx))
 	if err == nil {
 		defer discard(resp)

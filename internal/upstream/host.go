@@ -49,7 +49,7 @@ func newHost(u *url.URL, o *BreakerOptions) *host {
 	if u.Scheme == o.URL.Scheme && u.Host == o.URL.Host {
 		root = o.URL
 	}
-	return &host{BreakerOptions: o, ping: root.JoinPath("v2/")}
+	return &host{BreakerOptions: o, ping: apiURL(root, "", "")}
 }
 
 func (h *host) failing() bool {

@@ -47,9 +47,7 @@ func (t *tokens) ping(ctx context.Context) (challenge, error) {
 // getRoot asks for /v2/, with the Authorization that is given. It returns nil
 // for an answer that lets in.
 func (t *tokens) getRoot(ctx context.Context, authorization string) (*refusal, error) {
-	root := t.base.JoinPath("v2", "/")
-	root.RawQuery = ""
-	req, err := http.NewRequestWithContext(asking(ctx, Ping), http.MethodGet, root.String(), nil)
+	req, err := http.NewRequestWithContext(asking(ctx, Ping), http.MethodGet, apiURL(t.base, "", "").String(), nil)
 	if err != nil {
 		return nil, err
 	}

@@ -56,7 +56,7 @@ func behindRelay(t *testing.T, http2 bool, handle http.HandlerFunc) (*client, *r
 		server.CloseClientConnections()
 		server.Close()
 	})
-	b := newBreakers(transport)
+	b := newBreakersOf(u.String(), transport)
 	return connectBy(t, u, b), r, b
 }
 

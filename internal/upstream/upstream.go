@@ -45,13 +45,16 @@ func New(o Options) *Registry {
 	}
 }
 
-// url returns the address of path below /v2/, which starts with the repository.
-func (r *Registry) url(path, query string) string {
-	u := *r.URL
-	u.Path = strings.TrimSuffix(u.Path, "/") + "/v2/" + path
-	u.RawQuery = query
-	return u.String()
+// apiURL returns the address of path below the /v2/ of registry.
+func apiURL(registry *url.URL, path, query string) *url.URL {
+	return &url.URL{
+		Scheme: registry.Scheme, Host: registry.Host,
+		Path: strings.TrimSuffix(registry.Path, "/") + "/v2/" + path, RawQuery: query,
+	}
 }
+
+// url returns the address of path, which starts with the repository.
+func (r *Registry) url(path, query string) string { return apiURL(r.URL, path, query).String() }
 
 func (r *Registry) contentURL(ref oci.Ref) string {
 	return r.url(ref.Repository()+"/"+ref.Kind().String()+"s/"+ref.Reference(), "")

@@ -1,0 +1,26 @@
+package upstream
+
+import (
+	"net/http"
+	"testing"
+)
+
+// Reach asks for the registry's /v2/, over either protocol, and a 5xx is no
+// registry's answer.
+func TestReach(t *testing.T) {
+	onBoth(t, func(t *testing.T, http2 bool) {
+		code, path := http.StatusUnauthorized, ""
+		_, _, b := behindRelay(t, http2, func(w http.ResponseWriter, r *http.Request) {
+			path = r.URL.Path
+			w.WriteHeader(code)
+		})
+		check(t, b.Reach(t.Context()))
+		if path != "/v2/" {
+			t.Errorf("asked for %q", path)
+		}
+		code = http.StatusBadGateway
+		if b.Reach(t.Context()) == nil {
+			t.Error("a registry that answers 502 is said to be well")
+		}
+	})
+}
