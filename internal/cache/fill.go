@@ -12,8 +12,8 @@ import (
 )
 
 // fill copies what the upstream sends through the spool over p into the store,
-// in the room that was made for it.
-func (c *Cache) fill(f *flight, s *spool, p part, room *room) {
+// in the room that was made for it. It reports false when f is to start over.
+func (c *Cache) fill(f *flight, s *spool, p part, room *room) bool {
 	c.mu.Lock()
 	room.spool = s
 	c.mu.Unlock()
@@ -28,8 +28,7 @@ func (c *Cache) fill(f *flight, s *spool, p part, room *room) {
 	if noRoom := errors.Is(err, errNoRoom); noRoom || errors.Is(err, errDisk) {
 		if f.spool == nil {
 			room.release()
-			c.startOver(f)
-			return
+			return false
 		}
 		if noRoom { // who has been answered reads the rest from the upstream, as when the disk fails
 			err = fmt.Errorf("%w: %w", errDisk, err)
@@ -40,12 +39,13 @@ func (c *Cache) fill(f *flight, s *spool, p part, room *room) {
 	if err != nil {
 		c.land(f, s, err, room)
 		s.finish(err) // after landing: who comes now gets a flight of his own
-		return
+		return true
 	}
 	s.finish(nil)
 	err = c.store(f, s)
 	c.noteDisk(err)
 	c.land(f, s, err, room)
+	return true
 }
 
 // startOver hands over, from its beginning, what has turned out to be larger

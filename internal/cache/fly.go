@@ -22,35 +22,44 @@ func (c *Cache) fly(f *flight) {
 		return
 	}
 	f.source = source
-	s := newSpool(source.Size, c.makingRoom)
-	s.trip = time.Since(asked)
+	if !c.receive(f, time.Since(asked), left, have) {
+		c.startOver(f)
+	}
+}
+
+// receive fills the cache from f's source, or ends f when that cannot be. It
+// reports false when f is to start over, with no file open: on a full disk that
+// would take up all there is while the upstream is asked again.
+func (c *Cache) receive(f *flight, trip time.Duration, left part, have bool) bool {
+	s := newSpool(f.source.Size, c.makingRoom)
+	s.trip = trip
 	defer s.release()
 	if !c.awaitTurn(f, s) {
 		c.returnPart(f.ref, left, have)
 		f.drop(s)
-		return
+		return true
 	}
 	if c.evictsInVain() {
 		c.returnPart(f.ref, left, have)
 		c.decline(f, s, errFull)
-		return
+		return true
 	}
-	p, err := c.openPart(f.ref, source, left, have) // before anything is evicted for it
+	p, err := c.openPart(f.ref, f.source, left, have) // before anything is evicted for it
 	if err != nil {
 		c.degrade(DiskTrouble, err)
 		c.decline(f, s, err)
-		return
+		return true
 	}
-	room := c.reserve(f.ref, source.Size, p.written)
+	room := c.reserve(f.ref, f.source.Size, p.written)
 	if room == nil {
 		_ = p.file.Close()
 		removeParts([]part{p})
 		c.unclaimPart(p)
 		c.decline(f, s, errNoRoom)
-		return
+		return true
 	}
 	s.begin(p.file, p.written)
-	c.fill(f, s, p, room)
+	return c.fill(f, s, p, room)
 }
 
 // drop ends a flight that has ended for everybody else, as nobody waits for it.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -68,10 +69,36 @@ func TestDiskFullInTheMiddle(t *testing.T) {
 			if left := files(t, dir, "fills", "*"); len(left) > 0 {
 				t.Errorf("%v is left on the full disk", left)
 			}
+			for f.CheckAccounts() != nil { // the fill may not have closed its file yet
+				runtime.Gosched()
+			}
 			small := ocitest.Content(100_000, 2)
 			fits := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, small))
 			f.mustRead(t, fits, small, oci.Fill)
 		})
+	}
+}
+
+// A fill that has found the disk too small does not hold it full while it asks the
+// upstream once more.
+func TestDiskIsFreeBeforeTheNextRequest(t *testing.T) {
+	fake := new(ocitest.Fake)
+	fake.HideSize()
+	blob, small := ocitest.Content(3<<20, 1), ocitest.Content(100_000, 2)
+	ref, fits := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, blob)), ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, small))
+	f := start(t, fake, on(t, smallDisk(t)))
+	fake.Fail(func(c ocitest.Call) error {
+		if c.Reference == ref.Reference() && fake.Calls("Open", c.Reference) == 2 {
+			_, answer, err := ocitest.Read(t.Context(), f, fits)
+			if err != nil || answer.Via != oci.Fill {
+				t.Errorf("meanwhile what fits comes via %s, %v", answer.Via, err)
+			}
+		}
+		return nil
+	})
+	f.mustRead(t, ref, blob, oci.Pass)
+	if n := fake.Calls("Open", ref.Reference()); n != 2 {
+		t.Errorf("%d requests upstream", n)
 	}
 }
 
