@@ -52,10 +52,13 @@ type flight struct {
 }
 
 // answered reports whether answer is known.
-func (f *flight) answered() bool {
+func (f *flight) answered() bool { return f.isOpened() && f.err == nil }
+
+// isOpened reports whether the fields below opened may be read.
+func (f *flight) isOpened() bool {
 	select {
 	case <-f.opened:
-		return f.err == nil
+		return true
 	default:
 		return false
 	}
@@ -121,7 +124,7 @@ const joinPatience = 10 * time.Second
 // says nothing of ref's, which is asked for next. One digest has one flight at a
 // time, and whoever has led it in vain asks no more, so each repository asks once.
 func failedAnother(ref oci.Ref, f *flight, err error) bool {
-	return err != nil && f.ref != ref && err == f.err
+	return err != nil && f.ref != ref && f.isOpened() && err == f.err
 }
 
 func errClosed() error {

@@ -98,6 +98,30 @@ func TestFailureOfAnotherRepositorysManifest(t *testing.T) {
 	})
 }
 
+// Whoever leaves while another repository's request fails reads nothing of what
+// that one is about to say.
+func TestGuestLeavesWhileTheFillFails(t *testing.T) {
+	for range 50 {
+		synctest.Test(t, func(t *testing.T) {
+			fake := new(ocitest.Fake)
+			refs := shared(t, fake, ocitest.Content(1000, 1), 2)
+			fake.Fail(func(ocitest.Call) error { <-time.After(time.Second); return errDown })
+			f := start(t, fake)
+			var clients sync.WaitGroup
+			clients.Go(func() { _, _ = f.Open(t.Context(), refs[0]) })
+			synctest.Wait()
+			ctx, leave := context.WithTimeout(t.Context(), time.Second)
+			defer leave()
+			clients.Go(func() {
+				if _, err := f.Open(ctx, refs[1]); err == nil {
+					t.Error("a client that has left is answered")
+				}
+			})
+			clients.Wait()
+		})
+	}
+}
+
 // What the upstream says of one repository says nothing of another that waits for
 // the same digest: that one asks for itself before it fails.
 func TestFailureOfAnotherRepository(t *testing.T) {
