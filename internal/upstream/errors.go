@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"regexp"
 	"strings"
 
@@ -93,7 +94,8 @@ func refusedByOurs(err error) error {
 }
 
 // withoutSecrets takes out of words what req was let in with: storage hosts
-// repeat the parts of a signed link when they refuse it.
+// repeat the parts of a signed link when they refuse it, and a token service may
+// repeat the password.
 func withoutSecrets(words string, req *http.Request) string {
 	const shortest = 8 // what is shorter signs nothing
 	_, token, _ := strings.Cut(req.Header.Get("Authorization"), " ")
@@ -106,7 +108,28 @@ func withoutSecrets(words string, req *http.Request) string {
 			words = strings.ReplaceAll(words, secret, "…")
 		}
 	}
+	for _, password := range passwords(req) {
+		if password != "" {
+			words = strings.ReplaceAll(words, password, "…")
+		}
+	}
 	return words
+}
+
+// passwords returns what req logs in with: the password of its Authorization, or
+// the identity token that the POST of a token exchange has in its body.
+func passwords(req *http.Request) []string {
+	_, password, _ := req.BasicAuth()
+	if req.GetBody == nil {
+		return []string{password}
+	}
+	body, err := req.GetBody()
+	if err != nil {
+		return []string{password}
+	}
+	raw, _ := io.ReadAll(body) // it is in memory
+	form, _ := url.ParseQuery(string(raw))
+	return append(form["refresh_token"], password)
 }
 
 // redacted is an error whose words repeat no query and no login of an address.

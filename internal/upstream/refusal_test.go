@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 )
@@ -61,6 +62,25 @@ func TestIsWord(t *testing.T) {
 	} {
 		if test.refused.word != test.word || test.refused.page != test.page {
 			t.Errorf("%s: word %v, page %v; want %v, %v", name, test.refused.word, test.refused.page, test.word, test.page)
+		}
+	}
+}
+
+// What a request was let in with is not repeated, in whatever form a refusal
+// tells it.
+func TestRefusalTellsNoSecret(t *testing.T) {
+	t.Parallel()
+	login := httptest.NewRequest(http.MethodGet, "https://auth.example/token", nil)
+	login.SetBasicAuth("bob", "pa$$")
+	form := strings.NewReader(url.Values{"grant_type": {"refresh_token"}, "refresh_token": {"identity+secret"}}.Encode())
+	exchange, err := http.NewRequest(http.MethodPost, "https://auth.example/token", form)
+	check(t, err)
+	_, encoded, _ := strings.Cut(login.Header.Get("Authorization"), " ")
+	for secret, req := range map[string]*http.Request{"pa$$": login, encoded: login, "identity+secret": exchange} {
+		body := `{"errors":[{"code":"DENIED","message":"bob may not enter with ` + secret + `"}]}`
+		refused := readRefusal(&http.Response{StatusCode: 403, Body: io.NopCloser(strings.NewReader(body)), Request: req})
+		if refused.words != ": DENIED bob may not enter with …" {
+			t.Errorf("%s is told as %q", secret, refused.words)
 		}
 	}
 }
