@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"net/url"
 	"regexp"
+	"slices"
 	"sync"
 	"syscall"
 )
@@ -129,14 +130,30 @@ type area int
 
 const (
 	public   area = iota
-	inside        // private: RFC 1918, 4193, 6598
+	inside        // private: RFC 1918, 4193, 6598 and 8215
 	itself        // the mirror's own host
 	linkOnly      // the link, where cloud metadata is
 	nowhere       // multicast, unspecified, metadata elsewhere: no registry's storage
 )
 
-// sharedSpace is the carrier-grade NAT space of RFC 6598.
-var sharedSpace = netip.MustParsePrefix("100.64.0.0/10")
+var (
+	// insides are private spaces that netip does not count as such: carrier-grade
+	// NAT (RFC 6598), a network's own NAT64 (RFC 8215) and site-local addresses.
+	insides = []netip.Prefix{
+		netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("64:ff9b:1::/48"), netip.MustParsePrefix("fec0::/10"),
+	}
+	// nat64 is the prefix of IPv4 addresses that a NAT64 leads to: RFC 6052.
+	nat64 = netip.MustParsePrefix("64:ff9b::/96")
+)
+
+// ipv4Of returns the IPv4 address that an IPv6 one stands for, or a.
+func ipv4Of(a netip.Addr) netip.Addr {
+	if nat64.Contains(a) {
+		bytes := a.As16()
+		return netip.AddrFrom4([4]byte(bytes[12:]))
+	}
+	return a.Unmap()
+}
 
 // metadata are addresses at which clouds tell a host its credentials and which
 // are not on the link: Amazon's, Google's, Alibaba's, Oracle's and Azure's.
@@ -149,7 +166,8 @@ var metadata = map[netip.Addr]bool{
 }
 
 func areaOf(a netip.Addr) area {
-	a = a.Unmap().WithZone("")
+	a = ipv4Of(a.WithZone(""))
+	contains := func(p netip.Prefix) bool { return p.Contains(a) }
 	switch {
 	case !a.IsValid(), metadata[a]:
 		return nowhere
@@ -157,7 +175,7 @@ func areaOf(a netip.Addr) area {
 		return itself
 	case a.IsLinkLocalUnicast():
 		return linkOnly
-	case a.IsPrivate(), sharedSpace.Contains(a):
+	case a.IsPrivate(), slices.ContainsFunc(insides, contains):
 		return inside
 	case a.IsGlobalUnicast():
 		return public
