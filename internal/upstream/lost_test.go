@@ -195,3 +195,25 @@ func TestLivingConnectionIsNotCut(t *testing.T) {
 		}
 	})
 }
+
+// A server that ends one request's stream lives, and so does the connection: the
+// request is not sent again, which would count a pull twice.
+func TestResetStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var asked int
+		c, r, _ := behindRelay(t, true, openly(func(w http.ResponseWriter, r *http.Request) {
+			if asked++; strings.HasSuffix(r.URL.Path, "/reset") {
+				panic(http.ErrAbortHandler)
+			}
+			answer(200, "{}", "Content-Type", imageType)(w, r)
+		}))
+		for range 3 {
+			if _, err := read(t, c, manifestRef(t, "reset")); err == nil {
+				t.Error("an answer")
+			}
+		}
+		if n := r.dials.Load(); asked != 3 || n != 1 {
+			t.Errorf("%d requests over %d connections, want 3 over 1", asked, n)
+		}
+	})
+}

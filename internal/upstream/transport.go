@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -80,7 +81,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	pool := t.pool.Load()
 	var a attempt
 	resp, err := a.roundTrip(pool, req)
-	if err != nil && a.suspects(req) {
+	if err != nil && a.suspects(req, err) {
 		pool = t.replace(pool)
 		if a.reused && req.Body == nil && req.Context().Err() == nil {
 			resp, err = pool.RoundTrip(req)
@@ -158,12 +159,24 @@ func isHTTP2(conn net.Conn) bool {
 	return ok && over.ConnectionState().NegotiatedProtocol == "h2"
 }
 
-// suspects reports whether a failed attempt says that the connection is lost:
-// nothing has come for deadTime, or it failed under a request that nobody ended.
-func (a *attempt) suspects(req *http.Request) bool {
+// streamError has the fields of golang.org/x/net/http2's StreamError, by which
+// net/http's own, which has no exported name, lets itself be found.
+type streamError struct {
+	StreamID uint32
+	Code     uint32
+	Cause    error
+}
+
+func (e streamError) Error() string { return fmt.Sprint("HTTP/2 stream error ", e.Code) }
+
+// suspects reports whether an attempt that has failed with err says that the
+// connection is lost: nothing has come for deadTime, or it failed under a request
+// that nobody ended. A server that resets one stream is there.
+func (a *attempt) suspects(req *http.Request, err error) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.began.IsZero() {
+	var reset streamError
+	if a.began.IsZero() || errors.As(err, &reset) {
 		return false
 	}
 	return time.Since(a.began) >= deadTime || a.reused && req.Context().Err() == nil
