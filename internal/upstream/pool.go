@@ -67,7 +67,7 @@ func (p *Pool) Resolve(ctx context.Context, ref oci.Ref) (oci.Answer, error) {
 		return oci.Answer{}, oci.Errorf(oci.Unavailable, "%s: %w: the last one of %s did not", p.Name, oci.ErrNeedsGet, ref.Repository())
 	}
 	answer, err := try(p, ref.Repository(), false, func(r *Registry) (oci.Answer, error) { return r.Resolve(ctx, ref) })
-	if errors.Is(err, oci.ErrNeedsGet) && !errors.Is(err, errUnclear) {
+	if !ref.ByDigest() && errors.Is(err, oci.ErrNeedsGet) && !errors.Is(err, errUnclear) {
 		p.heads.add(ref.Repository())
 	}
 	return answer, err

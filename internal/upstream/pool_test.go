@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -270,4 +271,23 @@ func TestProbe(t *testing.T) {
 		<-time.After(time.Hour)
 		probe(0)
 	})
+}
+
+// What a HEAD by digest is refused says nothing of the HEADs of tags: a client
+// that asks for odd digests must not turn the free checks of tags into pulls.
+func TestHeadByDigestTeachesNothingOfTags(t *testing.T) {
+	t.Parallel()
+	h := startHub(t, hubsim.Options{})
+	digests := fill(h, repo, 2)
+	odd := oci.FromBytes([]byte("odd"))
+	h.Inject(hubsim.Fault{Op: "manifest-head", Match: odd.String(), Status: 400})
+	p := pool(t, h, "anonymous")
+	_, err := p.Resolve(t.Context(), manifestRef(t, odd.String()))
+	if !errors.Is(err, oci.ErrNeedsGet) {
+		t.Errorf("%v does not ask for a GET", err)
+	}
+	answer, err := p.Resolve(t.Context(), manifestRef(t, "v1"))
+	if err != nil || answer.Digest != digests[1] {
+		t.Errorf("%+v, %v", answer, err)
+	}
 }
