@@ -52,6 +52,11 @@ func checkAll(ctx context.Context, pools []*upstream.Pool) []error {
 	return slices.Concat(found...)
 }
 
+// currentBudgets finds out what each credential can do now.
+func currentBudgets(ctx context.Context, ledger *ratelimit.Ledger, pools []*upstream.Pool) []budget {
+	return budgetsOf(ledger.Budgets(), logins(pools), checkAll(ctx, pools))
+}
+
 // budgetsOf joins what the ledger knows, what the pools know and what is wrong
 // with them, which are in one order.
 func budgetsOf(known []ratelimit.Budget, logins []telemetry.Login, problems []error) []budget {

@@ -86,22 +86,24 @@ func build(cfg *config.Config, log *zap.Logger) (d *mirrord, err error) {
 		Observe:    observe(metrics, telemetry.AccessLog(log)),
 	})
 	d = &mirrord{workers: append(probes, cached.Run, keeper.run), facts: facts(cfg), close: storage.close}
-	d.reload = func() {
-		for _, p := range pools {
-			p.Reload()
-		}
-	}
+	d.reload = func() { reloadLogins(pools) }
 	d.mirror = newServer(handler, log)
 	d.mirror.ConnContext = func(ctx context.Context, c net.Conn) context.Context { return oci.WithClient(ctx, c.RemoteAddr()) }
 	d.admin = newServer((&admin{
 		metrics: metrics, draining: &d.draining, cache: cached, dir: cfg.Cache.Dir, listen: cfg.Admin.Listen,
-		budgets: func(ctx context.Context) []budget {
-			return budgetsOf(ledger.Budgets(), logins(pools), checkAll(ctx, pools))
-		},
+		budgets: func(ctx context.Context) []budget { return currentBudgets(ctx, ledger, pools) },
 	}).handler(), log)
 	return d, nil
 }
 
+// reloadLogins forgets tokens and refused logins.
+func reloadLogins(pools []*upstream.Pool) {
+	for _, p := range pools {
+		p.Reload()
+	}
+}
+
+// facts are what an operator wants to know of the daemon when it starts.
 func facts(cfg *config.Config) []zap.Field {
 	var upstreams []string
 	for _, u := range cfg.Upstreams {

@@ -100,8 +100,8 @@ func (c *Cache) giveBack(e *entry) {
 	}
 }
 
-// openKept opens what is kept. It fails with errAbsent when that is nothing, is
-// not what was put, or cannot be read, or with the end of ctx.
+// openKept opens cached content. It fails with errAbsent when ref is not cached,
+// or its file is not what was put or cannot be read, or with the end of ctx.
 func (c *Cache) openKept(ctx context.Context, ref oci.Ref) (*oci.Content, error) {
 	d := ref.Digest()
 	c.mu.Lock()

@@ -88,7 +88,7 @@ func (o *list) outlives(err error) bool {
 	return oci.Temporary(err) || o.noAPI == nil && errors.Is(err, oci.ErrNoReferrers)
 }
 
-// askList returns the question about l that is under way, or asks. The caller
+// askList returns the question about l that is in flight, or asks. The caller
 // holds mu.
 func (c *Cache) askList(l oci.Listing) (*question[*oci.Page], error) {
 	return ask(c, c.listings, l, func(ctx context.Context) (*oci.Page, error) {

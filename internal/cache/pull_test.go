@@ -120,8 +120,8 @@ func (s shares) Take(ctx context.Context, _ string) error {
 }
 func (shares) Return(context.Context, string) {}
 
-// Who has no share of the pulls is refused by himself: another who waits for the
-// same tag is not.
+// A client without a share of the pulls is refused alone: another that waits for
+// the same tag is not.
 func TestTagByGetOfTwoClients(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)

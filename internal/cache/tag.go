@@ -202,7 +202,7 @@ func (c *Cache) spare(ctx context.Context, ref oci.Ref, answer oci.Answer) oci.A
 	return answer
 }
 
-// askTag returns the question about ref that is under way, or asks. Where that
+// askTag returns the question about ref that is in flight, or asks. Where that
 // costs a pull it is the client's behind payer. The caller holds mu.
 func (c *Cache) askTag(payer context.Context, ref oci.Ref) (*question[oci.Answer], error) {
 	var after func()

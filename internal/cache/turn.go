@@ -119,9 +119,9 @@ func (c *Cache) leave(ctx context.Context, f *flight) {
 }
 
 // awaitTurn waits until f, whose source is open, may fill s, and reports false
-// when nobody waits for it any more before that. Who waits for f is answered
-// meanwhile, if its size is known: containerd gives up after 30 s without an
-// answer, but not after it. A manifest is small and does not queue behind layers.
+// when its last waiter leaves before that. Waiters are answered meanwhile, if the
+// size is known: containerd gives up after 30 s without an answer, but not after
+// it. A manifest is small and does not queue behind layers.
 func (c *Cache) awaitTurn(f *flight, s *spool) bool {
 	if f.ref.Kind() == oci.Manifest {
 		return true

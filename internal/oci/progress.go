@@ -6,8 +6,7 @@ type progressKey struct{}
 
 // WithProgress asks a Registry to call told whenever its upstream shows that it
 // is at work: a connection has come about, an answer has begun, bytes of a
-// manifest have come. Who waits for a distant upstream can tell it by that from
-// one that hangs. told may be called from several goroutines, also for a moment
+// manifest have come. So a distant upstream can be told from one that hangs. told may be called from several goroutines, also for a moment
 // after the call that was given the context has returned; it must not block.
 func WithProgress(ctx context.Context, told func()) context.Context {
 	return context.WithValue(ctx, progressKey{}, told)

@@ -100,8 +100,8 @@ func (p inContext) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// Who waits for a token that another has asked for hears of the upstream too, or
-// a distant one would be taken for silent.
+// A caller that shares another's token exchange is told of its progress too, or
+// a distant upstream would be taken for silent.
 func TestProgressOfASharedToken(t *testing.T) {
 	h := startHub(t, hubsim.Options{})
 	h.AddManifest(repo, "v1", imageType, []byte("{}"))
