@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
@@ -149,9 +150,31 @@ func (s *spool) match(ctx context.Context, p *pass) error {
 	if _, err := s.await(ctx, p.at-1); err != nil {
 		return err
 	}
-	sum := sha256.New()
-	if _, err := io.Copy(sum, io.NewSectionReader(s.file, p.begin, p.at-p.begin)); err != nil {
+	err := p.matches(io.NewSectionReader(s.file, p.begin, p.at-p.begin))
+	if err != nil && !errors.Is(err, errUnlike) {
 		return fmt.Errorf("%w: %w", errDisk, err)
+	}
+	return err
+}
+
+// compare reads n bytes of body, the whole from its beginning, which must have
+// what was passed.
+func (p *pass) compare(body io.Reader, n int64) error {
+	if _, err := io.CopyN(io.Discard, body, p.begin); err != nil {
+		return err
+	}
+	if err := p.matches(body); err != nil {
+		return err
+	}
+	_, err := io.CopyN(io.Discard, body, n-p.at)
+	return err
+}
+
+// matches reads from content what was passed, and fails when it is not the same.
+func (p *pass) matches(content io.Reader) error {
+	sum := sha256.New()
+	if _, err := io.CopyN(sum, content, p.at-p.begin); err != nil {
+		return err
 	}
 	if !bytes.Equal(sum.Sum(nil), p.sum.Sum(nil)) {
 		return errUnlike

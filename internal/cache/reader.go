@@ -76,12 +76,13 @@ func (r *reader) read(p []byte) (int, error) {
 			if err := r.rejoin(); err != nil {
 				return 0, err
 			}
+			continue
 		}
 		n, err := r.spool.readAt(r.ctx, p, r.offset)
 		if n > 0 || !r.replaceable(err) {
 			return n, err
 		}
-		if err := r.leaveSpool(err); err != nil {
+		if err := r.leaveSpool(err, func(body io.Reader) error { return r.spool.compare(body, r.offset) }); err != nil {
 			return 0, err
 		}
 	}
@@ -107,12 +108,16 @@ func (r *reader) readPass(p []byte) int {
 	return r.pass.read(p, r.offset)
 }
 
-// rejoin goes back to the spool. The bytes that were passed came in another answer
-// than the fill's, and must be the same.
+// rejoin goes back to the spool, or leaves that if it has failed. The bytes that
+// were passed came in another answer, and must be the same.
 func (r *reader) rejoin() error {
 	p := r.pass
 	r.stopPass()
-	return r.spool.match(r.ctx, p)
+	err := r.spool.match(r.ctx, p)
+	if err == nil || !r.replaceable(err) {
+		return err
+	}
+	return r.leaveSpool(err, func(body io.Reader) error { return p.compare(body, r.offset) })
 }
 
 // replaceable reports whether what follows a failure of the spool can be had
@@ -126,9 +131,9 @@ func (r *reader) replaceable(err error) bool {
 }
 
 // leaveSpool goes on with the upstream's bytes where the spool has failed. Nobody
-// has verified what the client was sent from the spool, so the upstream must send
-// the same again.
-func (r *reader) leaveSpool(failure error) error {
+// has verified what the client was sent, so the upstream must send the same again:
+// compare reads up to the offset and says whether it does.
+func (r *reader) leaveSpool(failure error, compare func(body io.Reader) error) error {
 	if r.asked == maxAsked {
 		return failure
 	}
@@ -137,7 +142,7 @@ func (r *reader) leaveSpool(failure error) error {
 	if err != nil {
 		return err
 	}
-	if err := r.spool.compare(body, r.offset); err != nil {
+	if err := compare(body); err != nil {
 		_ = body.Close()
 		return err
 	}

@@ -3,6 +3,7 @@ package cache_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -278,4 +279,41 @@ func TestWrongBlobIsWrongForAll(t *testing.T) {
 			t.Errorf("%d requests upstream", n)
 		}
 	})
+}
+
+// One who has got bytes ahead of a fill that fails for another repository goes on
+// with a fill of its own, unless those bytes turn out to be wrong.
+func TestPassGoesOnWhereAFillFails(t *testing.T) {
+	const length = 100_000
+	for _, wrong := range []bool{false, true} {
+		t.Run(fmt.Sprint("wrong ", wrong), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				fake := new(ocitest.Fake)
+				blob := ocitest.Content(4*mebibyte, 1)
+				refs := shared(t, fake, blob, 2)
+				var opens atomic.Int32
+				next := &split{Registry: fake, body: func(ref oci.Ref, body io.ReadSeeker) io.Reader {
+					switch n := opens.Add(1); {
+					case n == 1:
+						body = &broken{ReadSeeker: body, left: 2 * mebibyte, from: func(int64) {}}
+					case n == 2 && wrong:
+						body = &spoilt{ReadSeeker: body, at: int64(len(blob) - length/2)}
+					}
+					return paced{body, mebibyte}
+				}}
+				f := start(t, fake, func(o *cache.Options) { o.Next = next })
+				var other sync.WaitGroup
+				other.Go(func() { _, _, _ = ocitest.Read(t.Context(), f, refs[0]) })
+				synctest.Wait()
+				got, err := tail(t.Context(), f, refs[1], int64(len(blob)-length))
+				if wrong && (len(got) == length || !errors.Is(err, oci.ErrCorrupt)) {
+					t.Errorf("of wrong bytes: %d bytes, %v", len(got), err)
+				}
+				if !wrong && (err != nil || !bytes.Equal(got, blob[len(blob)-length:])) {
+					t.Errorf("%d bytes of %d, %v", len(got), length, err)
+				}
+				other.Wait()
+			})
+		})
+	}
 }
