@@ -6,6 +6,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -124,6 +125,32 @@ func TestFailedPutLeavesNothing(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A file that could not be put is removed, and counts until its readers have
+// closed it.
+func TestFailedPutCountsWhileItIsRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		refs, _ := blobs(t, fake, 1, 100_000)
+		b := new(breakage)
+		f := start(t, fake, func(o *cache.Options) { o.Store = brokenStore{o.Store, b} })
+		b.set("Store.Put", false)
+		content, err := f.Open(t.Context(), refs[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.settled(t)
+		if err := f.CheckAccounts(); err == nil || !strings.Contains(err.Error(), "open 100000") {
+			t.Errorf("while it is read: %v", err)
+		}
+		if err := content.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := f.CheckAccounts(); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // ocitestRef is ref at the upstream that it was made for.

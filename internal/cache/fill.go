@@ -107,6 +107,7 @@ func (c *Cache) store(f *flight, s *spool) error {
 	replacing := c.hold(f)
 	need := min(s.written, copyBuffer) // what is not on the disk before it is synced is not known
 	if err := c.makingRoom(need, func() error { return c.Store.Put(c.ctx, d, s.file) }); err != nil {
+		c.countOpen(s)
 		_ = os.Remove(s.file.Name())
 		if !replacing { // it may be in place all the same, and nobody would count it
 			_ = c.Store.Remove(context.WithoutCancel(c.ctx), d)

@@ -121,6 +121,6 @@ func (c *Cache) keepList(l oci.Listing, known *list) bool {
 		c.lists.Remove(key)
 		return false
 	}
-	c.lists.Add(key, known, size+int64(len(key)))
+	c.lists.Add(key, known, size+int64(len(key))+itemBytes)
 	return true
 }
