@@ -24,15 +24,15 @@ test: cc ## run all tests but e2e, under the race detector (needs gcc)
 
 .PHONY: e2e
 e2e: ## pull with real clients, installed where missing (Debian, root)
-	sh e2e/install.sh
-	sh e2e/clients.sh
-	$(GO) test -tags e2e -count=1 -v -timeout 20m ./e2e/...
+	sh test/e2e/install.sh
+	sh test/e2e/clients.sh
+	$(GO) test -tags e2e -count=1 -v -timeout 20m ./test/e2e/...
 
 .PHONY: measure
 measure: ## measure what a refusal costs each client, for docs/clients.md
-	sh e2e/install.sh
-	sh e2e/clients.sh
-	E2E_MEASURE=1 $(GO) test -tags e2e -count=1 -v -timeout 60m -parallel 16 -run TestMeasure ./e2e
+	sh test/e2e/install.sh
+	sh test/e2e/clients.sh
+	E2E_MEASURE=1 $(GO) test -tags e2e -count=1 -v -timeout 60m -parallel 16 -run TestMeasure ./test/e2e
 
 CRASH_ROUNDS ?= 200
 
@@ -68,7 +68,7 @@ bench: ## run the benchmarks
 
 .PHONY: office
 office: ## simulate two days of an office before a Docker Hub with a limit
-	$(GO) test -count=1 -v -run TestOfficeDay ./internal/officeday
+	$(GO) test -count=1 -v -run TestOfficeDay ./test/officeday
 
 .PHONY: lint
 lint: ## check with gofmt, go vet and staticcheck

@@ -10,9 +10,9 @@ import (
 	"go.uber.org/zap"
 
 	"mirrord/internal/cache"
-	"mirrord/internal/cache/index"
 	"mirrord/internal/cache/lru"
 	"mirrord/internal/config"
+	"mirrord/internal/index"
 	"mirrord/internal/oci"
 	"mirrord/internal/proxy"
 	"mirrord/internal/ratelimit"

@@ -8,7 +8,7 @@ import (
 	"sync"
 	"testing"
 
-	"mirrord/internal/smalldisk"
+	"mirrord/test/smalldisk"
 )
 
 // mount mounts a file system of that size, in MiB, below the mirror's home, and

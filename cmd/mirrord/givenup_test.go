@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"mirrord/internal/smalldisk"
+	"mirrord/test/smalldisk"
 )
 
 // mountImage mounts an ext4 below the mirror's home that turns read-only at the

@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"mirrord/internal/smalldisk"
+	"mirrord/test/smalldisk"
 )
 
 // A mirror starts on a read-only disk and serves what it has, though the upstream

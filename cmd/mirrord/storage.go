@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mirrord/internal/cache/disk"
-	"mirrord/internal/cache/index"
+	"mirrord/internal/index"
 )
 
 // storage is the cache directory.

@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"mirrord/internal/cache"
-	"mirrord/internal/cache/index"
+	"mirrord/internal/index"
 	"mirrord/internal/oci"
 	"mirrord/internal/oci/ocitest"
 )

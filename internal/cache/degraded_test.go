@@ -17,7 +17,7 @@ import (
 	"mirrord/internal/cache"
 	"mirrord/internal/oci"
 	"mirrord/internal/oci/ocitest"
-	"mirrord/internal/smalldisk"
+	"mirrord/test/smalldisk"
 )
 
 // moods notes what is told of a cache's troubles.

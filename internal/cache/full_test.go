@@ -13,7 +13,7 @@ import (
 	"mirrord/internal/cache/disk"
 	"mirrord/internal/oci"
 	"mirrord/internal/oci/ocitest"
-	"mirrord/internal/smalldisk"
+	"mirrord/test/smalldisk"
 )
 
 // smallDisk mounts a file system of 1 MiB.

@@ -16,7 +16,7 @@ import (
 	"mirrord/internal/cache/disk"
 	"mirrord/internal/oci"
 	"mirrord/internal/oci/ocitest"
-	"mirrord/internal/smalldisk"
+	"mirrord/test/smalldisk"
 )
 
 // fullStore fails to put while it has an error for that. Otherwise it copies, so

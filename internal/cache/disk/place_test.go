@@ -9,7 +9,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"mirrord/internal/cache/disk"
-	"mirrord/internal/smalldisk"
+	"mirrord/test/smalldisk"
 )
 
 func check(t *testing.T, err error) {

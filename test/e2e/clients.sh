@@ -22,7 +22,7 @@ github.com/regclient/regclient/cmd/regctl@v0.11.7
 oras.land/oras/cmd/oras@v1.3.6
 "
 
-say() { echo "e2e/clients.sh: $*" >&2; }
+say() { echo "test/e2e/clients.sh: $*" >&2; }
 
 dir=${E2E_CLIENTS:-${XDG_CACHE_HOME:-$HOME/.cache}/mirrord-e2e}
 mkdir -p "$dir/bin"

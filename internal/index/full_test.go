@@ -10,7 +10,7 @@ import (
 
 	"mirrord/internal/cache"
 	"mirrord/internal/oci"
-	"mirrord/internal/smalldisk"
+	"mirrord/test/smalldisk"
 )
 
 // A disk that fills up under the index makes its writes fail, and neither them

@@ -12,11 +12,11 @@ import (
 
 	"mirrord/internal/cache"
 	"mirrord/internal/hubsim"
-	"mirrord/internal/mirrortest"
 	"mirrord/internal/oci"
 	"mirrord/internal/oci/ocitest"
 	"mirrord/internal/proxy"
 	"mirrord/internal/upstream"
+	"mirrord/test/mirrortest"
 )
 
 const (

@@ -4,7 +4,7 @@
 set -eu
 
 die() {
-	echo "e2e/install.sh: $*" >&2
+	echo "test/e2e/install.sh: $*" >&2
 	exit 1
 }
 
@@ -31,7 +31,7 @@ need prometheus promtool
 command -v apt-get >/dev/null 2>&1 ||
 	die "cannot install$packages: there is no apt-get; install them by hand"
 [ "$(id -u)" -eq 0 ] ||
-	die "cannot install$packages: not root; run 'sudo sh e2e/install.sh'"
+	die "cannot install$packages: not root; run 'sudo sh test/e2e/install.sh'"
 
 # The tests start their own daemons: the packages shall not start theirs, which
 # fails in a container and then fails the installation.

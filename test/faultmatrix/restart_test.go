@@ -13,13 +13,13 @@ import (
 
 	"mirrord/internal/cache"
 	"mirrord/internal/cache/disk"
-	"mirrord/internal/cache/index"
 	"mirrord/internal/cache/lru"
 	"mirrord/internal/hubsim"
-	"mirrord/internal/mirrortest"
+	"mirrord/internal/index"
 	"mirrord/internal/oci"
 	"mirrord/internal/proxy"
 	"mirrord/internal/upstream"
+	"mirrord/test/mirrortest"
 )
 
 // hubs are two registries over TCP, and a mirror of both with the daemon's own

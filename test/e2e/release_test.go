@@ -94,7 +94,7 @@ func absent(t *testing.T, r release, program string) {
 			t.Skipf("%s cannot be had: %s", program, why)
 		}
 	}
-	t.Fatalf("%s has no %s: run make e2e, or sh e2e/install.sh and sh e2e/clients.sh", r.name, program)
+	t.Fatalf("%s has no %s: run make e2e, or sh test/e2e/install.sh and sh test/e2e/clients.sh", r.name, program)
 }
 
 // What is printed at the end.

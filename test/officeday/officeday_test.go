@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"mirrord/internal/hubsim"
-	"mirrord/internal/mirrortest"
 	"mirrord/internal/oci"
+	"mirrord/test/mirrortest"
 )
 
 func check(t *testing.T, err error) {

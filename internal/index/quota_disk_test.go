@@ -12,7 +12,7 @@ import (
 
 	"mirrord/internal/cache"
 	"mirrord/internal/oci"
-	"mirrord/internal/smalldisk"
+	"mirrord/test/smalldisk"
 )
 
 // A quota shows neither in the free space nor to who makes an empty file. Badger's
