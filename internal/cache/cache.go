@@ -86,7 +86,7 @@ type Cache struct {
 	declined  *lru.Bytes[time.Time]                // when the cache had no place for a digest
 	missing   *lru.Bytes[missing]                  // what the upstream does not have
 	proofs    map[oci.Digest]*question[struct{}]   // files that were found, being hashed
-	checks    map[oci.Ref]*question[oci.Answer]    // HEADs under way
+	checks    map[oci.Ref]*question[oci.Result]    // HEADs under way
 	listings  map[oci.Listing]*question[*oci.Page] // and lists
 	lists     *lru.Bytes[*list]                    // by Listing
 	used      int64                                // bytes of entries
@@ -137,7 +137,7 @@ func New(o Options) (*Cache, error) {
 		passes:    lru.NewBytes[*passes](passesBytes),
 		declined:  lru.NewBytes[time.Time](declinedBytes),
 		missing:   lru.NewBytes[missing](missingBytes),
-		checks:    make(map[oci.Ref]*question[oci.Answer]),
+		checks:    make(map[oci.Ref]*question[oci.Result]),
 		listings:  make(map[oci.Listing]*question[*oci.Page]),
 		lists:     lru.NewBytes[*list](listMemory),
 		proofs:    make(map[oci.Digest]*question[struct{}]),
@@ -155,9 +155,9 @@ func New(o Options) (*Cache, error) {
 // Resolve answers from the cache where it can, and says what Open would serve.
 // It moves content only where the upstream tells by GET alone what a manifest
 // is, and where a tag has moved away from what is cached; it caches that then.
-func (c *Cache) Resolve(ctx context.Context, ref oci.Ref) (oci.Answer, error) {
+func (c *Cache) Resolve(ctx context.Context, ref oci.Ref) (oci.Result, error) {
 	answer, err := c.resolve(ctx, ref)
-	if ref.Kind() == oci.Manifest && (errors.Is(err, oci.ErrNeedsGet) || err == nil && !answer.Described()) {
+	if ref.Kind() == oci.Manifest && (errors.Is(err, oci.ErrNeedsGet) || err == nil && !answer.Complete()) {
 		answer, err = c.measure(ctx, ref, answer)
 	}
 	if err == nil {
@@ -166,7 +166,7 @@ func (c *Cache) Resolve(ctx context.Context, ref oci.Ref) (oci.Answer, error) {
 	return answer, err
 }
 
-func (c *Cache) resolve(ctx context.Context, ref oci.Ref) (oci.Answer, error) {
+func (c *Cache) resolve(ctx context.Context, ref oci.Ref) (oci.Result, error) {
 	if !ref.ByDigest() {
 		return c.headTag(ctx, ref)
 	}

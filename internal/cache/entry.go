@@ -46,8 +46,8 @@ func (e *entry) serves(ref oci.Ref) bool {
 	return e != nil && e.isProven() && !e.failing && (ref.Kind() != oci.Manifest || e.appliesTo(ref))
 }
 
-func (e *entry) answer(ref oci.Ref, via oci.Via) oci.Answer {
-	a := oci.Answer{Descriptor: oci.Descriptor{Digest: ref.Digest(), Size: e.size}, Via: via}
+func (e *entry) answer(ref oci.Ref, via oci.Via) oci.Result {
+	a := oci.Result{Descriptor: oci.Descriptor{Digest: ref.Digest(), Size: e.size}, Via: via}
 	if ref.Kind() == oci.Manifest {
 		a.MediaType = e.mediaType
 	}
@@ -58,7 +58,7 @@ func (e *entry) answer(ref oci.Ref, via oci.Via) oci.Answer {
 var errAbsent = errors.New("not kept")
 
 // lookUp answers for content that is kept or being filled.
-func (c *Cache) lookUp(ref oci.Ref) (oci.Answer, bool) {
+func (c *Cache) lookUp(ref oci.Ref) (oci.Result, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if e := c.entries[ref.Digest()]; e.serves(ref) {
@@ -71,7 +71,7 @@ func (c *Cache) lookUp(ref oci.Ref) (oci.Answer, bool) {
 	if f := c.flights[keyOf(ref)]; f != nil && f.answered() && f.serves(ref) {
 		return f.answer, true
 	}
-	return oci.Answer{}, false
+	return oci.Result{}, false
 }
 
 // touch notes that e was used. The caller holds mu.
@@ -128,7 +128,7 @@ func (c *Cache) openKept(ctx context.Context, ref oci.Ref) (*oci.Content, error)
 		c.giveBack(e)
 		return nil, c.failed(ctx, e, err)
 	}
-	content := &oci.Content{Answer: answer, Body: body, Done: func() { c.giveBack(e) }}
+	content := &oci.Content{Result: answer, Body: body, Done: func() { c.giveBack(e) }}
 	if ref.Kind() == oci.Manifest {
 		return c.remember(content, ref, e)
 	}

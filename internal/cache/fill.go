@@ -64,7 +64,7 @@ func (c *Cache) startOver(f *flight) {
 
 // open answers everybody who waits: the content can be read from s.
 func (f *flight) open(s *spool, size int64) {
-	f.answer = f.source.Answer
+	f.answer = f.source.Result
 	f.answer.Via, f.answer.Size = oci.Fill, size
 	if f.ref.Kind() == oci.Blob {
 		f.answer.MediaType = ""

@@ -45,7 +45,7 @@ type flight struct {
 	// answered, or failed to.
 	opened chan struct{}
 	err    error
-	answer oci.Answer
+	answer oci.Result
 	source *oci.Content      // the upstream's
 	spool  *spool            // nil when the content goes past the cache
 	past   chan *oci.Content // then it holds source for the first who takes it
@@ -168,7 +168,7 @@ func (c *Cache) board(ctx context.Context, ref oci.Ref, f *flight, silence time.
 		return c.readInstead(ctx, ref, failure)
 	}
 	reading = true
-	return &oci.Content{Answer: f.answer, Body: r, Done: func() {
+	return &oci.Content{Result: f.answer, Body: r, Done: func() {
 		c.giveBack(f.entry)
 		c.leave(ctx, f)
 	}}, nil

@@ -142,7 +142,7 @@ func (c *Cache) launch(f *flight, written int64) (*oci.Content, error) {
 	if f.manifest != nil {
 		return inMemory(f.manifest.answer(f.ref.Digest(), oci.Fill), f.manifest.raw), nil
 	}
-	source, err := c.Next.Open(oci.WithProgress(oci.WithPart(f.ctx, oci.Span{Begin: written}), f.pulse.beat), f.ref)
+	source, err := c.Next.Open(oci.WithProgress(oci.WithPartHint(f.ctx, oci.Span{Begin: written}), f.pulse.beat), f.ref)
 	if err != nil || f.ref.Kind() == oci.Blob {
 		return source, err
 	}
@@ -163,7 +163,7 @@ func (c *Cache) fail(f *flight, err error) {
 	}
 	c.noteMissing(f.ref, err)
 	c.mu.Unlock()
-	if !errors.Is(err, oci.ErrUseless) {
+	if !errors.Is(err, oci.ErrUnusable) {
 		f.unpaid()
 	}
 	f.err = err
@@ -181,7 +181,7 @@ func (c *Cache) handOver(f *flight) {
 	c.endFlight(f)
 	c.mu.Unlock()
 	f.source.Via = oci.Pass
-	f.answer = f.source.Answer
+	f.answer = f.source.Result
 	f.past = make(chan *oci.Content, 1)
 	f.past <- f.source
 	close(f.opened)

@@ -194,14 +194,14 @@ func TestUselessAnswerIsRemembered(t *testing.T) {
 		d := oci.FromBytes(moved).String()
 		fake.Fail(func(c ocitest.Call) error {
 			if c.Method == "Open" {
-				return &oci.Error{Code: oci.Unavailable, Message: "another manifest", Err: oci.ErrUseless}
+				return &oci.Error{Code: oci.Unavailable, Message: "another manifest", Err: oci.ErrUnusable}
 			}
 			return nil
 		})
 		<-time.After(2 * time.Minute)
 		for range 10 {
 			f.mustRead(t, tag, old, oci.Stale)
-			if _, _, err := ocitest.Read(t.Context(), f, ocitest.ManifestRef(t, d)); !errors.Is(err, oci.ErrUseless) {
+			if _, _, err := ocitest.Read(t.Context(), f, ocitest.ManifestRef(t, d)); !errors.Is(err, oci.ErrUnusable) {
 				t.Errorf("the new manifest: %v", err)
 			}
 		}

@@ -32,7 +32,7 @@ func TestHeadIsWhatGetServes(t *testing.T) {
 	for name, fail := range map[string]func() error{
 		"error":     func() error { return errDown },
 		"hangs":     func() error { <-time.After(15 * time.Second); return errDown },
-		"useless":   func() error { return &oci.Error{Code: oci.Unavailable, Message: "another", Err: oci.ErrUseless} },
+		"useless":   func() error { return &oci.Error{Code: oci.Unavailable, Message: "another", Err: oci.ErrUnusable} },
 		"not found": func() error { return oci.Errorf(oci.ManifestUnknown, "no such manifest") },
 		"limited":   func() error { return &oci.LimitError{Kind: oci.LimitPulls, Upstream: ocitest.Upstream} },
 	} {
@@ -132,7 +132,7 @@ func (d *distant) travel(ctx context.Context) {
 	}
 }
 
-func (d *distant) Resolve(ctx context.Context, ref oci.Ref) (oci.Answer, error) {
+func (d *distant) Resolve(ctx context.Context, ref oci.Ref) (oci.Result, error) {
 	d.travel(ctx)
 	return d.Registry.Resolve(ctx, ref)
 }

@@ -114,8 +114,8 @@ func (c *Cache) cached(ref oci.Ref) (oci.Descriptor, bool) {
 	return oci.Descriptor{}, false
 }
 
-func (m manifest) answer(d oci.Digest, via oci.Via) oci.Answer {
-	return oci.Answer{Descriptor: oci.Descriptor{MediaType: m.mediaType, Digest: d, Size: int64(len(m.raw))}, Via: via}
+func (m manifest) answer(d oci.Digest, via oci.Via) oci.Result {
+	return oci.Result{Descriptor: oci.Descriptor{MediaType: m.mediaType, Digest: d, Size: int64(len(m.raw))}, Via: via}
 }
 
 // readManifest reads what f is for whole: it is small, and who waits for it is
@@ -177,15 +177,15 @@ func (c *Cache) remember(content *oci.Content, ref oci.Ref, e *entry) (*oci.Cont
 		c.addManifest(content.Digest, manifest{t, raw})
 	}
 	content.MediaType = t.mediaType
-	return inMemory(content.Answer, raw), nil
+	return inMemory(content.Result, raw), nil
 }
 
 type memoryBody struct{ bytes.Reader }
 
 func (*memoryBody) Close() error { return nil }
 
-func inMemory(answer oci.Answer, raw []byte) *oci.Content {
+func inMemory(answer oci.Result, raw []byte) *oci.Content {
 	body := new(memoryBody)
 	body.Reset(raw)
-	return &oci.Content{Answer: answer, Body: body}
+	return &oci.Content{Result: answer, Body: body}
 }

@@ -21,10 +21,10 @@ type missing struct {
 // noteMissing remembers err when it says that there is no ref, or that asking
 // costs a pull for nothing. The caller holds mu.
 func (c *Cache) noteMissing(ref oci.Ref, err error) {
-	if err == nil || oci.Attached(ref.Tag()) {
+	if err == nil || oci.IsReferrersTag(ref.Tag()) {
 		return
 	}
-	if isUnknown(err) || errors.Is(err, oci.ErrUseless) {
+	if isUnknown(err) || errors.Is(err, oci.ErrUnusable) {
 		key := missingKey(ref)
 		c.missing.Add(key, missing{err, time.Now().Add(missingTime)}, int64(len(key)+len(err.Error()))+itemBytes)
 	}

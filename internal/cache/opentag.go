@@ -24,7 +24,7 @@ func (c *Cache) openTag(ctx context.Context, ref oci.Ref) (*oci.Content, error) 
 // manifest tells, so it is fetched: one pull for each time that the tag moves,
 // which the next GET is spared. Where there is no older copy to choose nothing
 // is fetched.
-func (c *Cache) headTag(ctx context.Context, ref oci.Ref) (oci.Answer, error) {
+func (c *Cache) headTag(ctx context.Context, ref oci.Ref) (oci.Result, error) {
 	answer, err := c.resolveTag(ctx, ref)
 	if err != nil || answer.Via == oci.Stale {
 		return answer, err
@@ -38,20 +38,20 @@ func (c *Cache) headTag(ctx context.Context, ref oci.Ref) (oci.Answer, error) {
 	c.mu.Unlock()
 	switch {
 	case !have && refused != nil:
-		return oci.Answer{}, refused
+		return oci.Result{}, refused
 	case !have:
 		return answer, nil
 	}
 	content, err := c.openAnswer(ctx, ref, answer)
 	if err != nil {
-		return oci.Answer{}, err
+		return oci.Result{}, err
 	}
-	return content.Answer, content.Close()
+	return content.Result, content.Close()
 }
 
 // openAnswer opens what resolveTag has answered, or the older copy when that
 // cannot be had.
-func (c *Cache) openAnswer(ctx context.Context, ref oci.Ref, answer oci.Answer) (*oci.Content, error) {
+func (c *Cache) openAnswer(ctx context.Context, ref oci.Ref, answer oci.Result) (*oci.Content, error) {
 	if answer.Via == oci.Stale {
 		return c.openOlder(ctx, ref, answer)
 	}
@@ -75,10 +75,10 @@ func (c *Cache) openAnswer(ctx context.Context, ref oci.Ref, answer oci.Answer) 
 // insteadOf returns the older copy that is served when d, which the upstream
 // says ref names, cannot be had. There is none when d is cached. The caller
 // holds mu.
-func (c *Cache) insteadOf(ref oci.Ref, d oci.Digest) (oci.Answer, bool) {
+func (c *Cache) insteadOf(ref oci.Ref, d oci.Digest) (oci.Result, bool) {
 	older, have := c.olderCopy(c.tags[ref])
 	if !have || older.Digest == d || c.has(ref.At(d)) {
-		return oci.Answer{}, false
+		return oci.Result{}, false
 	}
 	return older, true
 }
@@ -114,19 +114,19 @@ func (c *Cache) openInstead(ctx context.Context, ref oci.Ref, why error) (*oci.C
 	if err != nil {
 		return nil, err
 	}
-	content.Answer = older
+	content.Result = older
 	return content, nil
 }
 
 // openOlder opens what answer says is served in the place of what ref names
 // now. A copy that turns out to be damaged is fetched again.
-func (c *Cache) openOlder(ctx context.Context, ref oci.Ref, answer oci.Answer) (*oci.Content, error) {
+func (c *Cache) openOlder(ctx context.Context, ref oci.Ref, answer oci.Result) (*oci.Content, error) {
 	content, err := c.openDigest(ctx, ref.At(answer.Digest))
 	if err != nil {
 		return nil, err
 	}
 	if content.Via == oci.Hit {
-		content.Answer = answer
+		content.Result = answer
 	}
 	return content, nil
 }

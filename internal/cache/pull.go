@@ -13,39 +13,39 @@ import (
 // pull: payer, the context of the client that asks, is charged for it, none is
 // spent on a newer copy that the quota is better kept from, and what it brings
 // is cached, so that the GET by digest that follows costs nothing.
-func (c *Cache) pullTag(ctx, payer context.Context, ref oci.Ref) (oci.Answer, error) {
+func (c *Cache) pullTag(ctx, payer context.Context, ref oci.Ref) (oci.Result, error) {
 	c.mu.Lock()
 	_, have := c.olderCopy(c.tags[ref])
 	c.mu.Unlock()
 	if have && c.Quota != nil {
 		if err := c.Quota.Spare(payer, ref.Upstream()); err != nil {
-			return oci.Answer{}, err
+			return oci.Result{}, err
 		}
 	}
 	refund, err := c.take(payer, ref)
 	if err != nil {
-		return oci.Answer{}, err
+		return oci.Result{}, err
 	}
 	content, err := c.Next.Open(ctx, ref)
 	if err != nil {
-		if !errors.Is(err, oci.ErrUseless) {
+		if !errors.Is(err, oci.ErrUnusable) {
 			refund()
 		}
-		return oci.Answer{}, err
+		return oci.Result{}, err
 	}
 	return c.cachePulled(ref, content)
 }
 
 // cachePulled reads what ref has turned out to name and caches it, unless it is
 // cached already.
-func (c *Cache) cachePulled(ref oci.Ref, content *oci.Content) (oci.Answer, error) {
+func (c *Cache) cachePulled(ref oci.Ref, content *oci.Content) (oci.Result, error) {
 	raw, err := io.ReadAll(io.LimitReader(content.Body, oci.MaxManifestSize+1))
 	if err := errors.Join(err, content.Close()); err != nil {
-		return oci.Answer{}, fmt.Errorf("read manifest %s: %w", ref, err)
+		return oci.Result{}, fmt.Errorf("read manifest %s: %w", ref, err)
 	}
 	d := content.Digest
 	if len(raw) > oci.MaxManifestSize || d.Algorithm().FromBytes(raw) != d {
-		return oci.Answer{}, oci.Errorf(oci.Unavailable, "%w: %d bytes for %s of %s", oci.ErrCorrupt, len(raw), d, ref)
+		return oci.Result{}, oci.Errorf(oci.Unavailable, "%w: %d bytes for %s of %s", oci.ErrCorrupt, len(raw), d, ref)
 	}
 	at := ref.At(d)
 	m := manifest{typeOf(at, raw, content.MediaType), raw}
@@ -53,7 +53,7 @@ func (c *Cache) cachePulled(ref oci.Ref, content *oci.Content) (oci.Answer, erro
 	defer c.mu.Unlock()
 	c.checkPulls[ref.Upstream()]++
 	if cached, have := c.cached(at); have {
-		return oci.Answer{Descriptor: cached, Via: oci.Revalidated}, nil
+		return oci.Result{Descriptor: cached, Via: oci.Revalidated}, nil
 	}
 	c.addManifest(d, m)
 	if c.flights[keyOf(at)] == nil && !c.closed {
@@ -67,7 +67,7 @@ func (c *Cache) cachePulled(ref oci.Ref, content *oci.Content) (oci.Answer, erro
 // describe is what there is to say of an answer that has come of a HEAD for ref.
 // Of what is cached it is the cached copy, whatever the HEAD claims; what is too
 // large to be served is not worth a pull.
-func (c *Cache) describe(ref oci.Ref, answer oci.Answer) (oci.Answer, error) {
+func (c *Cache) describe(ref oci.Ref, answer oci.Result) (oci.Result, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	at := ref.At(answer.Digest)
@@ -103,7 +103,7 @@ func refusedByQuota(err error) bool {
 
 // measure describes a manifest of which a HEAD upstream does not tell enough, by
 // what a GET of the same finds. Of a tag answer is what is known.
-func (c *Cache) measure(ctx context.Context, ref oci.Ref, answer oci.Answer) (oci.Answer, error) {
+func (c *Cache) measure(ctx context.Context, ref oci.Ref, answer oci.Result) (oci.Result, error) {
 	var content *oci.Content
 	var err error
 	if ref.ByDigest() {
@@ -112,7 +112,7 @@ func (c *Cache) measure(ctx context.Context, ref oci.Ref, answer oci.Answer) (oc
 		content, err = c.openAnswer(ctx, ref, answer)
 	}
 	if err != nil {
-		return oci.Answer{}, err
+		return oci.Result{}, err
 	}
-	return content.Answer, content.Close()
+	return content.Result, content.Close()
 }

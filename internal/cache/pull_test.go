@@ -88,7 +88,7 @@ func TestTagByGetFails(t *testing.T) {
 			asked, paid int
 		}{
 			{errDown, 2, 0},
-			{oci.Errorf(oci.Unavailable, "%w", oci.ErrUseless), 3, 1},
+			{oci.Errorf(oci.Unavailable, "%w", oci.ErrUnusable), 3, 1},
 		} {
 			fake.Fail(func(c ocitest.Call) error {
 				if err := inVain(c); err != nil {

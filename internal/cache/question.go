@@ -55,13 +55,13 @@ func (q *question[A]) wait(ctx context.Context, silence time.Duration) (A, error
 }
 
 // resolveDigest asks the upstream about content that is not kept.
-func (c *Cache) resolveDigest(ctx context.Context, ref oci.Ref) (oci.Answer, error) {
+func (c *Cache) resolveDigest(ctx context.Context, ref oci.Ref) (oci.Result, error) {
 	c.mu.Lock()
 	if err := c.recall(ref); err != nil {
 		c.mu.Unlock()
-		return oci.Answer{}, err
+		return oci.Result{}, err
 	}
-	q, err := ask(c, c.checks, ref, func(ctx context.Context) (oci.Answer, error) {
+	q, err := ask(c, c.checks, ref, func(ctx context.Context) (oci.Result, error) {
 		answer, err := c.Next.Resolve(ctx, ref)
 		if err == nil {
 			answer, err = c.describe(ref, answer)
@@ -73,7 +73,7 @@ func (c *Cache) resolveDigest(ctx context.Context, ref oci.Ref) (oci.Answer, err
 	}, nil)
 	c.mu.Unlock()
 	if err != nil {
-		return oci.Answer{}, err
+		return oci.Result{}, err
 	}
 	return q.wait(ctx, endless)
 }

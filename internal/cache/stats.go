@@ -67,7 +67,7 @@ func (c *Cache) countStale(via oci.Via, reason oci.StaleReason) {
 
 // countCheck counts what the upstream said of the tag that t was known of. The
 // caller holds mu.
-func (c *Cache) countCheck(t *tag, a oci.Answer, err error) {
+func (c *Cache) countCheck(t *tag, a oci.Result, err error) {
 	outcome := CheckMoved
 	switch {
 	case err != nil && oci.CodeOf(err) == oci.TooManyRequests:

@@ -69,7 +69,7 @@ func reasonOf(err error) oci.StaleReason {
 // what the upstream says. When the upstream cannot be asked, what it said last
 // decides: see lastWord. When what is new shall not be fetched, it is the older
 // copy's answer, Via stale.
-func (c *Cache) resolveTag(ctx context.Context, ref oci.Ref) (oci.Answer, error) {
+func (c *Cache) resolveTag(ctx context.Context, ref oci.Ref) (oci.Result, error) {
 	c.mu.Lock()
 	answer, err := c.unasked(ref)
 	if !errors.Is(err, errAsk) {
@@ -82,11 +82,11 @@ func (c *Cache) resolveTag(ctx context.Context, ref oci.Ref) (oci.Answer, error)
 	q, err := c.askTag(ctx, ref)
 	c.mu.Unlock()
 	if err != nil {
-		return oci.Answer{}, err
+		return oci.Result{}, err
 	}
 	if refreshing {
 		last.Reason = oci.StaleRefreshing
-		return last.Answer, nil
+		return last.Result, nil
 	}
 	answer, err = q.wait(ctx, c.silenceFor(have))
 	switch {
@@ -95,7 +95,7 @@ func (c *Cache) resolveTag(ctx context.Context, ref oci.Ref) (oci.Answer, error)
 	case joined && refusedByQuota(err):
 		return c.resolveTag(ctx, ref) // it was the other client that may have no pull
 	case !have || !oci.Temporary(err) || ctx.Err() != nil:
-		return oci.Answer{}, err
+		return oci.Result{}, err
 	}
 	return last.because(err)
 }
@@ -105,20 +105,20 @@ var errAsk = errors.New("the upstream is to be asked")
 
 // unasked returns what ref is answered with without asking, or errAsk. The
 // caller holds mu.
-func (c *Cache) unasked(ref oci.Ref) (oci.Answer, error) {
+func (c *Cache) unasked(ref oci.Ref) (oci.Result, error) {
 	now, t := time.Now(), c.tags[ref]
 	if t.isFresh(now) {
 		if described, have := c.cachedOrInFlight(ref.At(t.Latest.Digest)); have {
-			return oci.Answer{Descriptor: described, Via: oci.Hit}, nil
+			return oci.Result{Descriptor: described, Via: oci.Hit}, nil
 		}
 	}
 	if last, have := c.lastWord(t); have && now.Before(t.retry) && !(t.awaiting && c.has(ref.At(t.Latest.Digest))) {
 		return last.because(t.reason)
 	}
 	if t.isFresh(now) {
-		return oci.Answer{Descriptor: t.Latest, Via: oci.Known}, nil
+		return oci.Result{Descriptor: t.Latest, Via: oci.Known}, nil
 	}
-	return oci.Answer{}, cmp.Or(c.recall(ref), errAsk)
+	return oci.Result{}, cmp.Or(c.recall(ref), errAsk)
 }
 
 // isRefreshed reports whether t, which is no longer fresh, is served while the
@@ -130,18 +130,18 @@ func (c *Cache) isRefreshed(t *tag) bool {
 // lastWord is what the upstream said last of a tag, not too long ago: the older
 // copy, or a refusal.
 type lastWord struct {
-	oci.Answer
+	oci.Result
 	refusal error
 }
 
 // because returns the answer to a request that the upstream does not decide,
 // because of err.
-func (w lastWord) because(err error) (oci.Answer, error) {
+func (w lastWord) because(err error) (oci.Result, error) {
 	if w.refusal != nil {
-		return oci.Answer{}, w.refusal
+		return oci.Result{}, w.refusal
 	}
 	w.Reason = reasonOf(err)
-	return w.Answer, nil
+	return w.Result, nil
 }
 
 // lastWord returns what is answered of t while the upstream cannot be asked. A
@@ -152,9 +152,9 @@ func (w lastWord) because(err error) (oci.Answer, error) {
 func (c *Cache) lastWord(t *tag) (lastWord, bool) {
 	if t == nil || t.Refused == "" {
 		older, have := c.olderCopy(t)
-		return lastWord{Answer: older}, have
+		return lastWord{Result: older}, have
 	}
-	if oci.Attached(t.Ref.Tag()) || time.Since(t.RefusedAt) >= c.MaxStale {
+	if oci.IsReferrersTag(t.Ref.Tag()) || time.Since(t.RefusedAt) >= c.MaxStale {
 		return lastWord{}, false
 	}
 	what := "not found"
@@ -167,24 +167,24 @@ func (c *Cache) lastWord(t *tag) (lastWord, bool) {
 
 // olderCopy returns the last thing that t is known to have named, not too long
 // ago, and whose content is kept. The caller holds mu.
-func (c *Cache) olderCopy(t *tag) (oci.Answer, bool) {
+func (c *Cache) olderCopy(t *tag) (oci.Result, bool) {
 	if t == nil {
-		return oci.Answer{}, false
+		return oci.Result{}, false
 	}
 	for _, copied := range []struct {
 		oci.Descriptor
 		checked time.Time
 	}{{t.Latest, t.Checked}, {t.Previous, t.Confirmed}} {
 		if cached, have := c.cached(t.Ref.At(copied.Digest)); have && time.Since(copied.checked) < c.MaxStale {
-			return oci.Answer{Descriptor: cached, Via: oci.Stale, Checked: copied.checked}, true
+			return oci.Result{Descriptor: cached, Via: oci.Stale, Checked: copied.checked}, true
 		}
 	}
-	return oci.Answer{}, false
+	return oci.Result{}, false
 }
 
 // spare returns answer, or the older copy of the tag where what the answer
 // names would have to be fetched and the quota is better kept.
-func (c *Cache) spare(ctx context.Context, ref oci.Ref, answer oci.Answer) oci.Answer {
+func (c *Cache) spare(ctx context.Context, ref oci.Ref, answer oci.Result) oci.Result {
 	if c.Quota == nil || answer.Digest == "" {
 		return answer
 	}
@@ -204,9 +204,9 @@ func (c *Cache) spare(ctx context.Context, ref oci.Ref, answer oci.Answer) oci.A
 
 // askTag returns the question about ref that is in flight, or asks. Where that
 // costs a pull it is the client's behind payer. The caller holds mu.
-func (c *Cache) askTag(payer context.Context, ref oci.Ref) (*question[oci.Answer], error) {
+func (c *Cache) askTag(payer context.Context, ref oci.Ref) (*question[oci.Result], error) {
 	var after func()
-	return ask(c, c.checks, ref, func(ctx context.Context) (answer oci.Answer, err error) {
+	return ask(c, c.checks, ref, func(ctx context.Context) (answer oci.Result, err error) {
 		answer, after, err = c.check(ctx, payer, ref)
 		return answer, err
 	}, func() { after() })
@@ -214,7 +214,7 @@ func (c *Cache) askTag(payer context.Context, ref oci.Ref) (*question[oci.Answer
 
 // check asks the upstream what ref names and moves the tag. What is left to do
 // waits for nobody.
-func (c *Cache) check(ctx, payer context.Context, ref oci.Ref) (answer oci.Answer, after func(), err error) {
+func (c *Cache) check(ctx, payer context.Context, ref oci.Ref) (answer oci.Result, after func(), err error) {
 	answer, err = c.Next.Resolve(ctx, ref)
 	if errors.Is(err, oci.ErrNeedsGet) {
 		answer, err = c.pullTag(ctx, payer, ref)

@@ -31,9 +31,9 @@ var manifestType = regexp.MustCompile(`^application/(?:[A-Za-z0-9!#$&^_.+-]*[.+]
 // general as application/json.
 func IsManifestType(t string) bool { return len(t) < 256 && manifestType.MatchString(t) }
 
-// Described reports whether d tells what a manifest's answer needs, as a HEAD of
+// Complete reports whether d tells what a manifest's answer needs, as a HEAD of
 // an upstream may not: a size, and a media type that is not general.
-func (d Descriptor) Described() bool {
+func (d Descriptor) Complete() bool {
 	return d.Size > 0 && d.MediaType != "application/json" && IsManifestType(d.MediaType)
 }
 

@@ -100,7 +100,7 @@ func TestDescribed(t *testing.T) {
 		{MediaType: "text/plain", Size: 2}:                              false,
 		{Size: 2}:                                                       false,
 	} {
-		if d.Described() != want {
+		if d.Complete() != want {
 			t.Errorf("%+v: %v", d, !want)
 		}
 	}

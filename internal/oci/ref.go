@@ -139,11 +139,11 @@ func (r Ref) At(d Digest) Ref {
 	return r
 }
 
-// Attached reports whether a tag is one under which signatures and the like of a
-// manifest are looked for, as the distribution specification's fallback for
-// referrers and cosign have it: a client that is told wrongly that there are
-// none looks no further.
-func Attached(tag string) bool {
+// IsReferrersTag reports whether signatures, attestations and other referrers of
+// a manifest are looked up under tag: the referrers tag schema of
+// distribution-spec 1.1 and the tags of cosign. A client that is wrongly told
+// that such a tag does not exist concludes that there are none.
+func IsReferrersTag(tag string) bool {
 	return strings.HasPrefix(tag, "sha256-") || strings.HasPrefix(tag, "sha512-")
 }
 

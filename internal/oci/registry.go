@@ -20,11 +20,11 @@ const UnknownSize = -1
 // concurrently. Errors are an *Error or a *LimitError, or wrap a context's.
 type Registry interface {
 	// Resolve returns what ref names now, moving no content. Upstream this is
-	// a HEAD, which may not tell all: an Answer for a manifest that is not
-	// Described names its digest for certain, and an error that wraps
+	// a HEAD, which may not tell all: a Result for a manifest that is not
+	// Complete names its digest for certain, and an error that wraps
 	// ErrNeedsGet says that only Open tells. A Cache, and with it the quota,
-	// decides whether that is worth a pull; its own Answers are Described.
-	Resolve(ctx context.Context, ref Ref) (Answer, error)
+	// decides whether that is worth a pull; its own Results are Complete.
+	Resolve(ctx context.Context, ref Ref) (Result, error)
 
 	// Open returns the content that ref names; the caller closes it. It returns
 	// once the size is known. Body yields exactly Size bytes that hash to
@@ -54,8 +54,8 @@ type Descriptor struct {
 	Size      int64
 }
 
-// Answer is a Descriptor and how it came.
-type Answer struct {
+// Result is a Descriptor and how it came.
+type Result struct {
 	Descriptor
 	Via Via
 
@@ -64,9 +64,9 @@ type Answer struct {
 	Checked time.Time // when the upstream last said that the tag named it
 }
 
-// Content is an Answer with its bytes.
+// Content is a Result with its bytes.
 type Content struct {
-	Answer
+	Result
 	Body io.ReadCloser // an io.Seeker too where that is cheap
 
 	// Done, when not nil, is called once by Close: what lends the Body learns
@@ -80,14 +80,14 @@ type Span struct{ Begin, End int64 }
 
 type partKey struct{}
 
-// WithPart tells an Open which part of a blob its caller reads first: what is
+// WithPartHint tells an Open which part of a blob its caller reads first: what is
 // fetched may begin there and, if End is not 0, end there. It is a hint, and
 // changes nothing of what Open promises.
-func WithPart(ctx context.Context, part Span) context.Context {
+func WithPartHint(ctx context.Context, part Span) context.Context {
 	return context.WithValue(ctx, partKey{}, part)
 }
 
-// PartHint returns what WithPart told, or the zero Span.
+// PartHint returns what WithPartHint told, or the zero Span.
 func PartHint(ctx context.Context) Span {
 	part, _ := ctx.Value(partKey{}).(Span)
 	return part

@@ -139,9 +139,9 @@ func (v *verified) check(err error) error {
 	return io.EOF
 }
 
-// ErrUseless marks an answer that has cost a pull and is no manifest, or not the
+// ErrUnusable marks an answer that has cost a pull and is no manifest, or not the
 // one asked for: asking again at once would cost another.
-var ErrUseless = errors.New("the answer cannot be used")
+var ErrUnusable = errors.New("the answer cannot be used")
 
 // ErrCorrupt marks content that is not what its digest says, and never will be.
 var ErrCorrupt = errors.New("content is not what its digest says")

@@ -23,10 +23,10 @@ import (
 
 func BenchmarkWarmManifest(b *testing.B) {
 	raw := ocitest.Content(2500, 1)
-	a := oci.Answer{Descriptor: oci.Descriptor{MediaType: imageType, Digest: oci.FromBytes(raw), Size: int64(len(raw))}, Via: oci.Hit}
+	a := oci.Result{Descriptor: oci.Descriptor{MediaType: imageType, Digest: oci.FromBytes(raw), Size: int64(len(raw))}, Via: oci.Hit}
 	path := "/v2/library/alpine/manifests/" + a.Digest.String()
 	registry := scripted{open: func(context.Context, oci.Ref) (*oci.Content, error) {
-		return &oci.Content{Answer: a, Body: seekable{bytes.NewReader(raw)}}, nil
+		return &oci.Content{Result: a, Body: seekable{bytes.NewReader(raw)}}, nil
 	}}
 	b.Run("mirror", func(b *testing.B) { fetch(b, New(hub(registry)), path, a.Size) })
 	b.Run("bare", func(b *testing.B) {

@@ -71,8 +71,8 @@ func TestFileThatCannotBeReadIsCut(t *testing.T) {
 // unseekable hides Seek.
 type unseekable struct{ io.ReadCloser }
 
-func blobAnswer(size int64) oci.Answer {
-	return oci.Answer{Descriptor: oci.Descriptor{Digest: oci.Digest(blobDigest), Size: size}, Via: oci.Fill}
+func blobAnswer(size int64) oci.Result {
+	return oci.Result{Descriptor: oci.Descriptor{Digest: oci.Digest(blobDigest), Size: size}, Via: oci.Fill}
 }
 
 // A body that fails must not look whole: the connection is cut, the server
@@ -176,7 +176,7 @@ func TestClientLeavesInTheMiddle(t *testing.T) {
 			return 0, ctx.Err()
 		}
 		return &oci.Content{
-			Answer: blobAnswer(10_000),
+			Result: blobAnswer(10_000),
 			Body:   &breaking{bytes.NewReader(blob), 5000, wait},
 			Done:   func() { done.Add(1) },
 		}, nil

@@ -38,7 +38,7 @@ func (h *Handler) serveContent(w http.ResponseWriter, r *http.Request, t target,
 		return err
 	}
 	defer func() { _ = content.Close() }()
-	setHeaders(w.Header(), ref, content.Answer)
+	setHeaders(w.Header(), ref, content.Result)
 	e.Via, e.Reason = content.Via, content.Reason
 	return cut(send(w, r, content, e, cancel))
 }
@@ -53,7 +53,7 @@ func readContext(r *http.Request) (context.Context, context.CancelFunc) {
 }
 
 // setHeaders describes content as HEAD and GET both do.
-func setHeaders(header http.Header, ref oci.Ref, a oci.Answer) {
+func setHeaders(header http.Header, ref oci.Ref, a oci.Result) {
 	d := a.Digest.String()
 	header.Set("Docker-Content-Digest", d)
 	header.Set("Etag", `"`+d+`"`)

@@ -155,7 +155,7 @@ func FuzzRange(f *testing.F) {
 	ref, err := oci.ParseBlob(oci.DockerHub, "library/alpine", d)
 	check(f, err)
 	oracle := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		setHeaders(w.Header(), ref, oci.Answer{Descriptor: oci.Descriptor{Digest: oci.Digest(d)}})
+		setHeaders(w.Header(), ref, oci.Result{Descriptor: oci.Descriptor{Digest: oci.Digest(d)}})
 		if ranges := r.Header.Get("Range"); ranges != "" {
 			r.Header.Set("Range", canonical(ranges, int64(len(content))))
 		}

@@ -136,12 +136,12 @@ func (r reply) wantError(t *testing.T, status int, code oci.Code) reply {
 
 // scripted is a Registry whose methods a test writes.
 type scripted struct {
-	resolve func(context.Context, oci.Ref) (oci.Answer, error)
+	resolve func(context.Context, oci.Ref) (oci.Result, error)
 	open    func(context.Context, oci.Ref) (*oci.Content, error)
 	list    func(context.Context, oci.Listing) (*oci.Page, error)
 }
 
-func (s scripted) Resolve(ctx context.Context, ref oci.Ref) (oci.Answer, error) {
+func (s scripted) Resolve(ctx context.Context, ref oci.Ref) (oci.Result, error) {
 	return s.resolve(ctx, ref)
 }
 func (s scripted) Open(ctx context.Context, ref oci.Ref) (*oci.Content, error) {
@@ -152,17 +152,17 @@ func (s scripted) List(ctx context.Context, q oci.Listing) (*oci.Page, error) { 
 // failing answers everything with err.
 func failing(err error) scripted {
 	return scripted{
-		resolve: func(context.Context, oci.Ref) (oci.Answer, error) { return oci.Answer{}, err },
+		resolve: func(context.Context, oci.Ref) (oci.Result, error) { return oci.Result{}, err },
 		open:    func(context.Context, oci.Ref) (*oci.Content, error) { return nil, err },
 		list:    func(context.Context, oci.Listing) (*oci.Page, error) { return nil, err },
 	}
 }
 
 // giving opens every reference as body, of which d says what it is.
-func giving(body io.ReadCloser, a oci.Answer) scripted {
+func giving(body io.ReadCloser, a oci.Result) scripted {
 	return scripted{
-		open:    func(context.Context, oci.Ref) (*oci.Content, error) { return &oci.Content{Answer: a, Body: body}, nil },
-		resolve: func(context.Context, oci.Ref) (oci.Answer, error) { return a, nil },
+		open:    func(context.Context, oci.Ref) (*oci.Content, error) { return &oci.Content{Result: a, Body: body}, nil },
+		resolve: func(context.Context, oci.Ref) (oci.Result, error) { return a, nil },
 	}
 }
 

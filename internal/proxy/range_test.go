@@ -18,13 +18,13 @@ import (
 )
 
 // asFile is the blob as the cache has it: a file.
-func asFile(t testing.TB, content []byte) (*os.File, oci.Answer) {
+func asFile(t testing.TB, content []byte) (*os.File, oci.Result) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "blob")
 	check(t, os.WriteFile(path, content, 0o600))
 	file, err := os.Open(path)
 	check(t, err)
-	return file, oci.Answer{Descriptor: oci.Descriptor{Digest: oci.FromBytes(content), Size: int64(len(content))}, Via: oci.Hit}
+	return file, oci.Result{Descriptor: oci.Descriptor{Digest: oci.FromBytes(content), Size: int64(len(content))}, Via: oci.Hit}
 }
 
 // files opens the blob anew for each request.
@@ -34,9 +34,9 @@ func files(t testing.TB, content []byte) scripted {
 	return scripted{
 		open: func(context.Context, oci.Ref) (*oci.Content, error) {
 			body, err := os.Open(file.Name())
-			return &oci.Content{Answer: a, Body: body}, err
+			return &oci.Content{Result: a, Body: body}, err
 		},
-		resolve: func(context.Context, oci.Ref) (oci.Answer, error) { return a, nil },
+		resolve: func(context.Context, oci.Ref) (oci.Result, error) { return a, nil },
 	}
 }
 
@@ -140,7 +140,7 @@ func TestThousandRanges(t *testing.T) {
 	if len(header) < 31<<10 {
 		t.Fatalf("the header has only %d bytes", len(header))
 	}
-	start(t, giving(seekable{bytes.NewReader(content)}, oci.Answer{
+	start(t, giving(seekable{bytes.NewReader(content)}, oci.Result{
 		Descriptor: oci.Descriptor{Digest: oci.Digest(blobDigest), Size: int64(len(content))}, Via: oci.Hit,
 	})).do(http.MethodGet, blobPath, "Range", header).wantParts(t, content, spans)
 }

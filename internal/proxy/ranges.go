@@ -45,7 +45,7 @@ func withPart(ctx context.Context, r *http.Request) context.Context {
 	if len(parts) == 0 || parts[0] != first {
 		first.End = 0
 	}
-	return oci.WithPart(ctx, first)
+	return oci.WithPartHint(ctx, first)
 }
 
 // parseRange reads a Range of RFC 9110, section 14.1: of what is asked for that

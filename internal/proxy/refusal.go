@@ -25,7 +25,7 @@ const patience = 10 * time.Second
 // none to be had.
 func refusal(r *http.Request, e Event, err error) int {
 	var limit *oci.LimitError
-	if e.Kind != oci.Manifest.String() || oci.Attached(e.Reference) ||
+	if e.Kind != oci.Manifest.String() || oci.IsReferrersTag(e.Reference) ||
 		!errors.As(err, &limit) || time.Until(limit.RetryAt) < patience {
 		return http.StatusServiceUnavailable
 	}

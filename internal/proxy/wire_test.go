@@ -85,7 +85,7 @@ func TestStaleIsSaid(t *testing.T) {
 		oci.StaleUnavailable:              `299 - "mirrord serves an older copy: its registry cannot be asked"`,
 		oci.StaleRefreshing:               "",
 	} {
-		a := oci.Answer{
+		a := oci.Result{
 			Descriptor: oci.Descriptor{MediaType: imageType, Digest: oci.Digest(imageRef)},
 			Via:        oci.Stale, Reason: reason, Checked: time.Now().Add(-90 * time.Minute),
 		}
@@ -116,7 +116,7 @@ func TestUnknownSize(t *testing.T) {
 	if r.ContentLength != -1 || len(r.TransferEncoding) != 1 {
 		t.Errorf("length %d, encoding %v", r.ContentLength, r.TransferEncoding)
 	}
-	a := oci.Answer{Descriptor: oci.Descriptor{Digest: oci.Digest(blobDigest), Size: oci.UnknownSize}, Via: oci.Pass}
+	a := oci.Result{Descriptor: oci.Descriptor{Digest: oci.Digest(blobDigest), Size: oci.UnknownSize}, Via: oci.Pass}
 	m := start(t, giving(http.NoBody, a))
 	var complaints strings.Builder
 	m.server.Config.ErrorLog.SetOutput(&complaints)
@@ -227,9 +227,9 @@ func TestListQuery(t *testing.T) {
 func TestNamespaces(t *testing.T) {
 	t.Parallel()
 	var asked string
-	m := start(t, scripted{resolve: func(_ context.Context, ref oci.Ref) (oci.Answer, error) {
+	m := start(t, scripted{resolve: func(_ context.Context, ref oci.Ref) (oci.Result, error) {
 		asked = ref.String()
-		return oci.Answer{Via: oci.Hit}, nil
+		return oci.Result{Via: oci.Hit}, nil
 	}})
 	for query, want := range map[string]string{
 		"":                           "docker.io/library/alpine:3",

@@ -261,7 +261,7 @@ func TestPartHint(t *testing.T) {
 			t.Parallel()
 			h := startHub(t, hubsim.Options{})
 			d := h.AddBlob(repo, content)
-			opened, err := connect(t, h.URL()).Open(oci.WithPart(t.Context(), oci.Span{Begin: test.offset}), blobRef(t, d))
+			opened, err := connect(t, h.URL()).Open(oci.WithPartHint(t.Context(), oci.Span{Begin: test.offset}), blobRef(t, d))
 			check(t, err)
 			defer func() { _ = opened.Close() }()
 			if opened.Size != 100_000 {
@@ -293,7 +293,7 @@ func TestPartHintIsOnlyAHint(t *testing.T) {
 	content := ocitest.Content(200_000, 9)
 	ref := blobRef(t, h.AddBlob(repo, content))
 	for _, part := range []oci.Span{{Begin: 500}, {End: 2}, {Begin: 500, End: 600}, {Begin: 500, End: 150_000}, {Begin: 199_999, End: 300_000}, {Begin: 200_000, End: 300_000}} {
-		opened, err := connect(t, h.URL()).Open(oci.WithPart(t.Context(), part), ref)
+		opened, err := connect(t, h.URL()).Open(oci.WithPartHint(t.Context(), part), ref)
 		check(t, err)
 		if raw, err := io.ReadAll(opened.Body); err != nil || !bytes.Equal(raw, content) {
 			t.Errorf("%+v: %d bytes, %v", part, len(raw), err)
@@ -309,7 +309,7 @@ func TestReadParts(t *testing.T) {
 	h := startHub(t, hubsim.Options{})
 	content := ocitest.Content(4<<20, 10)
 	parts := []oci.Span{{Begin: 1 << 20, End: 1<<20 + 1000}, {Begin: 1<<20 + 40_000, End: 1<<20 + 50_000}, {Begin: 3 << 20, End: 3<<20 + 100_000}, {Begin: 0, End: 10}}
-	opened, err := connect(t, h.URL()).Open(oci.WithPart(t.Context(), parts[0]), blobRef(t, h.AddBlob(repo, content)))
+	opened, err := connect(t, h.URL()).Open(oci.WithPartHint(t.Context(), parts[0]), blobRef(t, h.AddBlob(repo, content)))
 	check(t, err)
 	defer func() { _ = opened.Close() }()
 	opened.Body.(oci.PartReader).ReadParts(parts)
@@ -345,7 +345,7 @@ func TestResumeWithoutRangesAnswersAtOnce(t *testing.T) {
 		<-answered
 		_, _ = w.Write(content[1<<20:])
 	})).URL)
-	opened, err := c.Open(oci.WithPart(t.Context(), oci.Span{Begin: 2 << 20}), blobRef(t, oci.FromBytes(content)))
+	opened, err := c.Open(oci.WithPartHint(t.Context(), oci.Span{Begin: 2 << 20}), blobRef(t, oci.FromBytes(content)))
 	close(answered)
 	check(t, err)
 	defer func() { _ = opened.Close() }()

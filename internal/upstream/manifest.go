@@ -31,7 +31,7 @@ func (r *Registry) getManifest(ctx context.Context, ref oci.Ref) (oci.Descriptor
 	}
 	d, err := r.checkManifest(ref, resp, raw)
 	if err != nil {
-		return oci.Descriptor{}, nil, &oci.Error{Code: oci.CodeOf(err), Message: err.Error(), Err: errors.Join(oci.ErrUseless, err)}
+		return oci.Descriptor{}, nil, &oci.Error{Code: oci.CodeOf(err), Message: err.Error(), Err: errors.Join(oci.ErrUnusable, err)}
 	}
 	return d, raw, nil
 }

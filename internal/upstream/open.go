@@ -29,7 +29,7 @@ func (r *Registry) openManifest(ctx context.Context, ref oci.Ref) (*oci.Content,
 		return nil, err
 	}
 	return &oci.Content{
-		Answer: oci.Answer{Descriptor: d, Via: oci.Pass},
+		Result: oci.Result{Descriptor: d, Via: oci.Pass},
 		Body:   wholeBody{bytes.NewReader(raw)},
 	}, nil
 }
@@ -57,7 +57,7 @@ func (r *Registry) openBlob(ctx context.Context, ref oci.Ref) (*oci.Content, err
 		return nil, errors.Join(oci.Errorf(oci.Unavailable, "%s: %w", r.Name, context.Cause(ctx)), b.Close())
 	}
 	d := oci.Descriptor{Digest: ref.Digest(), Size: b.size}
-	return &oci.Content{Answer: oci.Answer{Descriptor: d, Via: oci.Pass}, Body: oci.Verify(b, d)}, nil
+	return &oci.Content{Result: oci.Result{Descriptor: d, Via: oci.Pass}, Body: oci.Verify(b, d)}, nil
 }
 
 // sizeOf asks for the size of a blob whose GET does not tell, which can do

@@ -62,11 +62,11 @@ func NewPool(o PoolOptions) *Pool {
 	return &Pool{PoolOptions: o, finds: finds, heads: newHeads(), probed: make([]time.Time, n), aside: make([]aside, n)}
 }
 
-func (p *Pool) Resolve(ctx context.Context, ref oci.Ref) (oci.Answer, error) {
+func (p *Pool) Resolve(ctx context.Context, ref oci.Ref) (oci.Result, error) {
 	if ref.Kind() == oci.Manifest && p.heads.useless(ref.Repository()) {
-		return oci.Answer{}, oci.Errorf(oci.Unavailable, "%s: %w: the last one of %s did not", p.Name, oci.ErrNeedsGet, ref.Repository())
+		return oci.Result{}, oci.Errorf(oci.Unavailable, "%s: %w: the last one of %s did not", p.Name, oci.ErrNeedsGet, ref.Repository())
 	}
-	answer, err := try(p, ref.Repository(), false, func(r *Registry) (oci.Answer, error) { return r.Resolve(ctx, ref) })
+	answer, err := try(p, ref.Repository(), false, func(r *Registry) (oci.Result, error) { return r.Resolve(ctx, ref) })
 	if !ref.ByDigest() && errors.Is(err, oci.ErrNeedsGet) && !errors.Is(err, errUnclear) {
 		p.heads.add(ref.Repository())
 	}

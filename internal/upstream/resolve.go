@@ -32,7 +32,7 @@ func untilAnswer(ctx context.Context) (bounded context.Context, answered func(),
 // Resolve asks with a HEAD. Of a manifest it believes only the digest, the size
 // and the type that can be true: see oci.Registry. A blob's size it measures by
 // a GET of one byte, which costs no pull.
-func (r *Registry) Resolve(ctx context.Context, ref oci.Ref) (oci.Answer, error) {
+func (r *Registry) Resolve(ctx context.Context, ref oci.Ref) (oci.Result, error) {
 	ctx, _, cancel := untilAnswer(ctx)
 	defer cancel()
 	resolve := r.resolveManifest
@@ -40,7 +40,7 @@ func (r *Registry) Resolve(ctx context.Context, ref oci.Ref) (oci.Answer, error)
 		resolve = r.resolveBlob
 	}
 	d, err := resolve(ctx, ref)
-	return oci.Answer{Descriptor: d, Via: oci.Pass}, err
+	return oci.Result{Descriptor: d, Via: oci.Pass}, err
 }
 
 func (r *Registry) resolveManifest(ctx context.Context, ref oci.Ref) (oci.Descriptor, error) {
@@ -60,7 +60,7 @@ func (r *Registry) resolveManifest(ctx context.Context, ref oci.Ref) (oci.Descri
 	switch {
 	case isSchema1(claimed.MediaType):
 		return oci.Descriptor{}, schema1(r.Name)
-	case !claimed.Described():
+	case !claimed.Complete():
 		return oci.Descriptor{Digest: d, Size: oci.UnknownSize}, nil
 	}
 	return claimed, nil

@@ -180,7 +180,7 @@ func TestBlobOfUnknownSize(t *testing.T) {
 				}
 			})).URL)
 			wantBlob(t, c, oci.FromBytes(content), len(content))
-			opened, err := c.Open(oci.WithPart(t.Context(), oci.Span{Begin: 150_000}), blobRef(t, oci.FromBytes(content)))
+			opened, err := c.Open(oci.WithPartHint(t.Context(), oci.Span{Begin: 150_000}), blobRef(t, oci.FromBytes(content)))
 			check(t, err)
 			defer func() { _ = opened.Close() }()
 			body := oci.Unverified(opened.Body).(io.ReadSeeker)
@@ -216,7 +216,7 @@ func TestPartHintAndASilentUpstream(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := inBubble(t, openly(test.handle))
 				begun := time.Now()
-				opened, err := c.Open(oci.WithPart(t.Context(), oci.Span{Begin: 500}), blobRef(t, oci.FromBytes(nil)))
+				opened, err := c.Open(oci.WithPartHint(t.Context(), oci.Span{Begin: 500}), blobRef(t, oci.FromBytes(nil)))
 				took := time.Since(begun)
 				if err == nil {
 					check(t, opened.Close())

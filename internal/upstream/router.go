@@ -9,10 +9,10 @@ import (
 // Router sends each request to the Registry of its upstream, by name.
 type Router map[string]oci.Registry
 
-func (r Router) Resolve(ctx context.Context, ref oci.Ref) (oci.Answer, error) {
+func (r Router) Resolve(ctx context.Context, ref oci.Ref) (oci.Result, error) {
 	next, err := r.next(ref.Upstream())
 	if err != nil {
-		return oci.Answer{}, err
+		return oci.Result{}, err
 	}
 	return next.Resolve(ctx, ref)
 }

@@ -303,7 +303,7 @@ func TestUselessManifest(t *testing.T) {
 		remove := h.Inject(fault)
 		c := connect(t, h.URL())
 		_, err := read(t, c, manifestRef(t, d.String()))
-		if c.wantCode(t, err, oci.Unavailable); !errors.Is(err, oci.ErrUseless) {
+		if c.wantCode(t, err, oci.Unavailable); !errors.Is(err, oci.ErrUnusable) {
 			t.Errorf("%v does not say that it was in vain", err)
 		}
 		remove()

@@ -65,19 +65,19 @@ func (o *office) pull(t *testing.T, registry oci.Registry, image int) (oci.Via, 
 }
 
 // read fails the test for anything but the hub's limit.
-func read(t *testing.T, registry oci.Registry, ref oci.Ref) (oci.Answer, error) {
+func read(t *testing.T, registry oci.Registry, ref oci.Ref) (oci.Result, error) {
 	t.Helper()
 	content, err := registry.Open(t.Context(), ref)
 	if err != nil {
 		if !strings.Contains(err.Error(), "pull rate limit") {
 			t.Fatal(err)
 		}
-		return oci.Answer{}, err
+		return oci.Result{}, err
 	}
 	_, err = io.Copy(io.Discard, content.Body)
 	check(t, err)
 	check(t, content.Close())
-	return content.Answer, nil
+	return content.Result, nil
 }
 
 // TestOfficeDay holds the figures of docs/quota.md against what happens.

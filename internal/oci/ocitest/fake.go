@@ -170,9 +170,9 @@ func (f *Fake) find(ref oci.Ref) (oci.Descriptor, []byte, error) {
 }
 
 // Resolve implements oci.Registry.
-func (f *Fake) Resolve(_ context.Context, ref oci.Ref) (oci.Answer, error) {
+func (f *Fake) Resolve(_ context.Context, ref oci.Ref) (oci.Result, error) {
 	if err := f.begin("Resolve", ref.Reference()); err != nil {
-		return oci.Answer{}, err
+		return oci.Result{}, err
 	}
 	d, _, err := f.find(ref)
 	f.mu.Lock()
@@ -180,7 +180,7 @@ func (f *Fake) Resolve(_ context.Context, ref oci.Ref) (oci.Answer, error) {
 	if f.claim != nil && err == nil {
 		d = f.claim(d)
 	}
-	return oci.Answer{Descriptor: d, Via: oci.Pass}, err
+	return oci.Result{Descriptor: d, Via: oci.Pass}, err
 }
 
 // Open implements oci.Registry.
@@ -201,7 +201,7 @@ func (f *Fake) Open(_ context.Context, ref oci.Ref) (*oci.Content, error) {
 	if f.noSize {
 		d.Size = oci.UnknownSize
 	}
-	return &oci.Content{Answer: oci.Answer{Descriptor: d, Via: oci.Pass}, Body: closable(body, d)}, nil
+	return &oci.Content{Result: oci.Result{Descriptor: d, Via: oci.Pass}, Body: closable(body, d)}, nil
 }
 
 type plainBody struct{ io.Reader }

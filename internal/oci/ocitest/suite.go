@@ -85,13 +85,13 @@ func BlobRef(t testing.TB, d oci.Digest) oci.Ref {
 }
 
 // Read opens ref and returns its bytes and how they came.
-func Read(ctx context.Context, r oci.Registry, ref oci.Ref) ([]byte, oci.Answer, error) {
+func Read(ctx context.Context, r oci.Registry, ref oci.Ref) ([]byte, oci.Result, error) {
 	content, err := r.Open(ctx, ref)
 	if err != nil {
-		return nil, oci.Answer{}, err
+		return nil, oci.Result{}, err
 	}
 	raw, err := io.ReadAll(content.Body)
-	return raw, content.Answer, errors.Join(err, content.Close())
+	return raw, content.Result, errors.Join(err, content.Close())
 }
 
 func testResolve(t *testing.T, fake *Fake, r oci.Registry) {
@@ -118,8 +118,8 @@ func testResolve(t *testing.T, fake *Fake, r oci.Registry) {
 	}
 }
 
-// testUntold: of a manifest that is not Described the digest is right all the
-// same, and what is Described is so rightly. What only Open tells, Open tells.
+// testUntold: of a manifest that is not Complete the digest is right all the
+// same, and what is Complete is so rightly. What only Open tells, Open tells.
 func testUntold(t *testing.T, fake *Fake, r oci.Registry) {
 	for name, claim := range map[string]func(*oci.Descriptor){
 		"size-0":  func(d *oci.Descriptor) { d.Size = 0 },
@@ -132,7 +132,7 @@ func testUntold(t *testing.T, fake *Fake, r oci.Registry) {
 		want.Digest = fake.AddManifest(Repo, name, want.MediaType, raw)
 		fake.Claim(func(d oci.Descriptor) oci.Descriptor { claim(&d); return d })
 		got, err := r.Resolve(t.Context(), ManifestRef(t, name))
-		if err != nil || got.Digest != want.Digest || got.Described() && got.Descriptor != want {
+		if err != nil || got.Digest != want.Digest || got.Complete() && got.Descriptor != want {
 			t.Errorf("%s: resolve: %+v, %v; want %+v", name, got, err, want)
 		}
 		_, opened, err := Read(t.Context(), r, ManifestRef(t, name))
