@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"mirrord/internal/cache/lru"
+	"mirrord/internal/cache/spool"
 	"mirrord/internal/oci"
 )
 
@@ -82,7 +83,7 @@ type Cache struct {
 	evicting  map[oci.Digest]chan struct{} // whose file is being removed or put: closed when that is done
 	parts     map[partKey]part             // what failed fills left behind
 	tags      map[oci.Ref]*tag
-	passes    *lru.Bytes[*passes]                  // of blobs that are not cached yet
+	budgets   *lru.Bytes[*spool.Budget]            // by budgetKey: of blobs that are not cached yet
 	declined  *lru.Bytes[time.Time]                // when the cache had no place for a digest
 	missing   *lru.Bytes[missing]                  // what the upstream does not have
 	proofs    map[oci.Digest]*question[struct{}]   // files that were found, being hashed
@@ -134,7 +135,7 @@ func New(o Options) (*Cache, error) {
 		configs:   make(map[oci.Digest]struct{}),
 		troubles:  make(map[Trouble]error),
 		tags:      make(map[oci.Ref]*tag),
-		passes:    lru.NewBytes[*passes](passesBytes),
+		budgets:   lru.NewBytes[*spool.Budget](budgetsBytes),
 		declined:  lru.NewBytes[time.Time](declinedBytes),
 		missing:   lru.NewBytes[missing](missingBytes),
 		checks:    make(map[oci.Ref]*question[oci.Result]),

@@ -66,7 +66,7 @@ func (c *Cache) unwritten() int64 {
 	for r := range c.rooms {
 		written := r.have
 		if r.spool != nil {
-			written = r.spool.progress()
+			written = r.spool.Written()
 		}
 		n += r.bytes - written
 	}

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"time"
 
+	"mirrord/internal/cache/spool"
 	"mirrord/internal/oci"
 )
 
@@ -30,8 +31,8 @@ type flight struct {
 	turn    bool                 // it may fill
 	called  chan struct{}        // closed when it is no longer queued
 
-	passes   *passes   // what readers may have ahead of the spool
-	manifest *manifest // what was fetched, if it is one; set before opened is closed
+	budget   *spool.Budget // for parts that readers get ahead of the spool
+	manifest *manifest     // what was fetched, if it is one; set before opened is closed
 
 	// ctx ends what is fetched; cancel ends ctx.
 	ctx    context.Context
@@ -47,7 +48,7 @@ type flight struct {
 	err    error
 	answer oci.Result
 	source *oci.Content      // the upstream's
-	spool  *spool            // nil when the content goes past the cache
+	spool  *spool.Spool      // nil when the content goes past the cache
 	past   chan *oci.Content // then it holds source for the first who takes it
 }
 
@@ -100,14 +101,14 @@ func (c *Cache) openWithin(ctx context.Context, ref oci.Ref, silence time.Durati
 		}
 		content, err = c.board(ctx, ref, f, silence)
 		switch {
-		case errors.Is(err, errSpoolClosed): // the fill was faster than its client
+		case errors.Is(err, spool.ErrClosed): // the fill was faster than its client
 			via = oci.Fill
 		case errors.Is(err, errOtherType):
 			select { // to be asked about by itself, once the digest is free
 			case <-f.ctx.Done():
 			case <-ctx.Done():
 			}
-		case errors.Is(err, errDisk): // and so was the disk's failure
+		case errors.Is(err, spool.ErrDisk): // and so was the disk's failure
 			return c.openPast(ctx, ref)
 		case !failedAnother(ref, f, err) || oci.Temporary(err) && time.Since(begun) > joinPatience:
 			return content, err
@@ -154,19 +155,21 @@ func (c *Cache) board(ctx context.Context, ref oci.Ref, f *flight, silence time.
 	if f.spool == nil {
 		return c.takeOver(ctx, ref, f)
 	}
-	if err := f.spool.acquire(); err != nil {
+	if err := f.spool.Acquire(); err != nil {
 		return nil, err
 	}
 	c.mu.Lock()
 	c.lend(f.entry)
 	c.mu.Unlock()
-	r := &reader{ctx: ctx, spool: f.spool, passes: f.passes, size: f.answer.Size, guest: f.ref != ref}
-	r.fetch = func(ctx context.Context, part oci.Span) (io.ReadCloser, error) {
-		return c.openPass(ctx, ref, f.source, part)
-	}
-	r.instead = func(ctx context.Context, failure error) (io.ReadCloser, error) {
-		return c.readInstead(ctx, ref, failure)
-	}
+	r := f.spool.NewReader(ctx, f.answer.Size, f.budget, spool.Source{
+		OpenPart: func(ctx context.Context, part oci.Span) (io.ReadCloser, error) {
+			return c.openPass(ctx, ref, f.source, part)
+		},
+		Reopen: func(ctx context.Context, failure error) (io.ReadCloser, error) {
+			return c.readInstead(ctx, ref, failure)
+		},
+		Joined: f.ref != ref,
+	})
 	reading = true
 	return &oci.Content{Result: f.answer, Body: r, Done: func() {
 		c.giveBack(f.entry)
@@ -223,7 +226,7 @@ func (c *Cache) openPass(ctx context.Context, ref oci.Ref, source *oci.Content, 
 // beginning, so that its last byte is withheld until all of it is known to be right.
 func (c *Cache) readInstead(ctx context.Context, ref oci.Ref, failure error) (io.ReadCloser, error) {
 	open := c.openDigest
-	if errors.Is(failure, errDisk) {
+	if errors.Is(failure, spool.ErrDisk) {
 		open = c.openPast
 	}
 	content, err := open(ctx, ref)

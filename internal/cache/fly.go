@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"mirrord/internal/cache/spool"
 	"mirrord/internal/oci"
 )
 
@@ -31,9 +32,8 @@ func (c *Cache) fly(f *flight) {
 // reports false when f is to start over, with no file open: on a full disk that
 // would take up all there is while the upstream is asked again.
 func (c *Cache) receive(f *flight, trip time.Duration, left part, have bool) bool {
-	s := newSpool(f.source.Size, c.makingRoom)
-	s.trip = trip
-	defer s.release()
+	s := spool.New(f.source.Size, trip, c.makingRoom)
+	defer s.Release()
 	if !c.awaitTurn(f, s) {
 		c.returnPart(f.ref, left, have)
 		f.drop(s)
@@ -58,15 +58,15 @@ func (c *Cache) receive(f *flight, trip time.Duration, left part, have bool) boo
 		c.decline(f, s, errNoRoom)
 		return true
 	}
-	s.begin(p.file, p.written)
+	s.Begin(p.file, p.written)
 	return c.fill(f, s, p, room)
 }
 
 // drop ends a flight that has ended for everybody else, as nobody waits for it.
-func (f *flight) drop(s *spool) {
+func (f *flight) drop(s *spool.Spool) {
 	f.cancel()
 	_ = f.source.Close()
-	s.finish(errDropped)
+	s.Finish(errDropped)
 	if f.spool == nil {
 		f.err = errDropped
 		close(f.opened)
@@ -77,7 +77,7 @@ var errDropped = oci.Errorf(oci.Unavailable, "nobody waits for it any more")
 
 // decline ends a flight that the cache has no place for: who waits is given what
 // the upstream sends, who has been answered reads it from there.
-func (c *Cache) decline(f *flight, s *spool, why error) {
+func (c *Cache) decline(f *flight, s *spool.Spool, why error) {
 	c.noteDeclined(f.ref.Digest())
 	if f.spool == nil && f.manifest == nil {
 		c.handOver(f)
@@ -93,7 +93,7 @@ func (c *Cache) decline(f *flight, s *spool, why error) {
 		close(f.opened)
 		return
 	}
-	s.finish(fmt.Errorf("%w: %w", errDisk, why))
+	s.Finish(fmt.Errorf("%w: %w", spool.ErrDisk, why))
 }
 
 const (

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"syscall"
+
+	"mirrord/internal/cache/spool"
 )
 
 // shedFiles is how many files go at least in each round of evictions for one
@@ -11,7 +13,7 @@ import (
 var shedFiles = [...]int{1, 4}
 
 // errFull says that the disk is full whatever is evicted.
-var errFull = fmt.Errorf("%w: it is full, and evicting makes no room", errDisk)
+var errFull = fmt.Errorf("%w: it is full, and evicting makes no room", spool.ErrDisk)
 
 // isFull reports whether a write failed for want of space.
 func isFull(err error) bool {

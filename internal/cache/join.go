@@ -41,7 +41,7 @@ func (c *Cache) newFlight(ref oci.Ref, unpaid func()) *flight {
 // takeOff begins f. The caller holds mu.
 func (c *Cache) takeOff(f *flight) {
 	c.flights[keyOf(f.ref)] = f
-	f.passes = c.passesOf(f.ref)
+	f.budget = c.budgetOf(f.ref)
 	c.stats.Fills++
 	c.running.Go(func() { c.fly(f) })
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"mirrord/internal/cache/spool"
 	"mirrord/internal/oci"
 )
 
@@ -107,23 +108,23 @@ func resumable(source *oci.Content, written int64) bool {
 
 // setAside keeps what a failed fill has got for the next one, or removes it
 // when it is not to be trusted.
-func (c *Cache) setAside(ref oci.Ref, p part, s *spool, why error) {
-	if errors.Is(why, oci.ErrCorrupt) || errors.Is(why, errDisk) || errors.Is(why, errNoRoom) || s.written == 0 || s.size == oci.UnknownSize {
+func (c *Cache) setAside(ref oci.Ref, p part, s *spool.Spool, why error) {
+	if errors.Is(why, oci.ErrCorrupt) || errors.Is(why, spool.ErrDisk) || errors.Is(why, errNoRoom) || s.Written() == 0 || s.Size() == oci.UnknownSize {
 		c.countOpen(s)
 		_ = os.Remove(p.path) // what stays behind is dropped by age
 		return
 	}
-	c.keepPart(ref, part{path: p.path, written: s.written, left: time.Now()}, 0)
+	c.keepPart(ref, part{path: p.path, written: s.Written(), left: time.Now()}, 0)
 }
 
 // countOpen counts the file of s until its last user has closed it: removed, it
 // is on the disk for as long.
-func (c *Cache) countOpen(s *spool) {
-	n := s.written
+func (c *Cache) countOpen(s *spool.Spool) {
+	n := s.Written()
 	c.mu.Lock()
 	c.open += n
 	c.mu.Unlock()
-	s.whenClosed(func() {
+	s.OnClose(func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.open -= n

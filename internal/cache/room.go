@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 
+	"mirrord/internal/cache/spool"
 	"mirrord/internal/oci"
 )
 
@@ -12,12 +13,12 @@ import (
 // releases it once.
 type room struct {
 	cache    *Cache
-	metadata bool   // for a manifest or a config, which may take the place of others
-	size     int64  // of the whole; oci.UnknownSize where nobody knows it
-	bytes    int64  // reserved so far
-	have     int64  // of them on the disk already, from an earlier fill
-	spool    *spool // whose written bytes take up the room; nil until there is one
-	taken    int64  // bytes on the disk or written through Write
+	metadata bool         // for a manifest or a config, which may take the place of others
+	size     int64        // of the whole; oci.UnknownSize where nobody knows it
+	bytes    int64        // reserved so far
+	have     int64        // of them on the disk already, from an earlier fill
+	spool    *spool.Spool // whose written bytes take up the room; nil until there is one
+	taken    int64        // bytes on the disk or written through Write
 }
 
 const (

@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 
+	"mirrord/internal/cache/spool"
 	"mirrord/internal/oci"
 )
 
@@ -36,7 +37,7 @@ func (c *Cache) degrade(t Trouble, err error) {
 
 // noteDisk notes that the disk has failed, if err says so.
 func (c *Cache) noteDisk(err error) {
-	if errors.Is(err, errDisk) {
+	if errors.Is(err, spool.ErrDisk) {
 		c.degrade(DiskTrouble, err)
 	}
 }

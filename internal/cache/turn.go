@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"mirrord/internal/cache/spool"
 	"mirrord/internal/oci"
 )
 
@@ -122,7 +123,7 @@ func (c *Cache) leave(ctx context.Context, f *flight) {
 // when its last waiter leaves before that. Waiters are answered meanwhile, if the
 // size is known: containerd gives up after 30 s without an answer, but not after
 // it. A manifest is small and does not queue behind layers.
-func (c *Cache) awaitTurn(f *flight, s *spool) bool {
+func (c *Cache) awaitTurn(f *flight, s *spool.Spool) bool {
 	if f.ref.Kind() == oci.Manifest {
 		return true
 	}
