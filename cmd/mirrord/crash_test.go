@@ -152,7 +152,7 @@ func (c *crash) inspectLog() {
 	c.t.Helper()
 	log := c.mirror.text()
 	c.mirror.forgetLog()
-	c.resumed += strings.Count(log, "fill goes on where an earlier one ended")
+	c.resumed += strings.Count(log, "fill resumed from a partial download")
 	for _, sign := range []string{"panic", "fatal error", "DATA RACE", `"level":"error"`, "damaged"} {
 		if i := strings.Index(log, sign); i >= 0 {
 			c.t.Errorf("the log tells of %q:\n%.4000s", sign, log[max(0, i-200):])

@@ -201,7 +201,7 @@ func TestTable(t *testing.T) {
 	table := Table()
 	for _, row := range []string{
 		"| key | flag | environment | default | meaning |\n|---|---|---|---|---|\n",
-		"\n| `cache.max_size` | `--cache-max-size` | `MIRRORD_CACHE_MAX_SIZE` | `50GiB` | how much the cache may hold before it forgets what was used least recently |\n",
+		"\n| `cache.max_size` | `--cache-max-size` | `MIRRORD_CACHE_MAX_SIZE` | `50GiB` | maximum size of the cache, beyond which the least recently used content is evicted |\n",
 		"\n| `upstreams` | `--upstream` | `MIRRORD_UPSTREAMS` | `name=docker.io,url=https://registry-1.docker.io` |",
 		"\n| `tags.rules` | `--tags-rule` | `MIRRORD_TAGS_RULES` | `none` |",
 	} {
@@ -231,7 +231,7 @@ func TestUsage(t *testing.T) {
 	usage := strings.Join(strings.Fields(fs.FlagUsages()), " ")
 	for _, want := range []string{
 		"--config FILE the YAML file to read settings from (environment MIRRORD_CONFIG)",
-		"--cache-min-free SIZE how much of the cache's file system stays free (default 2GiB; environment MIRRORD_CACHE_MIN_FREE)",
+		"--cache-min-free SIZE space to leave free on the cache's file system (default 2GiB; environment MIRRORD_CACHE_MIN_FREE)",
 	} {
 		if !strings.Contains(usage, want) {
 			t.Errorf("no %q in\n%s", want, fs.FlagUsages())

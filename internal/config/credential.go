@@ -70,10 +70,10 @@ func checkCredential(l *loader, at place, items []Credential) {
 		c.Name = kinds[0]
 	}
 	if i := slices.IndexFunc(items, func(other Credential) bool { return other.Name == c.Name }); i < last {
-		l.problem(at, "has the name %s, as %s has; give each a name of its own", c.Name, at.sibling(i).name)
+		l.problem(at, "has the name %s, which %s already uses; give each a unique name", c.Name, at.sibling(i).name)
 	}
 	if last > 0 && items[last-1].Anonymous {
-		l.problem(at, "stands behind %s, which is anonymous and used when the others have nothing left; write the anonymous one last", at.sibling(last-1).name)
+		l.problem(at, "comes after %s, which is anonymous and used when the others have nothing left; put the anonymous one last", at.sibling(last-1).name)
 	}
 }
 
@@ -95,7 +95,7 @@ var (
 // parseLabel accepts what is good as the value of a metric's label.
 func parseLabel(s string) (string, error) {
 	if !labelRE.MatchString(s) {
-		return "", fmt.Errorf("%q is not a credential's name; write up to 32 lower-case letters, digits, _ and -, such as team-a", s)
+		return "", fmt.Errorf("%q is not a valid credential name; write up to 32 lower-case letters, digits, _ and -, such as team-a", s)
 	}
 	return s, nil
 }
@@ -103,7 +103,7 @@ func parseLabel(s string) (string, error) {
 // parseHelper accepts what can be a part of a program's name.
 func parseHelper(s string) (string, error) {
 	if !helperRE.MatchString(s) {
-		return "", fmt.Errorf("%q is not a helper; write what its program's name has behind docker-credential-, such as pass", s)
+		return "", fmt.Errorf("%q is not a valid helper name; write the part of the program's name after docker-credential-, such as pass", s)
 	}
 	return s, nil
 }
@@ -121,7 +121,7 @@ func (y yes) String() string {
 
 func parseYes(s string) (yes, error) {
 	if s != "true" {
-		return false, fmt.Errorf("%q is not understood; write true or leave it out", s)
+		return false, fmt.Errorf("%q is not valid; write true or leave it out", s)
 	}
 	return true, nil
 }

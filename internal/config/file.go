@@ -44,7 +44,7 @@ func (l *loader) parse(path string, data []byte) {
 			continue
 		}
 		if root != nil {
-			l.problem(w.at("", doc.Body), "a second document starts here; keep one")
+			l.problem(w.at("", doc.Body), "a second YAML document starts here; keep one")
 			return
 		}
 		root = doc.Body

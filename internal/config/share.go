@@ -36,11 +36,11 @@ func parseShare(s string) (Share, error) {
 	n, ok := number(text)
 	switch {
 	case !ok:
-		return Share{}, fmt.Errorf("%q is neither a percentage nor a number; write such as 10%% or 20", s)
+		return Share{}, fmt.Errorf("%q is neither a percentage nor a number; write for example 10%% or 20", s)
 	case !percent:
 		return Share{Number: n}, nil
 	case n > 100:
-		return Share{}, fmt.Errorf("%q is more than the whole; write 0%% to 100%%", s)
+		return Share{}, fmt.Errorf("%q is more than 100%%; write 0%% to 100%%", s)
 	}
 	return Share{Percent: n}, nil
 }

@@ -15,7 +15,7 @@ func suggest(word string, known []string, spell func(string) string) string {
 	for i, k := range known {
 		all[i] = spell(k)
 	}
-	return "known here: " + strings.Join(all, ", ")
+	return "expected one of: " + strings.Join(all, ", ")
 }
 
 // nearest returns the known word with the least edit distance to word, if a

@@ -33,7 +33,7 @@ func (t text) where() place { return t.at }
 func (t text) single() (string, bool) { return t.text, true }
 
 func (t text) list([]string) ([]value, bool) {
-	t.problem(t.at, "is a list; write it in the file that --%s names", configFlag)
+	t.problem(t.at, "is a list; write it in the file given by --%s", configFlag)
 	return nil, false
 }
 
@@ -44,7 +44,7 @@ func (t text) pairs(known []string) iter.Seq2[string, value] {
 			name, content, ok := strings.Cut(part, "=")
 			if !ok {
 				// The part is not repeated: it may be half of a secret.
-				t.problem(t.at, "part %d is not key=value; write such as %s=VALUE", i+1, dashed(known[0]))
+				t.problem(t.at, "part %d is not key=value; write for example %s=VALUE", i+1, dashed(known[0]))
 				continue
 			}
 			if key, ok := t.key(name, known, seen); ok && !yield(key, text{t.loader, t.at.child(name), content}) {
@@ -60,7 +60,7 @@ func (t text) key(name string, known []string, seen map[string]bool) (string, bo
 		switch {
 		case key != strings.ReplaceAll(name, "-", "_"):
 		case seen[key]:
-			t.problem(t.at.child(name), "is written twice; keep one")
+			t.problem(t.at.child(name), "is set twice; keep one")
 			return "", false
 		default:
 			seen[key] = true

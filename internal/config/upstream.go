@@ -25,9 +25,9 @@ type upstreamEntry struct {
 var upstreams = list[upstreamEntry]{
 	table: table[upstreamEntry]{
 		scalar("name", parseName, func(u *upstreamEntry) *string { return &u.Name }).
-			must("has no name; write the host that references start with, such as docker.io"),
+			must("has no name; write the host that image references start with, such as docker.io"),
 		scalar("url", parseURL, func(u *upstreamEntry) *string { return &u.URL }).
-			must("has no url; write where the registry is, such as https://registry-1.docker.io"),
+			must("has no url; write the address of the registry, such as https://registry-1.docker.io"),
 		scalar("username", parseText, func(u *upstreamEntry) *string { return &u.login.Username }),
 		scalar("password_file", parsePath, func(u *upstreamEntry) *string { return &u.login.PasswordFile }),
 		listOf("credentials", credentials,
@@ -43,12 +43,12 @@ func checkUpstream(l *loader, at place, items []upstreamEntry) {
 	last := len(items) - 1
 	u := &items[last]
 	if i := slices.IndexFunc(items, func(other upstreamEntry) bool { return other.Name == u.Name }); i < last {
-		l.problem(at, "has the name %s, as %s has; give each its own", u.Name, at.sibling(i).name)
+		l.problem(at, "has the name %s, which %s already uses; give each a unique name", u.Name, at.sibling(i).name)
 	}
 	switch {
 	case u.login == Credential{}:
 	case len(u.Credentials) > 0:
-		l.problem(at, "has both credentials and a username or password_file beside them; write that login as one of the credentials")
+		l.problem(at, "has both credentials and a username or password_file; move that login into credentials")
 	default:
 		checkLogin(l, at, u.login)
 		u.login.Name = loginKind
@@ -77,7 +77,7 @@ var nameRE = regexp.MustCompile(`^[a-z0-9.-]+(?::[0-9]+)?$`)
 func parseName(s string) (string, error) {
 	host, port, hasPort := strings.Cut(s, ":")
 	if !nameRE.MatchString(s) || !hostRE.MatchString(host) || hasPort && !isPort(port) {
-		return "", fmt.Errorf("%q is not a registry's name; write a lower-case host or host:port, such as docker.io", s)
+		return "", fmt.Errorf("%q is not a valid registry name; write a lower-case host or host:port, such as docker.io", s)
 	}
 	return s, nil
 }
@@ -89,11 +89,11 @@ func parseURL(s string) (string, error) {
 	u, err := url.Parse(s)
 	switch {
 	case strings.Contains(s, "@") && (err != nil || u.User != nil || u.Opaque != ""):
-		return "", fmt.Errorf("holds a user name or password; write them as username and password_file")
+		return "", fmt.Errorf("contains a user name or password; set username and password_file instead")
 	case strings.ContainsAny(s, "?#"):
-		return "", fmt.Errorf("has a query or fragment; write only the scheme, the host and perhaps a path")
+		return "", fmt.Errorf("has a query or fragment; write only the scheme, the host and optionally a path")
 	case err != nil || !printable(s) || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.Port() != "" && !isPort(u.Port()):
-		return "", fmt.Errorf("%q is not a registry's URL; write http or https and a host, such as https://registry-1.docker.io", s)
+		return "", fmt.Errorf("%q is not a valid registry URL; write http or https and a host, such as https://registry-1.docker.io", s)
 	}
 	return s, checkRegistry(u)
 }

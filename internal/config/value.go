@@ -65,8 +65,8 @@ func orNever(least duration, why string) func(string) (duration, error) {
 }
 
 var (
-	parseProbe = orNever(duration(time.Minute), "is too often and would be a burden to the upstream")
-	parseScrub = orNever(duration(time.Hour), "would keep the disk busy")
+	parseProbe = orNever(duration(time.Minute), "is too frequent and would burden the upstream")
+	parseScrub = orNever(duration(time.Hour), "is too frequent and would keep the disk busy")
 )
 
 // number reads digits and nothing else.
@@ -80,7 +80,7 @@ func count(what string) func(string) (int, error) {
 	return func(s string) (int, error) {
 		n, ok := number(s)
 		if !ok {
-			return 0, fmt.Errorf("%q is not a number of %s; write such as 50, or 0 for no limit", s, what)
+			return 0, fmt.Errorf("%q is not a number of %s; write for example 50, or 0 for no limit", s, what)
 		}
 		return n, nil
 	}
@@ -136,7 +136,7 @@ func oneOf(words ...string) func(string) (string, error) {
 	return func(s string) (string, error) {
 		if !slices.Contains(words, s) {
 			last := len(words) - 1
-			return "", fmt.Errorf("%q is not understood; write %s or %s", s, strings.Join(words[:last], ", "), words[last])
+			return "", fmt.Errorf("%q is not valid; write %s or %s", s, strings.Join(words[:last], ", "), words[last])
 		}
 		return s, nil
 	}
@@ -148,7 +148,7 @@ func parseText(s string) (string, error) {
 		return "", fmt.Errorf("is empty; write a value or leave it out")
 	}
 	if !printable(s) {
-		return "", fmt.Errorf("%q holds characters that cannot be printed; write it without them", s)
+		return "", fmt.Errorf("%q contains unprintable characters; remove them", s)
 	}
 	return s, nil
 }
@@ -160,11 +160,11 @@ func parsePath(s string) (string, error) {
 		return "", err
 	}
 	if strings.HasPrefix(s, "~") {
-		return "", fmt.Errorf("%q starts with ~, which only a shell expands; write the whole path", s)
+		return "", fmt.Errorf("%q starts with ~, which only a shell expands; write the full path", s)
 	}
 	absolute, err := filepath.Abs(s)
 	if err != nil {
-		return "", fmt.Errorf("%q cannot be made absolute: %w; write the whole path", s, err)
+		return "", fmt.Errorf("%q cannot be made absolute: %w; write the full path", s, err)
 	}
 	return absolute, nil
 }

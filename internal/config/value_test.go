@@ -136,7 +136,7 @@ func TestURLErrorsKeepSecrets(t *testing.T) {
 		}
 	}
 	_, err := parseURL("https://u:p@h")
-	if want := "holds a user name or password; write them as username and password_file"; err == nil || err.Error() != want {
+	if want := "contains a user name or password; set username and password_file instead"; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
 }

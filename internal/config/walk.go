@@ -22,10 +22,10 @@ type walker struct {
 func (w walker) syntax(err error) {
 	var located yaml.Error
 	if errors.As(err, &located) && located.GetToken() != nil {
-		w.problem(w.atToken("", located.GetToken()), "is not YAML: %s", located.GetMessage())
+		w.problem(w.atToken("", located.GetToken()), "invalid YAML: %s", located.GetMessage())
 		return
 	}
-	w.problem(place{position: w.path}, "is not YAML: %v", err)
+	w.problem(place{position: w.path}, "invalid YAML: %v", err)
 }
 
 // at is the place of node, the value of key.
@@ -88,7 +88,7 @@ func (w walker) key(at place, node ast.MapKeyNode, known []string, lines map[str
 	case !slices.Contains(known, key):
 		w.problem(where, "unknown key %q; %s", full, suggestKey(at, key, known))
 	case repeated:
-		w.problem(where, "%s: is also written on line %d; keep one", full, line)
+		w.problem(where, "%s: is also set on line %d; keep one", full, line)
 	default:
 		lines[key] = node.GetToken().Position.Line
 		return key, true

@@ -49,7 +49,7 @@ func load(path string) (*configfile.ConfigFile, error) {
 	defer func() { _ = f.Close() }()
 	file, err := config.LoadFromReader(f)
 	if err != nil { // its words may repeat what is in the file
-		return nil, fmt.Errorf("%s is no configuration of Docker's", path)
+		return nil, fmt.Errorf("%s is not a valid Docker configuration", path)
 	}
 	return file, nil
 }
@@ -58,7 +58,7 @@ func find(file *configfile.ConfigFile, path, host string) (*authn.AuthConfig, er
 	for _, entry := range entries(host) {
 		found, err := file.GetAuthConfig(entry)
 		if err != nil { // its words may repeat what a program has said
-			return nil, fmt.Errorf("the program that keeps the login for %s, which %s names, has failed", host, path)
+			return nil, fmt.Errorf("the credential helper for %s, configured in %s, failed", host, path)
 		}
 		a := authn.AuthConfig{
 			Username: found.Username, Password: found.Password,
@@ -87,7 +87,7 @@ func within(ctx context.Context, read func() (*authn.AuthConfig, error)) (*authn
 	case r := <-done:
 		return r.login, r.err
 	case <-ctx.Done():
-		return nil, fmt.Errorf("the login was not told in time: %w", context.Cause(ctx))
+		return nil, fmt.Errorf("timed out reading the login: %w", context.Cause(ctx))
 	}
 }
 
@@ -105,7 +105,7 @@ func Default(host string) *Login {
 		return within(ctx, func() (*authn.AuthConfig, error) {
 			auth, err := authn.DefaultKeychain.Resolve(registry)
 			if err != nil { // its words may repeat what is in the file
-				return nil, errors.New("the configuration of Docker or podman cannot be read: mend it, or name credentials in the mirror's")
+				return nil, errors.New("cannot read the configuration of Docker or podman: fix it, or set credentials in the mirror's configuration")
 			}
 			return authn.Authorization(ctx, auth)
 		})

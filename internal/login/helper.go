@@ -39,13 +39,13 @@ func get(ctx context.Context, program, entry string) (*authn.AuthConfig, error) 
 	command.WaitDelay = time.Second // for what it has started and left behind
 	if err := command.Run(); err != nil {
 		if ctx.Err() != nil {
-			return nil, fmt.Errorf("it has not answered in time: %w", context.Cause(ctx))
+			return nil, fmt.Errorf("it timed out: %w", context.Cause(ctx))
 		}
 		return nil, err
 	}
 	var found struct{ Username, Secret string }
 	if json.Unmarshal(out.Bytes(), &found) != nil || found.Secret == "" {
-		return nil, fmt.Errorf("its answer holds none")
+		return nil, fmt.Errorf("its output contains no login")
 	}
 	if found.Username == tokenUser {
 		return &authn.AuthConfig{IdentityToken: found.Secret}, nil

@@ -146,7 +146,7 @@ func TestHelperThatHangs(t *testing.T) {
 	helper(t, "slow", "exec sleep 60")
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if _, err := login.Helper("slow", "docker.io").AuthorizationContext(ctx); err == nil || !strings.Contains(err.Error(), "in time") {
+	if _, err := login.Helper("slow", "docker.io").AuthorizationContext(ctx); err == nil || !strings.Contains(err.Error(), "timed out") {
 		t.Errorf("%v, want the time-out", err)
 	}
 }

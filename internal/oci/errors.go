@@ -70,4 +70,4 @@ func Temporary(err error) bool {
 var ErrNoReferrers = errors.New("no referrers API")
 
 // ErrParameter marks what is wrong with a query: no code of the spec says so.
-var ErrParameter = errors.New("bad parameter")
+var ErrParameter = errors.New("invalid query parameter")

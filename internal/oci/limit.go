@@ -36,12 +36,12 @@ type LimitError struct {
 func (e *LimitError) Error() string {
 	switch e.Kind {
 	case LimitInFlight:
-		return fmt.Sprintf("client %s has %d requests under way, as many as one may have (wait until one has ended, or ask the operator to raise clients.max_requests)", e.Client, e.Limit)
+		return fmt.Sprintf("client %s has %d requests in flight, the most that one client may have (wait until one ends, or ask the operator to raise clients.max_requests)", e.Client, e.Limit)
 	case LimitClient:
-		return fmt.Sprintf("client %s has used up its share of the pulls from %s%s: the next one goes at %s; what is kept is served (wait, or ask the operator to raise quota.per_client)",
+		return fmt.Sprintf("client %s has used up its share of the pulls from %s%s: the next one is allowed at %s; cached content is still served (wait, or ask the operator to raise quota.per_client)",
 			e.Client, e.Upstream, e.size(), moment(e.RetryAt))
 	case LimitReserve:
-		return fmt.Sprintf("the last pulls from %s%s are kept for images that were never pulled before, until %s at the latest (wait, or give the mirror a login with a higher limit)",
+		return fmt.Sprintf("the last pulls from %s%s are reserved for images that were never pulled before, until %s at the latest (wait, or give the mirror a login with a higher limit)",
 			e.Upstream, e.size(), moment(e.until()))
 	}
 	latest, advice := "", "wait, or give the mirror a login with a higher limit"
@@ -49,7 +49,7 @@ func (e *LimitError) Error() string {
 		latest = " at the latest"
 	}
 	if e.Kind == LimitRequests {
-		advice = "wait: it counts the requests of an address, with a login or without"
+		advice = "wait: this limit counts requests by address, with or without a login"
 	}
 	return fmt.Sprintf("%s limits %s%s until %s%s: %s (%s)",
 		e.Upstream, e.Kind, e.size(), moment(e.until()), latest, e.Message, advice)

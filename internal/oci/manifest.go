@@ -19,7 +19,7 @@ const (
 
 // ErrNeedsGet marks the error of a Resolve whose upstream does not say by HEAD
 // what a manifest is: to Open the same reference tells, and costs a pull.
-var ErrNeedsGet = errors.New("its HEAD does not tell")
+var ErrNeedsGet = errors.New("HEAD does not describe the manifest")
 
 // ErrNotManifest says that bytes are not a manifest: not a JSON object, or one
 // whose members contradict its media type or each other.
@@ -72,7 +72,7 @@ func ManifestType(raw []byte) (string, error) {
 	return own, nil
 }
 
-var errBoth = fmt.Errorf("%w: it is an index and an image at once", ErrNotManifest)
+var errBoth = fmt.Errorf("%w: it is both an index and an image", ErrNotManifest)
 
 // members are those of a manifest that tell what it is. JSON may have one twice,
 // or in capitals, which Go's clients read alike and others do not: once is enough
@@ -101,7 +101,7 @@ func (t *mediaType) UnmarshalJSON(raw []byte) error {
 		return err
 	}
 	if *t != "" && value != string(*t) {
-		return errors.New("two media types")
+		return errors.New("two different values of mediaType")
 	}
 	*t = mediaType(value)
 	return nil

@@ -101,7 +101,7 @@ func PartHint(ctx context.Context) Span {
 type PartReader interface{ ReadParts(parts []Span) }
 
 // ErrNoParts says that an upstream sends a blob whole when it is asked for a part.
-var ErrNoParts = errors.New("the upstream sends no part of a blob")
+var ErrNoParts = errors.New("the upstream sends no byte ranges of a blob")
 
 // Reopener is a Body of which parts can be had while it is read. Reopen asks for
 // one and returns when its first byte has come; nobody has verified it. It fails

@@ -76,7 +76,7 @@ func (v *verifiedSeeker) Seek(offset int64, whence int) (int64, error) {
 		offset += v.want.Size
 	}
 	if offset < 0 {
-		return 0, errors.New("seek to before the beginning")
+		return 0, errors.New("seek to a negative offset")
 	}
 	v.offset = offset
 	return offset, nil
@@ -141,10 +141,10 @@ func (v *verified) check(err error) error {
 
 // ErrUnusable marks an answer that has cost a pull and is no manifest, or not the
 // one asked for: asking again at once would cost another.
-var ErrUnusable = errors.New("the answer cannot be used")
+var ErrUnusable = errors.New("unusable response")
 
 // ErrCorrupt marks content that is not what its digest says, and never will be.
-var ErrCorrupt = errors.New("content is not what its digest says")
+var ErrCorrupt = errors.New("content does not match its digest")
 
 // CheckContent reports what is wrong with size bytes of the given hash that
 // should be what want describes: ErrCorrupt, or io.ErrUnexpectedEOF when there
@@ -152,7 +152,7 @@ var ErrCorrupt = errors.New("content is not what its digest says")
 func CheckContent(want Descriptor, size int64, verifier digest.Verifier) error {
 	switch {
 	case want.Size != UnknownSize && size < want.Size:
-		return Errorf(Unavailable, "%w: %d bytes of %s instead of %d", io.ErrUnexpectedEOF, size, want.Digest, want.Size)
+		return Errorf(Unavailable, "%w: got %d of %d bytes of %s", io.ErrUnexpectedEOF, size, want.Size, want.Digest)
 	case want.Size != UnknownSize && size > want.Size, !verifier.Verified():
 		return Errorf(Unavailable, "%w: the upstream sent %d bytes for %s", ErrCorrupt, size, want.Digest)
 	}

@@ -61,7 +61,7 @@ func writeError(w http.ResponseWriter, r *http.Request, event Event) {
 	status, known := statusOf[code]
 	switch {
 	case event.Kind == "blob" && oci.Temporary(err):
-		e = specError{Code: oci.BlobUnknown, Message: "the blob cannot be had now", Detail: specError{Code: code, Message: err.Error()}}
+		e = specError{Code: oci.BlobUnknown, Message: "the blob is temporarily unavailable", Detail: specError{Code: code, Message: err.Error()}}
 		status = http.StatusNotFound
 	case errors.Is(err, oci.ErrParameter):
 		status = http.StatusBadRequest

@@ -101,7 +101,7 @@ func shortfall(header http.Header, written int64) error {
 }
 
 // errCut says that an answer broke off after its beginning had been sent.
-var errCut = errors.New("answer cut short")
+var errCut = errors.New("response cut short")
 
 // guard turns a panic into an error.
 func (h *Handler) guard(w http.ResponseWriter, r *http.Request, e *Event) (err error) {

@@ -31,7 +31,7 @@ func (h *Handler) serveList(w http.ResponseWriter, r *http.Request, t target, up
 	}
 	if size := page.Size(); size > smallList {
 		if !h.lists.TryAcquire(size) {
-			return oci.Errorf(oci.Unavailable, "the mirror is sending as many large lists as it can; ask again, or for fewer tags with n")
+			return oci.Errorf(oci.Unavailable, "the mirror is sending as many large lists as it can; try again, or request fewer tags with n")
 		}
 		defer h.lists.Release(size)
 	}
@@ -87,7 +87,7 @@ func (t target) listing(upstream string) (oci.Listing, error) {
 	if n := query.Get("n"); n != "" {
 		number, err := strconv.ParseUint(n, 10, 31)
 		if err != nil && !errors.Is(err, strconv.ErrRange) {
-			return oci.Listing{}, badParameter("n must be a number of tags, 0 or more")
+			return oci.Listing{}, badParameter("n must be a whole number, 0 or more")
 		}
 		query.Set("n", strconv.FormatUint(number, 10))
 	}

@@ -19,7 +19,7 @@ func TestStaleList(t *testing.T) {
 	}})
 	m.do(http.MethodGet, "/v2/team/app/tags/list").want(t, 200, `{"name":"team/app","tags":["a"]}`).
 		wantHeader(t, "X-Mirrord-Cache", "stale", "Age", "3600",
-			"Warning", `110 - "Response is Stale"|299 - "mirrord serves an older copy: its registry cannot be asked"`)
+			"Warning", `110 - "Response is Stale"|299 - "mirrord serves a stale copy: its registry is unavailable"`)
 }
 
 // Large lists that are sent at once share a bound; small ones always go.

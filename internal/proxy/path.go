@@ -36,7 +36,7 @@ func parsePath(u *url.URL) (target, error) {
 	t.query = query
 	if err == nil && queryErr != nil {
 		// What does not parse may be the ns, and must not mean the default.
-		err = badParameter("the query of the address does not parse")
+		err = badParameter("the query of the URL is malformed")
 	}
 	return t, err
 }
@@ -52,7 +52,7 @@ func parseEndpoint(path string) (target, error) {
 	}
 	rest, ok := strings.CutPrefix(path, "/v2/")
 	if !ok {
-		return t, oci.Errorf(oci.NameUnknown, "nothing here: the registry API is below /v2/")
+		return t, oci.Errorf(oci.NameUnknown, "not found: the registry API is at /v2/")
 	}
 	if name, ok := strings.CutSuffix(rest, "/tags/list"); ok {
 		t.endpoint, t.name = tags, name

@@ -81,8 +81,8 @@ func TestHeaders(t *testing.T) {
 func TestStaleIsSaid(t *testing.T) {
 	t.Parallel()
 	for reason, want := range map[oci.StaleReason]string{
-		oci.StaleReason(oci.LimitReserve): `299 - "mirrord serves an older copy: few pulls are left, and are kept for images that were never pulled"`,
-		oci.StaleUnavailable:              `299 - "mirrord serves an older copy: its registry cannot be asked"`,
+		oci.StaleReason(oci.LimitReserve): `299 - "mirrord serves a stale copy: the last pulls are reserved for images that were never pulled"`,
+		oci.StaleUnavailable:              `299 - "mirrord serves a stale copy: its registry is unavailable"`,
 		oci.StaleRefreshing:               "",
 	} {
 		a := oci.Result{

@@ -60,7 +60,7 @@ func (b Budget) Known() bool { return b.Limit > 0 }
 func (b Budget) Reserved(reserve int) *oci.LimitError {
 	e := &oci.LimitError{
 		Upstream: b.Upstream, Limit: b.Limit, Window: b.Window, ResetBy: b.ResetBy,
-		Message: "it has refused the last one",
+		Message: "the last one was refused",
 	}
 	switch {
 	case !b.RequestsAt.IsZero():

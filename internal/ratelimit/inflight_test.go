@@ -14,7 +14,7 @@ func from(address string) context.Context {
 	return oci.WithClient(context.Background(), &net.TCPAddr{IP: net.ParseIP(address), Port: 1})
 }
 
-// A client has so many requests under way and no more; others are not held up,
+// A client has so many requests in flight and no more; others are not held up,
 // and what has ended makes room.
 func TestInFlight(t *testing.T) {
 	f := NewInFlight(2)
@@ -24,7 +24,7 @@ func TestInFlight(t *testing.T) {
 		}
 	}
 	var limit *oci.LimitError
-	if err := f.Enter(from("192.0.2.1")); !errors.As(err, &limit) || !strings.Contains(err.Error(), "192.0.2.1 has 2 requests under way") {
+	if err := f.Enter(from("192.0.2.1")); !errors.As(err, &limit) || !strings.Contains(err.Error(), "192.0.2.1 has 2 requests in flight") {
 		t.Errorf("a third request: %v", err)
 	}
 	if err := f.Enter(from("192.0.2.2")); err != nil {

@@ -36,7 +36,7 @@ func (l *Ledger) Transport(name, credential string, next http.RoundTripper) (*Tr
 	l.transports = append(l.transports, t)
 	if raw, ok := l.remembered[t.key()]; ok {
 		if err := t.restore(raw); err != nil {
-			return t, fmt.Errorf("read the budget of %s at %s: %w", credential, name, err)
+			return t, fmt.Errorf("restore the saved budget of %s at %s: %w", credential, name, err)
 		}
 	}
 	return t, nil

@@ -26,19 +26,19 @@ func Check(pattern string) error {
 	name, tag, tagged := split(pattern)
 	switch {
 	case name == "":
-		return fmt.Errorf("%q has no name; write such as *:latest", pattern)
+		return fmt.Errorf("%q has no name; write for example *:latest", pattern)
 	case tagged && tag == "":
-		return fmt.Errorf("%q has no tag behind the colon; write such as %[1]slatest, or no colon for every tag", pattern)
+		return fmt.Errorf("%q has no tag after the colon; write for example %[1]slatest, or omit the colon to match every tag", pattern)
 	case noComponentRE.MatchString(name):
-		return fmt.Errorf("%q has a slash too many; write such as library/* or corp/**", pattern)
+		return fmt.Errorf("%q has a leading, trailing or double slash; write for example library/* or corp/**", pattern)
 	case starsBesideRE.MatchString(name):
-		return fmt.Errorf("%q has ** beside other characters; write it between slashes, such as corp/**/app, or write *", pattern)
+		return fmt.Errorf("%q has ** next to other characters; put it between slashes, such as corp/**/app, or write *", pattern)
 	}
 	if foreign := foreignToNameRE.FindString(name); foreign != "" {
-		return fmt.Errorf("%q holds %q, which no repository does; write lower-case letters, digits and . _ - /", pattern, foreign)
+		return fmt.Errorf("%q contains %q, which no repository name can; write lower-case letters, digits and . _ - /", pattern, foreign)
 	}
 	if foreign := foreignToTagRE.FindString(tag); foreign != "" {
-		return fmt.Errorf("%q holds %q, which no tag does; write letters, digits and . _ -", pattern, foreign)
+		return fmt.Errorf("%q contains %q, which no tag can; write letters, digits and . _ -", pattern, foreign)
 	}
 	if err := checkGlob(name); err != nil {
 		return err
@@ -49,13 +49,13 @@ func Check(pattern string) error {
 // checkGlob checks one part of a pattern for what doublestar asks of it.
 func checkGlob(part string) error {
 	if !doublestar.ValidatePattern(part) {
-		return fmt.Errorf(`%q is not complete; close each [ and {, put something inside [], and end in no \`, part)
+		return fmt.Errorf(`%q is incomplete; close each [ and {, put something inside [], and do not end in \`, part)
 	}
 	if class := foreignToClassRE.FindString(part); class != "" {
-		return fmt.Errorf("%q holds %q; write only letters, digits and . _ - between [ and ]", part, class)
+		return fmt.Errorf("%q contains %q; write only letters, digits and . _ - between [ and ]", part, class)
 	}
 	if strings.Count(part, "{")+strings.Count(part, ",") > maxAlternatives {
-		return fmt.Errorf("%q has more than %d alternatives in {…}; write several rules", part, maxAlternatives)
+		return fmt.Errorf("%q has more than %d alternatives in {…}; split it into several rules", part, maxAlternatives)
 	}
 	return nil
 }

@@ -76,35 +76,35 @@ func TestFirstMatchWins(t *testing.T) {
 
 func TestCheck(t *testing.T) {
 	const (
-		incomplete = ` is not complete; close each [ and {, put something inside [], and end in no \`
-		slash      = ` has a slash too many; write such as library/* or corp/**`
-		stars      = ` has ** beside other characters; write it between slashes, such as corp/**/app, or write *`
+		incomplete = ` is incomplete; close each [ and {, put something inside [], and do not end in \`
+		slash      = ` has a leading, trailing or double slash; write for example library/* or corp/**`
+		stars      = ` has ** next to other characters; put it between slashes, such as corp/**/app, or write *`
 	)
 	for pattern, want := range map[string]string{
-		"":                `"" has no name; write such as *:latest`,
-		":latest":         `":latest" has no name; write such as *:latest`,
-		"nginx:":          `"nginx:" has no tag behind the colon; write such as nginx:latest, or no colon for every tag`,
+		"":                `"" has no name; write for example *:latest`,
+		":latest":         `":latest" has no name; write for example *:latest`,
+		"nginx:":          `"nginx:" has no tag after the colon; write for example nginx:latest, or omit the colon to match every tag`,
 		"/nginx":          `"/nginx"` + slash,
 		"library/":        `"library/"` + slash,
 		"library//nginx":  `"library//nginx"` + slash,
 		"corp**":          `"corp**"` + stars,
 		"a/**b":           `"a/**b"` + stars,
 		"***":             `"***"` + stars,
-		"library/Nginx":   `"library/Nginx" holds "N", which no repository does; write lower-case letters, digits and . _ - /`,
-		"nginx@sha256:12": `"nginx@sha256:12" holds "@", which no repository does; write lower-case letters, digits and . _ - /`,
-		"a b":             `"a b" holds " ", which no repository does; write lower-case letters, digits and . _ - /`,
-		"nginx:1+2":       `"nginx:1+2" holds "+", which no tag does; write letters, digits and . _ -`,
-		"nginx:é":         `"nginx:é" holds "é", which no tag does; write letters, digits and . _ -`,
+		"library/Nginx":   `"library/Nginx" contains "N", which no repository name can; write lower-case letters, digits and . _ - /`,
+		"nginx@sha256:12": `"nginx@sha256:12" contains "@", which no repository name can; write lower-case letters, digits and . _ - /`,
+		"a b":             `"a b" contains " ", which no repository name can; write lower-case letters, digits and . _ - /`,
+		"nginx:1+2":       `"nginx:1+2" contains "+", which no tag can; write letters, digits and . _ -`,
+		"nginx:é":         `"nginx:é" contains "é", which no tag can; write letters, digits and . _ -`,
 		"a/[b":            `"a/[b"` + incomplete,
 		"a/[]":            `"a/[]"` + incomplete,
 		"a/{b":            `"a/{b"` + incomplete,
 		"a/b}":            `"a/b}"` + incomplete,
 		"library/{a:1,b}": `"library/{a"` + incomplete,
-		"a/[!0{]":         `"a/[!0{]" holds "[!0{"; write only letters, digits and . _ - between [ and ]`,
-		"a:[^[]":          `"[^[]" holds "[^["; write only letters, digits and . _ - between [ and ]`,
+		"a/[!0{]":         `"a/[!0{]" contains "[!0{"; write only letters, digits and . _ - between [ and ]`,
+		"a:[^[]":          `"[^[]" contains "[^["; write only letters, digits and . _ - between [ and ]`,
 		`a\:1`:            `"a\\"` + incomplete,
 		"a:[1":            `"[1"` + incomplete,
-		"{a,b,c}{d,e,f}{g,h,i}{k,l,m}{n,o,p}{q}{r}": `"{a,b,c}{d,e,f}{g,h,i}{k,l,m}{n,o,p}{q}{r}" has more than 16 alternatives in {…}; write several rules`,
+		"{a,b,c}{d,e,f}{g,h,i}{k,l,m}{n,o,p}{q}{r}": `"{a,b,c}{d,e,f}{g,h,i}{k,l,m}{n,o,p}{q}{r}" has more than 16 alternatives in {…}; split it into several rules`,
 	} {
 		if err := Check(pattern); err == nil || err.Error() != want {
 			t.Errorf("%q:\n got %v\nwant %s", pattern, err, want)

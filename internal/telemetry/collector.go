@@ -23,20 +23,20 @@ func counter(name, help string, read func(cache.Stats) float64) level {
 }
 
 var levels = []level{
-	gauge("cache_bytes", "Bytes of the blobs that are kept.", func(s cache.Stats) float64 { return float64(s.Bytes) }),
-	gauge("cache_reserved_bytes", "Bytes promised to fills under way.", func(s cache.Stats) float64 { return float64(s.Reserved) }),
-	gauge("cache_max_bytes", "The cache's budget.", func(s cache.Stats) float64 { return float64(s.MaxBytes) }),
-	gauge("cache_entries", "Blobs and manifests that are kept.", func(s cache.Stats) float64 { return float64(s.Entries) }),
-	gauge("cache_tags", "Tags whose digest is known.", func(s cache.Stats) float64 { return float64(s.Tags) }),
-	gauge("cache_oldest_age_seconds", "Time since the least recently used blob was used.", func(s cache.Stats) float64 { return s.Oldest.Seconds() }),
-	gauge("fills_in_flight", "Downloads into the cache under way.", func(s cache.Stats) float64 { return float64(s.Fills) }),
-	counter("fill_joins_total", "Requests that joined a download under way.", func(s cache.Stats) float64 { return float64(s.Joined) }),
-	counter("fill_resumes_total", "Downloads that went on with what an earlier, unfinished one had left on disk.", func(s cache.Stats) float64 { return float64(s.Resumed) }),
+	gauge("cache_bytes", "Bytes of cached blobs.", func(s cache.Stats) float64 { return float64(s.Bytes) }),
+	gauge("cache_reserved_bytes", "Bytes reserved for fills in flight.", func(s cache.Stats) float64 { return float64(s.Reserved) }),
+	gauge("cache_max_bytes", "Size limit of the cache in bytes.", func(s cache.Stats) float64 { return float64(s.MaxBytes) }),
+	gauge("cache_entries", "Cached blobs and manifests.", func(s cache.Stats) float64 { return float64(s.Entries) }),
+	gauge("cache_tags", "Tags whose digest is cached.", func(s cache.Stats) float64 { return float64(s.Tags) }),
+	gauge("cache_oldest_age_seconds", "Time since the least recently used blob was last used.", func(s cache.Stats) float64 { return s.Oldest.Seconds() }),
+	gauge("fills_in_flight", "Downloads into the cache in flight.", func(s cache.Stats) float64 { return float64(s.Fills) }),
+	counter("fill_joins_total", "Requests that joined a download already in flight.", func(s cache.Stats) float64 { return float64(s.Joined) }),
+	counter("fill_resumes_total", "Downloads that resumed from the partial file of an earlier one.", func(s cache.Stats) float64 { return float64(s.Resumed) }),
 	counter("fill_failures_total", "Downloads into the cache that failed.", func(s cache.Stats) float64 { return float64(s.Failed) }),
-	counter("cache_scrubbed_blobs_total", "Blobs that were read to find what the disk has damaged, and are right.", func(s cache.Stats) float64 { return float64(s.Scrubbed) }),
-	counter("cache_scrubbed_bytes_total", "Bytes of these blobs.", func(s cache.Stats) float64 { return float64(s.ScrubbedBytes) }),
-	counter("cache_evictions_total", "Blobs dropped to make room.", func(s cache.Stats) float64 { return float64(s.Evictions) }),
-	counter("cache_evicted_bytes_total", "Bytes of the blobs dropped to make room.", func(s cache.Stats) float64 { return float64(s.EvictedBytes) }),
+	counter("cache_scrubbed_blobs_total", "Blobs that the scrub has read and found intact.", func(s cache.Stats) float64 { return float64(s.Scrubbed) }),
+	counter("cache_scrubbed_bytes_total", "Bytes of the blobs that the scrub has read and found intact.", func(s cache.Stats) float64 { return float64(s.ScrubbedBytes) }),
+	counter("cache_evictions_total", "Blobs evicted to make space.", func(s cache.Stats) float64 { return float64(s.Evictions) }),
+	counter("cache_evicted_bytes_total", "Bytes of the blobs evicted to make space.", func(s cache.Stats) float64 { return float64(s.EvictedBytes) }),
 }
 
 // WatchCache exports the cache's figures.
@@ -98,11 +98,11 @@ func collect[V ~string](out chan<- prometheus.Metric, g group, counts map[V]int6
 }
 
 var (
-	staleAnswers = newGroup("stale_answers_total", "Answers with an older copy of a tag or list, by why.", "reason",
+	staleAnswers = newGroup("stale_answers_total", "Stale copies of tags and lists served, by reason.", "reason",
 		oci.StaleUnavailable, oci.StaleSlow, oci.StaleRefreshing,
 		oci.StaleReason(oci.LimitPulls), oci.StaleReason(oci.LimitRequests), oci.StaleReason(oci.LimitReserve), oci.StaleReason(oci.LimitClient))
-	tagChecks = newGroup("tag_checks_total", "Questions to the upstream about a tag, by what came of them.", "outcome",
+	tagChecks = newGroup("tag_checks_total", "Checks of tags with the upstream, by outcome.", "outcome",
 		cache.CheckNew, cache.CheckSame, cache.CheckMoved, cache.CheckMissing, cache.CheckLimited, cache.CheckFailed)
-	inTrouble  = prometheus.NewDesc("mirrord_cache_degraded", "1 while the cache does without its disk or its index, which fails or is full.", []string{"part"}, nil)
-	pullsSaved = prometheus.NewDesc("mirrord_pulls_saved_total", "Manifests sent to clients without a manifest GET upstream for them.", []string{"upstream"}, nil)
+	inTrouble  = prometheus.NewDesc("mirrord_cache_degraded", "1 while the cache works without its disk or its index, because it is failing or full.", []string{"part"}, nil)
+	pullsSaved = prometheus.NewDesc("mirrord_pulls_saved_total", "Manifests served to clients without a manifest GET to the upstream.", []string{"upstream"}, nil)
 )

@@ -16,13 +16,14 @@ import (
 	"mirrord/internal/proxy"
 )
 
-// flushEvery is how long a line may wait for others to be written with: a system
-// call for each shows in what a warm request costs.
+// flushEvery is how long a line may be buffered: one system call per line would
+// show in the cost of a warm request.
 const flushEvery = 200 * time.Millisecond
 
-// NewLogger returns a logger that writes lines to w, as JSON or for a console,
-// within flushEvery. level and format are those of the configuration. Whoever
-// calls it calls stop in the end, which writes what is left.
+// NewLogger returns a logger that writes lines to w within flushEvery. level and
+// format are log.level and log.format of the configuration: format is "json", or
+// "console" for people. Durations are in seconds in both. It fails when level is
+// unknown. The caller calls stop before it exits, which writes the buffered lines.
 func NewLogger(w io.Writer, level, format string) (log *zap.Logger, stop func() error, err error) {
 	lowest, err := zapcore.ParseLevel(level)
 	if err != nil {
@@ -34,7 +35,6 @@ func NewLogger(w io.Writer, level, format string) (log *zap.Logger, stop func() 
 	encoder := zapcore.NewJSONEncoder(c)
 	if format == "console" {
 		c.EncodeLevel = zapcore.CapitalLevelEncoder
-		c.EncodeDuration = zapcore.StringDurationEncoder
 		encoder = zapcore.NewConsoleEncoder(c)
 	}
 	out := &zapcore.BufferedWriteSyncer{WS: zapcore.AddSync(w), FlushInterval: flushEvery}
@@ -79,8 +79,8 @@ func AccessLog(log *zap.Logger) func(*http.Request, proxy.Event) {
 
 // degraded says what a trouble means. It is told once, not for each request.
 var degraded = map[cache.Trouble]string{
-	cache.DiskTrouble:  "the disk fails or is full: what it cannot take or give goes past the cache until it can",
-	cache.IndexTrouble: "the index fails: all is served, and a restart forgets what it does not take",
+	cache.DiskTrouble:  "disk is failing or full: content that it cannot store or read bypasses the cache until it recovers",
+	cache.IndexTrouble: "index is failing: everything is still served, but a restart loses what it cannot record",
 }
 
 // CacheHooks returns hooks that log and count what no request tells of.
@@ -90,33 +90,33 @@ func CacheHooks(log *zap.Logger, m *Metrics) cache.Hooks {
 			log.Warn("fill failed", zap.Stringer("ref", ref), zap.Error(err))
 		},
 		Resumed: func(ref oci.Ref, offset int64) {
-			log.Info("fill goes on where an earlier one ended", zap.Stringer("ref", ref), zap.Int64("offset", offset))
+			log.Info("fill resumed from a partial download", zap.Stringer("ref", ref), zap.Int64("offset", offset))
 		},
 		Evicted: func(d oci.Digest, size int64) {
-			log.Debug("evicted", zap.Stringer("digest", d), zap.Int64("bytes", size))
+			log.Debug("blob evicted", zap.Stringer("digest", d), zap.Int64("bytes", size))
 		},
 		Damaged: func(d oci.Digest, err error) {
 			m.damaged.Inc()
-			log.Warn("blob is damaged; it is dropped and will be fetched again", zap.Stringer("digest", d), zap.Error(err))
+			log.Warn("damaged blob dropped; it will be fetched again", zap.Stringer("digest", d), zap.Error(err))
 		},
 		RemoveFailed: func(d oci.Digest, err error) {
-			log.Warn("the file of a dropped blob stays; the next start finds it again", zap.Stringer("digest", d), zap.Error(err))
+			log.Warn("cannot remove the file of a dropped blob; the next start will adopt it", zap.Stringer("digest", d), zap.Error(err))
 		},
 		IndexFailed: func(err error) {
 			m.indexErrors.Inc()
-			log.Debug("index", zap.Error(err))
+			log.Debug("index read or write failed", zap.Error(err))
 		},
 		Degraded: func(t cache.Trouble, err error) {
 			log.Error(degraded[t], zap.String("part", string(t)), zap.Error(err))
 		},
 		Recovered: func(t cache.Trouble) {
-			log.Info("works again", zap.String("part", string(t)))
+			log.Info("cache recovered", zap.String("part", string(t)))
 		},
 		TagStale: func(ref oci.Ref, err error) {
-			log.Warn("tag could not be checked; the copy at hand is served", zap.Stringer("ref", ref), zap.Error(err))
+			log.Warn("tag check failed; serving the cached copy", zap.Stringer("ref", ref), zap.Error(err))
 		},
 		Reconciled: func(r cache.Reconciliation, err error) {
-			log.Info("cache directory checked against the index", zap.Int("adopted", r.Adopted), zap.Int("lost", r.Lost), zap.Int("strays", r.Strays), zap.Error(err))
+			log.Info("cache directory reconciled with the index", zap.Int("adopted", r.Adopted), zap.Int("lost", r.Lost), zap.Int("strays", r.Strays), zap.Error(err))
 		},
 	}
 }

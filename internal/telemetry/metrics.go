@@ -48,15 +48,15 @@ func NewMetrics(version string) *Metrics {
 		m.registry.MustRegister(h)
 		return h
 	}
-	m.requests = counter("requests_total", "Requests from clients, by how they were answered; status is cut when the answer broke off, and 5xx for what cannot be had now, whatever the client was told.", "upstream", "operation", "kind", "via", "status")
-	m.duration = histogram("request_duration_seconds", "Time from a client's request to the end of its answer.", "operation", "kind")
-	m.bytes = counter("response_bytes_total", "Bytes of bodies sent to clients.", "upstream", "kind", "via")
-	m.upstreamRequests = counter("upstream_requests_total", "Requests to the upstream, redirects counted by each hop; status is 429 when it limits, error when no answer came.", "upstream", "operation", "status")
-	m.upstreamDuration = histogram("upstream_request_duration_seconds", "Time from a request to the upstream to the head of its answer.", "upstream", "operation")
-	m.upstreamBytes = counter("upstream_received_bytes_total", "Bytes of bodies received from the upstream.", "upstream", "operation")
-	m.upstreamResumes = counter("upstream_body_resumes_total", "Downloads that broke off and were asked for again from where they ended.", "upstream")
-	m.damaged = counter("cache_damaged_total", "Blobs that were not as they had been put, and were dropped.").WithLabelValues()
-	m.indexErrors = counter("index_errors_total", "Records that the index could not read or write.").WithLabelValues()
+	m.requests = counter("requests_total", "Requests from clients, by result; status is cut when the response was cut short, and 5xx when the content was temporarily unavailable, whatever status the client got.", "upstream", "operation", "kind", "via", "status")
+	m.duration = histogram("request_duration_seconds", "Time from a client's request to the end of the response.", "operation", "kind")
+	m.bytes = counter("response_bytes_total", "Bytes of response bodies sent to clients.", "upstream", "kind", "via")
+	m.upstreamRequests = counter("upstream_requests_total", "Requests to the upstream, each hop of a redirect counted; status is 429 when the upstream limits, error when there was no response.", "upstream", "operation", "status")
+	m.upstreamDuration = histogram("upstream_request_duration_seconds", "Time from a request to the upstream to the header of its response.", "upstream", "operation")
+	m.upstreamBytes = counter("upstream_received_bytes_total", "Bytes of response bodies received from the upstream.", "upstream", "operation")
+	m.upstreamResumes = counter("upstream_body_resumes_total", "Downloads that broke off and were resumed where they stopped.", "upstream")
+	m.damaged = counter("cache_damaged_total", "Cached blobs found damaged or missing, and dropped.").WithLabelValues()
+	m.indexErrors = counter("index_errors_total", "Reads and writes of index records that failed.").WithLabelValues()
 	m.registry.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
@@ -68,7 +68,7 @@ func NewMetrics(version string) *Metrics {
 func buildInfo(version string) prometheus.Collector {
 	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name:        "mirrord_build_info",
-		Help:        "1, with the version of mirrord and of Go.",
+		Help:        "1, labelled with the versions of mirrord and Go.",
 		ConstLabels: prometheus.Labels{"version": version, "go": runtime.Version()},
 	}, func() float64 { return 1 })
 }

@@ -22,12 +22,12 @@ func quotaDesc(name, help string, labels ...string) *prometheus.Desc {
 }
 
 var (
-	quotaLimit     = quotaDesc("upstream_quota_limit", "Manifest GETs that the upstream allows in a window; absent when it tells no limit.")
-	quotaRemaining = quotaDesc("upstream_quota_remaining", "Manifest GETs left in the upstream's window; absent when it tells no limit.")
-	quotaWindow    = quotaDesc("upstream_quota_window_seconds", "Length of the upstream's window; absent when it tells none.")
-	quotaWait      = quotaDesc("upstream_wait_seconds", "Time until the next request is sent: a manifest GET for kind pulls, any for kind requests; 0: at once.", "kind")
-	quotaLimited   = quotaDesc("upstream_limited_total", "Answers 429, by what the upstream limits.", "kind")
-	pullsSpent     = quotaDesc("pulls_spent_total", "Manifest GETs that the upstream has answered.")
+	quotaLimit     = quotaDesc("upstream_quota_limit", "Manifest GETs that the upstream allows in a window; absent when it reports no limit.")
+	quotaRemaining = quotaDesc("upstream_quota_remaining", "Manifest GETs left in the upstream's window; absent when it reports no limit.")
+	quotaWindow    = quotaDesc("upstream_quota_window_seconds", "Length of the upstream's window; absent when it reports none.")
+	quotaWait      = quotaDesc("upstream_wait_seconds", "Time until the next request is sent: a manifest GET for kind pulls, any request for kind requests; 0 means now.", "kind")
+	quotaLimited   = quotaDesc("upstream_limited_total", "429 responses, by what the upstream limits.", "kind")
+	pullsSpent     = quotaDesc("pulls_spent_total", "Manifest GETs that the upstream has served.")
 )
 
 func (c quotaCollector) Describe(out chan<- *prometheus.Desc) {
@@ -80,7 +80,7 @@ func (m *Metrics) WatchLogins(logins func() []Login) {
 
 type loginCollector func() []Login
 
-var loginUsable = quotaDesc("upstream_login_usable", "1 while the credential is used, 0 while it is set aside because its login failed.")
+var loginUsable = quotaDesc("upstream_login_usable", "1 while the credential is in use, 0 while it is disabled because its login failed.")
 
 func (c loginCollector) Describe(out chan<- *prometheus.Desc) { out <- loginUsable }
 

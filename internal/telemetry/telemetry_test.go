@@ -8,12 +8,14 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	"go.uber.org/zap"
 
 	"mirrord/internal/cache"
 	"mirrord/internal/oci"
@@ -91,6 +93,23 @@ func TestAccessLevels(t *testing.T) {
 	}
 }
 
+func TestLoggerWritesDurationsInSeconds(t *testing.T) {
+	for _, format := range []string{"json", "console"} {
+		var out bytes.Buffer
+		log, stop, err := telemetry.NewLogger(&out, "info", format)
+		if err != nil {
+			t.Fatal(err)
+		}
+		log.Info("request", zap.Duration("duration", 1500*time.Millisecond))
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+		if want := regexp.MustCompile(`"duration": ?1\.5[,}]`); !want.MatchString(out.String()) {
+			t.Errorf("%s: %q, want a duration of 1.5 seconds", format, out.String())
+		}
+	}
+}
+
 func TestLoggerRefusesAWrongLevel(t *testing.T) {
 	if _, _, err := telemetry.NewLogger(io.Discard, "loud", "json"); err == nil {
 		t.Error("no error")
@@ -112,14 +131,14 @@ func TestRequestMetrics(t *testing.T) {
 	leave()
 	m.Observe(r.WithContext(left), refused)
 	want := `
-# HELP mirrord_requests_total Requests from clients, by how they were answered; status is cut when the answer broke off, and 5xx for what cannot be had now, whatever the client was told.
+# HELP mirrord_requests_total Requests from clients, by result; status is cut when the response was cut short, and 5xx when the content was temporarily unavailable, whatever status the client got.
 # TYPE mirrord_requests_total counter
 mirrord_requests_total{kind="blob",operation="get",status="2xx",upstream="docker.io",via="hit"} 1
 mirrord_requests_total{kind="blob",operation="get",status="4xx",upstream="docker.io",via="none"} 1
 mirrord_requests_total{kind="blob",operation="get",status="5xx",upstream="docker.io",via="none"} 1
 mirrord_requests_total{kind="blob",operation="get",status="cut",upstream="docker.io",via="hit"} 1
 mirrord_requests_total{kind="none",operation="ping",status="2xx",upstream="",via="none"} 1
-# HELP mirrord_response_bytes_total Bytes of bodies sent to clients.
+# HELP mirrord_response_bytes_total Bytes of response bodies sent to clients.
 # TYPE mirrord_response_bytes_total counter
 mirrord_response_bytes_total{kind="blob",upstream="docker.io",via="hit"} 1235
 mirrord_response_bytes_total{kind="blob",upstream="docker.io",via="none"} 0
@@ -164,17 +183,17 @@ func TestUpstreamMetrics(t *testing.T) {
 	m.WatchHosts("docker.io", func() int { return 2 })
 	m.WatchHosts("ghcr.io", func() int { return 0 })
 	want := `
-# HELP mirrord_upstream_body_resumes_total Downloads that broke off and were asked for again from where they ended.
+# HELP mirrord_upstream_body_resumes_total Downloads that broke off and were resumed where they stopped.
 # TYPE mirrord_upstream_body_resumes_total counter
 mirrord_upstream_body_resumes_total{upstream="docker.io"} 1
-# HELP mirrord_upstream_hosts_failing Hosts of the upstream that have failed in a row and are sent nothing but probes.
+# HELP mirrord_upstream_hosts_failing Hosts of the upstream that have failed repeatedly and are sent only probes.
 # TYPE mirrord_upstream_hosts_failing gauge
 mirrord_upstream_hosts_failing{upstream="docker.io"} 2
 mirrord_upstream_hosts_failing{upstream="ghcr.io"} 0
-# HELP mirrord_upstream_received_bytes_total Bytes of bodies received from the upstream.
+# HELP mirrord_upstream_received_bytes_total Bytes of response bodies received from the upstream.
 # TYPE mirrord_upstream_received_bytes_total counter
 mirrord_upstream_received_bytes_total{operation="other",upstream="docker.io"} 5
-# HELP mirrord_upstream_requests_total Requests to the upstream, redirects counted by each hop; status is 429 when it limits, error when no answer came.
+# HELP mirrord_upstream_requests_total Requests to the upstream, each hop of a redirect counted; status is 429 when the upstream limits, error when there was no response.
 # TYPE mirrord_upstream_requests_total counter
 mirrord_upstream_requests_total{operation="other",status="2xx",upstream="docker.io"} 1
 mirrord_upstream_requests_total{operation="other",status="429",upstream="docker.io"} 1
@@ -204,17 +223,17 @@ func TestQuotaMetrics(t *testing.T) {
 		Spent: 4, Limited: map[oci.LimitKind]int64{oci.LimitPulls: 2},
 	}
 	want := `
-# HELP mirrord_pulls_spent_total Manifest GETs that the upstream has answered.
+# HELP mirrord_pulls_spent_total Manifest GETs that the upstream has served.
 # TYPE mirrord_pulls_spent_total counter
 mirrord_pulls_spent_total{credential="office",upstream="docker.io"} 4
-# HELP mirrord_upstream_limited_total Answers 429, by what the upstream limits.
+# HELP mirrord_upstream_limited_total 429 responses, by what the upstream limits.
 # TYPE mirrord_upstream_limited_total counter
 mirrord_upstream_limited_total{credential="office",kind="pulls",upstream="docker.io"} 2
 mirrord_upstream_limited_total{credential="office",kind="requests",upstream="docker.io"} 0
-# HELP mirrord_upstream_quota_remaining Manifest GETs left in the upstream's window; absent when it tells no limit.
+# HELP mirrord_upstream_quota_remaining Manifest GETs left in the upstream's window; absent when it reports no limit.
 # TYPE mirrord_upstream_quota_remaining gauge
 mirrord_upstream_quota_remaining{credential="office",upstream="docker.io"} -3
-# HELP mirrord_upstream_quota_window_seconds Length of the upstream's window; absent when it tells none.
+# HELP mirrord_upstream_quota_window_seconds Length of the upstream's window; absent when it reports none.
 # TYPE mirrord_upstream_quota_window_seconds gauge
 mirrord_upstream_quota_window_seconds{credential="office",upstream="docker.io"} 3600
 `
@@ -242,7 +261,7 @@ mirrord_upstream_quota_window_seconds{credential="office",upstream="docker.io"} 
 		return []telemetry.Login{{"docker.io", "office", true}, {"docker.io", "old", false}}
 	})
 	want = `
-# HELP mirrord_upstream_login_usable 1 while the credential is used, 0 while it is set aside because its login failed.
+# HELP mirrord_upstream_login_usable 1 while the credential is in use, 0 while it is disabled because its login failed.
 # TYPE mirrord_upstream_login_usable gauge
 mirrord_upstream_login_usable{credential="office",upstream="docker.io"} 1
 mirrord_upstream_login_usable{credential="old",upstream="docker.io"} 0
@@ -263,10 +282,10 @@ func TestStaleMetrics(t *testing.T) {
 		}
 	})
 	want := `
-# HELP mirrord_pulls_saved_total Manifests sent to clients without a manifest GET upstream for them.
+# HELP mirrord_pulls_saved_total Manifests served to clients without a manifest GET to the upstream.
 # TYPE mirrord_pulls_saved_total counter
 mirrord_pulls_saved_total{upstream="docker.io"} 9
-# HELP mirrord_stale_answers_total Answers with an older copy of a tag or list, by why.
+# HELP mirrord_stale_answers_total Stale copies of tags and lists served, by reason.
 # TYPE mirrord_stale_answers_total counter
 mirrord_stale_answers_total{reason="client"} 0
 mirrord_stale_answers_total{reason="pulls"} 0
@@ -275,7 +294,7 @@ mirrord_stale_answers_total{reason="requests"} 0
 mirrord_stale_answers_total{reason="reserve"} 3
 mirrord_stale_answers_total{reason="slow"} 0
 mirrord_stale_answers_total{reason="unavailable"} 0
-# HELP mirrord_tag_checks_total Questions to the upstream about a tag, by what came of them.
+# HELP mirrord_tag_checks_total Checks of tags with the upstream, by outcome.
 # TYPE mirrord_tag_checks_total counter
 mirrord_tag_checks_total{outcome="failed"} 0
 mirrord_tag_checks_total{outcome="limited"} 0
@@ -293,13 +312,13 @@ func TestCacheMetrics(t *testing.T) {
 	m := telemetry.NewMetrics("1.2.3")
 	m.WatchCache(func() cache.Stats { return cache.Stats{Bytes: 7, Evictions: 2, Oldest: time.Minute} })
 	want := `
-# HELP mirrord_cache_bytes Bytes of the blobs that are kept.
+# HELP mirrord_cache_bytes Bytes of cached blobs.
 # TYPE mirrord_cache_bytes gauge
 mirrord_cache_bytes 7
-# HELP mirrord_cache_evictions_total Blobs dropped to make room.
+# HELP mirrord_cache_evictions_total Blobs evicted to make space.
 # TYPE mirrord_cache_evictions_total counter
 mirrord_cache_evictions_total 2
-# HELP mirrord_cache_oldest_age_seconds Time since the least recently used blob was used.
+# HELP mirrord_cache_oldest_age_seconds Time since the least recently used blob was last used.
 # TYPE mirrord_cache_oldest_age_seconds gauge
 mirrord_cache_oldest_age_seconds 60
 `

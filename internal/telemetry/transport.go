@@ -24,7 +24,7 @@ func (m *Metrics) Resumed(name string) func() {
 func (m *Metrics) WatchHosts(name string, failing func() int) {
 	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name:        "mirrord_upstream_hosts_failing",
-		Help:        "Hosts of the upstream that have failed in a row and are sent nothing but probes.",
+		Help:        "Hosts of the upstream that have failed repeatedly and are sent only probes.",
 		ConstLabels: prometheus.Labels{"upstream": name},
 	}, func() float64 { return float64(failing()) }))
 }

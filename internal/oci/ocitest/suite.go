@@ -244,7 +244,7 @@ func testUnavailable(t *testing.T, fake *Fake, r oci.Registry) {
 		if _, err := r.Resolve(t.Context(), ref); err == nil {
 			t.Errorf("resolve %s: no error", ref)
 		}
-		if _, _, err := Read(t.Context(), r, ref); err == nil || !strings.Contains(err.Error(), "cannot be had now") && !oci.Temporary(err) {
+		if _, _, err := Read(t.Context(), r, ref); err == nil || !strings.Contains(err.Error(), "temporarily unavailable") && !oci.Temporary(err) {
 			t.Errorf("open %s: %v, want a temporary error", ref, err)
 		}
 	}
