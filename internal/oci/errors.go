@@ -18,20 +18,20 @@ const (
 	Denied          Code = "DENIED"
 	Unsupported     Code = "UNSUPPORTED"
 	TooManyRequests Code = "TOOMANYREQUESTS"
-	// Unavailable is distribution's extension: the upstream did not answer, or
-	// not with what it promised.
+	// Unavailable is an extension of distribution: the upstream did not respond,
+	// or its response was not usable.
 	Unavailable Code = "UNAVAILABLE"
 )
 
-// Error is what a Registry answers instead of content. Message is for a person
-// and repeats no secret; Err wraps the causes.
+// Error is the error of a Registry with its code. Message is for people and
+// contains no secret; Err wraps the causes.
 type Error struct {
 	Code    Code
 	Message string
 	Err     error
 }
 
-// Errorf makes an Error; causes given with %w are kept.
+// Errorf returns an Error; it wraps the causes given with %w.
 func Errorf(code Code, format string, args ...any) *Error {
 	err := fmt.Errorf(format, args...)
 	return &Error{Code: code, Message: err.Error(), Err: err}
@@ -54,8 +54,8 @@ func CodeOf(err error) Code {
 	return Unavailable
 }
 
-// Temporary reports whether err tells of the upstream's state and not of what
-// was asked for: then what is cached may be served instead.
+// Temporary reports whether err is about the state of the upstream and not about
+// the requested content. Then cached content may be served instead.
 func Temporary(err error) bool {
 	if err == nil {
 		return false
@@ -65,9 +65,9 @@ func Temporary(err error) bool {
 }
 
 // ErrNoReferrers says that an upstream has no referrers API, or does not know the
-// subject. Clients then look under the tag that stands for it, as the section
-// "Unavailable Referrers API" of distribution-spec 1.1 has it.
+// subject. Clients then fall back to the referrers tag, see "Unavailable
+// Referrers API" in distribution-spec 1.1.
 var ErrNoReferrers = errors.New("no referrers API")
 
-// ErrParameter marks what is wrong with a query: no code of the spec says so.
+// ErrParameter marks an invalid query, for which the spec has no error code.
 var ErrParameter = errors.New("invalid query parameter")

@@ -2,13 +2,13 @@ package oci
 
 import "strings"
 
-// The grammars of distribution-spec 1.1, by hand: every request comes through
-// here, and regular expressions took a twentieth of its time.
+// The grammars of distribution-spec 1.1, written by hand: every request passes
+// through here, and regular expressions took 5% of its time.
 
-// maxName is the length of the longest name, in bytes: Docker Hub's limit.
+// maxName is the maximum length of a name, in bytes: Docker Hub's limit.
 const maxName = 255
 
-// validName reports whether s is components with slashes between them:
+// validName reports whether s consists of components separated by slashes:
 // [a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(\/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*
 func validName(s string) bool {
 	if len(s) > maxName {
@@ -28,7 +28,7 @@ func validComponent(c string) bool {
 	}
 	for i := 0; i < len(c); i++ {
 		begin := i
-		for !isAlphanumeric(c[i]) { // the last one is
+		for !isAlphanumeric(c[i]) { // ends: the last byte is alphanumeric
 			i++
 		}
 		if !validSeparator(c[begin:i]) {
@@ -38,7 +38,8 @@ func validComponent(c string) bool {
 	return true
 }
 
-// validSeparator accepts none, one dot, one or two underscores, any dashes.
+// validSeparator accepts nothing, one dot, one or two underscores, or any number
+// of dashes.
 func validSeparator(s string) bool {
 	return s == "." || s == "_" || s == "__" || strings.Trim(s, "-") == ""
 }

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// The spec's own expressions, as the oracle.
+// The regular expressions of the spec, as the oracle.
 var (
 	nameRE   = regexp.MustCompile(`^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(\/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$`)
 	tagRE    = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$`)

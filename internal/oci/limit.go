@@ -5,34 +5,34 @@ import (
 	"time"
 )
 
-// LimitKind tells what a LimitError is about. There are no others than these,
-// so it serves as a metric's label.
+// LimitKind says what a LimitError limits. The set is closed, so the kind can be
+// a metric label.
 type LimitKind string
 
 const (
 	LimitPulls    LimitKind = "pulls"    // the upstream refuses manifest GETs, and only these
 	LimitRequests LimitKind = "requests" // the upstream refuses every request
-	LimitReserve  LimitKind = "reserve"  // the mirror keeps its last pulls for what it has never seen
+	LimitReserve  LimitKind = "reserve"  // the mirror reserves its last pulls for images it has never seen
 	LimitClient   LimitKind = "client"   // the client has used up its share of the pulls
-	LimitInFlight LimitKind = "inflight" // the client has too many requests under way
+	LimitInFlight LimitKind = "inflight" // the client has too many requests in flight
 )
 
-// LimitError says that the quota keeps what was asked from being fetched:
-// asking again before RetryAt is known to fail.
+// LimitError says that a limit prevents a request: a retry before RetryAt will
+// fail, too.
 type LimitError struct {
 	Kind     LimitKind
 	Upstream string
-	Message  string    // the upstream's words; empty when it was not asked
-	RetryAt  time.Time // when it is asked again
+	Message  string    // the upstream's error message; empty when no request was sent
+	RetryAt  time.Time // when the next request may be sent
 
-	// What is known of the limit, or zero.
-	Client  string        // whose limit it is, for LimitClient and LimitInFlight
-	Limit   int           // pulls, or requests under way
-	Window  time.Duration // in this time
-	ResetBy time.Time     // when the window is over, at the latest
+	// Details of the limit, zero when unknown.
+	Client  string // the limited client, for LimitClient and LimitInFlight
+	Limit   int    // pulls in Window, or requests in flight
+	Window  time.Duration
+	ResetBy time.Time // the latest end of the window
 }
 
-// Error says what is limited, until when, and what to do.
+// Error returns what is limited, until when, and what to do.
 func (e *LimitError) Error() string {
 	switch e.Kind {
 	case LimitInFlight:
@@ -55,7 +55,7 @@ func (e *LimitError) Error() string {
 		e.Upstream, e.Kind, e.size(), moment(e.until()), latest, e.Message, advice)
 }
 
-// size is the limit in words, where it is known.
+// size describes the limit, or is empty when it is unknown.
 func (e *LimitError) size() string {
 	if e.Limit <= 0 || e.Window <= 0 {
 		return ""

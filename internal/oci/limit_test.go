@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// What is limited, until when and what to do is in one sentence.
-func TestLimitErrorSays(t *testing.T) {
+// The message says in one sentence what is limited, until when and what to do.
+func TestLimitError(t *testing.T) {
 	t.Parallel()
 	at := time.Date(2026, 11, 24, 8, 0, 0, 0, time.UTC)
 	known := LimitError{Upstream: "docker.io", Limit: 100, Window: 6 * time.Hour, ResetBy: at.Add(time.Hour), RetryAt: at, Message: "enough"}

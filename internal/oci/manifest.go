@@ -17,32 +17,34 @@ const (
 	dockerConfig       = "application/vnd.docker.container.image.v1+json"
 )
 
-// ErrNeedsGet marks the error of a Resolve whose upstream does not say by HEAD
-// what a manifest is: to Open the same reference tells, and costs a pull.
+// ErrNeedsGet marks the error of a Resolve whose upstream does not describe the
+// manifest in the response to a HEAD. Open of the same reference does, at the
+// cost of a pull.
 var ErrNeedsGet = errors.New("HEAD does not describe the manifest")
 
-// ErrNotManifest says that bytes are not a manifest: not a JSON object, or one
-// whose members contradict its media type or each other.
+// ErrNotManifest says that bytes are not a manifest: they are not a JSON object,
+// or its members contradict its media type or each other.
 var ErrNotManifest = errors.New("not a manifest")
 
 var manifestType = regexp.MustCompile(`^application/(?:[A-Za-z0-9!#$&^_.+-]*[.+])?json$`)
 
-// IsManifestType reports whether t can be a manifest's media type, or is as
-// general as application/json.
+// IsManifestType reports whether t can be the media type of a manifest;
+// application/json can.
 func IsManifestType(t string) bool { return len(t) < 256 && manifestType.MatchString(t) }
 
-// Complete reports whether d tells what a manifest's answer needs, as a HEAD of
-// an upstream may not: a size, and a media type that is not general.
+// Complete reports whether d has all that the response for a manifest needs: a
+// size, and a media type more specific than application/json. Some upstreams
+// omit them in response to a HEAD.
 func (d Descriptor) Complete() bool {
 	return d.Size > 0 && d.MediaType != "application/json" && IsManifestType(d.MediaType)
 }
 
-// ManifestType returns the media type that raw has by its own members, whoever
-// sends it, or "" when they leave it open. Without mediaType an index and an
-// image are told apart as containers/image does. It fails with ErrNotManifest.
+// ManifestType returns the media type of the manifest raw according to its own
+// members, or "" when they do not determine it. Without a mediaType it tells an
+// index from an image as containers/image does. It fails with ErrNotManifest.
 //
-// A document that is both is refused, as image-spec 1.1 has it: two clients
-// could take it for two different things (CVE-2021-41190).
+// It rejects a document that is both, as image-spec 1.1 requires: two clients
+// could interpret it differently (CVE-2021-41190).
 func ManifestType(raw []byte) (string, error) {
 	var m *members
 	if err := json.Unmarshal(raw, &m); err != nil {
@@ -74,9 +76,10 @@ func ManifestType(raw []byte) (string, error) {
 
 var errBoth = fmt.Errorf("%w: it is both an index and an image", ErrNotManifest)
 
-// members are those of a manifest that tell what it is. JSON may have one twice,
-// or in capitals, which Go's clients read alike and others do not: once is enough
-// for a member to be there, and a media type may not have two values.
+// members are the members of a manifest that determine its type. JSON may repeat
+// a member, or capitalize it, which Go treats as the same member and others do
+// not. So one non-null occurrence makes a member present, and two different media
+// types are an error.
 type members struct {
 	MediaType mediaType `json:"mediaType"`
 	Manifests present   `json:"manifests"`
@@ -85,7 +88,7 @@ type members struct {
 	FSLayers  present   `json:"fsLayers"`
 }
 
-// present tells that a member is there and not null.
+// present is true for a member that exists and is not null.
 type present bool
 
 func (p *present) UnmarshalJSON(raw []byte) error {

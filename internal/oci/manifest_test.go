@@ -61,8 +61,8 @@ func TestManifestType(t *testing.T) {
 	}
 }
 
-// However a document is written, no client that reads it as the spec's types, as
-// Go's do, finds an index and an image in it.
+// A document that ManifestType accepts is never both an index and an image to a
+// client that decodes it into the types of the spec, as Go clients do.
 func FuzzManifestType(f *testing.F) {
 	for _, raw := range []string{
 		`{"manifests":[{}]}`, `{"layers":[{}],"LAYERS":null}`, `{"mediaType":"` + oci.DockerManifest + `","config":{},"Manifests":[{}]}`, `null`,
@@ -75,7 +75,7 @@ func FuzzManifestType(f *testing.F) {
 			return
 		}
 		if !oci.IsManifestType(got) {
-			t.Errorf("%q: %q is no type of a manifest", raw, got)
+			t.Errorf("%q: %q is not a manifest type", raw, got)
 		}
 		var index ocispec.Index
 		var image ocispec.Manifest
@@ -89,7 +89,7 @@ func FuzzManifestType(f *testing.F) {
 	})
 }
 
-func TestDescribed(t *testing.T) {
+func TestComplete(t *testing.T) {
 	t.Parallel()
 	for d, want := range map[oci.Descriptor]bool{
 		{MediaType: ocispec.MediaTypeImageIndex, Size: 2}:               true,

@@ -4,21 +4,21 @@ import (
 	"fmt"
 	"strings"
 
-	// The algorithms that a digest may name: both are legal in the spec.
+	// The digest algorithms of the spec.
 	_ "crypto/sha256"
 	_ "crypto/sha512"
 
 	"github.com/opencontainers/go-digest"
 )
 
-// DockerHub is the name of the upstream whose one-component repositories lie
+// DockerHub is the name of the upstream whose repositories of one component are
 // below library/.
 const DockerHub = "docker.io"
 
 // Digest is a content digest such as sha256:<hex>.
 type Digest = digest.Digest
 
-// Kind tells the two kinds of content that a reference can name.
+// Kind is the kind of content that a reference names.
 type Kind uint8
 
 const (
@@ -37,9 +37,9 @@ func (k Kind) String() string {
 }
 
 // Ref names one piece of content: a manifest by tag or digest, or a blob by
-// digest, in a repository of an upstream. Only the Parse functions make one,
-// so holding a Ref proves that each part of it is valid. It is comparable and
-// serves as a map key. The zero Ref names nothing.
+// digest, in a repository of an upstream. Only the Parse functions create one,
+// so every part of a Ref is valid. It is comparable and can be a map key. The
+// zero Ref names nothing.
 type Ref struct {
 	upstream   string
 	repository string
@@ -48,9 +48,9 @@ type Ref struct {
 	digest     Digest
 }
 
-// ParseRepository returns the repository that a client's name means at the
-// upstream: the name itself, or library/<name> for Docker Hub's official
-// images. It fails with NAME_INVALID.
+// ParseRepository returns the upstream's repository for the name that a client
+// uses: the name itself, or library/<name> for official images of Docker Hub. It
+// fails with NAME_INVALID.
 func ParseRepository(upstream, name string) (string, error) {
 	repository := name
 	if upstream == DockerHub && !strings.Contains(name, "/") {
@@ -62,9 +62,9 @@ func ParseRepository(upstream, name string) (string, error) {
 	return repository, nil
 }
 
-// ParseManifest makes the Ref of a manifest. reference is a tag or a digest.
-// It fails with NAME_INVALID, DIGEST_INVALID or, as no manifest can have an
-// invalid tag, MANIFEST_UNKNOWN.
+// ParseManifest returns the Ref of a manifest; reference is a tag or a digest.
+// It fails with NAME_INVALID, DIGEST_INVALID or, for an invalid tag, which no
+// manifest can have, MANIFEST_UNKNOWN.
 func ParseManifest(upstream, name, reference string) (Ref, error) {
 	repository, err := ParseRepository(upstream, name)
 	if err != nil {
@@ -82,7 +82,7 @@ func ParseManifest(upstream, name, reference string) (Ref, error) {
 	return ref, nil
 }
 
-// ParseBlob makes the Ref of a blob. It fails with NAME_INVALID or
+// ParseBlob returns the Ref of a blob. It fails with NAME_INVALID or
 // DIGEST_INVALID.
 func ParseBlob(upstream, name, reference string) (Ref, error) {
 	repository, err := ParseRepository(upstream, name)
@@ -96,7 +96,7 @@ func ParseBlob(upstream, name, reference string) (Ref, error) {
 	return Ref{upstream: upstream, repository: repository, kind: Blob, digest: d}, nil
 }
 
-// ParseDigest checks s. It fails with DIGEST_INVALID.
+// ParseDigest validates s. It fails with DIGEST_INVALID.
 func ParseDigest(s string) (Digest, error) {
 	if hex, ok := strings.CutPrefix(s, "sha256:"); ok && validSHA256(hex) {
 		return Digest(s), nil
@@ -111,7 +111,7 @@ func ParseDigest(s string) (Digest, error) {
 // FromBytes returns the sha256 digest of p.
 func FromBytes(p []byte) Digest { return digest.FromBytes(p) }
 
-// clip bounds what an error repeats of a client's words.
+// clip shortens client input for an error message.
 func clip(s string) string {
 	const most = 128
 	if len(s) > most {
@@ -130,7 +130,7 @@ func (r Ref) Tag() string { return r.tag }
 // Digest is empty for a reference by tag.
 func (r Ref) Digest() Digest { return r.digest }
 
-// ByDigest reports whether what r names can never change.
+// ByDigest reports whether r names content by digest, so that it can never change.
 func (r Ref) ByDigest() bool { return r.digest != "" }
 
 // At returns the reference to the content d in r's repository.
@@ -147,7 +147,7 @@ func IsReferrersTag(tag string) bool {
 	return strings.HasPrefix(tag, "sha256-") || strings.HasPrefix(tag, "sha512-")
 }
 
-// Reference is the tag or the digest: the last part of a request's path.
+// Reference is the tag or the digest, as in the last part of a request path.
 func (r Ref) Reference() string {
 	if r.digest != "" {
 		return r.digest.String()
@@ -155,7 +155,7 @@ func (r Ref) Reference() string {
 	return r.tag
 }
 
-// String is r as a person writes it: docker.io/library/alpine:3.
+// String returns r as people write it: docker.io/library/alpine:3.
 func (r Ref) String() string {
 	separator := ":"
 	if r.ByDigest() {

@@ -77,7 +77,7 @@ func TestAt(t *testing.T) {
 	}
 }
 
-// What an error repeats of a client's words is bounded.
+// An error repeats only so much of the client input.
 func TestErrorsAreBounded(t *testing.T) {
 	_, err := oci.ParseManifest(oci.DockerHub, "alpine", strings.Repeat("a", 1<<20))
 	if len(err.Error()) > 300 {

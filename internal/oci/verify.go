@@ -8,11 +8,11 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// Verify returns body with the contract of Registry.Open kept: read from its
-// beginning to its end it yields exactly want.Size bytes (any number when that
-// is UnknownSize) that hash to want.Digest, or fails before the last byte. One
-// who seeks, where body can, and reads on elsewhere gets bytes that nobody has
-// verified.
+// Verify returns body with the contract of Registry.Open: read from beginning to
+// end it yields exactly want.Size bytes (any number for UnknownSize) that hash to
+// want.Digest, or fails before the last byte with the errors of CheckContent. It
+// is an io.Seeker if body is; bytes that are read after a Seek to another offset
+// are not verified.
 func Verify(body io.ReadCloser, want Descriptor) io.ReadCloser {
 	v := &verified{
 		body:     body,
@@ -26,8 +26,9 @@ func Verify(body io.ReadCloser, want Descriptor) io.ReadCloser {
 	return v
 }
 
-// Unverified returns the body below a verified one, for one who verifies it
-// himself; it must not have been read. Any other body is returned as it is.
+// Unverified returns the body below one of Verify, for a caller that verifies it
+// itself; the body must not have been read yet. It returns any other body
+// unchanged.
 func Unverified(body io.ReadCloser) io.ReadCloser {
 	switch v := body.(type) {
 	case *verified:
@@ -40,32 +41,32 @@ func Unverified(body io.ReadCloser) io.ReadCloser {
 
 type verified struct {
 	body     io.ReadCloser
-	ahead    *bufio.Reader // holds at least one byte back until the end is seen; nil when seeked away
+	ahead    *bufio.Reader // withholds at least one byte until the end is seen; nil after a read elsewhere
 	want     Descriptor
 	verifier digest.Verifier
 	hashed   int64 // bytes
 	offset   int64 // of the next Read
-	given    int64 // bytes read through ahead
-	end      error // once the end is seen: io.EOF when all is right
+	read     int64 // bytes read through ahead
+	end      error // once the end is seen: io.EOF when the content is verified
 }
 
 func (v *verified) Close() error { return v.body.Close() }
 
-// verifiedSeeker is verified over a body that seeks.
+// verifiedSeeker is a verified body that can seek.
 type verifiedSeeker struct {
 	*verified
 	seeker io.Seeker
 }
 
-// ReadParts implements PartReader where the body does.
+// ReadParts implements PartReader if the body does.
 func (v *verifiedSeeker) ReadParts(parts []Span) {
 	if body, ok := v.body.(PartReader); ok {
 		body.ReadParts(parts)
 	}
 }
 
-// Seek moves only the offset, so that measuring a body by its end, as
-// http.ServeContent does, does not give the checking up.
+// Seek only moves the offset: http.ServeContent seeks to the end and back to find
+// the size, and that must not end the verification.
 func (v *verifiedSeeker) Seek(offset int64, whence int) (int64, error) {
 	switch {
 	case whence == io.SeekCurrent:
@@ -83,13 +84,13 @@ func (v *verifiedSeeker) Seek(offset int64, whence int) (int64, error) {
 }
 
 func (v *verifiedSeeker) Read(p []byte) (int, error) {
-	if v.ahead != nil && v.offset == v.given {
+	if v.ahead != nil && v.offset == v.read {
 		return v.verified.Read(p)
 	}
 	return v.readElsewhere(p)
 }
 
-// readElsewhere reads where the offset was moved to, unverified.
+// readElsewhere reads at an offset that Seek has moved, without verification.
 func (v *verifiedSeeker) readElsewhere(p []byte) (int, error) {
 	if _, err := v.seeker.Seek(v.offset, io.SeekStart); err != nil {
 		return 0, err
@@ -102,8 +103,8 @@ func (v *verifiedSeeker) readElsewhere(p []byte) (int, error) {
 
 func (v *verified) Read(p []byte) (int, error) {
 	n, err := v.readAhead(p)
-	v.given += int64(n)
-	v.offset = v.given
+	v.read += int64(n)
+	v.offset = v.read
 	return n, err
 }
 
@@ -139,16 +140,17 @@ func (v *verified) check(err error) error {
 	return io.EOF
 }
 
-// ErrUnusable marks an answer that has cost a pull and is no manifest, or not the
-// one asked for: asking again at once would cost another.
+// ErrUnusable marks a response that has cost a pull but is not a manifest, or not
+// the requested one: an immediate retry would cost another pull.
 var ErrUnusable = errors.New("unusable response")
 
-// ErrCorrupt marks content that is not what its digest says, and never will be.
+// ErrCorrupt marks content that does not match its digest; reading on or resuming
+// cannot repair it.
 var ErrCorrupt = errors.New("content does not match its digest")
 
-// CheckContent reports what is wrong with size bytes of the given hash that
-// should be what want describes: ErrCorrupt, or io.ErrUnexpectedEOF when there
-// are too few of them.
+// CheckContent checks size bytes that were written to verifier against want. It
+// fails with an *Error that wraps ErrCorrupt, or io.ErrUnexpectedEOF when there
+// are too few bytes.
 func CheckContent(want Descriptor, size int64, verifier digest.Verifier) error {
 	switch {
 	case want.Size != UnknownSize && size < want.Size:

@@ -12,7 +12,7 @@ import (
 
 func body(p []byte) io.ReadCloser { return io.NopCloser(bytes.NewReader(p)) }
 
-// Whatever the reader's buffer, all comes when all is right.
+// Intact content arrives whole, whatever the size of the reads.
 func TestVerifyYieldsAll(t *testing.T) {
 	content := bytes.Repeat([]byte("0123456789"), 10_000)
 	for _, size := range []int{0, 1, 2, 3, 31, 32<<10 - 1, 32 << 10, 32<<10 + 1, 100_000} {
@@ -35,7 +35,7 @@ func TestVerifyYieldsAll(t *testing.T) {
 	}
 }
 
-// The last byte never comes when anything is wrong.
+// The last byte of bad content is never returned.
 func TestVerifyWithholds(t *testing.T) {
 	right := []byte("the right content")
 	want := oci.Descriptor{Digest: oci.FromBytes(right), Size: int64(len(right))}
@@ -85,7 +85,7 @@ type seekable struct{ *bytes.Reader }
 
 func (seekable) Close() error { return nil }
 
-// Measuring gives nothing up; reading elsewhere does, and gets what is there.
+// Seeking to find the size does not end verification; reading elsewhere does.
 func TestVerifySeek(t *testing.T) {
 	content := bytes.Repeat([]byte("0123456789"), 10_000)
 	want := oci.Descriptor{Digest: oci.FromBytes(content), Size: int64(len(content))}
@@ -113,15 +113,15 @@ func TestVerifySeek(t *testing.T) {
 	}
 }
 
-func TestCloseTellsTheLenderOnce(t *testing.T) {
-	var told int
-	c := &oci.Content{Body: body(nil), Done: func() { told++ }}
+func TestCloseCallsDoneOnce(t *testing.T) {
+	var calls int
+	c := &oci.Content{Body: body(nil), Done: func() { calls++ }}
 	for range 2 {
 		if err := c.Close(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if told != 1 {
-		t.Errorf("told %d times", told)
+	if calls != 1 {
+		t.Errorf("called %d times", calls)
 	}
 }

@@ -1,5 +1,5 @@
-// Package ocitest has a Registry for tests and the contract suite that every
-// Registry passes.
+// Package ocitest provides a fake Registry for tests, and the contract suite that
+// every Registry passes.
 package ocitest
 
 import (
@@ -18,9 +18,9 @@ import (
 	"mirrord/internal/oci"
 )
 
-// Fake is a Registry in memory, with faults on demand and counters. It answers
-// for any upstream. Its zero value is empty and ready; methods may be called
-// concurrently.
+// Fake is a Registry in memory with injectable faults and call counters. It
+// ignores the upstream of a reference. The zero value is empty and ready to use;
+// methods may be called concurrently.
 type Fake struct {
 	mu     sync.Mutex
 	repos  map[string]*repository
@@ -31,7 +31,7 @@ type Fake struct {
 	calls  map[Call]int
 }
 
-// Call is one call of a Fake's method, as the counters and faults see it.
+// Call identifies calls of a Fake's method for the counters and faults.
 type Call struct {
 	Method    string // Resolve, Open or List
 	Reference string
@@ -48,7 +48,7 @@ type manifest struct {
 	raw       []byte
 }
 
-// AddBlob puts a blob.
+// AddBlob adds a blob and returns its digest.
 func (f *Fake) AddBlob(repo string, content []byte) oci.Digest {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -57,7 +57,7 @@ func (f *Fake) AddBlob(repo string, content []byte) oci.Digest {
 	return d
 }
 
-// AddManifest puts a manifest, under a tag unless that is empty.
+// AddManifest adds a manifest, tagged unless tag is empty, and returns its digest.
 func (f *Fake) AddManifest(repo, tag, mediaType string, raw []byte) oci.Digest {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -70,36 +70,36 @@ func (f *Fake) AddManifest(repo, tag, mediaType string, raw []byte) oci.Digest {
 	return d
 }
 
-// RemoveTag makes a tag unknown.
+// RemoveTag removes a tag; the manifest stays.
 func (f *Fake) RemoveTag(repo, tag string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.repo(repo).tags, tag)
 }
 
-// Fail makes calls fail for which fault returns an error; nil ends that.
+// Fail makes calls fail for which fault returns an error; nil removes the fault.
 func (f *Fake) Fail(fault func(Call) error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.fault = fault
 }
 
-// Wrap puts what wrap returns in the place of each body; nil ends that. The
-// body is then no Seeker, unless what wrap returns is one.
+// Wrap replaces each body with what wrap returns; nil removes it. A body is only a
+// Seeker if what wrap returns is one.
 func (f *Fake) Wrap(wrap func(oci.Ref, io.ReadSeeker) io.Reader) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.wrap = wrap
 }
 
-// Claim makes Resolve answer what claim makes of the truth; nil ends that.
+// Claim makes Resolve return descriptors that claim has changed; nil removes it.
 func (f *Fake) Claim(claim func(oci.Descriptor) oci.Descriptor) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.claim = claim
 }
 
-// HideSize makes Open tell no size.
+// HideSize makes Open return content of oci.UnknownSize.
 func (f *Fake) HideSize() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -113,7 +113,7 @@ func (f *Fake) Calls(method, reference string) int {
 	return f.calls[Call{method, reference}]
 }
 
-// repo returns a repository to write to. The caller holds mu.
+// repo returns a repository to write to, new if need be. The caller holds mu.
 func (f *Fake) repo(name string) *repository {
 	if f.repos == nil {
 		f.repos = make(map[string]*repository)
@@ -201,7 +201,7 @@ func (f *Fake) Open(_ context.Context, ref oci.Ref) (*oci.Content, error) {
 	if f.noSize {
 		d.Size = oci.UnknownSize
 	}
-	return &oci.Content{Result: oci.Result{Descriptor: d, Via: oci.Pass}, Body: closable(body, d)}, nil
+	return &oci.Content{Result: oci.Result{Descriptor: d, Via: oci.Pass}, Body: verify(body, d)}, nil
 }
 
 type plainBody struct{ io.Reader }
@@ -212,15 +212,15 @@ type seekBody struct{ io.ReadSeeker }
 
 func (seekBody) Close() error { return nil }
 
-// closable gives a body the contract of Open.
-func closable(body io.Reader, d oci.Descriptor) io.ReadCloser {
+// verify gives a body the contract of Open.
+func verify(body io.Reader, d oci.Descriptor) io.ReadCloser {
 	if seeker, ok := body.(io.ReadSeeker); ok {
 		return oci.Verify(seekBody{seeker}, d)
 	}
 	return oci.Verify(plainBody{body}, d)
 }
 
-// List implements oci.Registry. Tags page by n and last, as the spec has it.
+// List implements oci.Registry. Tags are paged with n and last, as in the spec.
 func (f *Fake) List(_ context.Context, q oci.Listing) (*oci.Page, error) {
 	if err := f.begin("List", q.Repository()); err != nil {
 		return nil, err

@@ -16,21 +16,21 @@ import (
 	"mirrord/internal/oci"
 )
 
-// Repo is the repository that the suite fills, Upstream the one it asks.
+// Repo is the repository that the suite fills, at Upstream.
 const (
 	Upstream = "registry.example"
 	Repo     = "team/app"
 )
 
-// Run holds a Registry against the contract of oci.Registry. open returns the
-// one to test, in front of fake, and has t close what it needs.
+// Run tests that a Registry keeps the contract of oci.Registry. open returns the
+// Registry to test, with fake as its upstream, and registers its cleanup with t.
 func Run(t *testing.T, open func(t *testing.T, fake *Fake) oci.Registry) {
 	for _, test := range []struct {
 		name string
 		run  func(*testing.T, *Fake, oci.Registry)
 	}{
 		{"resolve", testResolve},
-		{"untold", testUntold},
+		{"incomplete descriptor", testIncomplete},
 		{"open", testOpen},
 		{"exact bytes", testExactBytes},
 		{"empty blob", testEmpty},
@@ -54,7 +54,7 @@ func Run(t *testing.T, open func(t *testing.T, fake *Fake) oci.Registry) {
 	}
 }
 
-// Content makes n bytes that are the same in each run and differ by seed.
+// Content returns n pseudo-random bytes that depend only on seed.
 func Content(n int, seed byte) []byte {
 	p := make([]byte, n)
 	x := uint32(seed) + 1
@@ -65,7 +65,7 @@ func Content(n int, seed byte) []byte {
 	return p
 }
 
-// ManifestRef and BlobRef make references into Repo.
+// ManifestRef returns the reference to a manifest in Repo, by tag or digest.
 func ManifestRef(t testing.TB, reference string) oci.Ref {
 	t.Helper()
 	ref, err := oci.ParseManifest(Upstream, Repo, reference)
@@ -75,6 +75,7 @@ func ManifestRef(t testing.TB, reference string) oci.Ref {
 	return ref
 }
 
+// BlobRef returns the reference to a blob in Repo.
 func BlobRef(t testing.TB, d oci.Digest) oci.Ref {
 	t.Helper()
 	ref, err := oci.ParseBlob(Upstream, Repo, d.String())
@@ -84,7 +85,7 @@ func BlobRef(t testing.TB, d oci.Digest) oci.Ref {
 	return ref
 }
 
-// Read opens ref and returns its bytes and how they came.
+// Read opens ref and returns its bytes and the Result.
 func Read(ctx context.Context, r oci.Registry, ref oci.Ref) ([]byte, oci.Result, error) {
 	content, err := r.Open(ctx, ref)
 	if err != nil {
@@ -110,7 +111,7 @@ func testResolve(t *testing.T, fake *Fake, r oci.Registry) {
 			t.Errorf("resolve %s: %v\n%s", ref, err, diff)
 		}
 		if got.Via == "" {
-			t.Errorf("resolve %s: does not say how the answer came", ref)
+			t.Errorf("resolve %s: no Via", ref)
 		}
 		if n := fake.Calls("Open", ref.Reference()); n > 0 {
 			t.Errorf("resolve %s moved content", ref)
@@ -118,9 +119,10 @@ func testResolve(t *testing.T, fake *Fake, r oci.Registry) {
 	}
 }
 
-// testUntold: of a manifest that is not Complete the digest is right all the
-// same, and what is Complete is so rightly. What only Open tells, Open tells.
-func testUntold(t *testing.T, fake *Fake, r oci.Registry) {
+// testIncomplete covers upstreams whose HEAD does not describe a manifest. Then
+// Resolve returns the right digest and either all the right details or a Result
+// that is not Complete, and Open always returns the right details.
+func testIncomplete(t *testing.T, fake *Fake, r oci.Registry) {
 	for name, claim := range map[string]func(*oci.Descriptor){
 		"size-0":  func(d *oci.Descriptor) { d.Size = 0 },
 		"no-size": func(d *oci.Descriptor) { d.Size = oci.UnknownSize },
@@ -273,7 +275,8 @@ func testWrongByte(t *testing.T, fake *Fake, r oci.Registry) {
 	}
 }
 
-// Whoever resumes reads to the end from somewhere in the middle.
+// testWrongTail reads from the middle to the end, as a client does that resumes a
+// download.
 func testWrongTail(t *testing.T, fake *Fake, r oci.Registry) {
 	blob := Content(300_000, 8)
 	ref := BlobRef(t, fake.AddBlob(Repo, blob))
@@ -282,11 +285,11 @@ func testWrongTail(t *testing.T, fake *Fake, r oci.Registry) {
 	fake.Wrap(func(oci.Ref, io.ReadSeeker) io.Reader { return bytes.NewReader(wrong) })
 	content, err := r.Open(t.Context(), ref)
 	if err != nil {
-		return // it was known before
+		return // the Registry has verified it before
 	}
 	defer func() { _ = content.Close() }()
 	if content.Via != oci.Fill {
-		t.Skip("this Registry promises nothing of what is read elsewhere than from the beginning")
+		t.Skip("this Registry only verifies what is read from the beginning")
 	}
 	if _, err := content.Body.(io.Seeker).Seek(280_000, io.SeekStart); err != nil {
 		t.Fatal(err)
