@@ -61,7 +61,7 @@ func hub(registry oci.Registry) Options {
 	return Options{Registry: registry, Namespaces: Namespaces{Default: oci.DockerHub}}
 }
 
-// fetch gets path again and again over connections that are kept.
+// fetch gets path repeatedly over persistent connections.
 func fetch(b *testing.B, handler http.Handler, path string, size int64) {
 	server := httptest.NewServer(handler)
 	defer server.Close()

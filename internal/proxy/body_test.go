@@ -16,7 +16,7 @@ import (
 	"mirrord/internal/oci"
 )
 
-// breaking is a body that reads well up to a byte, and then does as told.
+// breaking is a body that reads well up to an offset, and then fails as configured.
 type breaking struct {
 	*bytes.Reader
 	at  int64
@@ -33,9 +33,9 @@ func (b *breaking) Read(p []byte) (int, error) {
 	return b.Reader.Read(p[:min(int64(len(p)), b.at-at)])
 }
 
-// What goes past the cache is verified too: a body that seeks is measured by
-// its end first, and that must not give the checking up.
-func TestWrongByteOfASeekingBodyIsWithheld(t *testing.T) {
+// Content that bypasses the cache is verified, too: seeking to the end to find the
+// size must not end the verification.
+func TestCorruptSeekableBodyWithholdsLastByte(t *testing.T) {
 	t.Parallel()
 	fake := filled()
 	fake.Wrap(func(_ oci.Ref, _ io.ReadSeeker) io.Reader {
@@ -53,9 +53,8 @@ func TestWrongByteOfASeekingBodyIsWithheld(t *testing.T) {
 	}
 }
 
-// A file that cannot be read, as on a bad disk: a directory opens and measures
-// like one.
-func TestFileThatCannotBeReadIsCut(t *testing.T) {
+// A directory opens and has a size but cannot be read, like a file on a bad disk.
+func TestUnreadableFileIsCutShort(t *testing.T) {
 	t.Parallel()
 	dir, err := os.Open(t.TempDir())
 	check(t, err)
@@ -75,8 +74,8 @@ func blobAnswer(size int64) oci.Result {
 	return oci.Result{Descriptor: oci.Descriptor{Digest: oci.Digest(blobDigest), Size: size}, Via: oci.Fill}
 }
 
-// A body that fails must not look whole: the connection is cut, the server
-// lives on, and the event says why.
+// A body that fails must not look complete: the connection is cut, the server keeps
+// running, and the event has the error.
 func TestBrokenBodyCutsTheConnection(t *testing.T) {
 	t.Parallel()
 	upstreamGone := errors.New("the upstream is gone")
@@ -132,7 +131,7 @@ func (m *mirror) try(path, ranges string) (reply, error) {
 	return reply{resp, body, err}, nil
 }
 
-func TestBodyThatCannotSeekAfterAll(t *testing.T) {
+func TestSeekError(t *testing.T) {
 	t.Parallel()
 	m := start(t, giving(noSeek{http.NoBody}, blobAnswer(10_000)))
 	if r, err := m.try(blobPath, ""); err == nil && r.StatusCode == 200 {
@@ -163,9 +162,9 @@ func TestPanicInTheRegistry(t *testing.T) {
 	m.do(http.MethodGet, "/v2/").want(t, 200, "{}")
 }
 
-// A client that leaves ends the read that waits for the upstream, and the body
-// is closed and given back once.
-func TestClientLeavesInTheMiddle(t *testing.T) {
+// When a client disconnects, the read that waits for the upstream ends, and the body
+// is closed and released once.
+func TestClientDisconnects(t *testing.T) {
 	t.Parallel()
 	var done atomic.Int32
 	started := make(chan struct{})
@@ -200,7 +199,7 @@ func TestClientLeavesInTheMiddle(t *testing.T) {
 	}
 }
 
-// fromReader is a ResponseWriter that sees what it is asked to send.
+// fromReader is a ResponseWriter that records the argument of ReadFrom.
 type fromReader struct {
 	*httptest.ResponseRecorder
 	source io.Reader
@@ -211,7 +210,7 @@ func (f *fromReader) ReadFrom(r io.Reader) (int64, error) {
 	return io.Copy(f.ResponseRecorder, r)
 }
 
-// The kernel sends a file only when net/http is handed the file itself.
+// The kernel sends a file only if net/http gets the *os.File itself.
 func TestFileReachesTheConnection(t *testing.T) {
 	t.Parallel()
 	for _, ranges := range []string{"", "bytes=5-"} {
@@ -234,7 +233,7 @@ func TestFileReachesTheConnection(t *testing.T) {
 	}
 }
 
-// viaBody knows only while it is read how it comes.
+// viaBody is a body whose Via is known only while it is read.
 type viaBody struct {
 	*bytes.Reader
 }
@@ -259,7 +258,7 @@ func TestViaOfAPart(t *testing.T) {
 	}
 }
 
-// lateBody is read when there is something to read.
+// lateBody is a body whose reads block until there is data.
 type lateBody struct {
 	viaBody
 	ready chan struct{}
@@ -270,8 +269,8 @@ func (b lateBody) Read(p []byte) (int, error) {
 	return b.viaBody.Read(p)
 }
 
-// Who waits for the first byte of a fill has his header: containerd gives up when
-// it does not come within 30 s.
+// A client that waits for the first byte of a fill gets the header immediately:
+// containerd times out when it does not arrive within 30 s.
 func TestHeaderComesBeforeTheBody(t *testing.T) {
 	t.Parallel()
 	ready := make(chan struct{})

@@ -12,7 +12,7 @@ import (
 	"mirrord/internal/oci"
 )
 
-// viaHeader tells a client how its answer came.
+// viaHeader tells the client where the response came from, see oci.Via.
 const viaHeader = "X-Mirrord-Cache"
 
 func (h *Handler) serveContent(w http.ResponseWriter, r *http.Request, t target, upstream string, e *Event) error {
@@ -22,29 +22,29 @@ func (h *Handler) serveContent(w http.ResponseWriter, r *http.Request, t target,
 	}
 	e.Repository, e.Reference = ref.Repository(), ref.Reference()
 	if r.Method == http.MethodHead {
-		answer, err := h.Registry.Resolve(r.Context(), ref)
+		result, err := h.options.Registry.Resolve(r.Context(), ref)
 		if err != nil {
 			return err
 		}
-		e.Via, e.Reason = answer.Via, answer.Reason
-		setHeaders(w.Header(), ref, answer)
-		sendHead(w, r, answer.Size)
+		e.Via, e.Reason = result.Via, result.Reason
+		setHeaders(w.Header(), ref, result)
+		sendHead(w, r, result.Size)
 		return nil
 	}
 	ctx, cancel := readContext(r)
 	defer cancel()
-	content, err := h.Registry.Open(withPart(ctx, r), ref)
+	content, err := h.options.Registry.Open(withPart(ctx, r), ref)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = content.Close() }()
 	setHeaders(w.Header(), ref, content.Result)
 	e.Via, e.Reason = content.Via, content.Reason
-	return cut(send(w, r, content, e, cancel))
+	return cutShort(send(w, r, content, e, cancel))
 }
 
-// readContext returns the context for a body. For several ranges that is one
-// which can end a read that has outlived its answer.
+// readContext returns the context for reading a body. For several ranges it can be
+// canceled, to end a read that outlives the response.
 func readContext(r *http.Request) (context.Context, context.CancelFunc) {
 	if !strings.Contains(r.Header.Get("Range"), ",") {
 		return r.Context(), func() {}
@@ -52,7 +52,7 @@ func readContext(r *http.Request) (context.Context, context.CancelFunc) {
 	return context.WithCancel(r.Context())
 }
 
-// setHeaders describes content as HEAD and GET both do.
+// setHeaders sets the headers that describe content, for HEAD and GET.
 func setHeaders(header http.Header, ref oci.Ref, a oci.Result) {
 	d := a.Digest.String()
 	header.Set("Docker-Content-Digest", d)
@@ -70,26 +70,26 @@ func setHeaders(header http.Header, ref oci.Ref, a oci.Result) {
 	header.Set("Cache-Control", "max-age=31536000, immutable")
 }
 
-// sendHead answers a HEAD as a GET would be, preconditions and all; but a Range
-// is for GET alone: RFC 9110, section 14.2.
+// sendHead responds to a HEAD like to a GET, including preconditions. But Range is
+// ignored: it is defined for GET only (RFC 9110, section 14.2).
 func sendHead(w http.ResponseWriter, r *http.Request, size int64) {
 	if size == oci.UnknownSize {
 		w.WriteHeader(http.StatusOK)
 		return
 	}
-	r, _ = ranged(r, 0)
+	r, _ = applyRange(r, 0)
 	http.ServeContent(w, r, "", time.Time{}, io.NewSectionReader(strings.NewReader(""), 0, size))
 }
 
-// send writes the content, or the ranges of it that are asked for. A body that
-// is a plain file reaches the connection as it is, so the kernel sends it.
-// cancel ends a read that waits.
+// send writes the content, or the requested ranges of it. An *os.File is passed to
+// the connection unwrapped, so that the kernel sends it. cancel ends a read that is
+// still waiting when ServeContent has returned.
 func send(w http.ResponseWriter, r *http.Request, content *oci.Content, e *Event, cancel func()) error {
 	body, ok := content.Body.(io.ReadSeeker)
 	if !ok || content.Size == oci.UnknownSize {
 		return sendWhole(w, content)
 	}
-	r, parts := ranged(r, content.Size)
+	r, parts := applyRange(r, content.Size)
 	if p, ok := body.(oci.PartReader); ok {
 		p.ReadParts(parts)
 	}
@@ -97,14 +97,14 @@ func send(w http.ResponseWriter, r *http.Request, content *oci.Content, e *Event
 		http.ServeContent(w, r, "", time.Time{}, file)
 		return nil
 	}
-	if v, ok := body.(viaTeller); ok {
+	if v, ok := body.(viaReporter); ok {
 		w = &viaWriter{ResponseWriter: w, body: v, event: e}
 	}
-	w = struct{ http.ResponseWriter }{w} // without ReadFrom, head and a small body go out in one write
-	watched := &watched{body: body}
-	http.ServeContent(w, r, "", time.Time{}, watched)
+	w = struct{ http.ResponseWriter }{w} // without ReadFrom, the header and a small body go out in one write
+	recorder := &errorRecorder{body: body}
+	http.ServeContent(w, r, "", time.Time{}, recorder)
 	cancel()
-	return watched.end()
+	return recorder.end()
 }
 
 // sendWhole writes a body that cannot seek.
@@ -121,14 +121,14 @@ func setLength(header http.Header, size int64) {
 	}
 }
 
-// viaTeller is a body of which parts may come another way than the rest.
-type viaTeller interface{ Via() oci.Via }
+// viaReporter is a body whose parts may have another Via than the whole.
+type viaReporter interface{ Via() oci.Via }
 
-// viaWriter corrects, at the last moment, how the answer says it comes: only
-// then is it known which part is asked for.
+// viaWriter corrects the Via just before the header is written: only then it is
+// known which part is read first.
 type viaWriter struct {
 	http.ResponseWriter
-	body  viaTeller
+	body  viaReporter
 	event *Event
 }
 
@@ -137,8 +137,8 @@ func (w *viaWriter) WriteHeader(status int) {
 	w.Header().Set(viaHeader, string(w.event.Via))
 	w.ResponseWriter.WriteHeader(status)
 	if status < http.StatusMultipleChoices {
-		// The first bytes may be long in coming, and clients give up without a header.
-		_ = http.NewResponseController(w.ResponseWriter).Flush() // the next write tells
+		// The first bytes may take long, and clients time out without a header.
+		_ = http.NewResponseController(w.ResponseWriter).Flush() // the next write returns the error
 	}
 }
 

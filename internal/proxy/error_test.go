@@ -16,7 +16,7 @@ import (
 
 const signatures = "/v2/team/app/manifests/sha256-0123456789abcdef.sig"
 
-// The one table of what error means what on the wire, for each kind.
+// The table of errors and their responses, for each kind of content.
 func TestErrors(t *testing.T) {
 	t.Parallel()
 	limit := &oci.LimitError{Kind: oci.LimitPulls, Upstream: "docker.io", Message: "enough", RetryAt: time.Now().Add(90 * time.Second)}
@@ -75,14 +75,14 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-// A limit that is over by now is not one of a negative time.
+// Retry-After is not negative for a limit that has ended meanwhile.
 func TestRetryAfterIsPositive(t *testing.T) {
 	t.Parallel()
 	m := start(t, failing(&oci.LimitError{}))
 	m.do(http.MethodGet, "/v2/a/manifests/3").wantHeader(t, "Retry-After", "1")
 }
 
-// podman, skopeo and oras show the reason of a 503 in one line, whatever it holds.
+// The Warning of a 503 is one valid line, whatever the message contains.
 func TestWarningIsOneQuotedString(t *testing.T) {
 	t.Parallel()
 	m := start(t, failing(oci.Errorf(oci.Unavailable, "answered %s%s", "\"503\\\": caf\u00e9\r\nSet-Cookie: x ", strings.Repeat("y", 2000))))
@@ -93,8 +93,8 @@ func TestWarningIsOneQuotedString(t *testing.T) {
 	}
 }
 
-// The upstream that a client asks for and that is not configured is named.
-func TestUnknownNamespaceIsNamed(t *testing.T) {
+// The error for an upstream that is not configured names it.
+func TestErrorNamesUnknownNamespace(t *testing.T) {
 	t.Parallel()
 	m := start(t, failing(errors.New("not to be asked")))
 	for query, want := range map[string]string{
@@ -110,7 +110,7 @@ func TestUnknownNamespaceIsNamed(t *testing.T) {
 	}
 }
 
-func TestClientThatLeft(t *testing.T) {
+func TestClientGone(t *testing.T) {
 	t.Parallel()
 	var e Event
 	h := New(Options{

@@ -16,24 +16,24 @@ var statusOf = map[oci.Code]int{
 	oci.NameUnknown:     http.StatusNotFound,
 	oci.DigestInvalid:   http.StatusBadRequest,
 	oci.ManifestInvalid: http.StatusBadRequest,
-	oci.NameInvalid:     http.StatusNotFound, // what is not valid is not there: the spec has no other status
+	oci.NameInvalid:     http.StatusNotFound, // an invalid name cannot exist; the spec has no other status
 	oci.Denied:          http.StatusForbidden,
 	oci.Unsupported:     http.StatusMethodNotAllowed,
 	oci.TooManyRequests: http.StatusServiceUnavailable,
 	oci.Unavailable:     http.StatusServiceUnavailable,
 }
 
-// statusClientGone is for the log: the client has left and reads no answer.
+// statusClientGone is for the log only: the client has disconnected.
 const statusClientGone = 499
 
-// errNoEndpoint marks a path that is none of the API's, whatever the method.
+// errNoEndpoint marks a path that is not part of the API, for any method.
 var errNoEndpoint = errors.New("no such endpoint")
 
-func badParameter(message string) error {
+func invalidParameter(message string) error {
 	return &oci.Error{Code: oci.Unsupported, Message: message, Err: oci.ErrParameter}
 }
 
-// specError is one error of the spec's JSON.
+// specError is one error in the JSON format of the spec.
 type specError struct {
 	Code    oci.Code `json:"code"`
 	Message string   `json:"message"`
@@ -42,11 +42,12 @@ type specError struct {
 
 // writeError is the only place where an error becomes a status.
 //
-// A blob that the upstream does not give now is 404 BLOB_UNKNOWN, the one
-// answer that every client leaves quickly for the next host; detail has the
-// cause. A manifest or a list is 503, see refusal, never 429 or a false 404: those
-// cost clients minutes, or hide signatures. Where the upstream has no referrers
-// API it is 404 and not NAME_UNKNOWN, after which clients look under a tag.
+// A blob that is temporarily unavailable is 404 BLOB_UNKNOWN, the one response
+// after which every client quickly tries the next host; detail has the cause. A
+// manifest or a list is 503, see unavailableStatus, and never 429 or a false 404:
+// those delay clients by minutes, or hide signatures. An upstream without a
+// referrers API is 404, but not NAME_UNKNOWN, so that clients fall back to the
+// referrers tag.
 func writeError(w http.ResponseWriter, r *http.Request, event Event) {
 	err := event.Err
 	if r.Context().Err() != nil {
@@ -68,15 +69,15 @@ func writeError(w http.ResponseWriter, r *http.Request, event Event) {
 	case errors.Is(err, errNoEndpoint), errors.Is(err, oci.ErrNoReferrers):
 		status = http.StatusNotFound
 	case !known || status == http.StatusServiceUnavailable:
-		status = refusal(r, event, err)
+		status = unavailableStatus(r, event, err)
 		setRetryAfter(w.Header(), err)
 	}
 	body, _ := json.Marshal(map[string][]specError{"errors": {e}}) // strings always marshal
 	w.Header().Set("Content-Type", "application/json")
-	_ = writeBody(w, r, status, body) // a client that has left misses nothing
+	_ = writeBody(w, r, status, body) // fails only if the client has disconnected
 }
 
-// setRetryAfter tells when the upstream's limit is over, where that is known.
+// setRetryAfter sets Retry-After to the end of the limit, if err is a LimitError.
 func setRetryAfter(header http.Header, err error) {
 	var limit *oci.LimitError
 	if errors.As(err, &limit) {
@@ -85,15 +86,15 @@ func setRetryAfter(header http.Header, err error) {
 	}
 }
 
-// warning is a Warning header with code 299 (RFC 7234, section 5.5): of an answer
-// 5xx podman, skopeo and buildah show their users nothing else.
+// warning returns a Warning header with code 299 (RFC 7234, section 5.5), the only
+// part of a 5xx response that podman, skopeo and buildah show to their users.
 func warning(message string) string {
-	const longest = 512 // bytes
+	const maxLength = 512 // bytes
 	text := []byte(message)
 	for i, c := range text {
-		if c < ' ' || c > '~' || c == '"' || c == '\\' { // oras takes no escapes back
+		if c < ' ' || c > '~' || c == '"' || c == '\\' { // oras does not undo escapes
 			text[i] = '\''
 		}
 	}
-	return `299 - "mirrord: ` + string(text[:min(len(text), longest)]) + `"`
+	return `299 - "mirrord: ` + string(text[:min(len(text), maxLength)]) + `"`
 }

@@ -25,7 +25,7 @@ import (
 	"mirrord/internal/oci/ocitest"
 )
 
-// forgetful is an index that keeps nothing.
+// forgetful is an index that stores nothing.
 type forgetful struct{}
 
 func (forgetful) Blobs() iter.Seq2[cache.BlobRecord, error] {
@@ -39,8 +39,8 @@ func (forgetful) RemoveBlobs(...oci.Digest) error    { return nil }
 func (forgetful) PutTag(cache.TagRecord) error       { return nil }
 func (forgetful) RemoveTags(...oci.Ref) error        { return nil }
 
-// tardy is an upstream's body that begins late, so that a part which is far from
-// the beginning is not waited for.
+// tardy is an upstream body that begins late, so that a part far from its beginning
+// is fetched separately.
 type tardy struct {
 	io.ReadSeeker
 	begin *sync.Once
@@ -51,7 +51,7 @@ func (b tardy) Read(p []byte) (int, error) {
 	return b.ReadSeeker.Read(p)
 }
 
-// cold is a cache that has nothing yet, before an upstream that has content.
+// cold returns an empty cache in front of an upstream with content.
 func cold(t *testing.T, content []byte) oci.Registry {
 	t.Helper()
 	fake := new(ocitest.Fake)
@@ -72,7 +72,7 @@ func cold(t *testing.T, content []byte) oci.Registry {
 	return c
 }
 
-// outcome is an answer without what differs from one to the next.
+// outcome is a response without what differs between responses.
 type outcome struct {
 	Status int
 	Header http.Header
@@ -103,8 +103,8 @@ var (
 	rangeSpec = regexp.MustCompile(`(\d*)-(\d*)`)
 )
 
-// canonical is the Range that net/http answers as RFC 9110 has ranges answered:
-// with those alone that there are, and without numbers that it cannot hold.
+// canonical returns the Range for which net/http responds as RFC 9110 requires:
+// only the satisfiable ranges, and no numbers that overflow.
 func canonical(ranges string, size int64) string {
 	specs := rangeSpec.FindAllStringSubmatch(ranges, -1)
 	if !rangeSet.MatchString(ranges) || len(specs) == 0 {
@@ -135,8 +135,8 @@ func canonical(ranges string, size int64) string {
 	return "bytes=" + strings.Join(there, ",")
 }
 
-// However a blob is at hand, as a file, in memory or while it comes in, each Range
-// is answered as net/http would from the bytes themselves, were it RFC 9110's.
+// Whether a blob is a file, in memory or still being downloaded, the response to a
+// Range is that of net/http for the bytes, as far as that follows RFC 9110.
 func FuzzRange(f *testing.F) {
 	content := ocitest.Content(300_000, 1)
 	d := oci.FromBytes(content).String()

@@ -1,6 +1,6 @@
 // Package proxy serves a Registry as the read-only /v2/ API of the OCI
-// distribution spec. It turns a path into a reference, an answer into a
-// response and an error into its status; it does nothing else.
+// distribution spec. It turns a path into a reference, a result into a response
+// and an error into its status; it does nothing else.
 package proxy
 
 import (
@@ -22,59 +22,59 @@ import (
 type Options struct {
 	Registry   oci.Registry
 	Namespaces Namespaces
-	Limit      Limiter                    // of the requests that one client may have under way; may be nil
+	Limit      Limiter                    // limits the requests in flight of each client; nil: no limit
 	Observe    func(*http.Request, Event) // called at the end of each request; may be nil
 }
 
-// Limiter decides whether one more request of the client behind ctx is answered;
-// Leave ends one that was. Methods may be called concurrently. Errors are an
-// *oci.LimitError.
+// Limiter limits the requests that the client of ctx, see oci.ClientOf, may have in
+// flight. Enter fails with an *oci.LimitError when there are too many; otherwise
+// Leave is called when the request has ended. Methods may be called concurrently.
 type Limiter interface {
 	Enter(ctx context.Context) error
 	Leave(ctx context.Context)
 }
 
-// Event tells of one request that has ended. Its strings come from the code,
-// but for Repository and Reference, which are valid, and empty when the request
-// named none that is.
+// Event describes one request that has ended. Its strings are constants of the code
+// or, for Upstream, of the configuration. Repository and Reference are from the
+// request; they are valid, or empty when those of the request were not.
 type Event struct {
 	Operation  string // ping, get, head, list or other
 	Kind       string // manifest, blob, tags, referrers or none
-	Upstream   string // empty when none is known by that name
+	Upstream   string // empty when the request names none that is configured
 	Repository string
 	Reference  string
 	Status     int
-	Bytes      int64 // of the body
+	Bytes      int64 // of the response body
 	Duration   time.Duration
-	Via        oci.Via         // empty for what is neither content nor a list
-	Reason     oci.StaleReason // of an older copy
-	Err        error           // why the answer is not what was asked for
-	Cut        bool            // the answer broke off after its status had been sent
+	Via        oci.Via         // empty for errors and pings
+	Reason     oci.StaleReason // only for oci.Stale
+	Err        error           // why the request failed, or nil
+	Cut        bool            // the response was cut short after its status had been sent
 }
 
-// Handler is the http.Handler of the mirror.
+// Handler is the http.Handler of the mirror's registry API.
 type Handler struct {
-	Options
-	lists *semaphore.Weighted // bytes of large lists that are being sent
+	options Options
+	lists   *semaphore.Weighted // bytes of large lists that are being sent
 }
 
-// New returns the Handler.
+// New returns a Handler.
 func New(o Options) *Handler {
 	if o.Observe == nil {
 		o.Observe = func(*http.Request, Event) {}
 	}
-	return &Handler{Options: o, lists: semaphore.NewWeighted(listsMemory)}
+	return &Handler{options: o, lists: semaphore.NewWeighted(listsMemory)}
 }
 
-// ServeHTTP answers one request. No panic leaves it but http.ErrAbortHandler,
-// which cuts an answer short that cannot be finished.
+// ServeHTTP serves one request. It panics only with http.ErrAbortHandler, to cut
+// short a response that cannot be completed.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	e := Event{Operation: "other", Kind: "none"}
 	m := httpsnoop.Metrics{Code: http.StatusOK}
 	defer func() {
 		e.Status, e.Bytes, e.Duration = m.Code, m.Written, m.Duration
 		e.Cut = errors.Is(e.Err, errCut)
-		h.Observe(r, e)
+		h.options.Observe(r, e)
 		if e.Cut {
 			panic(http.ErrAbortHandler)
 		}
@@ -86,12 +86,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	})
 	if e.Err == nil && r.Method == http.MethodGet && r.Context().Err() == nil {
-		e.Err = cut(shortfall(w.Header(), m.Written))
+		e.Err = cutShort(shortfall(w.Header(), m.Written))
 	}
 }
 
-// shortfall reports a body shorter than was announced: http.ServeContent does
-// not tell when a file could not be read.
+// shortfall returns an error when the body is shorter than its Content-Length:
+// http.ServeContent does not report a file that cannot be read.
 func shortfall(header http.Header, written int64) error {
 	announced, err := strconv.ParseInt(header.Get("Content-Length"), 10, 64)
 	if err != nil || written >= announced {
@@ -100,14 +100,14 @@ func shortfall(header http.Header, written int64) error {
 	return fmt.Errorf("%w: %d bytes sent of %d", io.ErrUnexpectedEOF, written, announced)
 }
 
-// errCut says that an answer broke off after its beginning had been sent.
+// errCut marks an error that came after the response had begun.
 var errCut = errors.New("response cut short")
 
 // guard turns a panic into an error.
 func (h *Handler) guard(w http.ResponseWriter, r *http.Request, e *Event) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = cut(caught(p))
+			err = cutShort(panicError(p))
 		}
 	}()
 	return h.route(w, r, e)
@@ -127,7 +127,7 @@ func (h *Handler) route(w http.ResponseWriter, r *http.Request, e *Event) error 
 	if t.endpoint == ping {
 		return servePing(w, r)
 	}
-	upstream, ns, err := h.Namespaces.lookUp(t.query)
+	upstream, ns, err := h.options.Namespaces.lookUp(t.query)
 	if err != nil {
 		return err
 	}
@@ -135,11 +135,11 @@ func (h *Handler) route(w http.ResponseWriter, r *http.Request, e *Event) error 
 		w.Header().Set("OCI-Namespace", ns)
 	}
 	e.Upstream = upstream
-	if h.Limit != nil {
-		if err := h.Limit.Enter(r.Context()); err != nil {
+	if h.options.Limit != nil {
+		if err := h.options.Limit.Enter(r.Context()); err != nil {
 			return err
 		}
-		defer h.Limit.Leave(r.Context())
+		defer h.options.Limit.Leave(r.Context())
 	}
 	if t.endpoint == tags || t.endpoint == referrers {
 		return h.serveList(w, r, t, upstream, e)
@@ -149,11 +149,11 @@ func (h *Handler) route(w http.ResponseWriter, r *http.Request, e *Event) error 
 
 func servePing(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("Content-Type", "application/json")
-	return cut(writeBody(w, r, http.StatusOK, []byte("{}")))
+	return cutShort(writeBody(w, r, http.StatusOK, []byte("{}")))
 }
 
-// writeBody ends an answer. net/http would swallow the body of a HEAD, and the
-// Event would count it.
+// writeBody writes a complete response. It does not write the body for a HEAD:
+// net/http would discard it, but the Event would count it.
 func writeBody(w http.ResponseWriter, r *http.Request, status int, body []byte) error {
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
@@ -164,8 +164,8 @@ func writeBody(w http.ResponseWriter, r *http.Request, status int, body []byte) 
 	return err
 }
 
-// cut marks err as having come after the answer had begun.
-func cut(err error) error {
+// cutShort marks err with errCut.
+func cutShort(err error) error {
 	if err == nil {
 		return nil
 	}

@@ -11,7 +11,7 @@ import (
 	"mirrord/internal/oci"
 )
 
-// gate lets one request in at a time.
+// gate is a Limiter that admits one request at a time.
 type gate struct{ inside atomic.Int32 }
 
 func (g *gate) Enter(context.Context) error {
@@ -24,9 +24,8 @@ func (g *gate) Enter(context.Context) error {
 
 func (g *gate) Leave(context.Context) { g.inside.Add(-1) }
 
-// A client with too many requests under way is told so, in a way that makes it
-// turn elsewhere, and its next one is answered when one has ended. A ping is
-// always answered.
+// A client with too many requests in flight gets an error after which it tries the
+// next host, and is served again when one has ended. A ping is always served.
 func TestLimit(t *testing.T) {
 	t.Parallel()
 	opened, release := make(chan struct{}), make(chan struct{})

@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	listsMemory = 32 << 20 // bytes of lists that are sent at once,
-	smallList   = 64 << 10 // of those that are not small
+	listsMemory = 32 << 20 // maximum bytes of large lists that are being sent at once
+	smallList   = 64 << 10 // lists up to this size in bytes are not limited
 )
 
 func (h *Handler) serveList(w http.ResponseWriter, r *http.Request, t target, upstream string, e *Event) error {
@@ -25,7 +25,7 @@ func (h *Handler) serveList(w http.ResponseWriter, r *http.Request, t target, up
 		return err
 	}
 	e.Repository, e.Reference = q.Repository(), q.Subject().String()
-	page, err := h.Registry.List(r.Context(), q)
+	page, err := h.options.Registry.List(r.Context(), q)
 	if err != nil {
 		return err
 	}
@@ -45,7 +45,7 @@ func (h *Handler) serveList(w http.ResponseWriter, r *http.Request, t target, up
 	}
 	t.setListHeaders(w.Header(), r.URL, page)
 	w.Header().Set("Content-Type", contentType)
-	return cut(writeBody(w, r, http.StatusOK, body))
+	return cutShort(writeBody(w, r, http.StatusOK, body))
 }
 
 func (t target) setListHeaders(header http.Header, u *url.URL, page *oci.Page) {
@@ -66,7 +66,7 @@ type tagList struct {
 	Tags []string `json:"tags"`
 }
 
-// nonNil makes an empty list "[]" and not "null".
+// nonNil makes the JSON of an empty list "[]" instead of "null".
 func nonNil(tags []string) []string {
 	if tags == nil {
 		return []string{}
@@ -74,9 +74,9 @@ func nonNil(tags []string) []string {
 	return tags
 }
 
-// listing parses a request for a list. The paging parameters are the
-// upstream's; ns is not among them, and n must be a number. One that is too large
-// is the largest: it asks for all there are.
+// listing parses a request for a list. The paging parameters are passed to the
+// upstream, without ns. n must be a number; one that overflows becomes the largest,
+// since it asks for all entries.
 func (t target) listing(upstream string) (oci.Listing, error) {
 	query := make(url.Values, len(t.query))
 	for name, values := range t.query {
@@ -87,7 +87,7 @@ func (t target) listing(upstream string) (oci.Listing, error) {
 	if n := query.Get("n"); n != "" {
 		number, err := strconv.ParseUint(n, 10, 31)
 		if err != nil && !errors.Is(err, strconv.ErrRange) {
-			return oci.Listing{}, badParameter("n must be a whole number, 0 or more")
+			return oci.Listing{}, invalidParameter("n must be a whole number, 0 or more")
 		}
 		query.Set("n", strconv.FormatUint(number, 10))
 	}
@@ -97,9 +97,9 @@ func (t target) listing(upstream string) (oci.Listing, error) {
 	return oci.ParseReferrers(upstream, t.name, t.reference, query.Encode())
 }
 
-// link returns the Link to the next page, at the path the client asked, with
-// its ns. It is relative: containers/image keeps only path and query, and a
-// client knows best under which name it reached the mirror.
+// link returns the Link to the next page, with the path and the ns of the client's
+// request. It is relative: only the client knows under which name it reached the
+// mirror, and containers/image uses only path and query.
 func (t target) link(u *url.URL, next string) string {
 	if ns := t.query.Get("ns"); ns != "" {
 		next += "&ns=" + url.QueryEscape(ns)

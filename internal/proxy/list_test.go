@@ -11,7 +11,7 @@ import (
 	"mirrord/internal/oci"
 )
 
-// An older page says what it is, as an older manifest does.
+// A stale page has the headers of a stale manifest.
 func TestStaleList(t *testing.T) {
 	t.Parallel()
 	m := start(t, scripted{list: func(context.Context, oci.Listing) (*oci.Page, error) {
@@ -22,7 +22,7 @@ func TestStaleList(t *testing.T) {
 			"Warning", `110 - "Response is Stale"|299 - "mirrord serves a stale copy: its registry is unavailable"`)
 }
 
-// Large lists that are sent at once share a bound; small ones always go.
+// Large lists that are sent at once are limited together; small ones are not.
 func TestListsShareTheirBound(t *testing.T) {
 	t.Parallel()
 	large := strings.Repeat("a", 20<<20)
@@ -34,7 +34,7 @@ func TestListsShareTheirBound(t *testing.T) {
 	}})
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, m.server.URL+"/v2/team/app/tags/list?n=1", nil)
 	check(t, err)
-	slow, err := m.client.Do(req) // its body is not read: 20 MiB are on their way
+	slow, err := m.client.Do(req) // its body is not read: 20 MiB are being sent
 	check(t, err)
 	m.do(http.MethodGet, "/v2/team/app/tags/list?n=2").wantError(t, 503, oci.Unavailable)
 	m.do(http.MethodGet, "/v2/team/app/tags/list").want(t, 200, `{"name":"team/app","tags":["a"]}`)

@@ -61,7 +61,7 @@ func start(t *testing.T, registry oci.Registry) *mirror {
 	return m
 }
 
-// reply is an answer that has been read; err is that of its body.
+// reply is a response whose body has been read; err is the error of the body.
 type reply struct {
 	*http.Response
 	body []byte
@@ -82,7 +82,7 @@ func (m *mirror) do(method, path string, header ...string) reply {
 	return reply{resp, body, err}
 }
 
-// raw sends a request line that no client library would.
+// raw sends a request line that no client library would send.
 func (m *mirror) raw(target string) reply {
 	m.t.Helper()
 	conn, err := net.Dial("tcp", m.server.Listener.Addr().String())
@@ -121,7 +121,7 @@ type wireErrors struct {
 	}
 }
 
-// wantError checks the spec's JSON.
+// wantError checks the error in the JSON format of the spec.
 func (r reply) wantError(t *testing.T, status int, code oci.Code) reply {
 	t.Helper()
 	var body wireErrors
@@ -134,7 +134,7 @@ func (r reply) wantError(t *testing.T, status int, code oci.Code) reply {
 	return r
 }
 
-// scripted is a Registry whose methods a test writes.
+// scripted is a Registry whose methods the test provides.
 type scripted struct {
 	resolve func(context.Context, oci.Ref) (oci.Result, error)
 	open    func(context.Context, oci.Ref) (*oci.Content, error)
@@ -149,7 +149,7 @@ func (s scripted) Open(ctx context.Context, ref oci.Ref) (*oci.Content, error) {
 }
 func (s scripted) List(ctx context.Context, q oci.Listing) (*oci.Page, error) { return s.list(ctx, q) }
 
-// failing answers everything with err.
+// failing is a Registry whose methods all return err.
 func failing(err error) scripted {
 	return scripted{
 		resolve: func(context.Context, oci.Ref) (oci.Result, error) { return oci.Result{}, err },
@@ -158,7 +158,7 @@ func failing(err error) scripted {
 	}
 }
 
-// giving opens every reference as body, of which d says what it is.
+// giving is a Registry that opens every reference as body with the Result a.
 func giving(body io.ReadCloser, a oci.Result) scripted {
 	return scripted{
 		open:    func(context.Context, oci.Ref) (*oci.Content, error) { return &oci.Content{Result: a, Body: body}, nil },

@@ -10,7 +10,7 @@ import (
 	"mirrord/internal/oci"
 )
 
-// What the log and the metrics learn of each request, exactly.
+// The exact Event of each request, as for the log and the metrics.
 func TestEvents(t *testing.T) {
 	t.Parallel()
 	m := start(t, filled())
@@ -53,5 +53,5 @@ func TestEvents(t *testing.T) {
 	}
 }
 
-// errAny stands for whatever error an event has.
+// errAny stands for any error of an event.
 var errAny = oci.Errorf("ANY", "any")

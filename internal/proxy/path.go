@@ -19,7 +19,7 @@ const (
 	referrers
 )
 
-// target is what the path of a request asks for, its parts not yet checked.
+// target is what the path of a request names; its parts are not validated yet.
 type target struct {
 	endpoint  endpoint
 	name      string
@@ -35,15 +35,15 @@ func parsePath(u *url.URL) (target, error) {
 	query, queryErr := url.ParseQuery(u.RawQuery)
 	t.query = query
 	if err == nil && queryErr != nil {
-		// What does not parse may be the ns, and must not mean the default.
-		err = badParameter("the query of the URL is malformed")
+		// The malformed part may be the ns, which must not become the default.
+		err = invalidParameter("the query of the URL is malformed")
 	}
 	return t, err
 }
 
-// parseEndpoint takes a path of the API apart. The last part may be escaped
-// (some clients escape the colon of a digest), the repository's name may not:
-// an escaped slash names no repository.
+// parseEndpoint splits a path of the API. The last part may be escaped (some
+// clients escape the colon of a digest), the name of the repository may not: a
+// name with an escaped slash is invalid.
 func parseEndpoint(path string) (target, error) {
 	t := target{}
 	if path == "/v2" || path == "/v2/" {
@@ -91,7 +91,7 @@ func cutLast(path string) (before, last string, found bool) {
 	return path[:i], path[i+1:], true
 }
 
-// operation names what is done, for the log and the metrics.
+// operation names the operation for the log and the metrics.
 func (t target) operation(method string) string {
 	switch {
 	case t.endpoint == ping:

@@ -9,10 +9,10 @@ import (
 	"mirrord/internal/oci"
 )
 
-// Nothing that is no valid name, tag or digest reaches the Registry.
-func TestPathTricks(t *testing.T) {
+// Only valid names, tags and digests reach the Registry.
+func TestInvalidPaths(t *testing.T) {
 	t.Parallel()
-	m := start(t, failing(nil)) // an answer of nil would be a panic
+	m := start(t, failing(nil)) // returning nil content would panic
 	hex := strings.Repeat("a", 64)
 	for path, code := range map[string]oci.Code{
 		"/v2/Alpine/manifests/3":                            oci.NameInvalid,
@@ -59,7 +59,7 @@ func TestPathTricks(t *testing.T) {
 	}
 }
 
-func TestPathsThatLookOdd(t *testing.T) {
+func TestUnusualPaths(t *testing.T) {
 	t.Parallel()
 	sha512 := "sha512:" + strings.Repeat("a", 128)
 	for path, want := range map[string]string{

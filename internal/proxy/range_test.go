@@ -17,7 +17,7 @@ import (
 	"mirrord/internal/oci"
 )
 
-// asFile is the blob as the cache has it: a file.
+// asFile returns the blob as the cache does: as a file.
 func asFile(t testing.TB, content []byte) (*os.File, oci.Result) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "blob")
@@ -27,7 +27,7 @@ func asFile(t testing.TB, content []byte) (*os.File, oci.Result) {
 	return file, oci.Result{Descriptor: oci.Descriptor{Digest: oci.FromBytes(content), Size: int64(len(content))}, Via: oci.Hit}
 }
 
-// files opens the blob anew for each request.
+// files is a Registry that opens the blob again for each request.
 func files(t testing.TB, content []byte) scripted {
 	file, a := asFile(t, content)
 	check(t, file.Close())
@@ -54,8 +54,8 @@ func TestRanges(t *testing.T) {
 			"bytes=-1":                     {9999, 9999},
 			"bytes=-10000":                 {0, 9999},
 			"bytes=-20000":                 {0, 9999},
-			"BYTES=5-9":                    {5, 9}, // a unit has no case
-			"bytes=5-9,-0":                 {5, 9}, // what is not there is left out
+			"BYTES=5-9":                    {5, 9}, // units are case-insensitive
+			"bytes=5-9,-0":                 {5, 9}, // unsatisfiable ranges are left out
 			"bytes=5-99999999999999999999": {5, 9999},
 			"bytes=-99999999999999999999":  {0, 9999},
 		} {
@@ -158,7 +158,7 @@ func TestEmptyBlob(t *testing.T) {
 	}
 }
 
-// A HEAD says what a GET would be answered: RFC 9110, section 13.2.1.
+// A HEAD has the status that a GET would have: RFC 9110, section 13.2.1.
 func TestPreconditions(t *testing.T) {
 	t.Parallel()
 	for name, registry := range map[string]oci.Registry{"reader": filled(), "file": files(t, blob)} {
@@ -188,7 +188,7 @@ func TestPreconditions(t *testing.T) {
 	}
 }
 
-// partial is a body that notes which parts it is told of.
+// partial is a body that records the announced parts.
 type partial struct {
 	seekable
 	told *[]oci.Span
@@ -196,15 +196,15 @@ type partial struct {
 
 func (p partial) ReadParts(parts []oci.Span) { *p.told = parts }
 
-// Ranges that end are parts; one that reaches the end for want of a number before
-// it, or with a number behind it, is the rest of a whole.
+// Ranges that end within the content, or are counted from its end, are parts; an
+// open range, or one that ends beyond the content, is the rest of the content.
 func TestParts(t *testing.T) {
 	t.Parallel()
 	for asked, want := range map[string][]oci.Span{
 		"":                         nil,
 		"bytes=0-":                 nil,
 		"bytes=9000-":              nil,
-		"bytes=9000-10000":         nil, // as regclient resumes
+		"bytes=9000-10000":         nil, // how regclient resumes
 		"bytes=9000-9999":          {{Begin: 9000, End: 10_000}},
 		"bytes=0-9999":             {{Begin: 0, End: 10_000}},
 		"bytes=-5":                 {{Begin: 9995, End: 10_000}},

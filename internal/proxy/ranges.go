@@ -10,11 +10,11 @@ import (
 	"mirrord/internal/oci"
 )
 
-// ranged returns r as http.ServeContent is to see it, with the Range that applies
-// to content of that size, and the parts that its client asks for and stops after.
-// A range without an end, or with one beyond the content's, is a client's that
-// wants the rest of a whole: no part.
-func ranged(r *http.Request, size int64) (*http.Request, []oci.Span) {
+// applyRange returns r for http.ServeContent, with the Range that is satisfiable
+// for content of that size, and the parts after which the client stops reading. A
+// range without an end, or with one beyond the end of the content, is not a part:
+// the client wants the rest of the content.
+func applyRange(r *http.Request, size int64) (*http.Request, []oci.Span) {
 	header := r.Header.Get("Range")
 	if header == "" {
 		return r, nil
@@ -24,21 +24,21 @@ func ranged(r *http.Request, size int64) (*http.Request, []oci.Span) {
 	*apply = *r
 	apply.Header = r.Header.Clone()
 	switch {
-	case !ok || size == 0: // RFC 9110, section 14.2: as if there were none
+	case !ok || size == 0: // RFC 9110, section 14.2: ignore the Range
 		apply.Header.Del("Range")
 	case len(spans) == 0:
-		apply.Header.Set("Range", fmt.Sprintf("bytes=%d-", size)) // which is answered 416
+		apply.Header.Set("Range", fmt.Sprintf("bytes=%d-", size)) // not satisfiable: 416
 	default:
 		apply.Header.Set("Range", formatRange(spans))
 	}
 	return apply, parts
 }
 
-// withPart tells ctx which part of a blob r asks for first, as far as that can be
-// known without the blob's size.
+// withPart adds to ctx the part of the blob that r requests first, as far as it is
+// known without the size of the blob.
 func withPart(ctx context.Context, r *http.Request) context.Context {
 	spans, parts, _ := parseRange(r.Header.Get("Range"), math.MaxInt64)
-	if len(spans) == 0 || spans[0].Begin > math.MaxInt64/2 { // that is counted from the end
+	if len(spans) == 0 || spans[0].Begin > math.MaxInt64/2 { // counted from the end
 		return ctx
 	}
 	first := spans[0]
@@ -48,9 +48,9 @@ func withPart(ctx context.Context, r *http.Request) context.Context {
 	return oci.WithPartHint(ctx, first)
 }
 
-// parseRange reads a Range of RFC 9110, section 14.1: of what is asked for that
-// which there is, and of that the parts that end before more could come. It is not
-// ok in another unit, and when it does not parse.
+// parseRange parses a Range (RFC 9110, section 14.1). It returns the satisfiable
+// spans, and those of them that are parts, see applyRange. ok is false for another
+// unit and for an invalid Range.
 func parseRange(header string, size int64) (spans, parts []oci.Span, ok bool) {
 	unit, set, _ := strings.Cut(header, "=")
 	if !strings.EqualFold(unit, "bytes") {
@@ -76,8 +76,8 @@ func parseRange(header string, size int64) (spans, parts []oci.Span, ok bool) {
 	return spans, parts, ok
 }
 
-// parseSpan reads "first-last", "first-" or "-length". Out of the content the span
-// is empty.
+// parseSpan parses "first-last", "first-" or "-length". The span is empty if it is
+// outside of the content.
 func parseSpan(s string, size int64) (span oci.Span, part, ok bool) {
 	before, after, ok := strings.Cut(s, "-")
 	if !ok || before == "" && after == "" {
@@ -95,8 +95,8 @@ func parseSpan(s string, size int64) (span oci.Span, part, ok bool) {
 	return oci.Span{Begin: first, End: min(last, size-1) + 1}, last < size, ok1 && ok2 && first <= last
 }
 
-// parseBytes reads digits. A number that is too large is as good as any that
-// no content has.
+// parseBytes parses digits. A number that overflows becomes the largest, which is
+// beyond the end of any content.
 func parseBytes(s string) (n int64, ok bool) {
 	for i := range len(s) {
 		digit := int64(s[i]) - '0'

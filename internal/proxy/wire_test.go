@@ -16,8 +16,7 @@ import (
 	"mirrord/internal/oci/ocitest"
 )
 
-// Every endpoint, by GET and HEAD: the headers are these and no others, and
-// the same for both.
+// The exact headers of every endpoint, the same for GET and HEAD.
 func TestHeaders(t *testing.T) {
 	t.Parallel()
 	m := start(t, filled())
@@ -78,7 +77,7 @@ func TestHeaders(t *testing.T) {
 	}
 }
 
-func TestStaleIsSaid(t *testing.T) {
+func TestStaleHeaders(t *testing.T) {
 	t.Parallel()
 	for reason, want := range map[oci.StaleReason]string{
 		oci.StaleReason(oci.LimitReserve): `299 - "mirrord serves a stale copy: the last pulls are reserved for images that were never pulled"`,
@@ -102,8 +101,8 @@ func TestStaleIsSaid(t *testing.T) {
 		}
 	}
 	for _, kind := range []oci.LimitKind{oci.LimitPulls, oci.LimitRequests, oci.LimitReserve, oci.LimitClient} {
-		if staleBecause[oci.StaleReason(kind)] == "" {
-			t.Errorf("nothing is said of %s", kind)
+		if staleMessages[oci.StaleReason(kind)] == "" {
+			t.Errorf("no warning for %s", kind)
 		}
 	}
 }
@@ -207,8 +206,8 @@ func TestLinks(t *testing.T) {
 	}
 }
 
-// What a list's query says goes to the upstream as it is, but for ns; and what
-// the upstream says of the next page cannot break out of the header.
+// The query of a list is passed to the upstream unchanged, but without ns; and the
+// upstream's link to the next page cannot break out of the header.
 func TestListQuery(t *testing.T) {
 	t.Parallel()
 	var asked string
@@ -256,7 +255,7 @@ func TestNamespaces(t *testing.T) {
 	m.do(http.MethodHead, "/v2/alpine/manifests/3?ns=Docker.IO").wantHeader(t, "OCI-Namespace", "Docker.IO")
 	m.do(http.MethodHead, "/v2/alpine/manifests/3").wantHeader(t, "OCI-Namespace", "")
 	m.do(http.MethodGet, "/v2/alpine/manifests/3?ns=quay.io").wantError(t, 404, oci.NameUnknown)
-	// A ns that does not parse is none that may be overlooked.
+	// A malformed ns must not be ignored.
 	for _, query := range []string{"ns=ghcr.io;", "ns=%zz", "ns=ghcr.io%"} {
 		m.raw("/v2/alpine/manifests/3?"+query).wantError(t, 400, oci.Unsupported)
 	}

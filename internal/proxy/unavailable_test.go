@@ -8,9 +8,9 @@ import (
 	"mirrord/internal/oci"
 )
 
-// Clients that ask again and again after 503 are told at once of a limit that
-// outlasts them; nobody else, and never about a signature.
-func TestRefusalOfRepeaters(t *testing.T) {
+// Clients that retry after a 503 get a 403 for a limit that outlasts their retries;
+// other clients do not, and signatures never do.
+func TestRetryingClients(t *testing.T) {
 	t.Parallel()
 	for wait, status := range map[time.Duration]int{time.Hour: 403, time.Second: 503} {
 		m := start(t, failing(&oci.LimitError{Kind: oci.LimitPulls, RetryAt: time.Now().Add(wait)}))
