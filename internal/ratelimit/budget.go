@@ -7,33 +7,33 @@ import (
 	"mirrord/internal/oci"
 )
 
-// Budget is what is known of one credential's pulls at one moment.
+// Budget is what is known of the pulls of one credential at one moment.
 type Budget struct {
 	Upstream   string
 	Credential string // its name in the configuration, no user name
 
 	Limit     int           // manifest GETs in a window; 0: no limit known
-	Window    time.Duration // 0: not told
-	Remaining int           // may be negative: Docker Hub has said so
-	ResetBy   time.Time     // when the window is over at the latest; zero: not known
-	Source    string        // whom the upstream counts, in its words
-	Observed  time.Time     // when it last told figures; zero: never
+	Window    time.Duration // 0: not reported
+	Remaining int           // may be negative: Docker Hub has reported that
+	ResetBy   time.Time     // latest end of the window; zero: unknown
+	Source    string        // what the upstream counts by, as it reports it: an address or an account
+	Observed  time.Time     // time of its last report; zero: never
 
 	LimitedAt  time.Time // of the last 429; zero: never
 	LimitedBy  oci.LimitKind
-	PullsAt    time.Time // before this no manifest GET is sent; zero: at once
-	RequestsAt time.Time // before this nothing is sent; zero: at once
+	PullsAt    time.Time // no manifest GET is sent before; zero: no limit now
+	RequestsAt time.Time // no request at all is sent before; zero: no limit now
 
-	Spent   int64                   // manifest GETs answered since the start of the process
+	Spent   int64                   // successful manifest GETs since the start of the process
 	Limited map[oci.LimitKind]int64 // 429s since then
 }
 
-// Budget returns what is known now.
+// Budget returns what is known now. It may be called concurrently.
 func (t *Transport) Budget() Budget {
 	t.upstream.mu.Lock()
 	defer t.upstream.mu.Unlock()
 	now := time.Now()
-	known := t.figures.at(now)
+	known := t.report.at(now)
 	return Budget{
 		Upstream:   t.upstream.name,
 		Credential: t.credential,
@@ -52,11 +52,12 @@ func (t *Transport) Budget() Budget {
 	}
 }
 
-// Known reports whether the upstream has told a limit that still holds.
+// Known reports whether the upstream has reported a limit that is still valid.
 func (b Budget) Known() bool { return b.Limit > 0 }
 
-// Reserved says why no pull should be spent on a newer copy of what is kept:
-// nothing may be pulled now, or no more is left than reserve. Nil: it may.
+// Reserved returns nil if a pull may be spent on a newer version of content that is
+// already cached. Otherwise it returns the limit that forbids it: pulls are
+// refused now, or no more than reserve are left.
 func (b Budget) Reserved(reserve int) *oci.LimitError {
 	e := &oci.LimitError{
 		Upstream: b.Upstream, Limit: b.Limit, Window: b.Window, ResetBy: b.ResetBy,

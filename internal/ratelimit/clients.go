@@ -14,11 +14,11 @@ import (
 
 const (
 	clientWindow = 6 * time.Hour // Docker Hub's
-	maxClients   = 1 << 14       // that are remembered; whoever is forgotten starts anew
+	maxClients   = 1 << 14       // clients that are remembered; a forgotten one gets a full share again
 )
 
-// Clients gives each client its share of the pulls: so many at once, and then
-// as many again, evenly, over six hours. It may be used concurrently.
+// Clients gives each client a share of the pulls: a token bucket that holds the
+// share and refills evenly within six hours. Methods may be called concurrently.
 type Clients struct {
 	share int
 
@@ -26,8 +26,7 @@ type Clients struct {
 	limiters *simplelru.LRU[netip.Prefix, *rate.Limiter]
 }
 
-// NewClients returns Clients that have a share of so many pulls each; 0 means
-// no limit.
+// NewClients returns Clients with a share of so many pulls each; 0 means no limit.
 func NewClients(share int) *Clients {
 	limiters, err := simplelru.NewLRU[netip.Prefix, *rate.Limiter](maxClients, nil)
 	if err != nil {
@@ -36,25 +35,26 @@ func NewClients(share int) *Clients {
 	return &Clients{share: share, limiters: limiters}
 }
 
-// Take books a pull from upstream for the client behind ctx. It fails with an
-// *oci.LimitError when that has none left. Nobody's pull is free.
+// Take takes a pull from upstream out of the share of the client of ctx, see
+// oci.ClientOf. It fails with an *oci.LimitError when none is left. Without a
+// client there is no limit.
 func (c *Clients) Take(ctx context.Context, upstream string) error {
-	return c.ask(ctx, upstream, func(l *rate.Limiter, now time.Time) bool { return l.AllowN(now, 1) })
+	return c.admit(ctx, upstream, func(l *rate.Limiter, now time.Time) bool { return l.AllowN(now, 1) })
 }
 
-// Check is Take without booking.
+// Check fails like Take, but takes nothing.
 func (c *Clients) Check(ctx context.Context, upstream string) error {
-	return c.ask(ctx, upstream, func(l *rate.Limiter, now time.Time) bool { return l.TokensAt(now) >= 1 })
+	return c.admit(ctx, upstream, func(l *rate.Limiter, now time.Time) bool { return l.TokensAt(now) >= 1 })
 }
 
-// Return gives back what Take booked and was not spent.
+// Return returns a pull that Take has taken and that was not spent.
 func (c *Clients) Return(ctx context.Context) {
 	if client, ok := oci.ClientOf(ctx); ok && c.share > 0 {
 		c.limiter(client).AllowN(time.Now(), -1)
 	}
 }
 
-func (c *Clients) ask(ctx context.Context, upstream string, allows func(*rate.Limiter, time.Time) bool) error {
+func (c *Clients) admit(ctx context.Context, upstream string, allows func(*rate.Limiter, time.Time) bool) error {
 	client, ok := oci.ClientOf(ctx)
 	if c.share == 0 || !ok {
 		return nil
@@ -70,8 +70,8 @@ func (c *Clients) ask(ctx context.Context, upstream string, allows func(*rate.Li
 	}
 }
 
-// nameOfClient is what a person calls it: an address, or the network that counts
-// as one.
+// nameOfClient returns the address of a client, or the IPv6 network that counts as
+// one client.
 func nameOfClient(client netip.Prefix) string {
 	if client.IsSingleIP() {
 		return client.Addr().String()
@@ -90,7 +90,7 @@ func (c *Clients) limiter(client netip.Prefix) *rate.Limiter {
 	return limiter
 }
 
-// untilOne is the time until the limiter has a whole token.
+// untilOne returns the time until the limiter has a whole token.
 func untilOne(l *rate.Limiter, now time.Time) time.Duration {
 	seconds := (1 - l.TokensAt(now)) / float64(l.Limit())
 	return max(minRetry, time.Duration(seconds*float64(time.Second)))

@@ -11,7 +11,7 @@ import (
 	"mirrord/internal/oci"
 )
 
-// Each client has its share, and it comes back over the window.
+// Each client has its own share, which refills over the window.
 func TestClients(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := NewClients(6)

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Only a GET of a manifest counts, whatever a repository is called.
+// Only a GET of a manifest is a pull, whatever the name of the repository.
 func TestIsPull(t *testing.T) {
 	t.Parallel()
 	const digest = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
@@ -39,9 +39,9 @@ func TestIsPull(t *testing.T) {
 	}
 }
 
-// Answers that overtake each other neither begin a new window nor give pulls
-// back; one that was asked for after the last of them does.
-func TestReorderedFigures(t *testing.T) {
+// Responses that arrive out of order neither begin a new window nor return pulls;
+// the response to a request that was sent after the last of them does.
+func TestReorderedReports(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tr := New("docker.io", "login", roundTripper(func(req *http.Request) (*http.Response, error) {
 			delay, err := time.ParseDuration(req.URL.Query().Get("delay"))

@@ -1,5 +1,5 @@
-// Package ratelimit knows what upstreams allow and who may spend it: it reads
-// the quota headers of every answer, turns a 429 into an error that says when to
-// ask again and until then sends nothing that is known to fail, remembers
-// budgets across restarts, and gives clients their shares.
+// Package ratelimit keeps to the limits of upstreams and shares them between
+// clients. It reads the quota headers of every response, turns a 429 into an error
+// with the time of the next attempt and sends nothing before that is known to
+// fail, remembers budgets across restarts, and gives each client its share.
 package ratelimit

@@ -8,22 +8,22 @@ import (
 	"mirrord/internal/oci"
 )
 
-// gate holds requests back that are known to be refused. The zero gate is open.
+// gate blocks requests that the upstream is known to refuse. The zero gate is open.
 type gate struct {
-	closed  *oci.LimitError // why, and until when; nil: open
-	since   time.Time       // of the last refusal
-	told    bool            // the refusal came with nothing left: the figures may open it
-	probing bool            // the one request that finds out is under way
+	closed    *oci.LimitError // why, and until when; nil: open
+	since     time.Time       // time of the last refusal
+	exhausted bool            // the upstream reported that nothing was left: a later report can open the gate
+	probing   bool            // the one request that tests the limit is in flight
 }
 
-// gates are those that every credential of an upstream has to pass.
+// gates are shared by all credentials of an upstream.
 type gates struct {
-	mu  sync.Mutex // guards all of an upstream's gates and figures; held for no I/O
+	mu  sync.Mutex // guards all gates and reports of an upstream; not held during I/O
 	all gate       // closed by the abuse limiter, for every request
 }
 
-// admit lets a request through, or returns why not. What passes a gate that is
-// not open is the probe.
+// admit lets a request through, or returns the limit. A request that passes a
+// closed gate, after RetryAt, is its probe.
 func (g *gate) admit(now time.Time) (probe bool, refused error) {
 	switch {
 	case g.closed == nil:
@@ -39,7 +39,7 @@ func (g *gate) admit(now time.Time) (probe bool, refused error) {
 	return true, nil
 }
 
-// next is when a request may go; zero: now.
+// next returns when the next request may be sent; zero: now.
 func (g *gate) next(now time.Time) time.Time {
 	if g.closed == nil || !g.closed.RetryAt.After(now) {
 		return time.Time{}
@@ -47,13 +47,13 @@ func (g *gate) next(now time.Time) time.Time {
 	return g.closed.RetryAt
 }
 
-// pass is what an admitted request may find out.
-type pass struct {
+// admission says which gates an admitted request probes.
+type admission struct {
 	probesAll, probesPulls bool
 }
 
-// admit lets a request through both gates, or returns why not.
-func (t *Transport) admit(pull bool) (p pass, err error) {
+// admit lets a request through both gates, or returns the limit.
+func (t *Transport) admit(pull bool) (p admission, err error) {
 	t.upstream.mu.Lock()
 	defer t.upstream.mu.Unlock()
 	now := time.Now()
@@ -66,31 +66,32 @@ func (t *Transport) admit(pull bool) (p pass, err error) {
 	return p, err
 }
 
-// conclude opens and closes the gates after an admitted request. No answer at
-// all says nothing of a limit: the next request probes. It returns err, to
-// which it adds what is known of the limit. The caller holds mu.
-func (t *Transport) conclude(p pass, err error, now time.Time) error {
+// updateGates opens and closes the gates after an admitted request. A request that
+// got no response says nothing about a limit: the next one probes again. It
+// returns err, with the details of the limit filled in. The caller holds mu.
+func (t *Transport) updateGates(p admission, err error, now time.Time) error {
 	var limit *oci.LimitError
 	limited := errors.As(err, &limit)
-	t.upstream.all.settle(p.probesAll, err == nil || limited && limit.Kind == oci.LimitPulls)
-	t.pulls.settle(p.probesPulls, err == nil)
+	t.upstream.all.endProbe(p.probesAll, err == nil || limited && limit.Kind == oci.LimitPulls)
+	t.pulls.endProbe(p.probesPulls, err == nil)
 	if !limited {
 		return err
 	}
 	t.limited[limit.Kind]++
-	t.figures.limitedAt, t.figures.limitedBy = now, limit.Kind
+	t.report.limitedAt, t.report.limitedBy = now, limit.Kind
 	if limit.Kind == oci.LimitRequests {
 		t.upstream.all.close(limit, now)
 		return err
 	}
-	known := t.figures.at(now)
+	known := t.report.at(now)
 	limit.Limit, limit.Window, limit.ResetBy = known.limit, known.window, known.resetBy()
 	t.pulls.close(limit, now)
-	t.pulls.told = known.limit > 0 && known.remaining <= 0
+	t.pulls.exhausted = known.limit > 0 && known.remaining <= 0
 	return err
 }
 
-func (g *gate) settle(probe, open bool) {
+// endProbe ends a probe, and opens the gate if open.
+func (g *gate) endProbe(probe, open bool) {
 	if !probe {
 		return
 	}
@@ -104,14 +105,14 @@ func (g *gate) close(limit *oci.LimitError, now time.Time) {
 	g.closed, g.since = limit, now
 }
 
-// heed lets the figures of an answer, which a HEAD has for free, decide about
-// the pulls: they go on when something is left, and are not tried while nothing
-// is. That is so for one window at most: a pull finds out whether it is true.
-// The caller holds mu.
-func (t *Transport) heed(now time.Time) {
+// adjustPulls opens the gate for pulls when the response just received reports that
+// pulls are left, and extends its closing while it reports none. A HEAD has this
+// report for free. The closing is extended for one window at most; then a pull
+// tests whether the report is true. The caller holds mu.
+func (t *Transport) adjustPulls(now time.Time) {
 	g := &t.pulls
-	known := t.figures.at(now)
-	if g.closed == nil || !g.told || known.limit == 0 || !t.figures.observed.Equal(now) {
+	known := t.report.at(now)
+	if g.closed == nil || !g.exhausted || known.limit == 0 || !t.report.observed.Equal(now) {
 		return
 	}
 	if known.remaining > 0 {

@@ -14,7 +14,7 @@ import (
 	"mirrord/internal/oci"
 )
 
-// limiter is an upstream that refuses on demand and counts what reaches it.
+// limiter is an upstream that refuses on demand and counts its requests.
 type limiter struct {
 	mu     sync.Mutex
 	refuse func(*http.Request) *http.Response
@@ -60,7 +60,7 @@ var (
 	blob = httptest.NewRequest(http.MethodGet, "/v2/library/alpine/blobs/sha256:0", nil)
 )
 
-// try sends req and returns the limit that it met, or nil.
+// try sends req and returns the limit, or nil when there is none.
 func try(t *testing.T, rt http.RoundTripper, req *http.Request) *oci.LimitError {
 	t.Helper()
 	resp, err := rt.RoundTrip(req)
@@ -77,7 +77,7 @@ func try(t *testing.T, rt http.RoundTripper, req *http.Request) *oci.LimitError 
 	return nil
 }
 
-// The pull limit stops manifest GETs alone, and for as long as it says.
+// The pull limit stops only manifest GETs, and as long as Retry-After says.
 func TestPullLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &limiter{refuse: func(req *http.Request) *http.Response {
@@ -119,7 +119,7 @@ func TestPullLimit(t *testing.T) {
 	})
 }
 
-// The abuse limiter stops every request, but not what storage is asked.
+// The abuse limiter stops all requests except those to storage hosts.
 func TestAbuseLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &limiter{refuse: func(*http.Request) *http.Response { return refusal(abuseBody, "60") }}
@@ -145,15 +145,15 @@ func TestAbuseLimit(t *testing.T) {
 	})
 }
 
-// A refusal of anything but a pull is no pull limit, though it speaks JSON.
-func TestOtherRefusalInJSON(t *testing.T) {
+// A 429 for a request that is not a pull is not the pull limit, even with JSON.
+func TestJSONRefusalOfOtherRequests(t *testing.T) {
 	tr := New("ghcr.io", "login", &limiter{refuse: func(*http.Request) *http.Response { return refusal(pullBody, "60") }})
 	if limit := try(t, tr, blob); limit == nil || limit.Kind != oci.LimitRequests {
 		t.Errorf("%v, want a limit on requests", limit)
 	}
 }
 
-// Storage that limits says nothing of the registry.
+// A limit of a storage host does not affect requests to the registry.
 func TestStorageLimit(t *testing.T) {
 	l := &limiter{refuse: func(*http.Request) *http.Response { return refusal("slow down", "60") }}
 	tr := New("docker.io", "login", l)
@@ -168,7 +168,7 @@ func TestStorageLimit(t *testing.T) {
 	}
 }
 
-// When the time is over a thousand clients are one probe.
+// After RetryAt a thousand clients cause one probe.
 func TestOneProbe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &limiter{refuse: func(*http.Request) *http.Response { return refusal(pullBody, "60") }}
@@ -191,8 +191,8 @@ func TestOneProbe(t *testing.T) {
 	})
 }
 
-// A probe without an answer leaves the question to the next.
-func TestProbeWithoutAnswer(t *testing.T) {
+// After a probe without a response the next request probes.
+func TestProbeWithoutResponse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for name, body := range map[string]string{"pulls": pullBody, "all": abuseBody} {
 			l := &limiter{refuse: func(*http.Request) *http.Response { return refusal(body, "60") }}
@@ -211,8 +211,8 @@ func TestProbeWithoutAnswer(t *testing.T) {
 	})
 }
 
-// Both gates are closed, and the abuse limiter's time is over first: a pull
-// that the other gate holds back does not use its probe up.
+// Both gates are closed, and the abuse limiter's RetryAt comes first: a pull that
+// the other gate blocks does not use up its probe.
 func TestBothGates(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &limiter{refuse: func(*http.Request) *http.Response { return refusal(pullBody, "600") }}

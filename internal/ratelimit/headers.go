@@ -10,22 +10,22 @@ import (
 	"github.com/dunglas/httpsfv"
 )
 
-// quota is what the headers of one answer tell.
+// quota is a quota in the headers of one response.
 type quota struct {
 	limit     int
-	window    time.Duration // 0: not told
+	window    time.Duration // 0: not reported
 	remaining int           // may be negative
-	reset     time.Time     // when the window is over; zero: not told
+	reset     time.Time     // end of the window; zero: not reported
 }
 
-// What is longer than these is no quota's.
+// Longer times are ignored as invalid.
 const (
 	maxWindow = 366 * 24 * time.Hour
 	maxReset  = 31 * 24 * time.Hour
 )
 
-// parseHeaders reads a quota in each of the forms that registries send; false
-// when there is none. A form has to tell both the limit and what is left.
+// parseHeaders parses a quota in any of the formats that registries send; false
+// when there is none. It needs both the limit and the remainder.
 func parseHeaders(h http.Header, now time.Time) (quota, bool) {
 	for _, read := range []func(http.Header, time.Time) (quota, bool){fields("RateLimit-"), policies, dictionary, fields("X-RateLimit-")} {
 		if q, ok := read(h, now); ok {
@@ -35,8 +35,8 @@ func parseHeaders(h http.Header, now time.Time) (quota, bool) {
 	return quota{}, false
 }
 
-// fields reads Docker's headers, which are those of the first drafts of the
-// RFC: RateLimit-Limit: 100;w=21600, RateLimit-Remaining, RateLimit-Reset.
+// fields parses Docker's headers, which are those of the first drafts of the RFC:
+// RateLimit-Limit: 100;w=21600, RateLimit-Remaining, RateLimit-Reset.
 func fields(prefix string) func(http.Header, time.Time) (quota, bool) {
 	return func(h http.Header, now time.Time) (quota, bool) {
 		limit, window, ok := parseQuota(h.Get(prefix + "Limit"))
@@ -52,7 +52,7 @@ func fields(prefix string) func(http.Header, time.Time) (quota, bool) {
 	}
 }
 
-// dictionary reads draft 7: RateLimit: limit=100, remaining=50, reset=5.
+// dictionary parses draft 7: RateLimit: limit=100, remaining=50, reset=5.
 func dictionary(h http.Header, now time.Time) (quota, bool) {
 	d, err := httpsfv.UnmarshalDictionary(h.Values("RateLimit"))
 	if err != nil {
@@ -81,9 +81,9 @@ func dictionary(h http.Header, now time.Time) (quota, bool) {
 	return q, true
 }
 
-// policies reads draft 8 and later: RateLimit: "a";r=50;t=30 beside
-// RateLimit-Policy: "a";q=100;w=60. Of several policies the one counts that has
-// the smallest share left.
+// policies parses draft 8 and later: RateLimit: "a";r=50;t=30 together with
+// RateLimit-Policy: "a";q=100;w=60. Of several policies it returns the one with the
+// smallest share left.
 func policies(h http.Header, now time.Time) (quota, bool) {
 	left, err := httpsfv.UnmarshalList(h.Values("RateLimit"))
 	if err != nil {
@@ -104,7 +104,7 @@ func policies(h http.Header, now time.Time) (quota, bool) {
 	return tightest, found
 }
 
-// policy joins what is left by one policy with what that allows.
+// policy combines the remainder of one policy with its limit.
 func policy(left httpsfv.Member, allowed httpsfv.List, now time.Time) (quota, bool) {
 	is, ok := left.(httpsfv.Item)
 	if !ok || nameOf(is) == "" {
@@ -116,8 +116,8 @@ func policy(left httpsfv.Member, allowed httpsfv.List, now time.Time) (quota, bo
 			continue
 		}
 		limit, ok := parameter(item, "q")
-		remaining, told := parameter(is, "r")
-		if !ok || !told || limit < 0 {
+		remaining, hasRemaining := parameter(is, "r")
+		if !ok || !hasRemaining || limit < 0 {
 			return quota{}, false
 		}
 		q := quota{limit: limit, remaining: remaining}
@@ -132,8 +132,8 @@ func policy(left httpsfv.Member, allowed httpsfv.List, now time.Time) (quota, bo
 	return quota{}, false
 }
 
-// nameOf is a policy's name, which the drafts write as a string or a token;
-// empty: it is none.
+// nameOf returns the name of a policy, which the drafts write as a string or a
+// token; it is empty for anything else.
 func nameOf(item httpsfv.Item) string {
 	switch name := item.Value.(type) {
 	case string:
@@ -159,7 +159,7 @@ func integer(value any) (int, bool) {
 	return int(n), ok
 }
 
-// seconds is a window, or 0 for what cannot be one.
+// seconds returns a window of n seconds, or 0 if n is out of range.
 func seconds(n int) time.Duration {
 	if n <= 0 || n > int(maxWindow/time.Second) {
 		return 0
@@ -167,8 +167,8 @@ func seconds(n int) time.Duration {
 	return time.Duration(n) * time.Second
 }
 
-// resetAt reads when a window is over: in so many seconds or, for a large
-// number, at that second since 1970. Zero: it cannot be told.
+// resetAt parses the end of a window: seconds from now or, for a large number,
+// seconds since 1970. It is zero for an invalid value.
 func resetAt(s string, now time.Time) time.Time {
 	n, err := strconv.ParseInt(strings.TrimSpace(s), 10, 64)
 	if err != nil {
@@ -183,9 +183,9 @@ func resetAt(s string, now time.Time) time.Time {
 	return now.Add(time.Duration(n) * time.Second)
 }
 
-// parseQuota reads "100;w=21600": a signed number and a window in seconds. More
-// policies may follow after commas: the first number counts, and has the window
-// of the policy with the same number where it tells none itself.
+// parseQuota parses "100;w=21600": a signed number and a window in seconds. More
+// policies may follow after commas: it returns the first number and, if that has no
+// window, the window of another policy with the same number.
 func parseQuota(s string) (n int, window time.Duration, ok bool) {
 	for policy := range strings.SplitSeq(s, ",") {
 		number, w, valid := parsePolicy(policy)

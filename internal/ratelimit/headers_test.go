@@ -123,7 +123,7 @@ func FuzzParseHeaders(f *testing.F) {
 	})
 }
 
-// Each form comes back as it was told.
+// Each format is parsed back to what was written.
 func FuzzQuota(f *testing.F) {
 	f.Add(100, 20, 21600, 30)
 	f.Add(0, -3, 1, 1)

@@ -9,48 +9,48 @@ import (
 	"mirrord/internal/oci"
 )
 
-// InFlight bounds how many requests a client may have under way at once, so
-// that one that opens them without end leaves something for the others. It may
-// be used concurrently.
+// InFlight limits how many requests each client may have in flight, so that one
+// client cannot take all of the mirror's capacity. Methods may be called
+// concurrently.
 type InFlight struct {
-	most int
+	limit int
 
-	mu    sync.Mutex // guards under
-	under map[netip.Prefix]int
+	mu     sync.Mutex // guards counts
+	counts map[netip.Prefix]int
 }
 
-// NewInFlight returns an InFlight for most requests of each client; 0 means no
-// limit.
-func NewInFlight(most int) *InFlight {
-	return &InFlight{most: most, under: make(map[netip.Prefix]int)}
+// NewInFlight returns an InFlight that allows each client limit requests; 0 means
+// no limit.
+func NewInFlight(limit int) *InFlight {
+	return &InFlight{limit: limit, counts: make(map[netip.Prefix]int)}
 }
 
-// Enter counts one more request of the client behind ctx, who then calls Leave.
-// It fails with an *oci.LimitError, and counts nothing, when that has as many as
-// it may.
+// Enter counts a request of the client of ctx, see oci.ClientOf; the caller calls
+// Leave when it has ended. Enter fails with an *oci.LimitError, and counts nothing,
+// when the client has reached the limit.
 func (f *InFlight) Enter(ctx context.Context) error {
 	client, ok := oci.ClientOf(ctx)
-	if f.most == 0 || !ok {
+	if f.limit == 0 || !ok {
 		return nil
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.under[client] >= f.most {
-		return &oci.LimitError{Kind: oci.LimitInFlight, Client: nameOfClient(client), Limit: f.most, RetryAt: time.Now().Add(time.Second)}
+	if f.counts[client] >= f.limit {
+		return &oci.LimitError{Kind: oci.LimitInFlight, Client: nameOfClient(client), Limit: f.limit, RetryAt: time.Now().Add(time.Second)}
 	}
-	f.under[client]++
+	f.counts[client]++
 	return nil
 }
 
-// Leave ends a request that Enter has counted.
+// Leave uncounts a request that Enter has counted.
 func (f *InFlight) Leave(ctx context.Context) {
 	client, ok := oci.ClientOf(ctx)
-	if f.most == 0 || !ok {
+	if f.limit == 0 || !ok {
 		return
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.under[client]--; f.under[client] == 0 {
-		delete(f.under, client)
+	if f.counts[client]--; f.counts[client] == 0 {
+		delete(f.counts, client)
 	}
 }

@@ -14,8 +14,8 @@ func from(address string) context.Context {
 	return oci.WithClient(context.Background(), &net.TCPAddr{IP: net.ParseIP(address), Port: 1})
 }
 
-// A client has so many requests in flight and no more; others are not held up,
-// and what has ended makes room.
+// A client cannot exceed its requests in flight; this does not affect others, and a
+// request that ends frees its place.
 func TestInFlight(t *testing.T) {
 	f := NewInFlight(2)
 	for range 2 {
@@ -38,8 +38,8 @@ func TestInFlight(t *testing.T) {
 		f.Leave(from("192.0.2.1"))
 	}
 	f.Leave(from("192.0.2.2"))
-	if len(f.under) != 0 {
-		t.Errorf("%d clients are remembered", len(f.under))
+	if len(f.counts) != 0 {
+		t.Errorf("%d clients are remembered", len(f.counts))
 	}
 }
 

@@ -9,23 +9,23 @@ import (
 	"mirrord/internal/oci"
 )
 
-// Ledger has the budgets of all credentials, and what the last process knew of
-// them. Make the Transports first; then its methods may be called concurrently.
+// Ledger holds the budgets of all credentials, and what the last process knew of
+// them. Once all Transports are created its methods may be called concurrently.
 type Ledger struct {
 	remembered map[string][]byte
 	upstreams  map[string]*upstream
 	transports []*Transport
 }
 
-// NewLedger returns a Ledger that goes on from what Records returned in an
-// earlier process; that may be empty.
+// NewLedger returns a Ledger that continues from the Records of an earlier
+// process, which may be empty.
 func NewLedger(records map[string][]byte) *Ledger {
 	return &Ledger{remembered: records, upstreams: make(map[string]*upstream)}
 }
 
-// Transport returns one for a credential that sends its requests through next.
-// What was remembered of the credential and cannot be read is an error, and
-// then is as nothing.
+// Transport returns a Transport for a credential that sends its requests through
+// next. When the record of the credential is invalid it returns an error together
+// with a usable Transport that starts without a record.
 func (l *Ledger) Transport(name, credential string, next http.RoundTripper) (*Transport, error) {
 	u := l.upstreams[name]
 	if u == nil {
@@ -42,7 +42,8 @@ func (l *Ledger) Transport(name, credential string, next http.RoundTripper) (*Tr
 	return t, nil
 }
 
-// Budgets returns what is known now, in the order of the Transports.
+// Budgets returns what is known now, in the order in which the Transports were
+// created.
 func (l *Ledger) Budgets() []Budget {
 	budgets := make([]Budget, len(l.transports))
 	for i, t := range l.transports {
@@ -51,7 +52,8 @@ func (l *Ledger) Budgets() []Budget {
 	return budgets
 }
 
-// Records returns what the next process should know, by credential.
+// Records returns a record for the next process for each credential, under a key
+// that is opaque to the caller.
 func (l *Ledger) Records() map[string][]byte {
 	records := make(map[string][]byte)
 	for _, t := range l.transports {
@@ -60,7 +62,7 @@ func (l *Ledger) Records() map[string][]byte {
 	return records
 }
 
-// record is a Transport's state as it is kept.
+// record is the persisted state of a Transport.
 type record struct {
 	Limit     int
 	Window    time.Duration
@@ -72,7 +74,7 @@ type record struct {
 	LimitedAt time.Time
 	LimitedBy oci.LimitKind
 	Pulls     *oci.LimitError
-	Told      bool
+	Exhausted bool `json:"Told"`
 	Closed    time.Time
 	All       *oci.LimitError
 }
@@ -82,12 +84,12 @@ func (t *Transport) key() string { return t.upstream.name + " " + t.credential }
 func (t *Transport) record() []byte {
 	t.upstream.mu.Lock()
 	defer t.upstream.mu.Unlock()
-	f := t.figures
+	f := t.report
 	raw, err := json.Marshal(record{
 		Limit: f.limit, Window: f.window, Remaining: f.remaining, Reset: f.reset,
 		Source: f.source, Observed: f.observed, Since: f.since,
 		LimitedAt: f.limitedAt, LimitedBy: f.limitedBy,
-		Pulls: t.pulls.closed, Told: t.pulls.told, Closed: t.pulls.since,
+		Pulls: t.pulls.closed, Exhausted: t.pulls.exhausted, Closed: t.pulls.since,
 		All: t.upstream.all.closed,
 	})
 	if err != nil {
@@ -96,23 +98,23 @@ func (t *Transport) record() []byte {
 	return raw
 }
 
-// restore takes up what record told. A time to wait that is longer than any is
-// was written by a clock that was wrong, and is cut.
+// restore restores the state that record returned. It shortens a wait beyond
+// maxRetry, which comes from a wrong clock.
 func (t *Transport) restore(raw []byte) error {
 	var r record
 	if err := json.Unmarshal(raw, &r); err != nil {
 		return err
 	}
-	t.figures = figures{
+	t.report = report{
 		quota:  quota{limit: r.Limit, window: r.Window, remaining: r.Remaining, reset: r.Reset},
 		source: r.Source, observed: r.Observed, since: r.Since,
 		limitedAt: r.LimitedAt, limitedBy: r.LimitedBy,
 	}
 	now := time.Now()
 	if r.Observed.After(now) {
-		t.figures = figures{}
+		t.report = report{}
 	}
-	t.pulls = gate{closed: clamp(r.Pulls, now), told: r.Told, since: r.Closed}
+	t.pulls = gate{closed: clamp(r.Pulls, now), exhausted: r.Exhausted, since: r.Closed}
 	if all := clamp(r.All, now); all != nil {
 		t.upstream.all.close(all, now)
 	}

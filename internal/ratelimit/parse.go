@@ -13,23 +13,23 @@ import (
 )
 
 const (
-	maxWords = 1 << 10 // bytes read of what an upstream says of a refusal
+	maxErrorBody = 1 << 10 // bytes of the body of a 429 that are read
 
-	// What Retry-After may ask for, and what is waited without one.
+	// Bounds for Retry-After, and the default without one.
 	minRetry     = time.Second
 	maxRetry     = 15 * time.Minute
 	defaultRetry = time.Minute
 
-	epoch = 1_000_000_000 // a larger number is a second since 1970: as a time to wait it would be 31 years
+	epoch = 1_000_000_000 // a larger number is in seconds since 1970: as a duration it would be 31 years
 )
 
-// limitError tells the two kinds of 429 apart: the pull limit speaks the
-// registry's JSON, the abuse limiter plain text.
+// limitError distinguishes the two kinds of 429: the pull limit sends the JSON
+// errors of the registry, the abuse limiter plain text.
 func limitError(upstream string, h http.Header, body []byte, now time.Time) *oci.LimitError {
 	e := &oci.LimitError{
 		Kind:     oci.LimitRequests,
 		Upstream: upstream,
-		Message:  plainWords(h, body),
+		Message:  plainText(h, body),
 		RetryAt:  retryAt(h.Get("Retry-After"), now),
 	}
 	var spec struct {
@@ -41,10 +41,10 @@ func limitError(upstream string, h http.Header, body []byte, now time.Time) *oci
 	return e
 }
 
-// plainWords returns the first line of a plain text, which the answer to a HEAD
-// has none of. Of anything else nothing is repeated: storage hosts put the
-// signed link into theirs.
-func plainWords(h http.Header, body []byte) string {
+// plainText returns the first line of a plain text body, or the status text when
+// there is none, as for a HEAD. It repeats no other body: those of storage hosts
+// contain the signed URL.
+func plainText(h http.Header, body []byte) string {
 	line, _, _ := strings.Cut(strings.TrimSpace(string(body)), "\n")
 	if line == "" || !strings.HasPrefix(h.Get("Content-Type"), "text/plain") || strings.ContainsAny(line, "?<") {
 		return http.StatusText(http.StatusTooManyRequests)
@@ -61,8 +61,8 @@ func printable(s string) string {
 	}, strings.ToValidUTF8(s, "?")))
 }
 
-// retryAt reads Retry-After: seconds or a date as RFC 9110 has it, or a moment
-// in seconds since 1970, which Docker has sent.
+// retryAt parses Retry-After: seconds or a date according to RFC 9110, or seconds
+// since 1970, which Docker has sent.
 func retryAt(s string, now time.Time) time.Time {
 	wait := defaultRetry
 	if n, err := strconv.ParseInt(strings.TrimSpace(s), 10, 64); err == nil || errors.Is(err, strconv.ErrRange) {

@@ -10,30 +10,30 @@ import (
 )
 
 // Transport sends the requests of one credential, observes its quota and keeps
-// to it: an answer 429 becomes an *oci.LimitError, and until the time that it
-// names no request is sent that is known to be refused; those fail with the
-// same error. When the time is over one request goes, and the others after its
-// success. It is an http.RoundTripper and may be used concurrently.
+// within it. A 429 becomes an *oci.LimitError; until its RetryAt, requests that
+// are known to be refused are not sent and fail with the same error. After that one
+// request probes the limit, and the others follow when it succeeds. It is an
+// http.RoundTripper and may be used concurrently.
 type Transport struct {
 	upstream   *upstream
 	credential string
 	next       http.RoundTripper
 
 	// guarded by upstream.mu
-	figures figures
+	report  report
 	pulls   gate // closed by the pull limit, for manifest GETs
 	spent   int64
-	limited map[oci.LimitKind]int64
+	limited map[oci.LimitKind]int64 // 429 responses
 }
 
-// upstream is what the credentials of one upstream have in common.
+// upstream is the state that the credentials of one upstream share.
 type upstream struct {
 	name string
 	gates
 }
 
-// New returns the Transport of a credential that is its upstream's only one and
-// whose budget is not remembered; a Ledger makes the others.
+// New returns a Transport for the only credential of an upstream, without a record
+// of its budget; with several credentials or records, use a Ledger.
 func New(name, credential string, next http.RoundTripper) *Transport {
 	return newTransport(&upstream{name: name}, credential, next)
 }
@@ -43,7 +43,7 @@ func newTransport(u *upstream, credential string, next http.RoundTripper) *Trans
 }
 
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	if req.Response != nil { // a hop of a redirect: storage has limits of its own
+	if req.Response != nil { // a redirect: the storage host has its own limits
 		resp, err := t.next.RoundTrip(req)
 		if err == nil {
 			err = t.refusal(resp, false, time.Now())
@@ -54,29 +54,30 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return resp, nil
 	}
 	pull := isPull(req)
-	pass, err := t.admit(pull)
+	p, err := t.admit(pull)
 	if err != nil {
 		return nil, err
 	}
 	sent := time.Now()
 	resp, err := t.next.RoundTrip(req)
-	return t.settle(pass, pull, sent, resp, err)
+	return t.finish(p, pull, sent, resp, err)
 }
 
-// isPull reports whether the upstream counts req: HEAD and blobs are free. A
-// path ends with <kind>/<reference>; a repository may be called "manifests" too.
+// isPull reports whether the upstream counts req: HEAD and blobs are free. The path
+// ends in <kind>/<reference>; a repository may also be named "manifests".
 func isPull(req *http.Request) bool {
 	return req.Method == http.MethodGet && path.Base(path.Dir(req.URL.Path)) == "manifests"
 }
 
-// refusal makes the error of a 429, whose body it closes; nil for any other
-// answer. What refuses anything but a pull is no pull limit, whatever it says.
+// refusal returns the error for a 429, and closes its body; it returns nil for any
+// other response. A 429 for a request that is not a pull is never the pull limit,
+// whatever its body says.
 func (t *Transport) refusal(resp *http.Response, pull bool, now time.Time) error {
 	if resp.StatusCode != http.StatusTooManyRequests {
 		return nil
 	}
 	defer func() { _ = resp.Body.Close() }()
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxWords)) // what could be read is what is told
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody)) // a partial message is better than none
 	limit := limitError(t.upstream.name, resp.Header, body, now)
 	if !pull {
 		limit.Kind = oci.LimitRequests
@@ -84,8 +85,8 @@ func (t *Transport) refusal(resp *http.Response, pull bool, now time.Time) error
 	return limit
 }
 
-// settle notes how an admitted request went, and returns the same.
-func (t *Transport) settle(p pass, pull bool, sent time.Time, resp *http.Response, err error) (*http.Response, error) {
+// finish records the result of an admitted request, and returns it.
+func (t *Transport) finish(p admission, pull bool, sent time.Time, resp *http.Response, err error) (*http.Response, error) {
 	now := time.Now()
 	var header http.Header
 	spent := false
@@ -95,14 +96,14 @@ func (t *Transport) settle(p pass, pull bool, sent time.Time, resp *http.Respons
 	}
 	t.upstream.mu.Lock()
 	defer t.upstream.mu.Unlock()
-	t.figures.observe(header, sent, now)
+	t.report.observe(header, sent, now)
 	if spent {
 		t.spent++
 	}
-	err = t.conclude(p, err, now)
+	err = t.updateGates(p, err, now)
 	if err != nil {
 		return nil, err
 	}
-	t.heed(now)
+	t.adjustPulls(now)
 	return resp, nil
 }

@@ -53,8 +53,8 @@ func TestRetryAt(t *testing.T) {
 
 func at(now time.Time, d time.Duration) string { return now.Add(d).UTC().Format(http.TimeFormat) }
 
-// Whatever Retry-After says, the wait has its bounds; a number of seconds, a date
-// and a second since 1970 say the same.
+// The wait is within its bounds for any Retry-After, and the same for a number of
+// seconds, a date and seconds since 1970.
 func FuzzRetryAt(f *testing.F) {
 	for _, s := range []string{"", "60", "-1", "1746136938", "Fri, 31 Dec 1999 23:59:59 GMT", "9223372036854775807"} {
 		f.Add(s, int64(1_790_000_000), int64(60))
@@ -77,7 +77,7 @@ func FuzzRetryAt(f *testing.F) {
 	})
 }
 
-// replies is a RoundTripper that says the same always.
+// replies is a RoundTripper that always returns the same response.
 type replies struct {
 	status int
 	header http.Header
@@ -139,7 +139,7 @@ func TestBothKindsOf429(t *testing.T) {
 		},
 		"a long text": {
 			replies{header: header("Content-Type", "text/plain"), body: strings.Repeat("x", 9000)},
-			oci.LimitError{Kind: oci.LimitRequests, Message: strings.Repeat("x", maxWords)}, defaultRetry,
+			oci.LimitError{Kind: oci.LimitRequests, Message: strings.Repeat("x", maxErrorBody)}, defaultRetry,
 		},
 		"a signed link": {
 			replies{header: header("Content-Type", "text/plain"), body: "slow down: /data?X-Amz-Signature=secret"},

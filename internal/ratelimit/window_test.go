@@ -11,8 +11,8 @@ import (
 	"mirrord/internal/oci"
 )
 
-// window is an upstream that counts pulls as Docker Hub does: HEADs are free,
-// and every answer tells what is left.
+// window is an upstream that counts pulls as Docker Hub does: HEADs are free, and
+// every response reports what is left.
 type window struct {
 	limit  int
 	length time.Duration
@@ -41,8 +41,8 @@ func (w *window) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// The whole life of a window: spent pull by pull, refused once, watched by free
-// HEADs while it lasts, and open again when it is over.
+// The life of a window: it is spent pull by pull, refuses once, is observed with free
+// HEADs until its end, and then is open again.
 func TestWindow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &window{limit: 3, length: time.Hour}
@@ -88,9 +88,8 @@ func TestWindow(t *testing.T) {
 	})
 }
 
-// An upstream that says that nothing is left and lets pulls through all the
-// same is found out by one pull.
-func TestWrongFigures(t *testing.T) {
+// One pull detects an upstream that reports that nothing is left but accepts pulls.
+func TestWrongReport(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &window{limit: 1, length: time.Hour}
 		tr := New("docker.io", "login", w)
@@ -113,7 +112,7 @@ func TestWrongFigures(t *testing.T) {
 	})
 }
 
-// Figures that claim pulls are left beside a refusal are not believed.
+// A refusal that reports that pulls are left closes the gate nevertheless.
 func TestRefusedWithPullsLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		refused := 0
@@ -142,7 +141,7 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// What is known survives a restart: the figures, and what is not to be asked.
+// The report and closed gates survive a restart.
 func TestRestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &window{limit: 1, length: time.Hour}
@@ -183,9 +182,9 @@ func TestRestart(t *testing.T) {
 	})
 }
 
-// The abuse limiter is one for all credentials of an upstream, the pull limit
-// is each one's own.
-func TestCredentialsTogether(t *testing.T) {
+// All credentials of an upstream share the abuse limiter; each has its own pull
+// limit.
+func TestSharedAbuseLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := NewLedger(nil)
 		limited := &limiter{refuse: func(*http.Request) *http.Response { return refusal(pullBody, "60") }}
@@ -231,7 +230,7 @@ func check(t *testing.T, err error) {
 	}
 }
 
-// What is left decides about a pull for something newer.
+// Reserved depends on what is left.
 func TestReserved(t *testing.T) {
 	t.Parallel()
 	soon := time.Now().Add(time.Minute)
