@@ -80,7 +80,7 @@ const (
 func findCache(ctx context.Context, cfg *config.Config) (where string, verify verifyFunc, end func(), err error) {
 	dir, listen := cfg.Cache.Dir, cfg.Admin.Listen
 	used, silent := askDirectory(ctx, listen)
-	if silent == nil && (!cfg.Cache.Chosen || used == resolved(dir)) {
+	if silent == nil && (!cfg.Cache.DirSet || used == resolved(dir)) {
 		return fmt.Sprintf("%s, which the mirror at %s uses", used, listen), verifyLive(listen, used), func() {}, nil
 	}
 	if err := checkLaidOut(dir); err != nil {

@@ -1,6 +1,6 @@
-// Package config turns a YAML file, the environment and flags into one
-// validated Config. One table of settings gives all three their names, and the
-// documentation its text.
+// Package config reads a YAML file, the environment and flags into one validated
+// Config. One table of settings defines their names in all three, and their
+// documentation.
 package config
 
 import (
@@ -16,7 +16,7 @@ import (
 	"mirrord/internal/tagrule"
 )
 
-// Config is a complete, valid configuration. Only Load and LoadFile make one.
+// Config is a complete, valid configuration. Only Load and LoadFile create one.
 type Config struct {
 	Listen string // host:port of the registry
 	Admin  struct {
@@ -24,21 +24,21 @@ type Config struct {
 	}
 	Cache struct {
 		Dir      string
-		Chosen   bool          // Dir is not the default
+		DirSet   bool          // Dir is not the default
 		MaxSize  Size          // of all blobs together; more than 0
-		MinFree  Size          // of the file system, kept free; 0: no floor
+		MinFree  Size          // of the file system, left free; 0: none
 		MaxFills int           // blobs; 1 or more
 		Scrub    time.Duration // 0: off
 	}
 	Clients struct {
-		MaxRequests int // under way at once, for each; 0: no limit
+		MaxRequests int // in flight, for each client; 0: no limit
 	}
 	Tags struct {
-		Fresh                time.Duration // 0: ask the upstream every time
-		Rules                tagrule.Rules // the first that matches wins over Fresh
+		Fresh                time.Duration // 0: check with the upstream every time
+		Rules                tagrule.Rules // the first match overrides Fresh
 		StaleWhileRevalidate time.Duration // 0: off
 		MaxStale             time.Duration // 0: never stale
-		MaxSilence           time.Duration // 0: any
+		MaxSilence           time.Duration // 0: no limit
 	}
 	Quota struct {
 		Reserve   Share         // of the limit; 0: none
@@ -52,11 +52,11 @@ type Config struct {
 	}
 }
 
-// Load applies the defaults, the file that --config or MIRRORD_CONFIG names,
-// the environment and the flags, each over the ones before it. fs has been
-// through AddFlags; environ is what os.Environ returns. An empty variable
-// counts as not set; a list replaces that of an earlier source as a whole.
-// A failure is an *Error with every problem of all sources.
+// Load applies the defaults, the file that --config or MIRRORD_CONFIG names, the
+// environment and the flags; each overrides the ones before it. fs is a parsed flag
+// set of AddFlags; environ is the result of os.Environ. An empty variable counts as
+// unset; a list replaces the whole list of an earlier source. Load fails with an
+// *Error that has every problem of all sources.
 func Load(fs *pflag.FlagSet, environ []string) (*Config, error) {
 	l := newLoader(lookup(environ, cacheDirectoryEnv))
 	path := lookup(environ, configEnv)
@@ -74,15 +74,15 @@ func Load(fs *pflag.FlagSet, environ []string) (*Config, error) {
 	return l.finish()
 }
 
-// LoadFile applies the file at path over the defaults, and nothing else.
-// A failure is an *Error with every problem of the file.
+// LoadFile applies only the file at path over the defaults. It fails with an *Error
+// that has every problem of the file.
 func LoadFile(path string) (*Config, error) {
 	l := newLoader(os.Getenv(cacheDirectoryEnv))
 	l.file(path)
 	return l.finish()
 }
 
-// lookup returns the value of the variable name, empty when it is not set.
+// lookup returns the value of the variable name, empty when it is unset.
 func lookup(environ []string, name string) string {
 	for _, entry := range environ {
 		if value, ok := strings.CutPrefix(entry, name+"="); ok {
@@ -92,10 +92,10 @@ func lookup(environ []string, name string) string {
 	return ""
 }
 
-// loader gathers a Config and what is wrong with it, source by source.
+// loader collects a Config and its problems, source by source.
 type loader struct {
 	config   *Config
-	from     map[string]place // by setting: where it was written last
+	origins  map[string]place // by setting: where its value was written
 	problems []string
 }
 
@@ -103,10 +103,10 @@ type loader struct {
 // path or several, separated by colons.
 const cacheDirectoryEnv = "CACHE_DIRECTORY"
 
-// newLoader starts from the defaults. Without a home there is no default for
-// cache.dir: it stays empty, and finish asks for it.
+// newLoader returns a loader with the defaults. Without a home directory there is no
+// default for cache.dir: it stays empty, and finish reports it.
 func newLoader(cacheDirectory string) *loader {
-	l := &loader{config: new(Config), from: make(map[string]place)}
+	l := &loader{config: new(Config), origins: make(map[string]place)}
 	for _, s := range settings {
 		if s.key != cacheDirKey {
 			s.read(l, l.config, l.variable(place{name: "default of " + s.key}, s.fallback))
@@ -127,23 +127,23 @@ func (l *loader) problem(at place, format string, args ...any) {
 	l.problems = append(l.problems, at.String()+": "+fmt.Sprintf(format, args...))
 }
 
-// set gives s the value v.
+// set sets the setting s to v.
 func (l *loader) set(s *setting, v value) {
-	l.from[s.key] = v.where()
+	l.origins[s.key] = v.where()
 	s.read(l, l.config, v)
 }
 
-// finish checks what concerns several fields and returns the result.
+// finish validates across settings and returns the result.
 func (l *loader) finish() (*Config, error) {
 	c := l.config
-	_, c.Cache.Chosen = l.from[cacheDirKey]
-	if c.Cache.Dir == "" && !c.Cache.Chosen {
+	_, c.Cache.DirSet = l.origins[cacheDirKey]
+	if c.Cache.Dir == "" && !c.Cache.DirSet {
 		l.problem(place{name: cacheDirKey}, "has no default, because there is neither $%s nor a home directory; set it", cacheDirectoryEnv)
 	}
 	if _, port, _ := net.SplitHostPort(c.Listen); c.Listen == c.Admin.Listen && strings.Trim(port, "0") != "" {
-		at, ok := l.from["admin.listen"]
+		at, ok := l.origins["admin.listen"]
 		if !ok {
-			at = l.from["listen"]
+			at = l.origins["listen"]
 		}
 		l.problem(at, "%s is the address of both listen and admin.listen; give each its own", c.Listen)
 	}

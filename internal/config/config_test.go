@@ -14,8 +14,8 @@ import (
 	"mirrord/internal/tagrule"
 )
 
-// load is Load with args as the command line and yaml, unless it is empty, in
-// a file called mirrord.yaml in the working directory.
+// load calls Load with args as the command line and yaml, unless it is empty, in the
+// file mirrord.yaml in the working directory.
 func load(t *testing.T, yaml string, environ []string, args ...string) (*Config, error) {
 	t.Helper()
 	t.Setenv("XDG_CACHE_HOME", "/home/u/.cache")
@@ -34,7 +34,7 @@ func load(t *testing.T, yaml string, environ []string, args ...string) (*Config,
 	return Load(fs, environ)
 }
 
-// wantProblems fails t unless err is an *Error of exactly these lines.
+// wantProblems fails t unless err is an *Error with exactly these lines.
 func wantProblems(t *testing.T, err error, want ...string) {
 	t.Helper()
 	var failure *Error
@@ -46,8 +46,7 @@ func wantProblems(t *testing.T, err error, want ...string) {
 	}
 }
 
-// defaultConfig is written out, not taken from the table: a default that
-// changes must be changed twice.
+// defaultConfig does not use the table, so a default must be changed in two places.
 func defaultConfig() *Config {
 	c := new(Config)
 	c.Listen = "127.0.0.1:5000"
@@ -81,7 +80,7 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
-func TestCacheDirIsChosen(t *testing.T) {
+func TestCacheDirSet(t *testing.T) {
 	for _, test := range []struct {
 		yaml    string
 		environ []string
@@ -95,7 +94,7 @@ func TestCacheDirIsChosen(t *testing.T) {
 		{args: []string{"--cache-dir=/a"}, chosen: true},
 	} {
 		c, err := load(t, test.yaml, test.environ, test.args...)
-		if err != nil || c.Cache.Chosen != test.chosen {
+		if err != nil || c.Cache.DirSet != test.chosen {
 			t.Errorf("%+v: %v, %v", test, c, err)
 		}
 	}
@@ -211,7 +210,7 @@ func TestTable(t *testing.T) {
 	}
 }
 
-// The documented defaults are the defaults, spelled as WriteYAML does.
+// The documented defaults are the real ones, in the spelling of WriteYAML.
 func TestFallbacks(t *testing.T) {
 	l := newLoader("/d")
 	for _, s := range settings {

@@ -6,18 +6,18 @@ import (
 	"slices"
 )
 
-// Credential is one way to log in to an upstream: a user with a password file,
-// Docker's configuration, a helper, or none.
+// Credential is one login for an upstream: a user with a password file, a Docker
+// configuration, a credential helper, or anonymous.
 type Credential struct {
-	Name         string // unique in its upstream, a metric label: never the user name
-	Username     string // set exactly when PasswordFile is
+	Name         string // unique in its upstream; a metric label, never the user name
+	Username     string // set if and only if PasswordFile is
 	PasswordFile string
 	DockerConfig string // path of a docker config.json
-	Helper       string // docker-credential-<Helper> is the program
-	Anonymous    bool   // only the last of an upstream
+	Helper       string // of the program docker-credential-<Helper>
+	Anonymous    bool   // only for the last credential of an upstream
 }
 
-// The kinds of credentials are the names of those that have none.
+// The kinds of credentials, which are also their default names.
 const (
 	loginKind        = "login"
 	dockerConfigKind = "docker-config"
@@ -25,7 +25,7 @@ const (
 	anonymousKind    = "anonymous"
 )
 
-// kinds are those of which c has keys.
+// kinds returns the kinds whose keys are set in c.
 func (c Credential) kinds() []string {
 	var kinds []string
 	for _, kind := range []struct {
@@ -56,7 +56,7 @@ var credentials = list[Credential]{
 	check: checkCredential,
 }
 
-// checkCredential gives the last item a name, if it has none.
+// checkCredential checks the last item, and sets its default name.
 func checkCredential(l *loader, at place, items []Credential) {
 	last := len(items) - 1
 	c := &items[last]
@@ -77,7 +77,7 @@ func checkCredential(l *loader, at place, items []Credential) {
 	}
 }
 
-// checkLogin checks that a user name has a password, and the other way round.
+// checkLogin checks that a user name has a password file, and vice versa.
 func checkLogin(l *loader, at place, c Credential) {
 	if c.Username != "" && c.PasswordFile == "" {
 		l.problem(at, "has a username but no password file; write both or neither")
@@ -92,7 +92,7 @@ var (
 	helperRE = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
 )
 
-// parseLabel accepts what is good as the value of a metric's label.
+// parseLabel accepts a name that is suitable as the value of a metric label.
 func parseLabel(s string) (string, error) {
 	if !labelRE.MatchString(s) {
 		return "", fmt.Errorf("%q is not a valid credential name; write up to 32 lower-case letters, digits, _ and -, such as team-a", s)
@@ -100,7 +100,7 @@ func parseLabel(s string) (string, error) {
 	return s, nil
 }
 
-// parseHelper accepts what can be a part of a program's name.
+// parseHelper accepts what can be part of the name of a program.
 func parseHelper(s string) (string, error) {
 	if !helperRE.MatchString(s) {
 		return "", fmt.Errorf("%q is not a valid helper name; write the part of the program's name after docker-credential-, such as pass", s)
@@ -108,10 +108,10 @@ func parseHelper(s string) (string, error) {
 	return s, nil
 }
 
-// yes is a mark that is either there or not.
+// yes is a key that is either true or left out.
 type yes bool
 
-// String is empty for a mark that is not there.
+// String is empty for a key that is left out.
 func (y yes) String() string {
 	if y {
 		return "true"

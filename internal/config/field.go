@@ -7,15 +7,15 @@ import (
 
 // field is one key of the mapping that holds a T.
 type field[T any] struct {
-	key     string // of the whole file; a dot is one level of nesting
-	list    bool   // of mappings, not a single value
-	missing string // the problem of a mapping without the key; empty: it may be left out
+	key     string // from the root of the file; a dot is one level of nesting
+	list    bool   // a list of mappings, not a single value
+	missing string // the problem when the key is missing; empty: it is optional
 
-	read  func(l *loader, into *T, v value) // sets the key to v, or reports what is wrong with v
-	write func(from *T) []string            // lines of YAML that read takes back; none for what is empty
+	read  func(l *loader, into *T, v value) // sets the field to v, or reports the problems of v
+	write func(from *T) []string            // YAML lines for read; none for an empty value
 }
 
-// scalar is a field of a single value, kept where at points.
+// scalar returns a field of a single value, stored where at points.
 func scalar[T, V any](key string, parse func(string) (V, error), at func(*T) *V) field[T] {
 	return field[T]{
 		key: key,
@@ -41,16 +41,16 @@ func scalar[T, V any](key string, parse func(string) (V, error), at func(*T) *V)
 	}
 }
 
-// must is f for mappings that have to have its key.
-func (f field[T]) must(missing string) field[T] {
+// required returns f as a required key; missing is the problem when it is missing.
+func (f field[T]) required(missing string) field[T] {
 	f.missing = missing
 	return f
 }
 
-// leaf is a key without the groups that it is in.
+// leaf returns the last part of a key.
 func leaf(key string) string { return key[strings.LastIndexByte(key, '.')+1:] }
 
-// table is all keys of a mapping that holds a T.
+// table has all keys of the mapping that holds a T.
 type table[T any] []field[T]
 
 func (t table[T]) keys() []string {
@@ -61,7 +61,7 @@ func (t table[T]) keys() []string {
 	return keys
 }
 
-// read fills in what the mapping v has.
+// read sets the fields that the mapping v has.
 func (t table[T]) read(l *loader, into *T, v value) {
 	before := len(l.problems)
 	seen := make(map[string]bool)
@@ -74,7 +74,7 @@ func (t table[T]) read(l *loader, into *T, v value) {
 		}
 	}
 	if len(l.problems) > before {
-		return // what is missing may be what that is about, spelled wrongly
+		return // a missing key may be a misspelled one that is already reported
 	}
 	for _, f := range t {
 		if f.missing != "" && !seen[f.key] {
@@ -91,18 +91,18 @@ func (t table[T]) write(from *T) []string {
 	return lines
 }
 
-// list is a list of mappings, each of which holds an I.
+// list is a list of mappings that each hold an I.
 type list[I any] struct {
 	table table[I]
-	none  string // the problem of an empty list; empty: it may be that
+	none  string // the problem of an empty list; empty: it is allowed
 
-	// check reports what is wrong with the last of the items, which stands at
-	// that place, by itself and beside those before it. It may complete it. Nil:
-	// the table says all.
+	// check reports the problems of the last item, which is at that place, on its own
+	// and together with the items before it. It may fill in defaults. Nil: the table
+	// checks everything.
 	check func(l *loader, at place, items []I)
 }
 
-// listOf is a field of that list, which get takes from a T and set puts there.
+// listOf returns a field of a list, with its getter and setter for a T.
 func listOf[T, I any](key string, list list[I], get func(*T) []I, set func(*T, []I)) field[T] {
 	return field[T]{
 		key:  key,
@@ -116,7 +116,7 @@ func listOf[T, I any](key string, list list[I], get func(*T) []I, set func(*T, [
 	}
 }
 
-// read returns the items of v, nil when there are none; false when v is no list.
+// read returns the items of v, nil when there are none; false when v is not a list.
 func (d list[I]) read(l *loader, v value) ([]I, bool) {
 	values, ok := v.list(d.table.keys())
 	if !ok {

@@ -25,7 +25,7 @@ func (l *loader) file(path string) {
 	l.parse(path, data)
 }
 
-// parse applies data, the contents of the file that problems call path.
+// parse applies data, the content of the file at path.
 func (l *loader) parse(path string, data []byte) {
 	if !utf8.Valid(data) {
 		l.problem(place{position: path + ":" + invalid(data)}, "is not UTF-8 text")
@@ -33,7 +33,7 @@ func (l *loader) parse(path string, data []byte) {
 	}
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
 	w := walker{loader: l, path: path}
-	file, err := parser.ParseBytes(data, 0, parser.AllowDuplicateMapKey()) // walker.key reports every one, not only the first
+	file, err := parser.ParseBytes(data, 0, parser.AllowDuplicateMapKey()) // walker.key reports all duplicates, not only the first
 	if err != nil {
 		w.syntax(err)
 		return

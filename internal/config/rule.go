@@ -5,9 +5,9 @@ import "mirrord/internal/tagrule"
 var rules = list[tagrule.Rule]{
 	table: table[tagrule.Rule]{
 		scalar("match", parsePattern, func(r *tagrule.Rule) *string { return &r.Match }).
-			must("has no match; write the tags that it applies to, such as match: '*:latest'"),
+			required("has no match; write the tags that it applies to, such as match: '*:latest'"),
 		scalar("fresh", parseDuration, func(r *tagrule.Rule) *duration { return (*duration)(&r.Fresh) }).
-			must("has no fresh; write how long its tags stay fresh, such as fresh: 1m"),
+			required("has no fresh; write how long its tags stay fresh, such as fresh: 1m"),
 	},
 }
 

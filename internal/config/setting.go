@@ -6,18 +6,18 @@ import (
 	"strings"
 )
 
-// setting is a field of the configuration with all else that a source and the
+// setting is a field of the configuration with all that the sources and the
 // documentation need.
 type setting struct {
 	field[Config]
-	placeholder string // what a flag's help shows for the value
-	fallback    string // the default, as a variable would have it; only cache.dir has words
+	placeholder string // for the value, in the help of the flag
+	fallback    string // the default, as in a variable; for cache.dir a description
 	help        string
 }
 
 const cacheDirKey = "cache.dir"
 
-// settings are all of them; those of one group stand together.
+// settings has all settings; those of a group are adjacent.
 var settings = []setting{
 	{scalar("listen", parseAddress, func(c *Config) *string { return &c.Listen }),
 		"ADDRESS", "127.0.0.1:5000", "address that serves the registry to clients, as host:port"},
@@ -59,7 +59,7 @@ var settings = []setting{
 		"FORMAT", "json", "format of log messages: json or console"},
 }
 
-// settingByKey returns the setting of that key, or nil.
+// settingByKey returns the setting with that key, or nil if there is none.
 func settingByKey(key string) *setting {
 	for i := range settings {
 		if settings[i].key == key {
@@ -69,8 +69,8 @@ func settingByKey(key string) *setting {
 	return nil
 }
 
-// keysBelow are the keys that the mapping of that name may have, in the order
-// of the table; the whole file has no name.
+// keysBelow returns the keys of the mapping of that name, in the order of the table;
+// the name of the root is empty.
 func keysBelow(name string) []string {
 	var keys []string
 	for _, s := range settings {
@@ -89,8 +89,8 @@ func keysBelow(name string) []string {
 	return keys
 }
 
-// flag is s's flag without dashes in front: cache.max_size is cache-max-size.
-// One flag is one entry of a list, so a list's flag is singular.
+// flag returns the flag of s without leading dashes: cache.max_size is
+// cache-max-size. The flag of a list sets one entry, so it is singular.
 func (s *setting) flag() string {
 	name := strings.NewReplacer(".", "-", "_", "-").Replace(s.key)
 	if s.list {
@@ -99,12 +99,12 @@ func (s *setting) flag() string {
 	return name
 }
 
-// env is s's variable: cache.max_size is MIRRORD_CACHE_MAX_SIZE.
+// env returns the variable of s: cache.max_size is MIRRORD_CACHE_MAX_SIZE.
 func (s *setting) env() string {
 	return envPrefix + strings.ToUpper(strings.ReplaceAll(s.key, ".", "_"))
 }
 
-// standard is the default as documentation shows it.
+// standard returns the default as the documentation shows it.
 func (s *setting) standard() string {
 	if s.fallback == "" {
 		return "none"
@@ -112,8 +112,8 @@ func (s *setting) standard() string {
 	return s.fallback
 }
 
-// Table is the reference of all settings in Markdown: a header, a rule and one
-// row a setting.
+// Table returns the reference of all settings as a Markdown table with one row for
+// each setting.
 func Table() string {
 	var b strings.Builder
 	b.WriteString("| key | flag | environment | default | meaning |\n|---|---|---|---|---|\n")

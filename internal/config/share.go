@@ -6,15 +6,15 @@ import (
 	"strings"
 )
 
-// Share is a part of a whole: so many percent of it, or a fixed number. At most
-// one of the two is not 0.
+// Share is a part of a whole: a percentage of it, or a fixed number. At most one of
+// the two is not 0.
 type Share struct {
 	Percent int // 0 to 100
 	Number  int // 0 or more
 }
 
-// Of is the share of whole, which is 0 or more. Percent are rounded up; Number
-// is what it is, even if whole is less.
+// Of returns the share of whole, which is 0 or more. A percentage is rounded up;
+// Number is returned as it is, even if whole is less.
 func (s Share) Of(whole int) int {
 	if s.Percent == 0 {
 		return s.Number
@@ -22,7 +22,7 @@ func (s Share) Of(whole int) int {
 	return whole/100*s.Percent + (whole%100*s.Percent+99)/100
 }
 
-// String is what parseShare reads back.
+// String returns the text that parseShare parses back to s.
 func (s Share) String() string {
 	if s.Percent == 0 {
 		return strconv.Itoa(s.Number)

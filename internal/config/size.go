@@ -11,13 +11,13 @@ import (
 // Size is a number of bytes.
 type Size int64
 
-// Set reads s: plain bytes, or a number with a binary unit, where 50GiB, 50GB
-// and 50g all mean 50·2³⁰. On failure the Size is unchanged.
+// Set parses text: bytes, or a number with a binary unit, where 50GiB, 50GB and 50g
+// all mean 50·2³⁰. When it fails, s is unchanged.
 func (s *Size) Set(text string) error {
-	n, err := strconv.ParseInt(text, 10, 64) // exact, where go-units counts in floating point
+	n, err := strconv.ParseInt(text, 10, 64) // exact; go-units uses floating point
 	if err != nil && startsWithDigit(text) {
 		n, err = units.RAMInBytes(text)
-		// What a float too large becomes depends on the processor: the least or the greatest integer.
+		// A float that overflows becomes, depending on the processor, the smallest or the largest integer.
 		if n == math.MaxInt64 {
 			n = -1
 		}
@@ -29,11 +29,11 @@ func (s *Size) Set(text string) error {
 	return nil
 }
 
-// startsWithDigit keeps from go-units what is no number to people, such as "inf b".
+// startsWithDigit excludes what go-units accepts but people do not, such as "inf b".
 func startsWithDigit(s string) bool { return s != "" && '0' <= s[0] && s[0] <= '9' }
 
-// String is exact, in the largest unit that leaves no fraction, and Set reads
-// it back.
+// String returns the exact size in the largest unit without a fraction; Set parses it
+// back.
 func (s Size) String() string {
 	suffixes := []string{"", "KiB", "MiB", "GiB", "TiB", "PiB"}
 	n, unit := int64(s), 0

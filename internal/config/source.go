@@ -15,39 +15,39 @@ const (
 	configFlag = "config"
 )
 
-// AddFlags defines --config and the flag of each setting, or of these keys
-// alone. They keep what was written; Load reads it.
+// AddFlags defines --config and the flags of all settings, or only those with these
+// keys. The flags store their values as text, which Load parses.
 func AddFlags(fs *pflag.FlagSet, keys ...string) {
-	fs.Var(&raw{placeholder: "FILE"}, configFlag, "the YAML file to read settings from (environment "+configEnv+")")
+	fs.Var(&rawFlag{placeholder: "FILE"}, configFlag, "the YAML file to read settings from (environment "+configEnv+")")
 	for _, s := range settings {
 		if len(keys) == 0 || slices.Contains(keys, s.key) {
-			fs.Var(&raw{placeholder: s.placeholder}, s.flag(),
+			fs.Var(&rawFlag{placeholder: s.placeholder}, s.flag(),
 				fmt.Sprintf("%s (default %s; environment %s)", s.help, s.standard(), s.env()))
 		}
 	}
 }
 
-// raw is a flag's value as written, once for each time it was.
-type raw struct {
+// rawFlag is a pflag.Value that stores the text of each occurrence of the flag.
+type rawFlag struct {
 	placeholder string
 	values      []string
 }
 
-func (r *raw) Set(s string) error {
+func (r *rawFlag) Set(s string) error {
 	r.values = append(r.values, s)
 	return nil
 }
 
-// String is the last value: it wins where only one is wanted.
-func (r *raw) String() string {
+// String returns the last value, which wins where only one is allowed.
+func (r *rawFlag) String() string {
 	if len(r.values) == 0 {
 		return ""
 	}
 	return r.values[len(r.values)-1]
 }
 
-// Type is what help shows in the value's place.
-func (r *raw) Type() string { return r.placeholder }
+// Type returns the placeholder for the value in the help.
+func (r *rawFlag) Type() string { return r.placeholder }
 
 // flags applies the flags that were given.
 func (l *loader) flags(fs *pflag.FlagSet) {
@@ -55,19 +55,19 @@ func (l *loader) flags(fs *pflag.FlagSet) {
 		flag := fs.Lookup(settings[i].flag())
 		if flag != nil && flag.Changed {
 			at := place{name: "--" + flag.Name}
-			l.set(&settings[i], texts{text{l, at, flag.Value.String()}, flag.Value.(*raw).values})
+			l.set(&settings[i], textList{textValue{l, at, flag.Value.String()}, flag.Value.(*rawFlag).values})
 		}
 	}
 }
 
-// variable is the value of an environment variable. Spaces separate the entries
+// variable returns the value of an environment variable. Spaces separate the entries
 // of a list.
 func (l *loader) variable(at place, s string) value {
-	return texts{text{l, at, s}, strings.Fields(s)}
+	return textList{textValue{l, at, s}, strings.Fields(s)}
 }
 
 // serviceLinkRE matches the variables that Kubernetes gives every container
-// for a Service whose name starts with mirrord; they are no settings of ours.
+// for a Service whose name starts with mirrord; they are not settings.
 var serviceLinkRE = regexp.MustCompile(`^MIRRORD(_[A-Z0-9_]+)?_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$`)
 
 // environment applies the variables that start with MIRRORD_.
@@ -88,7 +88,7 @@ func (l *loader) environment(environ []string) {
 	}
 }
 
-// settingByEnv returns the setting of that variable, or nil.
+// settingByEnv returns the setting with that variable, or nil if there is none.
 func settingByEnv(name string) *setting {
 	for i := range settings {
 		if settings[i].env() == name {
@@ -98,7 +98,7 @@ func settingByEnv(name string) *setting {
 	return nil
 }
 
-// suggestEnv compares without the prefix, which all names share.
+// suggestEnv is suggest for variables; it compares them without their common prefix.
 func suggestEnv(name string) string {
 	known := []string{strings.TrimPrefix(configEnv, envPrefix)}
 	for _, s := range settings {

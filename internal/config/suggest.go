@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// suggest ends the problem of an unknown word: with the known word nearest to
-// it, else with all of them. spell turns a known word into what to write.
+// suggest returns the advice for an unknown word: the nearest known word or, if none
+// is near, all of them. spell returns how to write a known word.
 func suggest(word string, known []string, spell func(string) string) string {
 	if near, ok := nearest(word, known); ok {
 		return fmt.Sprintf("did you mean %q?", spell(near))
@@ -18,9 +18,9 @@ func suggest(word string, known []string, spell func(string) string) string {
 	return "expected one of: " + strings.Join(all, ", ")
 }
 
-// nearest returns the known word with the least edit distance to word, if a
-// third of word's letters or fewer must change. What only leaves letters out,
-// such as cache_size for cache_max_size, counts as one change.
+// nearest returns the known word with the smallest edit distance to word, if at most
+// a third of the letters of word must change. A word that only omits letters, such as
+// cache_size for cache_max_size, counts as one change.
 func nearest(word string, known []string) (string, bool) {
 	word = strings.ToLower(word)
 	best, least := "", (len(word)+2)/3+1
@@ -37,8 +37,8 @@ func nearest(word string, known []string) (string, bool) {
 	return best, best != ""
 }
 
-// shortens reports whether word is long with letters left out after the first,
-// and still three letters or more.
+// shortens reports whether word is long with letters omitted after the first, and has
+// at least three letters.
 func shortens(word, long string) bool {
 	if len(word) < 3 || word[0] != long[0] {
 		return false
@@ -52,8 +52,7 @@ func shortens(word, long string) bool {
 	return rest == ""
 }
 
-// distance is how many bytes must be inserted, removed or replaced to turn a
-// into b (Levenshtein).
+// distance returns the Levenshtein distance of a and b in bytes.
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {
@@ -74,8 +73,8 @@ func distance(a, b string) int {
 	return row[len(b)]
 }
 
-// suggestKey is suggest for the unknown key of the mapping at that place. It
-// also finds a known key that was written at the wrong depth.
+// suggestKey is suggest for an unknown key of the mapping at that place. It also finds
+// a known key that is at the wrong level of nesting.
 func suggestKey(at place, key string, known []string) string {
 	full := at.child(key).name
 	if group, leaf, ok := strings.Cut(full, "."); ok && strings.Contains(key, ".") && settingByKey(full) != nil {

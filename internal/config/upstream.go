@@ -11,12 +11,12 @@ import (
 
 // Upstream is one registry to mirror.
 type Upstream struct {
-	Name        string       // as references spell it, such as docker.io: lower-case host[:port]
-	URL         string       // http or https, no slash at the end
-	Credentials []Credential // names unique; empty: what Docker's own configuration has for the registry, or anonymous
+	Name        string       // as in image references, such as docker.io: lower-case host[:port]
+	URL         string       // http or https, without a trailing slash
+	Credentials []Credential // with unique names; empty: the default configuration of Docker, or anonymous
 }
 
-// upstreamEntry is an Upstream as it is written.
+// upstreamEntry is an Upstream as in a source.
 type upstreamEntry struct {
 	Upstream
 	login Credential // the short form of one credential
@@ -25,9 +25,9 @@ type upstreamEntry struct {
 var upstreams = list[upstreamEntry]{
 	table: table[upstreamEntry]{
 		scalar("name", parseName, func(u *upstreamEntry) *string { return &u.Name }).
-			must("has no name; write the host that image references start with, such as docker.io"),
+			required("has no name; write the host that image references start with, such as docker.io"),
 		scalar("url", parseURL, func(u *upstreamEntry) *string { return &u.URL }).
-			must("has no url; write the address of the registry, such as https://registry-1.docker.io"),
+			required("has no url; write the address of the registry, such as https://registry-1.docker.io"),
 		scalar("username", parseText, func(u *upstreamEntry) *string { return &u.login.Username }),
 		scalar("password_file", parsePath, func(u *upstreamEntry) *string { return &u.login.PasswordFile }),
 		listOf("credentials", credentials,
@@ -38,7 +38,7 @@ var upstreams = list[upstreamEntry]{
 	check: checkUpstream,
 }
 
-// checkUpstream makes a credential of the short form.
+// checkUpstream checks the last item, and expands the short form of a credential.
 func checkUpstream(l *loader, at place, items []upstreamEntry) {
 	last := len(items) - 1
 	u := &items[last]
@@ -82,8 +82,8 @@ func parseName(s string) (string, error) {
 	return s, nil
 }
 
-// parseURL accepts the base of a registry's API. No error repeats user
-// information or a query: they may hold a secret.
+// parseURL accepts the base URL of a registry. Its errors do not quote user
+// information or a query, which may contain a secret.
 func parseURL(s string) (string, error) {
 	s = strings.TrimRight(s, "/")
 	u, err := url.Parse(s)
@@ -98,8 +98,8 @@ func parseURL(s string) (string, error) {
 	return s, checkRegistry(u)
 }
 
-// websites are hosts that people take for the registry, and the registry that
-// they belong to. None of them answers the API.
+// websites maps hosts that people mistake for a registry to the registry that they
+// belong to. None of them serves the registry API.
 var websites = map[string]string{
 	"docker.com":             "https://registry-1.docker.io",
 	"www.docker.com":         "https://registry-1.docker.io",
@@ -114,7 +114,7 @@ var websites = map[string]string{
 	"catalog.ngc.nvidia.com": "https://nvcr.io",
 }
 
-// checkRegistry refuses a URL that parses and cannot be the base of a registry.
+// checkRegistry rejects a valid URL that cannot be the base of a registry.
 func checkRegistry(u *url.URL) error {
 	if registry, ok := websites[strings.ToLower(u.Hostname())]; ok {
 		return fmt.Errorf("%q is a website, not a registry; write %s", u, registry)

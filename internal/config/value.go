@@ -14,7 +14,7 @@ import (
 	"unicode/utf8"
 )
 
-// duration prints without the units that are zero: 1m, not 1m0s.
+// duration prints without trailing units that are zero: 1m, not 1m0s.
 type duration time.Duration
 
 func (d duration) String() string {
@@ -28,11 +28,11 @@ func (d duration) String() string {
 	return s
 }
 
-// longRE is a duration that begins with weeks or days, which Go's have not.
+// longRE matches a duration with weeks or days, which Go does not have.
 var longRE = regexp.MustCompile(`(?s)^(?:([0-9]{1,4})w)?(?:([0-9]{1,4})d)?(.*)$`)
 
-// parseDuration reads Go's durations, with weeks and days before them if need
-// be: 30d, 1w2d12h.
+// parseDuration parses a Go duration with optional weeks and days before it: 30d,
+// 1w2d12h.
 func parseDuration(s string) (duration, error) {
 	const day = 24 * time.Hour
 	long := longRE.FindStringSubmatch(s)
@@ -52,8 +52,8 @@ func parseDuration(s string) (duration, error) {
 	return duration(d), nil
 }
 
-// orNever reads a duration of least or more, or 0 for never; why says what is
-// wrong with less.
+// orNever returns a parser for a duration of least or more, or 0 for never; why says
+// what is wrong with a shorter one.
 func orNever(least duration, why string) func(string) (duration, error) {
 	return func(s string) (duration, error) {
 		d, err := parseDuration(s)
@@ -69,13 +69,13 @@ var (
 	parseScrub = orNever(duration(time.Hour), "is too frequent and would keep the disk busy")
 )
 
-// number reads digits and nothing else.
+// number parses digits and nothing else.
 func number(s string) (int, bool) {
 	n, err := strconv.ParseUint(s, 10, 31)
 	return int(n), err == nil
 }
 
-// count reads a number of what; 0 means that there is no limit.
+// count returns a parser for a number of what; 0 means no limit.
 func count(what string) func(string) (int, error) {
 	return func(s string) (int, error) {
 		n, ok := number(s)
@@ -108,10 +108,10 @@ func parseMaxSize(s string) (Size, error) {
 	return size, err
 }
 
-// hostRE is a DNS name in either case.
+// hostRE matches a DNS name in either case.
 var hostRE = regexp.MustCompile(`^[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*$`)
 
-// parseAddress accepts what net.Listen does, but no name for a port.
+// parseAddress accepts what net.Listen accepts, except names of ports.
 func parseAddress(s string) (string, error) {
 	host, port, err := net.SplitHostPort(s)
 	if err != nil || !isPort(port) || !isHost(host) {
@@ -120,7 +120,7 @@ func parseAddress(s string) (string, error) {
 	return s, nil
 }
 
-// isHost reports whether host can be listened on; empty means everywhere.
+// isHost reports whether host can be listened on; empty means all addresses.
 func isHost(host string) bool {
 	_, err := netip.ParseAddr(host)
 	return printable(host) && (host == "" || err == nil || hostRE.MatchString(host))
@@ -131,7 +131,7 @@ func isPort(s string) bool {
 	return err == nil
 }
 
-// oneOf accepts exactly the words.
+// oneOf returns a parser that accepts only the words.
 func oneOf(words ...string) func(string) (string, error) {
 	return func(s string) (string, error) {
 		if !slices.Contains(words, s) {
@@ -142,7 +142,7 @@ func oneOf(words ...string) func(string) (string, error) {
 	}
 }
 
-// parseText accepts any text that a file can show on one line.
+// parseText accepts any text that is printable on one line.
 func parseText(s string) (string, error) {
 	if s == "" {
 		return "", fmt.Errorf("is empty; write a value or leave it out")
@@ -153,8 +153,8 @@ func parseText(s string) (string, error) {
 	return s, nil
 }
 
-// parsePath accepts a path and makes it absolute: what it means must not change
-// with the directory that the next command is run in.
+// parsePath accepts a path and makes it absolute, so that it does not depend on the
+// working directory of the next command.
 func parsePath(s string) (string, error) {
 	if _, err := parseText(s); err != nil {
 		return "", err
@@ -169,7 +169,7 @@ func parsePath(s string) (string, error) {
 	return absolute, nil
 }
 
-// printable is what WriteYAML can repeat exactly.
+// printable reports whether WriteYAML can write s exactly.
 func printable(s string) bool {
 	return utf8.ValidString(s) && strings.IndexFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) < 0
 }

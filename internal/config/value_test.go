@@ -77,7 +77,7 @@ func TestLongDuration(t *testing.T) {
 	}
 }
 
-// A path means the same whatever directory the next command is run in.
+// A path does not depend on the working directory of the next command.
 func TestPathsAreAbsolute(t *testing.T) {
 	dir := t.TempDir()
 	t.Chdir(dir)
@@ -93,7 +93,7 @@ func TestPathsAreAbsolute(t *testing.T) {
 	}
 }
 
-// accepts tests that parse takes the good texts, as they are, and not the bad.
+// accepts tests that parse returns the good texts unchanged and rejects the bad ones.
 func accepts(t *testing.T, parse func(string) (string, error), good, bad []string) {
 	t.Helper()
 	for _, s := range good {

@@ -12,13 +12,13 @@ import (
 	"github.com/goccy/go-yaml/token"
 )
 
-// walker applies the nodes of one file to its loader.
+// walker applies the nodes of one file to a loader.
 type walker struct {
 	*loader
 	path string
 }
 
-// syntax reports the parser's error.
+// syntax reports an error of the parser.
 func (w walker) syntax(err error) {
 	var located yaml.Error
 	if errors.As(err, &located) && located.GetToken() != nil {
@@ -28,7 +28,7 @@ func (w walker) syntax(err error) {
 	w.problem(place{position: w.path}, "invalid YAML: %v", err)
 }
 
-// at is the place of node, the value of key.
+// at returns the place of node, the value of key.
 func (w walker) at(key string, node ast.Node) place {
 	// The token of a mapping in block style is the colon of its first key.
 	if m, ok := node.(*ast.MappingNode); ok && !m.IsFlowStyle && len(m.Values) > 0 {
@@ -41,28 +41,27 @@ func (w walker) atToken(key string, t *token.Token) place {
 	return place{position: fmt.Sprintf("%s:%d:%d", w.path, t.Position.Line, t.Position.Column), name: key}
 }
 
-// group applies the mapping node, the value of the key that at names; the
-// whole file has no name.
+// group applies the mapping node at that place; the name of the root is empty.
 func (w walker) group(at place, node ast.Node) {
 	for key, child := range w.pairs(at, node, keysBelow(at.name)) {
 		value := w.at(at.child(key).name, child)
 		if s := settingByKey(value.name); s != nil {
-			w.set(s, written{w, value, child})
+			w.set(s, yamlValue{w, value, child})
 		} else {
 			w.group(value, child)
 		}
 	}
 }
 
-// pairs yields what node, a mapping at that place, has for the known keys, and
-// reports all else. An empty value, such as that of a group whose lines are
-// all comments, is a mapping without keys.
+// pairs yields the known keys of node, a mapping at that place, and their values, and
+// reports all other keys. An empty value, such as that of a group whose lines are all
+// comments, is a mapping without keys.
 func (w walker) pairs(at place, node ast.Node, known []string) iter.Seq2[string, ast.Node] {
 	return func(yield func(string, ast.Node) bool) {
 		mapping, ok := node.(*ast.MappingNode)
 		if !ok {
 			if node.Type() != ast.NullType {
-				w.shape(at, node, "a mapping with the keys "+strings.Join(known, ", "))
+				w.wrongKind(at, node, "a mapping with the keys "+strings.Join(known, ", "))
 			}
 			return
 		}
@@ -76,8 +75,8 @@ func (w walker) pairs(at place, node ast.Node, known []string) iter.Seq2[string,
 	}
 }
 
-// key returns the text of node, a key of the mapping at that place, unless it
-// must be reported. lines are the lines of the keys before it.
+// key returns the text of node, a key of the mapping at that place. It returns false
+// when it has reported a problem. lines has the lines of the keys before it.
 func (w walker) key(at place, node ast.MapKeyNode, known []string, lines map[string]int) (string, bool) {
 	key, plain := plainKey(node)
 	where, full := w.at("", node), at.child(key).name
@@ -107,8 +106,8 @@ func plainKey(node ast.MapKeyNode) (string, bool) {
 	return "", false
 }
 
-// shape reports that node is not what belongs at that place.
-func (w walker) shape(at place, node ast.Node, want string) {
+// wrongKind reports that node is not of the kind that that place requires.
+func (w walker) wrongKind(at place, node ast.Node, want string) {
 	kind := "is a single value"
 	switch node.(type) {
 	case *ast.MappingNode:

@@ -7,8 +7,9 @@ import (
 	"strings"
 )
 
-// WriteYAML writes c as a file that LoadFile reads back to an equal Config. It
-// holds no secret: of passwords only the name of the file. A failure is w's.
+// WriteYAML writes c as a file that LoadFile reads back to an equal Config. The file
+// contains no secret: only the paths of password files. WriteYAML fails with the error
+// of w.
 func (c *Config) WriteYAML(w io.Writer) error {
 	var b bytes.Buffer
 	group, indent := "", ""
@@ -28,10 +29,10 @@ func (c *Config) WriteYAML(w io.Writer) error {
 	return err
 }
 
-// plainRE is text that no YAML reader takes for anything but a single value.
+// plainRE matches text that every YAML parser reads as a single value without quotes.
 var plainRE = regexp.MustCompile(`^[A-Za-z0-9/](?:[A-Za-z0-9/._@%:-]*[A-Za-z0-9/._@%-])?$`)
 
-// quote writes a printable single line for YAML.
+// quote returns a printable single line as a YAML scalar.
 func quote(s string) string {
 	if plainRE.MatchString(s) && !strings.EqualFold(s, "null") {
 		return s

@@ -9,7 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// read is LoadFile of data, without a file.
+// read is LoadFile for data instead of a file.
 func read(data []byte) (*Config, error) {
 	l := newLoader("/var/cache/mirrord")
 	l.parse("mirrord.yaml", data)
@@ -82,7 +82,7 @@ log:
 	roundTrip(t, c)
 }
 
-// roundTrip fails t unless what WriteYAML writes is c.
+// roundTrip fails t unless what WriteYAML writes is read back as c.
 func roundTrip(t *testing.T, c *Config) {
 	t.Helper()
 	var b bytes.Buffer
@@ -93,16 +93,16 @@ func roundTrip(t *testing.T, c *Config) {
 	if err != nil {
 		t.Fatalf("%v\nin\n%s", err, &b)
 	}
-	if !back.Cache.Chosen {
-		t.Error("what is written does not choose the directory")
+	if !back.Cache.DirSet {
+		t.Error("DirSet is false for a file with cache.dir")
 	}
-	back.Cache.Chosen = c.Cache.Chosen
+	back.Cache.DirSet = c.Cache.DirSet
 	if diff := cmp.Diff(c, back); diff != "" {
 		t.Fatalf("(-want +got):\n%s\nfrom\n%s", diff, &b)
 	}
 }
 
-// What YAML could take for something else comes back as it was.
+// Text that YAML could misread is read back unchanged.
 func TestRoundTripText(t *testing.T) {
 	for _, text := range []string{
 		"null", "NULL", "~", "true", "no", "0x1F", "0123", "1_000", "1.50", "1e3", ".inf", ".nan", "2001-01-01", "0o17", "1:30",
@@ -117,7 +117,7 @@ func TestRoundTripText(t *testing.T) {
 	}
 }
 
-// full is a writer of a full device.
+// full is a writer that fails like a full device.
 type full struct{}
 
 var errFull = errors.New("no space left on device")
@@ -130,7 +130,7 @@ func TestWriteYAMLFails(t *testing.T) {
 	}
 }
 
-// placed is a problem and where it is.
+// placed matches a problem and its place.
 var placed = regexp.MustCompile(`^mirrord\.yaml:[1-9][0-9]*(:[1-9][0-9]*)?: [^\n]+$`)
 
 func FuzzParse(f *testing.F) {

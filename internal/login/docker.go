@@ -12,14 +12,14 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 )
 
-// hub is how configurations call Docker Hub; other registries are called by
-// their host.
+// hub is the name of Docker Hub in configurations; other registries go by their
+// host.
 const (
 	hub      = "docker.io"
 	hubEntry = authn.DefaultAuthKey
 )
 
-// entries are the names under which a login for host may be kept.
+// entries returns the names under which a login for host may be stored.
 func entries(host string) []string {
 	if host == hub {
 		return []string{hubEntry, "index.docker.io", hub, "registry-1.docker.io"}
@@ -27,15 +27,16 @@ func entries(host string) []string {
 	return []string{host, "https://" + host}
 }
 
-// DockerConfig is what the config.json at path has for host: a login in the
-// file, or one that a program keeps. It is an error that there is none.
+// DockerConfig returns the Login for host in the Docker config.json at path: one in
+// the file, or from a credential helper that the file names. Reading it fails when
+// there is none.
 func DockerConfig(path, host string) *Login {
 	return &Login{file: path, read: func(ctx context.Context) (*authn.AuthConfig, error) {
 		file, err := load(path)
 		if err != nil {
 			return nil, err
 		}
-		return within(ctx, func() (*authn.AuthConfig, error) {
+		return withContext(ctx, func() (*authn.AuthConfig, error) {
 			return find(file, path, host)
 		})
 	}}
@@ -48,7 +49,7 @@ func load(path string) (*configfile.ConfigFile, error) {
 	}
 	defer func() { _ = f.Close() }()
 	file, err := config.LoadFromReader(f)
-	if err != nil { // its words may repeat what is in the file
+	if err != nil { // not wrapped: the message may quote the file
 		return nil, fmt.Errorf("%s is not a valid Docker configuration", path)
 	}
 	return file, nil
@@ -57,7 +58,7 @@ func load(path string) (*configfile.ConfigFile, error) {
 func find(file *configfile.ConfigFile, path, host string) (*authn.AuthConfig, error) {
 	for _, entry := range entries(host) {
 		found, err := file.GetAuthConfig(entry)
-		if err != nil { // its words may repeat what a program has said
+		if err != nil { // not wrapped: the message may quote the helper's output
 			return nil, fmt.Errorf("the credential helper for %s, configured in %s, failed", host, path)
 		}
 		a := authn.AuthConfig{
@@ -71,9 +72,10 @@ func find(file *configfile.ConfigFile, path, host string) (*authn.AuthConfig, er
 	return nil, fmt.Errorf("%s has no login for %s: run docker login with that configuration", path, host)
 }
 
-// within returns what read does, or ctx's error when that comes first; read
-// then ends by itself, or not.
-func within(ctx context.Context, read func() (*authn.AuthConfig, error)) (*authn.AuthConfig, error) {
+// withContext returns the result of read, or the error of ctx if that is done first.
+// Then read continues in the background: the libraries that it calls take no
+// context.
+func withContext(ctx context.Context, read func() (*authn.AuthConfig, error)) (*authn.AuthConfig, error) {
 	type result struct {
 		login *authn.AuthConfig
 		err   error
@@ -91,20 +93,20 @@ func within(ctx context.Context, read func() (*authn.AuthConfig, error)) (*authn
 	}
 }
 
-// Default is what Docker's own configuration, or podman's, has for host, and
-// anonymous where they have nothing.
+// Default returns the Login for host in the default configuration of Docker or
+// podman; it reads as anonymous when they have none.
 func Default(host string) *Login {
 	if host == hub {
 		host = name.DefaultRegistry
 	}
 	registry, err := name.NewRegistry(host)
 	if err != nil {
-		return Anonymous() // a name of the operator's own has no login
+		return Anonymous() // not a registry host: no configuration has a login for it
 	}
 	return &Login{read: func(ctx context.Context) (*authn.AuthConfig, error) {
-		return within(ctx, func() (*authn.AuthConfig, error) {
+		return withContext(ctx, func() (*authn.AuthConfig, error) {
 			auth, err := authn.DefaultKeychain.Resolve(registry)
-			if err != nil { // its words may repeat what is in the file
+			if err != nil { // not wrapped: the message may quote the file
 				return nil, errors.New("cannot read the configuration of Docker or podman: fix it, or set credentials in the mirror's configuration")
 			}
 			return authn.Authorization(ctx, auth)

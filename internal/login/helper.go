@@ -11,11 +11,11 @@ import (
 	"github.com/google/go-containerregistry/pkg/authn"
 )
 
-// tokenUser is what a helper calls the user of an identity token.
+// tokenUser is the user name with which a helper returns an identity token.
 const tokenUser = "<token>"
 
-// Helper is what the program docker-credential-<name>, found in PATH, has for
-// host. The protocol is that of docker/docker-credential-helpers.
+// Helper returns the Login for host from the program docker-credential-<name> in
+// PATH, with the protocol of docker/docker-credential-helpers.
 func Helper(name, host string) *Login {
 	program := "docker-credential-" + name
 	return &Login{read: func(ctx context.Context) (*authn.AuthConfig, error) {
@@ -30,13 +30,13 @@ func Helper(name, host string) *Login {
 	}}
 }
 
-// get asks the program once. What it writes is not repeated: it may be a secret.
+// get runs the program once. Errors do not quote its output, which may be a secret.
 func get(ctx context.Context, program, entry string) (*authn.AuthConfig, error) {
 	var out bytes.Buffer
 	command := exec.CommandContext(ctx, program, "get")
 	command.Stdin = bytes.NewBufferString(entry)
 	command.Stdout = &out
-	command.WaitDelay = time.Second // for what it has started and left behind
+	command.WaitDelay = time.Second // its child processes may hold the pipe open
 	if err := command.Run(); err != nil {
 		if ctx.Err() != nil {
 			return nil, fmt.Errorf("it timed out: %w", context.Cause(ctx))

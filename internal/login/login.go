@@ -1,6 +1,6 @@
-// Package login knows where the user names and passwords for upstreams come
-// from. Each is read again when it is needed, so a change needs no restart. No
-// error holds a part of a secret.
+// Package login reads the user names and passwords for upstreams. They are read
+// again whenever they are needed, so a change needs no restart. No error contains
+// a part of a secret.
 package login
 
 import (
@@ -19,11 +19,11 @@ import (
 // methods may be called concurrently.
 type Login struct {
 	read      func(context.Context) (*authn.AuthConfig, error)
-	file      string // that holds the secret, or empty
+	file      string // with the secret, or empty
 	anonymous bool
 }
 
-// readTime bounds how long a secret is waited for: it may be a program's answer.
+// readTime is the time limit for reading a secret, which may run a program.
 const readTime = 10 * time.Second
 
 // Authorization is AuthorizationContext without a context.
@@ -31,25 +31,25 @@ func (l *Login) Authorization() (*authn.AuthConfig, error) {
 	return l.AuthorizationContext(context.Background())
 }
 
-// AuthorizationContext reads the secret. It fails when ctx ends, or after ten
-// seconds.
+// AuthorizationContext reads the secret. It fails when the secret cannot be read,
+// when ctx is done, or after ten seconds.
 func (l *Login) AuthorizationContext(ctx context.Context) (*authn.AuthConfig, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTime)
 	defer cancel()
 	return l.read(ctx)
 }
 
-// Check reads the secret and says why that fails.
+// Check reads the secret and returns the error.
 func (l *Login) Check(ctx context.Context) error {
 	_, err := l.AuthorizationContext(ctx)
 	return err
 }
 
-// IsAnonymous reports whether it is no login at all.
+// IsAnonymous reports whether l is Anonymous.
 func (l *Login) IsAnonymous() bool { return l.anonymous }
 
-// Stamp changes when the file that holds the secret does. It is empty for what
-// is in no file, and while the file cannot be looked at.
+// Stamp returns a value that changes whenever the file with the secret does. It is
+// empty if there is no file or it cannot be read.
 func (l *Login) Stamp() string {
 	if l.file == "" {
 		return ""
@@ -61,7 +61,7 @@ func (l *Login) Stamp() string {
 	return fmt.Sprint(info.ModTime().UnixNano(), " ", info.Size())
 }
 
-// Anonymous is no login.
+// Anonymous returns the Login of anonymous requests.
 func Anonymous() *Login {
 	return &Login{
 		anonymous: true,
@@ -69,8 +69,8 @@ func Anonymous() *Login {
 	}
 }
 
-// File is a login whose password is in the file at path, without one newline at
-// its end. An empty password is an error.
+// File returns the Login of username with the password in the file at path, without
+// a trailing newline. Reading it fails when the password is empty.
 func File(username, path string) *Login {
 	return &Login{file: path, read: func(context.Context) (*authn.AuthConfig, error) {
 		raw, err := os.ReadFile(path)
@@ -85,7 +85,7 @@ func File(username, path string) *Login {
 	}}
 }
 
-// cause is a file's error without its path.
+// cause returns the error of a file operation without the path.
 func cause(err error) error {
 	var at *fs.PathError
 	if errors.As(err, &at) {

@@ -39,7 +39,7 @@ func want(t *testing.T, l *login.Login, want authn.AuthConfig) {
 	}
 }
 
-// refuses wants an error with those words and without the secret.
+// refuses checks for an error with these words and without the secret.
 func refuses(t *testing.T, l *login.Login, words ...string) {
 	t.Helper()
 	got, err := l.Authorization()
@@ -115,7 +115,7 @@ func TestDockerConfig(t *testing.T) {
 	refuses(t, login.DockerConfig(path, "docker.io"), path)
 }
 
-// helper puts a credential helper into PATH.
+// helper installs a credential helper in PATH.
 func helper(t *testing.T, name, script string) {
 	t.Helper()
 	dir := t.TempDir()

@@ -8,20 +8,20 @@ import (
 	"github.com/bmatcuk/doublestar/v4"
 )
 
-// maxAlternatives bounds what stands in all {…} of a part together: doublestar
-// tries every combination, and there are fewer than 250 of so many.
+// maxAlternatives limits the alternatives in all {…} of a part together: doublestar
+// tries every combination, and with 16 there are fewer than 250.
 const maxAlternatives = 16
 
 var (
 	foreignToNameRE  = regexp.MustCompile(`[^a-z0-9._/:*?\[\]{},\\!^-]`)
 	foreignToTagRE   = regexp.MustCompile(`[^A-Za-z0-9_.*?\[\]{},\\!^-]`)
 	noComponentRE    = regexp.MustCompile(`^/|//|/$`)
-	foreignToClassRE = regexp.MustCompile(`\[[!^A-Za-z0-9._-]*[^\]!^A-Za-z0-9._-]`) // some are ErrBadPattern for doublestar, none is ever met
-	starsBesideRE    = regexp.MustCompile(`[^/{,]\*\*|\*\*[^/},]`)                  // for doublestar they are a mere *
+	foreignToClassRE = regexp.MustCompile(`\[[!^A-Za-z0-9._-]*[^\]!^A-Za-z0-9._-]`) // can never match; some are ErrBadPattern for doublestar
+	starsBesideRE    = regexp.MustCompile(`[^/{,]\*\*|\*\*[^/},]`)                  // doublestar treats them as a single *
 )
 
-// Check reports what is wrong with a pattern, and what to write instead. Fresh
-// can do with all others.
+// Check returns an error with what is wrong with a pattern, and what to write
+// instead. Rules accept every other pattern.
 func Check(pattern string) error {
 	name, tag, tagged := split(pattern)
 	switch {
@@ -46,7 +46,7 @@ func Check(pattern string) error {
 	return checkGlob(tag)
 }
 
-// checkGlob checks one part of a pattern for what doublestar asks of it.
+// checkGlob checks that doublestar accepts one part of a pattern.
 func checkGlob(part string) error {
 	if !doublestar.ValidatePattern(part) {
 		return fmt.Errorf(`%q is incomplete; close each [ and {, put something inside [], and do not end in \`, part)

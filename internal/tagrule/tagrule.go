@@ -1,15 +1,15 @@
-// Package tagrule says which tags stay fresh for how long.
+// Package tagrule determines how long tags stay fresh, by patterns.
 //
-// A pattern is NAME or NAME:TAG, and without TAG it matches every tag. The last
-// colon that has no slash behind it separates the two, so localhost:5000/** is a
-// NAME alone.
+// A pattern is NAME or NAME:TAG; without TAG it matches every tag. The two are
+// separated by the last colon that no slash follows, so localhost:5000/** is only a
+// NAME.
 //
-//   - * and ? stay within one component of a path, ** in a component's place
-//     stands for any number of them, none included; [abc] and {a,b} are as in
-//     shells, and \ takes what follows literally.
+//   - * and ? match within one path component, ** as a component matches any number
+//     of components, including none; [abc] and {a,b} work as in shells, and \ quotes
+//     the next character.
 //   - A NAME without a slash matches the last component at any depth, as in
-//     .gitignore: nginx is library/nginx and corp/nginx, and *:latest is every
-//     image's latest.
+//     .gitignore: nginx matches library/nginx and corp/nginx, and *:latest matches
+//     the latest of every image.
 //   - A NAME with a slash matches the repository, such as library/alpine, or the
 //     upstream and the repository, such as ghcr.io/org/app.
 package tagrule
@@ -22,16 +22,17 @@ import (
 	"github.com/bmatcuk/doublestar/v4"
 )
 
-// Rule says how long the tags that Match names are fresh.
+// Rule says how long the tags that match a pattern are fresh.
 type Rule struct {
 	Match string        // a pattern that Check accepts
 	Fresh time.Duration // 0: never
 }
 
-// Rules are asked in their order.
+// Rules are applied in order: the first match wins.
 type Rules []Rule
 
-// Fresh returns the time of the first rule that matches; false when none does.
+// Fresh returns how long a tag is fresh according to the first rule that matches;
+// false when none does.
 func (r Rules) Fresh(upstream, repository, tag string) (time.Duration, bool) {
 	for _, rule := range r {
 		if rule.matches(upstream, repository, tag) {
@@ -52,7 +53,7 @@ func (r Rule) matches(upstream, repository, tag string) bool {
 	return doublestar.MatchUnvalidated(name, repository) || doublestar.MatchUnvalidated(name, upstream+"/"+repository)
 }
 
-// split returns the two parts of a pattern; false when it has no TAG.
+// split returns the two parts of a pattern; tagged is false when it has no TAG.
 func split(pattern string) (name, tag string, tagged bool) {
 	colon := strings.LastIndexByte(pattern, ':')
 	if colon < 0 || strings.Contains(pattern[colon:], "/") {

@@ -50,7 +50,7 @@ func TestMatch(t *testing.T) {
 	}
 }
 
-// freshOf asks for an image that is written "upstream repository:tag".
+// freshOf applies rules to an image of the form "upstream repository:tag".
 func freshOf(rules Rules, image string) (time.Duration, bool) {
 	upstream, reference, _ := strings.Cut(image, " ")
 	repository, tag, _ := strings.Cut(reference, ":")
@@ -112,7 +112,7 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// What Check accepts has no ErrBadPattern in store, whatever it is held against.
+// A pattern that Check accepts never causes ErrBadPattern, whatever it is matched with.
 func FuzzFresh(f *testing.F) {
 	for _, pattern := range []string{
 		"*:latest", "library/*:v?*.*.*", "corp/**", "localhost:5000/**", "{a,[a-c]}/{b,{c,d}}:[^a-z]*", `\]/\*:[a-]`, "{**,a}/**/b:{,x}", "{a\\,b,[!0]}", "[!a-]*:[-a]",

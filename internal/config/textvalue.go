@@ -5,39 +5,39 @@ import (
 	"strings"
 )
 
-// value is what a source has for a key. Its methods report what is not as they
-// are asked for it.
+// value is the value of a key in some source. Its methods report a problem when the
+// value does not have the requested form.
 type value interface {
 	where() place
 
-	// single is the value as text.
+	// single returns the value as text.
 	single() (string, bool)
 
-	// list is the value as a list of mappings with those keys.
+	// list returns the value as a list of mappings with those keys.
 	list(keys []string) ([]value, bool)
 
-	// pairs is the value as a mapping, with what it has for the known keys.
+	// pairs yields the known keys of the value, a mapping, and their values.
 	pairs(known []string) iter.Seq2[string, value]
 }
 
-// text is a value as a flag or a variable has it. A mapping is written such as
+// textValue is the value of a flag or a variable. A mapping is written as in
 // match=*:latest,fresh=1m.
-type text struct {
+type textValue struct {
 	*loader
 	at   place
 	text string
 }
 
-func (t text) where() place { return t.at }
+func (t textValue) where() place { return t.at }
 
-func (t text) single() (string, bool) { return t.text, true }
+func (t textValue) single() (string, bool) { return t.text, true }
 
-func (t text) list([]string) ([]value, bool) {
+func (t textValue) list([]string) ([]value, bool) {
 	t.problem(t.at, "is a list; write it in the file given by --%s", configFlag)
 	return nil, false
 }
 
-func (t text) pairs(known []string) iter.Seq2[string, value] {
+func (t textValue) pairs(known []string) iter.Seq2[string, value] {
 	return func(yield func(string, value) bool) {
 		seen := make(map[string]bool)
 		for i, part := range parts(t.text) {
@@ -47,15 +47,16 @@ func (t text) pairs(known []string) iter.Seq2[string, value] {
 				t.problem(t.at, "part %d is not key=value; write for example %s=VALUE", i+1, dashed(known[0]))
 				continue
 			}
-			if key, ok := t.key(name, known, seen); ok && !yield(key, text{t.loader, t.at.child(name), content}) {
+			if key, ok := t.key(name, known, seen); ok && !yield(key, textValue{t.loader, t.at.child(name), content}) {
 				return
 			}
 		}
 	}
 }
 
-// key returns the key that name spells as flags do, unless it must be reported.
-func (t text) key(name string, known []string, seen map[string]bool) (string, bool) {
+// key returns the key that name stands for, in the spelling of flags. It returns false
+// when it has reported a problem.
+func (t textValue) key(name string, known []string, seen map[string]bool) (string, bool) {
 	for _, key := range known {
 		switch {
 		case key != strings.ReplaceAll(name, "-", "_"):
@@ -71,7 +72,7 @@ func (t text) key(name string, known []string, seen map[string]bool) (string, bo
 	return "", false
 }
 
-// parts splits a mapping at its commas, but not those in the {a,b} of a pattern.
+// parts splits a mapping at its commas, except at those within the {a,b} of a pattern.
 func parts(s string) []string {
 	var parts []string
 	start, depth := 0, 0
@@ -89,19 +90,19 @@ func parts(s string) []string {
 	return append(parts, s[start:])
 }
 
-// dashed spells a key as flags do.
+// dashed returns a key in the spelling of flags.
 func dashed(key string) string { return strings.ReplaceAll(key, "_", "-") }
 
-// texts is a text that may also be a list, of these entries.
-type texts struct {
-	text
+// textList is a textValue that can also be a list of these entries.
+type textList struct {
+	textValue
 	entries []string
 }
 
-func (t texts) list([]string) ([]value, bool) {
+func (t textList) list([]string) ([]value, bool) {
 	values := make([]value, len(t.entries))
 	for i, entry := range t.entries {
-		values[i] = text{t.loader, t.at.index(i), entry}
+		values[i] = textValue{t.loader, t.at.index(i), entry}
 	}
 	return values, true
 }
