@@ -7,22 +7,22 @@ import (
 	"mirrord/internal/oci"
 )
 
-// level is a figure that is read at each scrape.
-type level struct {
+// statMetric is a metric that is read from the cache's statistics at each scrape.
+type statMetric struct {
 	desc *prometheus.Desc
 	kind prometheus.ValueType
 	read func(cache.Stats) float64
 }
 
-func gauge(name, help string, read func(cache.Stats) float64) level {
-	return level{prometheus.NewDesc("mirrord_"+name, help, nil, nil), prometheus.GaugeValue, read}
+func gauge(name, help string, read func(cache.Stats) float64) statMetric {
+	return statMetric{prometheus.NewDesc("mirrord_"+name, help, nil, nil), prometheus.GaugeValue, read}
 }
 
-func counter(name, help string, read func(cache.Stats) float64) level {
-	return level{prometheus.NewDesc("mirrord_"+name, help, nil, nil), prometheus.CounterValue, read}
+func counter(name, help string, read func(cache.Stats) float64) statMetric {
+	return statMetric{prometheus.NewDesc("mirrord_"+name, help, nil, nil), prometheus.CounterValue, read}
 }
 
-var levels = []level{
+var statMetrics = []statMetric{
 	gauge("cache_bytes", "Bytes of cached blobs.", func(s cache.Stats) float64 { return float64(s.Bytes) }),
 	gauge("cache_reserved_bytes", "Bytes reserved for fills in flight.", func(s cache.Stats) float64 { return float64(s.Reserved) }),
 	gauge("cache_max_bytes", "Size limit of the cache in bytes.", func(s cache.Stats) float64 { return float64(s.MaxBytes) }),
@@ -39,7 +39,8 @@ var levels = []level{
 	counter("cache_evicted_bytes_total", "Bytes of the blobs evicted to make space.", func(s cache.Stats) float64 { return float64(s.EvictedBytes) }),
 }
 
-// WatchCache exports the cache's figures.
+// WatchCache exports the statistics of the cache. stats is called at each scrape,
+// possibly concurrently.
 func (m *Metrics) WatchCache(stats func() cache.Stats) {
 	m.registry.MustRegister(cacheCollector(stats))
 }
@@ -47,19 +48,19 @@ func (m *Metrics) WatchCache(stats func() cache.Stats) {
 type cacheCollector func() cache.Stats
 
 func (c cacheCollector) Describe(out chan<- *prometheus.Desc) {
-	for _, l := range levels {
+	for _, l := range statMetrics {
 		out <- l.desc
 	}
-	for _, g := range []group{staleAnswers, tagChecks} {
+	for _, g := range []labeledCounter{staleAnswers, tagChecks} {
 		out <- g.desc
 	}
 	out <- pullsSaved
-	out <- inTrouble
+	out <- cacheDegraded
 }
 
 func (c cacheCollector) Collect(out chan<- prometheus.Metric) {
 	stats := c()
-	for _, l := range levels {
+	for _, l := range statMetrics {
 		out <- prometheus.MustNewConstMetric(l.desc, l.kind, l.read(stats))
 	}
 	for _, t := range []cache.Trouble{cache.DiskTrouble, cache.IndexTrouble} {
@@ -67,7 +68,7 @@ func (c cacheCollector) Collect(out chan<- prometheus.Metric) {
 		if stats.Troubles[t] != nil {
 			failing = 1
 		}
-		out <- prometheus.MustNewConstMetric(inTrouble, prometheus.GaugeValue, failing, string(t))
+		out <- prometheus.MustNewConstMetric(cacheDegraded, prometheus.GaugeValue, failing, string(t))
 	}
 	collect(out, staleAnswers, stats.Stale)
 	collect(out, tagChecks, stats.Checks)
@@ -76,33 +77,33 @@ func (c cacheCollector) Collect(out chan<- prometheus.Metric) {
 	}
 }
 
-// group is a counter with one label, of which every value shows from the start:
-// a rate needs the zero before the first event.
-type group struct {
+// labeledCounter is a counter with one label. All values of the label are exported
+// from the start, because a rate needs the zero before the first event.
+type labeledCounter struct {
 	desc   *prometheus.Desc
 	values []string
 }
 
-func newGroup[V ~string](name, help, label string, values ...V) group {
-	g := group{desc: prometheus.NewDesc("mirrord_"+name, help, []string{label}, nil)}
+func newLabeledCounter[V ~string](name, help, label string, values ...V) labeledCounter {
+	g := labeledCounter{desc: prometheus.NewDesc("mirrord_"+name, help, []string{label}, nil)}
 	for _, v := range values {
 		g.values = append(g.values, string(v))
 	}
 	return g
 }
 
-func collect[V ~string](out chan<- prometheus.Metric, g group, counts map[V]int64) {
+func collect[V ~string](out chan<- prometheus.Metric, g labeledCounter, counts map[V]int64) {
 	for _, v := range g.values {
 		out <- prometheus.MustNewConstMetric(g.desc, prometheus.CounterValue, float64(counts[V(v)]), v)
 	}
 }
 
 var (
-	staleAnswers = newGroup("stale_answers_total", "Stale copies of tags and lists served, by reason.", "reason",
+	staleAnswers = newLabeledCounter("stale_answers_total", "Stale copies of tags and lists served, by reason.", "reason",
 		oci.StaleUnavailable, oci.StaleSlow, oci.StaleRefreshing,
 		oci.StaleReason(oci.LimitPulls), oci.StaleReason(oci.LimitRequests), oci.StaleReason(oci.LimitReserve), oci.StaleReason(oci.LimitClient))
-	tagChecks = newGroup("tag_checks_total", "Checks of tags with the upstream, by outcome.", "outcome",
+	tagChecks = newLabeledCounter("tag_checks_total", "Checks of tags with the upstream, by outcome.", "outcome",
 		cache.CheckNew, cache.CheckSame, cache.CheckMoved, cache.CheckMissing, cache.CheckLimited, cache.CheckFailed)
-	inTrouble  = prometheus.NewDesc("mirrord_cache_degraded", "1 while the cache works without its disk or its index, because it is failing or full.", []string{"part"}, nil)
-	pullsSaved = prometheus.NewDesc("mirrord_pulls_saved_total", "Manifests served to clients without a manifest GET to the upstream.", []string{"upstream"}, nil)
+	cacheDegraded = prometheus.NewDesc("mirrord_cache_degraded", "1 while the cache works without its disk or its index, because it is failing or full.", []string{"part"}, nil)
+	pullsSaved    = prometheus.NewDesc("mirrord_pulls_saved_total", "Manifests served to clients without a manifest GET to the upstream.", []string{"upstream"}, nil)
 )

@@ -41,13 +41,13 @@ func NewLogger(w io.Writer, level, format string) (log *zap.Logger, stop func() 
 	return zap.New(zapcore.NewCore(encoder, out, lowest)), out.Stop, nil
 }
 
-// AccessLog returns an observer that writes one line a request. Errors of the
-// upstream's are warnings, with the upstream's words; a client that leaves is
-// none.
+// AccessLog returns an observer that writes one line for each request. It is a
+// warning when the content was temporarily unavailable, with the upstream's error
+// message; a client that disconnects is not an error.
 func AccessLog(log *zap.Logger) func(*http.Request, proxy.Event) {
 	return func(r *http.Request, e proxy.Event) {
 		level := zapcore.InfoLevel
-		if refused(r, e) {
+		if failed(r, e) {
 			level = zapcore.WarnLevel
 		}
 		entry := log.Check(level, "request")
@@ -77,13 +77,14 @@ func AccessLog(log *zap.Logger) func(*http.Request, proxy.Event) {
 	}
 }
 
-// degraded says what a trouble means. It is told once, not for each request.
-var degraded = map[cache.Trouble]string{
+// degradedMessages says what it means that a part of the cache is degraded. It is
+// logged once, not for each request.
+var degradedMessages = map[cache.Trouble]string{
 	cache.DiskTrouble:  "disk is failing or full: content that it cannot store or read bypasses the cache until it recovers",
 	cache.IndexTrouble: "index is failing: everything is still served, but a restart loses what it cannot record",
 }
 
-// CacheHooks returns hooks that log and count what no request tells of.
+// CacheHooks returns hooks that log and count events that belong to no request.
 func CacheHooks(log *zap.Logger, m *Metrics) cache.Hooks {
 	return cache.Hooks{
 		FillFailed: func(ref oci.Ref, err error) {
@@ -107,7 +108,7 @@ func CacheHooks(log *zap.Logger, m *Metrics) cache.Hooks {
 			log.Debug("index read or write failed", zap.Error(err))
 		},
 		Degraded: func(t cache.Trouble, err error) {
-			log.Error(degraded[t], zap.String("part", string(t)), zap.Error(err))
+			log.Error(degradedMessages[t], zap.String("part", string(t)), zap.Error(err))
 		},
 		Recovered: func(t cache.Trouble) {
 			log.Info("cache recovered", zap.String("part", string(t)))

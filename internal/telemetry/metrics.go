@@ -1,5 +1,5 @@
-// Package telemetry watches the mirror from its rim: metrics, logs and the
-// decorators that feed them.
+// Package telemetry exports metrics and writes logs, by decorators, hooks and
+// collectors around the other packages.
 package telemetry
 
 import (
@@ -13,8 +13,9 @@ import (
 	"mirrord/internal/proxy"
 )
 
-// Metrics counts what happens. Its labels take their values from the code
-// alone: no repository, tag or address is ever one.
+// Metrics holds the metrics of the mirror. Values of labels come only from the code
+// and the configuration, so their number is bounded: they are never a repository, a
+// tag or the address of a client. Methods may be called concurrently.
 type Metrics struct {
 	registry *prometheus.Registry
 
@@ -31,11 +32,11 @@ type Metrics struct {
 	indexErrors prometheus.Counter
 }
 
-// durationBuckets span a hit from memory and a layer through a slow line.
+// durationBuckets range from a hit in memory to a layer over a slow link.
 var durationBuckets = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300}
 
-// NewMetrics returns Metrics with a registry of their own, the process's
-// figures among them.
+// NewMetrics returns Metrics with their own registry, which includes the metrics of
+// the process.
 func NewMetrics(version string) *Metrics {
 	m := &Metrics{registry: prometheus.NewRegistry()}
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
@@ -73,10 +74,10 @@ func buildInfo(version string) prometheus.Collector {
 	}, func() float64 { return 1 })
 }
 
-// Gatherer is what an exporter reads.
+// Gatherer returns the source for an exporter.
 func (m *Metrics) Gatherer() prometheus.Gatherer { return m.registry }
 
-// Observe counts a client's request.
+// Observe counts a request of a client.
 func (m *Metrics) Observe(r *http.Request, e proxy.Event) {
 	via := string(e.Via)
 	if via == "" {
@@ -86,7 +87,7 @@ func (m *Metrics) Observe(r *http.Request, e proxy.Event) {
 	switch {
 	case e.Cut:
 		status = "cut"
-	case refused(r, e): // some clients get 404 or 403 for it, which they do not repeat
+	case failed(r, e): // some clients get 404 or 403 for it, after which they do not retry
 		status = "5xx"
 	}
 	m.requests.WithLabelValues(e.Upstream, e.Operation, e.Kind, via, status).Inc()
@@ -94,8 +95,9 @@ func (m *Metrics) Observe(r *http.Request, e proxy.Event) {
 	m.bytes.WithLabelValues(e.Upstream, e.Kind, via).Add(float64(e.Bytes))
 }
 
-// refused reports whether a client that is still there did not get what may exist.
-func refused(r *http.Request, e proxy.Event) bool {
+// failed reports whether content that may exist was temporarily unavailable to a
+// client that is still connected.
+func failed(r *http.Request, e proxy.Event) bool {
 	return oci.Temporary(e.Err) && r.Context().Err() == nil
 }
 

@@ -9,8 +9,9 @@ import (
 	"mirrord/internal/ratelimit"
 )
 
-// WatchQuota exports what the upstreams say of their limits, from when they
-// have said so until the window is over: no figure means no limit known.
+// WatchQuota exports the limits that the upstreams report, from their first report
+// until the window ends; a missing metric means that no limit is known. budgets is
+// called at each scrape, possibly concurrently.
 func (m *Metrics) WatchQuota(budgets func() []ratelimit.Budget) {
 	m.registry.MustRegister(quotaCollector(budgets))
 }
@@ -58,7 +59,7 @@ func (c quotaCollector) Collect(out chan<- prometheus.Metric) {
 	}
 }
 
-// wait is the time in seconds to the last of the moments.
+// wait returns the seconds until the last of the moments.
 func wait(moments ...time.Time) float64 {
 	var longest time.Duration
 	for _, at := range moments {
@@ -67,13 +68,14 @@ func wait(moments ...time.Time) float64 {
 	return longest.Seconds()
 }
 
-// Login says whether a credential is used.
+// Login says whether a credential is in use.
 type Login struct {
 	Upstream, Credential string
 	Usable               bool
 }
 
-// WatchLogins exports which logins are used and which are set aside.
+// WatchLogins exports which credentials are in use and which are disabled. logins is
+// called at each scrape, possibly concurrently.
 func (m *Metrics) WatchLogins(logins func() []Login) {
 	m.registry.MustRegister(loginCollector(logins))
 }

@@ -110,7 +110,7 @@ func TestLoggerWritesDurationsInSeconds(t *testing.T) {
 	}
 }
 
-func TestLoggerRefusesAWrongLevel(t *testing.T) {
+func TestLoggerRejectsUnknownLevel(t *testing.T) {
 	if _, _, err := telemetry.NewLogger(io.Discard, "loud", "json"); err == nil {
 		t.Error("no error")
 	}
@@ -149,7 +149,7 @@ mirrord_response_bytes_total{kind="none",upstream="",via="none"} 0
 	}
 }
 
-// roundTripper is a function that answers.
+// roundTripper is a function that responds.
 type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
@@ -205,8 +205,8 @@ mirrord_upstream_requests_total{operation="other",status="error",upstream="docke
 	}
 }
 
-// A budget that nobody has told is absent, not zero; what counts shows from the
-// start.
+// The metrics of a budget without a report are absent, not zero; counters are exported
+// from the start.
 func TestQuotaMetrics(t *testing.T) {
 	m := telemetry.NewMetrics("1.2.3")
 	var budget ratelimit.Budget
@@ -271,7 +271,7 @@ mirrord_upstream_login_usable{credential="old",upstream="docker.io"} 0
 	}
 }
 
-// Stale answers and tag checks show every reason and outcome, counted or not.
+// Stale responses and tag checks export every reason and outcome, also those at zero.
 func TestStaleMetrics(t *testing.T) {
 	m := telemetry.NewMetrics("1.2.3")
 	m.WatchCache(func() cache.Stats {

@@ -10,17 +10,19 @@ import (
 	"mirrord/internal/upstream"
 )
 
-// Transport counts the requests to one upstream and the bytes that come back.
+// Transport returns a transport that counts the requests to the upstream name, and
+// the bytes of their responses, and sends them through next.
 func (m *Metrics) Transport(name string, next http.RoundTripper) http.RoundTripper {
 	return &transport{metrics: m, upstream: name, next: next}
 }
 
-// Resumed returns a hook for the upstream that counts resumed downloads.
+// Resumed returns a hook that counts resumed downloads of the upstream name.
 func (m *Metrics) Resumed(name string) func() {
 	return m.upstreamResumes.WithLabelValues(name).Inc
 }
 
-// WatchHosts exports how many hosts of an upstream do not answer.
+// WatchHosts exports the number of failing hosts of the upstream name. failing is
+// called at each scrape, possibly concurrently.
 func (m *Metrics) WatchHosts(name string, failing func() int) {
 	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name:        "mirrord_upstream_hosts_failing",
@@ -53,7 +55,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// counted counts a body's bytes as they are read.
+// counted counts the bytes of a body as they are read.
 type counted struct {
 	io.ReadCloser
 	bytes prometheus.Counter
