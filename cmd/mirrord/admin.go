@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"mirrord/internal/cache"
+	"mirrord/internal/health"
 	"mirrord/internal/telemetry"
 )
 
@@ -24,6 +25,7 @@ type admin struct {
 	draining *atomic.Bool
 	budgets  func(context.Context) []budget
 	cache    *cache.Cache
+	health   *health.Monitor
 	dir      string // of the cache
 	listen   string // admin.listen
 
@@ -55,13 +57,13 @@ func (a *admin) serveReadiness(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "draining", http.StatusServiceUnavailable)
 		return
 	}
-	troubles := a.cache.Stats().Troubles
-	if len(troubles) == 0 {
+	degraded := a.health.Degraded()
+	if len(degraded) == 0 {
 		_, _ = io.WriteString(w, "ready\n")
 		return
 	}
 	_, _ = io.WriteString(w, "ready, degraded\n")
-	for _, t := range slices.Sorted(maps.Keys(troubles)) {
-		_, _ = fmt.Fprintf(w, "%s: %v\n", t, troubles[t])
+	for _, t := range slices.Sorted(maps.Keys(degraded)) {
+		_, _ = fmt.Fprintf(w, "%s: %v\n", t, degraded[t])
 	}
 }

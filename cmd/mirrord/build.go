@@ -10,12 +10,13 @@ import (
 	"go.uber.org/zap"
 
 	"mirrord/internal/cache"
-	"mirrord/internal/cache/lru"
 	"mirrord/internal/config"
 	"mirrord/internal/index"
 	"mirrord/internal/oci"
 	"mirrord/internal/proxy"
 	"mirrord/internal/ratelimit"
+	"mirrord/internal/stack"
+	"mirrord/internal/tags"
 	"mirrord/internal/telemetry"
 	"mirrord/internal/upstream"
 )
@@ -32,10 +33,8 @@ type mirrord struct {
 // runner runs until the context ends.
 type runner func(context.Context) error
 
-// build is the composition of the whole system: a request goes through the
-// handler into the cache, and what that lacks through the router to an upstream:
-// its pool of credentials, each with its tokens and its quota, and one transport
-// with breakers for the hosts that fail.
+// build is the composition of the daemon: storage, the stack of Registries (see
+// stack.New), the handler on top of it, the admin listener and telemetry beside it.
 func build(cfg *config.Config, log *zap.Logger) (d *mirrord, err error) {
 	metrics := telemetry.NewMetrics(buildVersion())
 	storage, err := openStorage(cfg.Cache.Dir, log)
@@ -48,50 +47,61 @@ func build(cfg *config.Config, log *zap.Logger) (d *mirrord, err error) {
 		}
 	}()
 	ledger := ratelimit.NewLedger(rememberedQuotas(storage.index, log))
-	pools, probes, err := buildUpstreams(cfg, ledger, log, metrics)
+	upstreams, err := buildUpstreams(cfg, log, metrics)
 	if err != nil {
 		return nil, refusal{err}
 	}
-	cached, err := cache.New(cache.Options{
-		Next:       newRouter(pools),
-		Store:      storage.blobs,
-		Policy:     lru.NewPolicy(),
-		Metadata:   lru.NewPolicy(),
-		Index:      storage.index,
-		Parts:      storage.parts,
-		MaxSize:    int64(cfg.Cache.MaxSize),
-		MinFree:    int64(cfg.Cache.MinFree),
-		Free:       storage.blobs.Free,
-		MaxFills:   cfg.Cache.MaxFills,
-		Scrub:      cfg.Cache.Scrub,
-		Fresh:      freshness(cfg),
-		FreshLists: cfg.Tags.Fresh,
-		Revalidate: cfg.Tags.StaleWhileRevalidate,
-		MaxStale:   cfg.Tags.MaxStale,
-		MaxSilence: cfg.Tags.MaxSilence,
-		Quota:      newQuota(pools, cfg.Quota.PerClient),
-		Hooks:      telemetry.CacheHooks(log, metrics),
+	mirror, err := stack.New(stack.Options{
+		Upstreams: upstreams,
+		Ledger:    ledger,
+		PerClient: cfg.Quota.PerClient,
+		Health:    telemetry.HealthHooks(log),
+		Cache: cache.Options{
+			Store:    storage.blobs,
+			Index:    storage.index,
+			Parts:    storage.parts,
+			Free:     storage.blobs.Free,
+			MaxSize:  int64(cfg.Cache.MaxSize),
+			MinFree:  int64(cfg.Cache.MinFree),
+			MaxFills: cfg.Cache.MaxFills,
+			Scrub:    cfg.Cache.Scrub,
+			Hooks:    telemetry.CacheHooks(log, metrics),
+		},
+		Tags: tags.Options{
+			Index:      storage.index,
+			Fresh:      freshness(cfg),
+			FreshLists: cfg.Tags.Fresh,
+			Revalidate: cfg.Tags.StaleWhileRevalidate,
+			MaxStale:   cfg.Tags.MaxStale,
+			MaxSilence: cfg.Tags.MaxSilence,
+			Hooks:      telemetry.TagHooks(log, metrics),
+		},
 	})
 	if err != nil {
 		return nil, err
 	}
-	keeper := &keeper{ledger: ledger, pools: pools, probe: cfg.Quota.Probe, write: storage.index.PutQuotas, log: log}
-	metrics.WatchCache(cached.Stats)
+	keeper := &keeper{ledger: ledger, pools: mirror.Pools, probe: cfg.Quota.Probe, write: storage.index.PutQuotas, log: log}
+	metrics.WatchCache(func() telemetry.Snapshot {
+		return telemetry.Snapshot{Cache: mirror.Cache.Stats(), Tags: mirror.Tags.Stats(), Degraded: mirror.Health.Degraded()}
+	})
 	metrics.WatchQuota(ledger.Budgets)
-	metrics.WatchLogins(func() []telemetry.Login { return logins(pools) })
+	metrics.WatchLogins(func() []telemetry.Login { return logins(mirror.Pools) })
+	for i, u := range upstreams {
+		metrics.WatchHosts(u.Name, mirror.Hosts[i].Failing)
+	}
 	handler := proxy.New(proxy.Options{
-		Registry:   cached,
+		Registry:   mirror.Tags,
 		Namespaces: namespaces(cfg),
 		Limit:      ratelimit.NewInFlight(cfg.Clients.MaxRequests),
 		Observe:    observe(metrics, telemetry.AccessLog(log)),
 	})
-	d = &mirrord{workers: append(probes, cached.Run, keeper.run), facts: facts(cfg), close: storage.close}
-	d.reload = func() { reloadLogins(pools) }
+	d = &mirrord{workers: []runner{mirror.Run, keeper.run}, facts: facts(cfg), close: storage.close}
+	d.reload = func() { reloadLogins(mirror.Pools) }
 	d.mirror = newServer(handler, log)
 	d.mirror.ConnContext = func(ctx context.Context, c net.Conn) context.Context { return oci.WithClient(ctx, c.RemoteAddr()) }
 	d.admin = newServer((&admin{
-		metrics: metrics, draining: &d.draining, cache: cached, dir: cfg.Cache.Dir, listen: cfg.Admin.Listen,
-		budgets: func(ctx context.Context) []budget { return currentBudgets(ctx, ledger, pools) },
+		metrics: metrics, draining: &d.draining, cache: mirror.Cache, health: mirror.Health, dir: cfg.Cache.Dir, listen: cfg.Admin.Listen,
+		budgets: func(ctx context.Context) []budget { return currentBudgets(ctx, ledger, mirror.Pools) },
 	}).handler(), log)
 	return d, nil
 }
@@ -142,14 +152,6 @@ func freshness(cfg *config.Config) func(oci.Ref) time.Duration {
 		}
 		return cfg.Tags.Fresh
 	}
-}
-
-func newRouter(pools []*upstream.Pool) upstream.Router {
-	router := make(upstream.Router, len(pools))
-	for _, p := range pools {
-		router[p.Name] = p
-	}
-	return router
 }
 
 // newServer bounds what a client may take before its request is known.

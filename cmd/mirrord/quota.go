@@ -7,42 +7,10 @@ import (
 
 	"go.uber.org/zap"
 
-	"mirrord/internal/cache"
 	"mirrord/internal/ratelimit"
 	"mirrord/internal/telemetry"
 	"mirrord/internal/upstream"
 )
-
-// quota decides for the cache when a pull is spent.
-type quota struct {
-	pools   map[string]*upstream.Pool
-	clients *ratelimit.Clients
-}
-
-var _ cache.Quota = (*quota)(nil)
-
-func newQuota(pools []*upstream.Pool, perClient int) *quota {
-	q := &quota{pools: make(map[string]*upstream.Pool), clients: ratelimit.NewClients(perClient)}
-	for _, p := range pools {
-		q.pools[p.Name] = p
-	}
-	return q
-}
-
-func (q *quota) Spare(ctx context.Context, upstream string) error {
-	if p, ok := q.pools[upstream]; ok {
-		if err := p.Spare(); err != nil {
-			return err
-		}
-	}
-	return q.clients.Check(ctx, upstream)
-}
-
-func (q *quota) Take(ctx context.Context, upstream string) error {
-	return q.clients.Take(ctx, upstream)
-}
-
-func (q *quota) Return(ctx context.Context, _ string) { q.clients.Return(ctx) }
 
 // logins tells which credentials are in use.
 func logins(pools []*upstream.Pool) []telemetry.Login {

@@ -9,74 +9,64 @@ import (
 
 	"mirrord/internal/config"
 	"mirrord/internal/login"
-	"mirrord/internal/ratelimit"
+	"mirrord/internal/stack"
 	"mirrord/internal/telemetry"
 	"mirrord/internal/upstream"
 )
 
-// buildUpstreams makes a pool of credentials for each upstream, all of them with
-// a place in the ledger, and the workers that probe hosts that fail.
-func buildUpstreams(cfg *config.Config, ledger *ratelimit.Ledger, log *zap.Logger, metrics *telemetry.Metrics) (pools []*upstream.Pool, probes []runner, err error) {
+// buildUpstreams returns the upstreams of the configuration with their logins and
+// the network to them.
+func buildUpstreams(cfg *config.Config, log *zap.Logger, metrics *telemetry.Metrics) ([]stack.Upstream, error) {
+	var all []stack.Upstream
 	for _, u := range cfg.Upstreams {
-		pool, probe, err := buildUpstream(u, cfg.Quota.Reserve, ledger, log.With(zap.String("upstream", u.Name)), metrics)
+		built, err := buildUpstream(u, cfg.Quota.Reserve, log.With(zap.String("upstream", u.Name)), metrics)
 		if err != nil {
-			return nil, nil, fmt.Errorf("upstream %s: %w", u.Name, err)
+			return nil, fmt.Errorf("upstream %s: %w", u.Name, err)
 		}
-		pools, probes = append(pools, pool), append(probes, probe)
+		all = append(all, built)
 	}
-	return pools, probes, nil
+	return all, nil
 }
 
-// buildUpstream makes one. Its credentials share what counts, dials and resumes,
-// and what is known of the hosts.
-func buildUpstream(u config.Upstream, reserve config.Share, ledger *ratelimit.Ledger, log *zap.Logger, metrics *telemetry.Metrics) (*upstream.Pool, runner, error) {
+func buildUpstream(u config.Upstream, reserve config.Share, log *zap.Logger, metrics *telemetry.Metrics) (stack.Upstream, error) {
 	address, err := url.Parse(u.URL)
 	if err != nil {
-		return nil, nil, err
+		return stack.Upstream{}, err
 	}
-	hosts := newHosts(u.Name, address, log, metrics)
-	o := upstream.PoolOptions{
-		Name:    u.Name,
-		Reach:   hosts.Reach,
-		Reserve: reserve.Of,
-		Aside: func(member string, err error, until time.Time) {
-			log.Error("login failed; it is set aside, and tried again when its file changes, on SIGHUP or at that time",
-				zap.String("credential", member), zap.Time("again", until), zap.Error(err))
-		},
-		Back: func(member string) { log.Info("login is used again", zap.String("credential", member)) },
+	built := stack.Upstream{
+		Name:      u.Name,
+		URL:       address,
+		Reserve:   reserve.Of,
+		Transport: metrics.Transport(u.Name, upstream.NewTransport(address)),
+		Hooks:     upstreamHooks(log, metrics.Resumed(u.Name)),
 	}
 	for _, c := range credentials(u) {
-		quota, err := ledger.Transport(u.Name, c.Name, hosts)
+		login, err := newLogin(u.Name, c)
 		if err != nil {
-			log.Warn("what was known of a budget is lost; the next answer tells it anew", zap.Error(err))
+			return stack.Upstream{}, fmt.Errorf("credential %s: %w", c.Name, err)
 		}
-		auth, err := newLogin(u.Name, c)
-		if err != nil {
-			return nil, nil, fmt.Errorf("credential %s: %w", c.Name, err)
-		}
-		o.Members = append(o.Members, upstream.Member{
-			Name: c.Name, Budget: quota.Budget, Stamp: auth.Stamp, ReadLogin: auth.Check, Anonymous: auth.IsAnonymous(),
-			Registry: upstream.New(upstream.Options{
-				Name: u.Name, URL: address, Auth: auth, Transport: quota, Resumed: metrics.Resumed(u.Name),
-			}),
-		})
+		built.Credentials = append(built.Credentials, stack.Credential{Name: c.Name, Login: login})
 	}
-	return upstream.NewPool(o), hosts.Run, nil
+	return built, nil
 }
 
-// newHosts makes the way to an upstream's hosts.
-func newHosts(name string, address *url.URL, log *zap.Logger, metrics *telemetry.Metrics) *upstream.Breakers {
-	hosts := upstream.NewBreakers(upstream.BreakerOptions{
-		Name: name,
-		URL:  address,
-		Next: metrics.Transport(name, upstream.NewTransport(address)),
-		Opened: func(host string, err error) {
-			log.Warn("upstream host does not answer; nothing is sent to it until a probe is answered", zap.String("host", host), zap.Error(err))
+// upstreamHooks log what happens to an upstream.
+func upstreamHooks(log *zap.Logger, resumed func()) stack.UpstreamHooks {
+	return stack.UpstreamHooks{
+		HostFails: func(host string, err error) {
+			log.Warn("upstream host is down; nothing is sent to it until a probe succeeds", zap.String("host", host), zap.Error(err))
 		},
-		Closed: func(host string) { log.Info("upstream host answers again", zap.String("host", host)) },
-	})
-	metrics.WatchHosts(name, hosts.Failing)
-	return hosts
+		HostRecovered: func(host string) { log.Info("upstream host is up again", zap.String("host", host)) },
+		LoginFails: func(credential string, err error, until time.Time) {
+			log.Error("login failed; it is disabled until then, or until its file changes or SIGHUP",
+				zap.String("credential", credential), zap.Time("until", until), zap.Error(err))
+		},
+		LoginWorks: func(credential string) { log.Info("login is used again", zap.String("credential", credential)) },
+		BudgetLost: func(credential string, err error) {
+			log.Warn("the remembered budget cannot be read; the next response reports it again", zap.String("credential", credential), zap.Error(err))
+		},
+		Resumed: resumed,
+	}
 }
 
 // defaultCredential is the name of what Docker's own configuration has.

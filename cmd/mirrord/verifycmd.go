@@ -24,6 +24,7 @@ import (
 	"mirrord/internal/cache/disk"
 	"mirrord/internal/cache/lru"
 	"mirrord/internal/config"
+	"mirrord/internal/health"
 	"mirrord/internal/telemetry"
 	"mirrord/internal/upstream"
 )
@@ -142,7 +143,7 @@ func openResting(dir string) (verify verifyFunc, end func(), err error) {
 	}
 	c, err := cache.New(cache.Options{
 		Next: upstream.Router{}, Store: s.blobs, Policy: lru.NewPolicy(), Index: s.index, Parts: s.parts,
-		MaxSize: math.MaxInt64,
+		MaxSize: math.MaxInt64, Health: health.New(health.Hooks{}),
 	})
 	if err != nil {
 		end()

@@ -12,9 +12,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"mirrord/internal/cache"
 	"mirrord/internal/oci"
 	"mirrord/internal/oci/ocitest"
+	"mirrord/test/cachetest"
 )
 
 // fickle breaks off, stalls or sends wrong bytes now and then.
@@ -22,7 +22,7 @@ func fickle(random *rand.Rand, mu *sync.Mutex) func(oci.Ref, io.ReadSeeker) io.R
 	return func(_ oci.Ref, body io.ReadSeeker) io.Reader {
 		mu.Lock()
 		defer mu.Unlock()
-		body = &paced{body, 50_000 + random.IntN(400_000)}
+		body = cachetest.Slow(body, 50_000+random.IntN(400_000))
 		switch random.IntN(8) {
 		case 0, 1, 2:
 			return &broken{ReadSeeker: body, left: random.Int64N(100_000), from: func(int64) {}}
@@ -50,9 +50,9 @@ func TestAccounts(t *testing.T) {
 				}
 			}
 			fake.Wrap(fickle(random, mu))
-			f := start(t, fake, budget(most), func(o *cache.Options) {
-				o.Store = slowRemove{o.Store}
-				o.MaxFills = 4
+			f := start(t, fake, budget(most), func(o *cachetest.Options) {
+				o.Cache.Store = slowRemove{o.Cache.Store}
+				o.Cache.MaxFills = 4
 			})
 			client := func(id byte) {
 				own := rand.New(rand.NewPCG(seed, uint64(id)))
@@ -91,11 +91,11 @@ func TestAccounts(t *testing.T) {
 				}
 			}
 			<-time.After(10 * time.Minute) // what was handed over is closed, what is left behind is old
-			if err := f.CheckAccounts(); err != nil {
+			if err := f.Cache.CheckAccounts(); err != nil {
 				t.Error(err)
 			}
 			<-time.After(time.Hour)
-			if left := files(t, f.dir, "fills", "*"); len(left) > 0 {
+			if left := cachetest.Files(t, f.Dir, "fills", "*"); len(left) > 0 {
 				t.Errorf("left behind: %v", left)
 			}
 			if s := f.Stats(); s.Evictions == 0 || s.Failed == 0 || s.Joined == 0 || f.onDisk(t) > s.Bytes {
@@ -113,14 +113,14 @@ func TestFailedPutLeavesNothing(t *testing.T) {
 			fake := new(ocitest.Fake)
 			refs, contents := blobs(t, fake, 1, 100_000)
 			b := new(breakage)
-			f := start(t, fake, func(o *cache.Options) { o.Store = brokenStore{o.Store, b} })
+			f := start(t, fake, func(o *cachetest.Options) { o.Cache.Store = brokenStore{o.Cache.Store, b} })
 			b.set("Store.Put", applied)
-			f.mustRead(t, refs[0], contents[0], oci.Fill)
-			f.settled(t)
+			f.MustRead(t, refs[0], contents[0], oci.Fill)
+			f.Settled(t)
 			if n := f.onDisk(t); n != 0 || f.Stats().Bytes != 0 {
 				t.Errorf("%d bytes are on the disk, %d counted", n, f.Stats().Bytes)
 			}
-			if err := f.CheckAccounts(); err != nil {
+			if err := f.Cache.CheckAccounts(); err != nil {
 				t.Error(err)
 			}
 		})
@@ -134,20 +134,20 @@ func TestFailedPutCountsWhileItIsRead(t *testing.T) {
 		fake := new(ocitest.Fake)
 		refs, _ := blobs(t, fake, 1, 100_000)
 		b := new(breakage)
-		f := start(t, fake, func(o *cache.Options) { o.Store = brokenStore{o.Store, b} })
+		f := start(t, fake, func(o *cachetest.Options) { o.Cache.Store = brokenStore{o.Cache.Store, b} })
 		b.set("Store.Put", false)
 		content, err := f.Open(t.Context(), refs[0])
 		if err != nil {
 			t.Fatal(err)
 		}
-		f.settled(t)
-		if err := f.CheckAccounts(); err == nil || !strings.Contains(err.Error(), "open 100000") {
+		f.Settled(t)
+		if err := f.Cache.CheckAccounts(); err == nil || !strings.Contains(err.Error(), "open 100000") {
 			t.Errorf("while it is read: %v", err)
 		}
 		if err := content.Close(); err != nil {
 			t.Error(err)
 		}
-		if err := f.CheckAccounts(); err != nil {
+		if err := f.Cache.CheckAccounts(); err != nil {
 			t.Error(err)
 		}
 	})

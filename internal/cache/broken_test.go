@@ -10,6 +10,8 @@ import (
 
 	"mirrord/internal/cache"
 	"mirrord/internal/oci"
+	"mirrord/internal/tags"
+	"mirrord/test/cachetest"
 )
 
 // breakage makes one method of a Store or an Index fail.
@@ -107,30 +109,30 @@ func (s brokenStore) All(ctx context.Context) iter.Seq2[cache.Blob, error] {
 }
 
 type brokenIndex struct {
-	cache.Index
+	cachetest.FullIndex
 	*breakage
 }
 
 func (ix brokenIndex) Blobs() iter.Seq2[cache.BlobRecord, error] {
-	return breakAll(ix.breakage, "Index.Blobs", ix.Index.Blobs())
+	return breakAll(ix.breakage, "Index.Blobs", ix.FullIndex.Blobs())
 }
 
-func (ix brokenIndex) Tags() iter.Seq2[cache.TagRecord, error] {
-	return breakAll(ix.breakage, "Index.Tags", ix.Index.Tags())
+func (ix brokenIndex) Tags() iter.Seq2[tags.Record, error] {
+	return breakAll(ix.breakage, "Index.Tags", ix.FullIndex.Tags())
 }
 
 func (ix brokenIndex) PutBlobs(records ...cache.BlobRecord) error {
-	return ix.call("Index.PutBlobs", func() error { return ix.Index.PutBlobs(records...) })
+	return ix.call("Index.PutBlobs", func() error { return ix.FullIndex.PutBlobs(records...) })
 }
 
 func (ix brokenIndex) RemoveBlobs(ds ...oci.Digest) error {
-	return ix.call("Index.RemoveBlobs", func() error { return ix.Index.RemoveBlobs(ds...) })
+	return ix.call("Index.RemoveBlobs", func() error { return ix.FullIndex.RemoveBlobs(ds...) })
 }
 
-func (ix brokenIndex) PutTag(r cache.TagRecord) error {
-	return ix.call("Index.PutTag", func() error { return ix.Index.PutTag(r) })
+func (ix brokenIndex) PutTag(r tags.Record) error {
+	return ix.call("Index.PutTag", func() error { return ix.FullIndex.PutTag(r) })
 }
 
 func (ix brokenIndex) RemoveTags(refs ...oci.Ref) error {
-	return ix.call("Index.RemoveTags", func() error { return ix.Index.RemoveTags(refs...) })
+	return ix.call("Index.RemoveTags", func() error { return ix.FullIndex.RemoveTags(refs...) })
 }

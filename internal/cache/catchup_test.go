@@ -9,13 +9,16 @@ import (
 	"time"
 
 	"mirrord/internal/cache"
+	"mirrord/internal/health"
 	"mirrord/internal/oci"
 	"mirrord/internal/oci/ocitest"
+	"mirrord/internal/tags"
+	"mirrord/test/cachetest"
 )
 
 // closedIndex takes nothing and tells nothing while it is closed.
 type closedIndex struct {
-	*memoryIndex
+	*cachetest.Index
 	closed atomic.Bool
 }
 
@@ -25,21 +28,21 @@ func (ix *closedIndex) PutBlobs(records ...cache.BlobRecord) error {
 	if ix.closed.Load() {
 		return errIndex
 	}
-	return ix.memoryIndex.PutBlobs(records...)
+	return ix.Index.PutBlobs(records...)
 }
 
 func (ix *closedIndex) RemoveBlobs(ds ...oci.Digest) error {
 	if ix.closed.Load() {
 		return errIndex
 	}
-	return ix.memoryIndex.RemoveBlobs(ds...)
+	return ix.Index.RemoveBlobs(ds...)
 }
 
-func (ix *closedIndex) PutTag(r cache.TagRecord) error {
+func (ix *closedIndex) PutTag(r tags.Record) error {
 	if ix.closed.Load() {
 		return errIndex
 	}
-	return ix.memoryIndex.PutTag(r)
+	return ix.Index.PutTag(r)
 }
 
 // While the index takes nothing the cache serves and says so once; when it takes
@@ -48,38 +51,38 @@ func TestIndexCatchesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
 		refs, contents := blobs(t, fake, 4, 100_000)
-		tag, raw := ocitest.ManifestRef(t, "v1"), put(fake, "v1", 1)
+		tag, raw := ocitest.ManifestRef(t, "v1"), cachetest.Put(fake, "v1", 1)
 		f := start(t, fake)
-		f.stop()
-		ix := &closedIndex{memoryIndex: f.index}
+		f.Stop()
+		ix := &closedIndex{Index: f.Index}
 		var m moods
-		f.restart(t, m.hooks, budget(350_000), func(o *cache.Options) { o.Index = ix })
-		f.mustRead(t, refs[0], contents[0], oci.Fill)
-		f.settled(t)
+		f.Restart(t, m.hooks, budget(350_000), cachetest.WithIndex(ix))
+		f.MustRead(t, refs[0], contents[0], oci.Fill)
+		f.Settled(t)
 		ix.closed.Store(true)
 		for i := range refs {
-			f.mustRead(t, refs[i], contents[i], []oci.Via{oci.Hit, oci.Fill, oci.Fill, oci.Fill}[i])
-			f.settled(t)
+			f.MustRead(t, refs[i], contents[i], []oci.Via{oci.Hit, oci.Fill, oci.Fill, oci.Fill}[i])
+			f.Settled(t)
 			<-time.After(time.Second)
 		}
-		f.mustRead(t, tag, raw, oci.Fill)
+		f.MustRead(t, tag, raw, oci.Fill)
 		<-time.After(time.Minute)
 		m.want(t, "-index")
-		if f.Stats().Troubles[cache.IndexTrouble] == nil {
+		if f.Stats().Degraded[health.Index] == nil {
 			t.Error("the stats know of no trouble")
 		}
 		ix.closed.Store(false)
 		<-time.After(time.Minute)
 		m.want(t, "-index", "+index")
-		f.stop()
-		fake.Fail(down)
-		f.restart(t, budget(350_000))
+		f.Stop()
+		fake.Fail(cachetest.Down)
+		f.Restart(t, budget(350_000))
 		synctest.Wait()
 		if s := f.Stats(); s.Entries != 4 { // three of the blobs, the first was evicted, and the manifest
 			t.Errorf("%d entries are remembered, want 4", s.Entries)
 		}
-		f.mustRead(t, tag, raw, oci.Stale)
-		if n := len(f.index.blobs); n != 4 {
+		f.MustRead(t, tag, raw, oci.Stale)
+		if n := len(f.Index.BlobRecords); n != 4 {
 			t.Errorf("the index has %d records, want 4", n)
 		}
 	})
@@ -90,54 +93,54 @@ func TestIndexCatchesUp(t *testing.T) {
 func TestIndexOpensLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
-		tag, raw := ocitest.ManifestRef(t, "v1"), put(fake, "v1", 1)
+		tag, raw := ocitest.ManifestRef(t, "v1"), cachetest.Put(fake, "v1", 1)
 		f := start(t, fake)
-		f.mustRead(t, tag, raw, oci.Fill)
-		f.stop()
-		ix := &lateIndex{memoryIndex: f.index}
+		f.MustRead(t, tag, raw, oci.Fill)
+		f.Stop()
+		ix := &lateIndex{Index: f.Index}
 		var m moods
-		f.restart(t, m.hooks, func(o *cache.Options) { o.Index = ix })
-		fake.Fail(down)
+		f.Restart(t, m.hooks, cachetest.WithIndex(ix))
+		fake.Fail(cachetest.Down)
 		if _, _, err := ocitest.Read(t.Context(), f, tag); err == nil {
 			t.Error("a tag is served that nobody has told of")
 		}
 		ix.open.Store(true)
 		<-time.After(time.Minute)
 		m.want(t, "-index", "+index")
-		f.mustRead(t, tag, raw, oci.Stale)
+		f.MustRead(t, tag, raw, oci.Stale)
 	})
 }
 
 // lateIndex has no database until it is open.
 type lateIndex struct {
-	*memoryIndex
+	*cachetest.Index
 	open atomic.Bool
 }
 
 func (ix *lateIndex) Blobs() iter.Seq2[cache.BlobRecord, error] {
 	if ix.open.Load() {
-		return ix.memoryIndex.Blobs()
+		return ix.Index.Blobs()
 	}
 	return func(yield func(cache.BlobRecord, error) bool) { yield(cache.BlobRecord{}, errIndex) }
 }
 
-func (ix *lateIndex) Tags() iter.Seq2[cache.TagRecord, error] {
+func (ix *lateIndex) Tags() iter.Seq2[tags.Record, error] {
 	if ix.open.Load() {
-		return ix.memoryIndex.Tags()
+		return ix.Index.Tags()
 	}
-	return func(yield func(cache.TagRecord, error) bool) { yield(cache.TagRecord{}, errIndex) }
+	return func(yield func(tags.Record, error) bool) { yield(tags.Record{}, errIndex) }
 }
 
 func (ix *lateIndex) PutBlobs(records ...cache.BlobRecord) error {
 	if ix.open.Load() {
-		return ix.memoryIndex.PutBlobs(records...)
+		return ix.Index.PutBlobs(records...)
 	}
 	return errIndex
 }
 
-func (ix *lateIndex) PutTag(r cache.TagRecord) error {
+func (ix *lateIndex) PutTag(r tags.Record) error {
 	if ix.open.Load() {
-		return ix.memoryIndex.PutTag(r)
+		return ix.Index.PutTag(r)
 	}
 	return errIndex
 }

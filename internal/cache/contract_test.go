@@ -4,12 +4,13 @@ import (
 	"path/filepath"
 	"testing"
 
-	"mirrord/internal/cache"
 	"mirrord/internal/index"
 	"mirrord/internal/oci"
 	"mirrord/internal/oci/ocitest"
+	"mirrord/test/cachetest"
 )
 
+// A cache keeps the contract without tags above it: what is by tag it passes on.
 func TestContract(t *testing.T) {
 	ocitest.Run(t, func(t *testing.T, fake *ocitest.Fake) oci.Registry {
 		ix, err := index.Open(filepath.Join(t.TempDir(), "index"), index.Options{})
@@ -21,14 +22,6 @@ func TestContract(t *testing.T) {
 				t.Error(err)
 			}
 		})
-		return start(t, fake, func(o *cache.Options) { o.Index = ix })
-	})
-}
-
-// Without a fresh window each tag request asks upstream: the contract holds for
-// that too.
-func TestContractNeverFresh(t *testing.T) {
-	ocitest.Run(t, func(t *testing.T, fake *ocitest.Fake) oci.Registry {
-		return start(t, fake, func(o *cache.Options) { o.Fresh = nil })
+		return start(t, fake, cachetest.WithIndex(ix)).Cache
 	})
 }

@@ -10,6 +10,7 @@ import (
 
 	"mirrord/internal/oci"
 	"mirrord/internal/oci/ocitest"
+	"mirrord/test/cachetest"
 )
 
 // What an earlier process has left is not what it wrote, after a power failure or
@@ -18,17 +19,17 @@ import (
 func TestDamagedPartOnAFullDisk(t *testing.T) {
 	dir := smallDisk(t) // 1 MiB
 	fake := new(ocitest.Fake)
-	pace(fake, 8*mebibyte)
+	cachetest.Pace(fake, 8*mebibyte)
 	refs, contents := blobs(t, fake, 1, 3*mebibyte)
 	f := start(t, fake, on(t, dir))
-	f.stop()
+	f.Stop()
 	bad := bytes.Clone(contents[0][:300_000])
 	bad[1000] ^= 1
 	part := filepath.Join(dir, "fills", "sha256-"+refs[0].Digest().Encoded()+".blob.other.300000.1")
 	if err := os.WriteFile(part, bad, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	f.restart(t, on(t, dir))
+	f.Restart(t, on(t, dir))
 	if got, _, err := ocitest.Read(t.Context(), f, refs[0]); err == nil && !bytes.Equal(got, contents[0]) {
 		t.Errorf("a complete answer is wrong: %d bytes", len(got))
 	}
@@ -43,7 +44,7 @@ func TestWrongByteBeforeTheDiskIsFull(t *testing.T) {
 	var opened atomic.Int32
 	fake.Wrap(func(_ oci.Ref, body io.ReadSeeker) io.Reader {
 		if opened.Add(1) == 1 {
-			return paced{&spoilt{ReadSeeker: body, at: 1000}, 8 * mebibyte} // so that the client is there
+			return cachetest.Slow(&spoilt{ReadSeeker: body, at: 1000}, 8*mebibyte) // so that the client is there
 		}
 		return body
 	})

@@ -15,8 +15,10 @@ import (
 	"time"
 
 	"mirrord/internal/cache"
+	"mirrord/internal/health"
 	"mirrord/internal/oci"
 	"mirrord/internal/oci/ocitest"
+	"mirrord/test/cachetest"
 	"mirrord/test/smalldisk"
 )
 
@@ -26,14 +28,14 @@ type moods struct {
 	told []string
 }
 
-func (m *moods) hooks(o *cache.Options) {
+func (m *moods) hooks(o *cachetest.Options) {
 	note := func(s string) {
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		m.told = append(m.told, s)
 	}
-	o.Hooks.Degraded = func(t cache.Trouble, _ error) { note("-" + string(t)) }
-	o.Hooks.Recovered = func(t cache.Trouble) { note("+" + string(t)) }
+	o.Health.Degraded = func(t health.Component, _ error) { note("-" + string(t)) }
+	o.Health.Recovered = func(t health.Component) { note("+" + string(t)) }
 }
 
 func (m *moods) want(t *testing.T, want ...string) {
@@ -54,12 +56,12 @@ func TestFullDiskEvicts(t *testing.T) {
 	var m moods
 	f := start(t, fake, on(t, dir), m.hooks)
 	for i := range refs {
-		f.mustRead(t, refs[i], contents[i], oci.Fill)
+		f.MustRead(t, refs[i], contents[i], oci.Fill)
 		for f.Stats().Fills > 0 {
 			<-time.After(time.Millisecond)
 		}
 	}
-	f.mustRead(t, refs[3], contents[3], oci.Hit)
+	f.MustRead(t, refs[3], contents[3], oci.Hit)
 	m.want(t)
 	if s := f.Stats(); s.Evictions != 1 {
 		t.Errorf("%d evictions, want 1", s.Evictions)
@@ -73,14 +75,14 @@ func TestNoInodesEvicts(t *testing.T) {
 	refs, contents := blobs(t, fake, 60, 200_000)
 	f := start(t, fake, on(t, dir))
 	for i := range refs {
-		f.mustRead(t, refs[i], contents[i], oci.Fill)
+		f.MustRead(t, refs[i], contents[i], oci.Fill)
 		for f.Stats().Fills > 0 {
 			<-time.After(time.Millisecond)
 		}
 	}
-	f.mustRead(t, refs[59], contents[59], oci.Hit)
-	if s := f.Stats(); s.Evictions == 0 || s.Failed > 0 || len(s.Troubles) > 0 {
-		t.Errorf("%d evictions, %d fills failed, in trouble with %v", s.Evictions, s.Failed, s.Troubles)
+	f.MustRead(t, refs[59], contents[59], oci.Hit)
+	if s := f.Stats(); s.Evictions == 0 || s.Failed > 0 || len(s.Degraded) > 0 {
+		t.Errorf("%d evictions, %d fills failed, in trouble with %v", s.Evictions, s.Failed, s.Degraded)
 	}
 }
 
@@ -93,24 +95,24 @@ func TestReadOnlyDisk(t *testing.T) {
 		refs, contents := blobs(t, fake, 20, 10_000)
 		var m moods
 		f := start(t, fake, on(t, dir), m.hooks)
-		f.mustRead(t, refs[0], contents[0], oci.Fill)
-		f.settled(t)
+		f.MustRead(t, refs[0], contents[0], oci.Fill)
+		f.Settled(t)
 		smalldisk.Remount(t, dir, "ro")
-		f.mustRead(t, refs[0], contents[0], oci.Hit)
+		f.MustRead(t, refs[0], contents[0], oci.Hit)
 		for i := range refs[1:] {
-			f.mustRead(t, refs[i+1], contents[i+1], oci.Pass)
+			f.MustRead(t, refs[i+1], contents[i+1], oci.Pass)
 		}
 		<-time.After(5 * time.Minute)
 		m.want(t, "-disk")
-		if err := f.Stats().Troubles[cache.DiskTrouble]; !errors.Is(err, syscall.EROFS) {
+		if err := f.Stats().Degraded[health.Disk]; !errors.Is(err, syscall.EROFS) {
 			t.Errorf("the trouble is %v", err)
 		}
 		smalldisk.Remount(t, dir, "rw,size=3m") // with room for what finds it out
 		<-time.After(time.Minute)
 		m.want(t, "-disk", "+disk")
-		f.mustRead(t, refs[1], contents[1], oci.Fill)
-		f.settled(t)
-		if left := files(t, dir, "fills", "*"); len(left) > 0 {
+		f.MustRead(t, refs[1], contents[1], oci.Fill)
+		f.Settled(t)
+		if left := cachetest.Files(t, dir, "fills", "*"); len(left) > 0 {
 			t.Errorf("left behind: %v", left)
 		}
 	})
@@ -124,21 +126,21 @@ func TestNoRoomLeftForTheCache(t *testing.T) {
 		var free atomic.Int64
 		free.Store(10 << 20)
 		var m moods
-		f := start(t, fake, m.hooks, func(o *cache.Options) {
-			o.MinFree = 5 << 20
-			o.Free = func() (int64, error) { return free.Load(), nil }
+		f := start(t, fake, m.hooks, func(o *cachetest.Options) {
+			o.Cache.MinFree = 5 << 20
+			o.Cache.Free = func() (int64, error) { return free.Load(), nil }
 		})
-		f.mustRead(t, refs[0], contents[0], oci.Fill)
-		f.settled(t)
+		f.MustRead(t, refs[0], contents[0], oci.Fill)
+		f.Settled(t)
 		free.Store(1 << 20)
 		<-time.After(time.Minute)
 		m.want(t, "-disk")
-		f.mustRead(t, refs[0], contents[0], oci.Hit) // nothing goes in vain
-		f.mustRead(t, refs[1], contents[1], oci.Pass)
+		f.MustRead(t, refs[0], contents[0], oci.Hit) // nothing goes in vain
+		f.MustRead(t, refs[1], contents[1], oci.Pass)
 		free.Store(10 << 20)
 		<-time.After(time.Minute)
 		m.want(t, "-disk", "+disk")
-		f.mustRead(t, refs[1], contents[1], oci.Fill)
+		f.MustRead(t, refs[1], contents[1], oci.Fill)
 	})
 }
 
@@ -148,17 +150,17 @@ func TestFileInPlaceOfADirectory(t *testing.T) {
 	refs, contents := blobs(t, fake, 1, 1000)
 	var m moods
 	f := start(t, fake, m.hooks)
-	f.mustRead(t, refs[0], contents[0], oci.Fill)
-	f.stop()
+	f.MustRead(t, refs[0], contents[0], oci.Fill)
+	f.Stop()
 	leaf := filepath.Dir(f.place(refs[0]))
 	if err := errors.Join(os.RemoveAll(leaf), os.WriteFile(leaf, nil, 0o600)); err != nil { // ENOTDIR
 		t.Fatal(err)
 	}
-	f.restart(t, m.hooks)
-	f.mustRead(t, refs[0], contents[0], oci.Fill)
-	f.stop()
-	f.restart(t, m.hooks)
-	f.mustRead(t, refs[0], contents[0], oci.Hit)
+	f.Restart(t, m.hooks)
+	f.MustRead(t, refs[0], contents[0], oci.Fill)
+	f.Stop()
+	f.Restart(t, m.hooks)
+	f.MustRead(t, refs[0], contents[0], oci.Hit)
 	m.want(t)
 }
 
@@ -170,21 +172,21 @@ func TestFailingDiskForgetsNothing(t *testing.T) {
 		refs, contents := blobs(t, fake, 20, 100_000)
 		var free atomic.Int64
 		free.Store(100 << 20)
-		f := start(t, fake, func(o *cache.Options) {
-			o.Store = unremovable{o.Store}
-			o.MinFree, o.Free = 5<<20, func() (int64, error) { return free.Load(), nil }
+		f := start(t, fake, func(o *cachetest.Options) {
+			o.Cache.Store = unremovable{o.Cache.Store}
+			o.Cache.MinFree, o.Cache.Free = 5<<20, func() (int64, error) { return free.Load(), nil }
 		})
 		for i := range 10 {
-			f.mustRead(t, refs[i], contents[i], oci.Fill)
-			f.settled(t)
+			f.MustRead(t, refs[i], contents[i], oci.Fill)
+			f.Settled(t)
 		}
-		fills := filepath.Join(f.dir, "fills")
+		fills := filepath.Join(f.Dir, "fills")
 		if err := errors.Join(os.RemoveAll(fills), os.WriteFile(fills, nil, 0o600)); err != nil {
 			t.Fatal(err)
 		}
 		free.Store(5<<20 - 1000) // the floor is what limits the cache
 		for i := 10; i < 20; i++ {
-			f.mustRead(t, refs[i], contents[i], oci.Pass)
+			f.MustRead(t, refs[i], contents[i], oci.Pass)
 			<-time.After(2 * time.Second)
 		}
 		<-time.After(5 * time.Minute)
@@ -199,34 +201,34 @@ func TestFailingDiskForgetsNothing(t *testing.T) {
 func TestManifestOnAFailingDiskCostsOnePull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
-		raw, tag := put(fake, "v1", 1), ocitest.ManifestRef(t, "v1")
+		raw, tag := cachetest.Put(fake, "v1", 1), ocitest.ManifestRef(t, "v1")
 		ref := ocitest.ManifestRef(t, oci.FromBytes(raw).String())
 		f := start(t, fake)
-		fills := filepath.Join(f.dir, "fills")
+		fills := filepath.Join(f.Dir, "fills")
 		if err := errors.Join(os.RemoveAll(fills), os.WriteFile(fills, nil, 0o600)); err != nil {
 			t.Fatal(err)
 		}
 		fake.Fail(func(ocitest.Call) error { <-time.After(time.Second); return nil })
 		var clients sync.WaitGroup
 		for range 50 {
-			clients.Go(func() { f.mustRead(t, ref, raw, oci.Pass) })
+			clients.Go(func() { f.MustRead(t, ref, raw, oci.Pass) })
 		}
 		clients.Wait()
-		f.mustRead(t, ref, raw, oci.Hit)
-		f.mustRead(t, tag, raw, oci.Revalidated)
+		f.MustRead(t, ref, raw, oci.Hit)
+		f.MustRead(t, tag, raw, oci.Revalidated)
 		if n := fake.Calls("Open", ref.Reference()); n != 1 {
 			t.Errorf("it cost %d pulls", n)
 		}
-		fake.Fail(down)
+		fake.Fail(cachetest.Down)
 		<-time.After(2 * time.Minute)
-		f.mustRead(t, tag, raw, oci.Stale)
+		f.MustRead(t, tag, raw, oci.Stale)
 		if err := os.Remove(fills); err != nil {
 			t.Fatal(err)
 		}
 		<-time.After(time.Minute)
-		f.stop()
-		f.restart(t) // the disk has taken it when it could
-		f.mustRead(t, tag, raw, oci.Stale)
+		f.Stop()
+		f.Restart(t) // the disk has taken it when it could
+		f.MustRead(t, tag, raw, oci.Stale)
 	})
 }
 
@@ -252,15 +254,15 @@ func TestUnreadableFile(t *testing.T) {
 		refs, contents := blobs(t, fake, 2, 1000)
 		var m moods
 		s := new(unreadable)
-		f := start(t, fake, m.hooks, func(o *cache.Options) { s.Store, o.Store = o.Store, s })
+		f := start(t, fake, m.hooks, func(o *cachetest.Options) { s.Store, o.Cache.Store = o.Cache.Store, s })
 		for i := range refs {
-			f.mustRead(t, refs[i], contents[i], oci.Fill)
-			f.settled(t)
+			f.MustRead(t, refs[i], contents[i], oci.Fill)
+			f.Settled(t)
 		}
 		s.d = refs[0].Digest()
-		f.mustRead(t, refs[0], contents[0], oci.Fill)
-		f.settled(t)
-		f.mustRead(t, refs[0], contents[0], oci.Hit)
+		f.MustRead(t, refs[0], contents[0], oci.Fill)
+		f.Settled(t)
+		f.MustRead(t, refs[0], contents[0], oci.Hit)
 		s.d = refs[1].Digest()
 		if found, names := verify(t, f.Cache, true); found.Damaged != 1 || names[0] != refs[1].Digest().String() {
 			t.Errorf("found %+v, wrong are %q", found, names)
@@ -274,9 +276,9 @@ func TestUnreadableFile(t *testing.T) {
 func TestManyRangesOnAFailingDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
-		pace(fake, mebibyte)
+		cachetest.Pace(fake, mebibyte)
 		refs, _ := blobs(t, fake, 2, 20*mebibyte)
-		f := start(t, fake, budget(25*mebibyte), func(o *cache.Options) { o.MaxFills = 1 })
+		f := start(t, fake, budget(25*mebibyte), func(o *cachetest.Options) { o.Cache.MaxFills = 1 })
 		first, err := f.Open(t.Context(), refs[0])
 		if err != nil {
 			t.Fatal(err)

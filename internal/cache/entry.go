@@ -7,6 +7,7 @@ import (
 	"io"
 	"time"
 
+	"mirrord/internal/health"
 	"mirrord/internal/oci"
 )
 
@@ -54,26 +55,6 @@ func (e *entry) answer(ref oci.Ref, via oci.Via) oci.Result {
 	return a
 }
 
-// errAbsent says that what is asked for is not kept.
-var errAbsent = errors.New("not kept")
-
-// lookUp answers for content that is kept or being filled.
-func (c *Cache) lookUp(ref oci.Ref) (oci.Result, bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if e := c.entries[ref.Digest()]; e.serves(ref) {
-		c.touch(e)
-		return e.answer(ref, oci.Hit), true
-	}
-	if m, hot := c.hotManifest(ref); hot {
-		return m.answer(ref.Digest(), oci.Hit), true
-	}
-	if f := c.flights[keyOf(ref)]; f != nil && f.answered() && f.serves(ref) {
-		return f.answer, true
-	}
-	return oci.Result{}, false
-}
-
 // touch notes that e was used. The caller holds mu.
 func (c *Cache) touch(e *entry) {
 	e.used = time.Now()
@@ -100,9 +81,9 @@ func (c *Cache) giveBack(e *entry) {
 	}
 }
 
-// openKept opens cached content. It fails with errAbsent when ref is not cached,
+// openCached opens cached content. It fails with errNotCached when ref is not cached,
 // or its file is not what was put or cannot be read, or with the end of ctx.
-func (c *Cache) openKept(ctx context.Context, ref oci.Ref) (*oci.Content, error) {
+func (c *Cache) openCached(ctx context.Context, ref oci.Ref) (*oci.Content, error) {
 	d := ref.Digest()
 	c.mu.Lock()
 	e := c.entries[d]
@@ -117,7 +98,7 @@ func (c *Cache) openKept(ctx context.Context, ref oci.Ref) (*oci.Content, error)
 	}
 	if !kept {
 		c.mu.Unlock()
-		return nil, errAbsent
+		return nil, errNotCached
 	}
 	answer := e.answer(ref, oci.Hit)
 	c.lend(e)
@@ -143,7 +124,7 @@ func (c *Cache) openStored(ctx context.Context, e *entry) (io.ReadSeekCloser, er
 		return body, nil
 	case isDamage(err):
 		c.dropDamaged(e, err)
-		return nil, errAbsent
+		return nil, errNotCached
 	}
 	return nil, fmt.Errorf("open blob %s: %w", e.digest, err)
 }
@@ -155,14 +136,14 @@ func (c *Cache) failed(ctx context.Context, e *entry, why error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if !errors.Is(why, errAbsent) { // the disk or the process is at fault
+	if !errors.Is(why, errNotCached) { // the disk or the process is at fault
 		c.mu.Lock()
 		e.failing = true
 		c.failing = append(c.failing, e)
 		c.mu.Unlock()
-		c.degrade(DiskTrouble, why)
+		c.health.Fail(health.Disk, why)
 	}
-	return errAbsent
+	return errNotCached
 }
 
 // dropDamaged forgets a blob that is not what was put, unless another has
@@ -176,7 +157,7 @@ func (c *Cache) dropDamaged(e *entry, why error) {
 	}
 	v := c.sentence(e)
 	c.mu.Unlock()
-	call2(c.Hooks.Damaged, e.digest, why)
+	report2(c.opts.Hooks.Damaged, e.digest, why)
 	c.remove([]victim{v})
 }
 
@@ -213,13 +194,13 @@ func (c *Cache) keep(e *entry) {
 	}
 }
 
-func call[A any](hook func(A), a A) {
+func report[A any](hook func(A), a A) {
 	if hook != nil {
 		hook(a)
 	}
 }
 
-func call2[A, B any](hook func(A, B), a A, b B) {
+func report2[A, B any](hook func(A, B), a A, b B) {
 	if hook != nil {
 		hook(a, b)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 
+	"mirrord/internal/health"
 	"mirrord/internal/oci"
 )
 
@@ -30,16 +31,16 @@ const evictBatch = 32
 // makeAlone waits until nobody else evicts. It returns what lets the next one do
 // so.
 func (c *Cache) makeAlone() (done func()) {
-	c.making <- struct{}{}
-	return func() { <-c.making }
+	c.evictTurn <- struct{}{}
+	return func() { <-c.evictTurn }
 }
 
 // free returns the free bytes of the disk, or what cannot be a limit.
 func (c *Cache) free() int64 {
-	if c.Free == nil {
+	if c.opts.Free == nil {
 		return math.MaxInt64 / 2
 	}
-	free, err := c.Free()
+	free, err := c.opts.Free()
 	if err != nil {
 		return math.MaxInt64 / 2 // the write will tell
 	}
@@ -50,13 +51,13 @@ func (c *Cache) free() int64 {
 // budget or for the free-space floor, whichever asks for more. The caller holds
 // mu.
 func (c *Cache) excess(size, free int64) int64 {
-	overBudget := c.used + c.leaving + c.open + c.reserved + c.claimed + c.partBytes() + size - c.MaxSize
+	overBudget := c.used + c.leaving + c.open + c.reserved + c.claimed + c.partBytes() + size - c.opts.MaxSize
 	return max(overBudget, c.overFloor(size, free))
 }
 
 // overFloor is excess for the free-space floor alone. The caller holds mu.
 func (c *Cache) overFloor(size, free int64) int64 {
-	return c.MinFree + c.unwritten() + size - free
+	return c.opts.MinFree + c.unwritten() + size - free
 }
 
 // unwritten returns how many of the reserved bytes are still to be written.
@@ -113,7 +114,7 @@ func (c *Cache) condemn(metadata bool, enough func(condemned) bool) condemned {
 // nobody reads. Within their share manifests and configs come last, and for
 // other blobs they stay. It returns nil when there is none. The caller holds mu.
 func (c *Cache) victim(metadata bool) *entry {
-	blob, meta := c.oldest(c.Policy), c.oldest(c.Metadata)
+	blob, meta := c.oldest(c.opts.Policy), c.oldest(c.opts.Metadata)
 	overShare := c.metadataUsed > c.metadataShare()
 	switch {
 	case meta == nil:
@@ -163,7 +164,7 @@ func (c *Cache) evict(g condemned) {
 	}
 	c.remove(g.victims)
 	for _, v := range g.victims {
-		call2(c.Hooks.Evicted, v.digest, v.size)
+		report2(c.opts.Hooks.Evicted, v.digest, v.size)
 	}
 }
 
@@ -176,9 +177,9 @@ func (c *Cache) remove(victims []victim) {
 	}
 	c.noteIndex(c.tellIndex(digests...))
 	for _, v := range victims {
-		if err := c.Store.Remove(context.WithoutCancel(c.ctx), v.digest); err != nil {
-			call2(c.Hooks.RemoveFailed, v.digest, err)
-			c.degrade(DiskTrouble, err)
+		if err := c.opts.Store.Remove(context.WithoutCancel(c.runner.Context()), v.digest); err != nil {
+			report2(c.opts.Hooks.RemoveFailed, v.digest, err)
+			c.health.Fail(health.Disk, err)
 		}
 		c.mu.Lock()
 		c.leaving -= v.size

@@ -14,11 +14,12 @@ import (
 	"mirrord/internal/cache"
 	"mirrord/internal/oci"
 	"mirrord/internal/oci/ocitest"
+	"mirrord/test/cachetest"
 )
 
 // budget limits the cache to n bytes.
-func budget(n int64) func(*cache.Options) {
-	return func(o *cache.Options) { o.MaxSize = n }
+func budget(n int64) func(*cachetest.Options) {
+	return func(o *cachetest.Options) { o.Cache.MaxSize = n }
 }
 
 // fill puts n blobs of size into the fake.
@@ -37,22 +38,22 @@ func TestLeastRecentlyUsedGoes(t *testing.T) {
 		refs, contents := blobs(t, fake, 4, 100_000)
 		f := start(t, fake, budget(350_000))
 		for i := range 3 {
-			f.mustRead(t, refs[i], contents[i], oci.Fill)
-			f.settled(t)
+			f.MustRead(t, refs[i], contents[i], oci.Fill)
+			f.Settled(t)
 			<-time.After(time.Second)
 		}
-		f.mustRead(t, refs[0], contents[0], oci.Hit)
-		f.mustRead(t, refs[3], contents[3], oci.Fill) // 1 is the oldest now
-		f.settled(t)
+		f.MustRead(t, refs[0], contents[0], oci.Hit)
+		f.MustRead(t, refs[3], contents[3], oci.Fill) // 1 is the oldest now
+		f.Settled(t)
 		for _, i := range []int{0, 2, 3} {
-			f.mustRead(t, refs[i], contents[i], oci.Hit)
+			f.MustRead(t, refs[i], contents[i], oci.Hit)
 		}
-		f.mustRead(t, refs[1], contents[1], oci.Fill)
-		f.settled(t)
+		f.MustRead(t, refs[1], contents[1], oci.Fill)
+		f.Settled(t)
 		if s := f.Stats(); s.Bytes > 350_000 || s.Evictions != 2 || s.EvictedBytes != 200_000 || s.Reserved != 0 {
 			t.Errorf("%+v", s)
 		}
-		if kept := files(t, f.dir, "blobs", "*", "*", "*"); len(kept) != 3 {
+		if kept := cachetest.Files(t, f.Dir, "blobs", "*", "*", "*"); len(kept) != 3 {
 			t.Errorf("%d files, want 3", len(kept))
 		}
 	})
@@ -72,12 +73,12 @@ func TestEvictedBeforeTheIndexKnows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
 		refs, contents := blobs(t, fake, 2, 100_000)
-		f := start(t, fake, budget(150_000), func(o *cache.Options) { o.Index = slowIndex{o.Index} })
-		f.mustRead(t, refs[0], contents[0], oci.Fill)
+		f := start(t, fake, budget(150_000), func(o *cachetest.Options) { o.Cache.Index = slowIndex{o.Cache.Index} })
+		f.MustRead(t, refs[0], contents[0], oci.Fill)
 		synctest.Wait()
-		f.mustRead(t, refs[1], contents[1], oci.Fill)
+		f.MustRead(t, refs[1], contents[1], oci.Fill)
 		<-time.After(time.Minute)
-		if f.Stats().Evictions != 1 || !f.index.used(refs[0].Digest()).IsZero() || f.index.used(refs[1].Digest()).IsZero() {
+		if f.Stats().Evictions != 1 || !f.Index.Used(refs[0].Digest()).IsZero() || f.Index.Used(refs[1].Digest()).IsZero() {
 			t.Errorf("after %d evictions the index knows a blob that is gone, or not the one that is there", f.Stats().Evictions)
 		}
 	})
@@ -93,20 +94,20 @@ func TestNothingComesBeforeTheEvictedIsGone(t *testing.T) {
 		for i, size := range []int{200_000, 150_000, 90_000} {
 			refs = append(refs, ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, ocitest.Content(size, byte(i)))))
 		}
-		f := start(t, fake, budget(most), func(o *cache.Options) { o.Store = slowRemove{o.Store} })
+		f := start(t, fake, budget(most), func(o *cachetest.Options) { o.Cache.Store = slowRemove{o.Cache.Store} })
 		read := func(ref oci.Ref) {
 			if _, answer, err := ocitest.Read(t.Context(), f, ref); err != nil || answer.Via != oci.Fill {
 				t.Errorf("read %s: via %s, %v", ref, answer.Via, err)
 			}
 		}
 		read(refs[0])
-		f.settled(t)
+		f.Settled(t)
 		go read(refs[1]) // which evicts it
 		synctest.Wait()
 		go read(refs[2])
 		synctest.Wait()
 		var total int64
-		for _, path := range slices.Concat(files(t, f.dir, "blobs", "*", "*", "*"), files(t, f.dir, "fills", "*")) {
+		for _, path := range slices.Concat(cachetest.Files(t, f.Dir, "blobs", "*", "*", "*"), cachetest.Files(t, f.Dir, "fills", "*")) {
 			info, err := os.Stat(path)
 			if err != nil {
 				t.Fatal(err)
@@ -116,7 +117,7 @@ func TestNothingComesBeforeTheEvictedIsGone(t *testing.T) {
 		if total > most {
 			t.Errorf("%d bytes on the disk while one blob is being removed, %d allowed", total, most)
 		}
-		f.settled(t)
+		f.Settled(t)
 		if n := f.Stats().Evictions; n != 1 {
 			t.Errorf("%d evictions, want 1", n)
 		}
@@ -129,8 +130,8 @@ func TestEvictionSparesReaders(t *testing.T) {
 		fake := new(ocitest.Fake)
 		refs, contents := blobs(t, fake, 4, 100_000)
 		f := start(t, fake, budget(250_000))
-		f.mustRead(t, refs[0], contents[0], oci.Fill)
-		f.settled(t)
+		f.MustRead(t, refs[0], contents[0], oci.Fill)
+		f.Settled(t)
 		read, err := f.Open(t.Context(), refs[0])
 		if err != nil {
 			t.Fatal(err)
@@ -140,14 +141,14 @@ func TestEvictionSparesReaders(t *testing.T) {
 		}
 		for i := 1; i < 4; i++ {
 			<-time.After(time.Second)
-			f.mustRead(t, refs[i], contents[i], oci.Fill)
-			f.settled(t)
+			f.MustRead(t, refs[i], contents[i], oci.Fill)
+			f.Settled(t)
 		}
 		rest, err := io.ReadAll(read.Body)
 		if err = errors.Join(err, read.Close()); err != nil || !bytes.Equal(rest, contents[0][10:]) {
 			t.Errorf("the reader got %d bytes, %v", len(rest), err)
 		}
-		f.mustRead(t, refs[0], contents[0], oci.Hit)
+		f.MustRead(t, refs[0], contents[0], oci.Hit)
 	})
 }
 
@@ -157,18 +158,18 @@ func TestNoVictimPassesThrough(t *testing.T) {
 		fake := new(ocitest.Fake)
 		refs, contents := blobs(t, fake, 2, 100_000)
 		f := start(t, fake, budget(150_000))
-		f.mustRead(t, refs[0], contents[0], oci.Fill)
-		f.settled(t)
+		f.MustRead(t, refs[0], contents[0], oci.Fill)
+		f.Settled(t)
 		read, err := f.Open(t.Context(), refs[0])
 		if err != nil {
 			t.Fatal(err)
 		}
-		f.mustRead(t, refs[1], contents[1], oci.Pass)
+		f.MustRead(t, refs[1], contents[1], oci.Pass)
 		if err := read.Close(); err != nil {
 			t.Fatal(err)
 		}
-		f.mustRead(t, refs[0], contents[0], oci.Hit)
-		f.mustRead(t, refs[1], contents[1], oci.Fill)
+		f.MustRead(t, refs[0], contents[0], oci.Hit)
+		f.MustRead(t, refs[1], contents[1], oci.Fill)
 	})
 }
 
@@ -179,16 +180,16 @@ func TestLargerThanTheCache(t *testing.T) {
 		large := ocitest.Content(200_000, 99)
 		ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, large))
 		f := start(t, fake, budget(100_000))
-		f.mustRead(t, small[0], contents[0], oci.Fill)
-		f.settled(t)
+		f.MustRead(t, small[0], contents[0], oci.Fill)
+		f.Settled(t)
 		for range 2 {
-			f.mustRead(t, ref, large, oci.Pass)
+			f.MustRead(t, ref, large, oci.Pass)
 		}
 		if n := fake.Calls("Open", ref.Reference()); n != 2 {
 			t.Errorf("%d fetches for 2 clients", n)
 		}
-		f.mustRead(t, small[0], contents[0], oci.Hit) // nothing went for what could not fit
-		if left := files(t, f.dir, "fills", "*"); len(left) > 0 {
+		f.MustRead(t, small[0], contents[0], oci.Hit) // nothing went for what could not fit
+		if left := cachetest.Files(t, f.Dir, "fills", "*"); len(left) > 0 {
 			t.Errorf("left behind: %v", left)
 		}
 		<-time.After(2 * time.Second) // what was handed over and not taken is closed
@@ -203,15 +204,15 @@ func TestFreeSpaceFloor(t *testing.T) {
 		refs, contents := blobs(t, fake, 3, 100_000)
 		var free atomic.Int64
 		free.Store(450_000)
-		f := start(t, fake, func(o *cache.Options) {
-			o.MinFree = 300_000
-			o.Free = func() (int64, error) { return free.Load(), nil }
+		f := start(t, fake, func(o *cachetest.Options) {
+			o.Cache.MinFree = 300_000
+			o.Cache.Free = func() (int64, error) { return free.Load(), nil }
 		})
-		f.mustRead(t, refs[0], contents[0], oci.Fill)
-		f.settled(t)
+		f.MustRead(t, refs[0], contents[0], oci.Fill)
+		f.Settled(t)
 		free.Store(350_000)
-		f.mustRead(t, refs[1], contents[1], oci.Fill) // 0 makes room
-		f.settled(t)
+		f.MustRead(t, refs[1], contents[1], oci.Fill) // 0 makes room
+		f.Settled(t)
 		if s := f.Stats(); s.Entries != 1 || s.Evictions != 1 {
 			t.Errorf("%+v, want one blob evicted for the other", s)
 		}
@@ -220,6 +221,6 @@ func TestFreeSpaceFloor(t *testing.T) {
 		if s := f.Stats(); s.Entries != 0 {
 			t.Errorf("%+v, want the floor kept without a request", s)
 		}
-		f.mustRead(t, refs[2], contents[2], oci.Pass)
+		f.MustRead(t, refs[2], contents[2], oci.Pass)
 	})
 }

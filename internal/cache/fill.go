@@ -107,11 +107,11 @@ func (c *Cache) store(f *flight, s *spool.Spool) error {
 	d := f.ref.Digest()
 	replacing := c.hold(f)
 	need := min(s.Written(), copyBuffer) // what is not on the disk before it is synced is not known
-	if err := c.makingRoom(need, func() error { return c.Store.Put(c.ctx, d, s.File()) }); err != nil {
+	if err := c.makingRoom(need, func() error { return c.opts.Store.Put(c.runner.Context(), d, s.File()) }); err != nil {
 		c.countOpen(s)
 		_ = os.Remove(s.File().Name())
 		if !replacing { // it may be in place all the same, and nobody would count it
-			_ = c.Store.Remove(context.WithoutCancel(c.ctx), d)
+			_ = c.opts.Store.Remove(context.WithoutCancel(c.runner.Context()), d)
 		}
 		return fmt.Errorf("%w: store blob %s: %w", spool.ErrDisk, d, err)
 	}
@@ -154,8 +154,8 @@ func (c *Cache) land(f *flight, s *spool.Spool, err error, room *room) {
 func (c *Cache) tell(f *flight, s *spool.Spool, err error) {
 	switch {
 	case f.spool != nil && errors.Is(err, spool.ErrDisk):
-	case f.spool != nil && err != nil && c.ctx.Err() == nil:
-		call2(c.Hooks.FillFailed, f.ref, err)
+	case f.spool != nil && err != nil && c.runner.Context().Err() == nil:
+		report2(c.opts.Hooks.FillFailed, f.ref, err)
 	case f.spool != nil:
 	case err != nil:
 		f.err = oci.Errorf(oci.Unavailable, "fetch %s: %w", f.ref, err)

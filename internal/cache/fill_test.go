@@ -10,9 +10,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"mirrord/internal/cache"
 	"mirrord/internal/oci"
 	"mirrord/internal/oci/ocitest"
+	"mirrord/test/cachetest"
 )
 
 const mebibyte = 1 << 20
@@ -24,7 +24,7 @@ func TestManyClientsOneFetch(t *testing.T) {
 		fake := new(ocitest.Fake)
 		blob := ocitest.Content(4*mebibyte, 1)
 		ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, blob))
-		pace(fake, mebibyte)
+		cachetest.Pace(fake, mebibyte)
 		f := start(t, fake)
 		begun := time.Now()
 		var clients sync.WaitGroup
@@ -54,7 +54,7 @@ func TestAnswerBeforeContent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
 		ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, ocitest.Content(mebibyte, 1)))
-		pace(fake, 1024)
+		cachetest.Pace(fake, 1024)
 		f := start(t, fake)
 		begun := time.Now()
 		content, err := f.Open(t.Context(), ref)
@@ -73,18 +73,18 @@ func TestSilentClientHoldsNobodyUp(t *testing.T) {
 		fake := new(ocitest.Fake)
 		blob := ocitest.Content(2*mebibyte, 2)
 		ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, blob))
-		pace(fake, mebibyte)
+		cachetest.Pace(fake, mebibyte)
 		f := start(t, fake)
 		silent, err := f.Open(t.Context(), ref)
 		if err != nil {
 			t.Fatal(err)
 		}
 		begun := time.Now()
-		f.mustRead(t, ref, blob, oci.Fill)
+		f.MustRead(t, ref, blob, oci.Fill)
 		if took := time.Since(begun); took > 2200*time.Millisecond {
 			t.Errorf("took %s beside a client that does not read", took)
 		}
-		f.settled(t)
+		f.Settled(t)
 		got, err := io.ReadAll(silent.Body) // it wakes up when all is over
 		if err = errors.Join(err, silent.Close()); err != nil || !bytes.Equal(got, blob) {
 			t.Errorf("the silent client got %d bytes, %v", len(got), err)
@@ -97,19 +97,19 @@ func TestFillOutlivesItsClients(t *testing.T) {
 		fake := new(ocitest.Fake)
 		blob := ocitest.Content(2*mebibyte, 3)
 		ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, blob))
-		pace(fake, mebibyte)
+		cachetest.Pace(fake, mebibyte)
 		f := start(t, fake)
 		ctx, leave := context.WithTimeout(t.Context(), 500*time.Millisecond)
 		defer leave()
 		var second sync.WaitGroup
-		second.Go(func() { f.mustRead(t, ref, blob, oci.Fill) })
+		second.Go(func() { f.MustRead(t, ref, blob, oci.Fill) })
 		got, _, err := ocitest.Read(ctx, f, ref)
 		if !errors.Is(err, context.DeadlineExceeded) || len(got) == 0 || len(got) == len(blob) {
 			t.Errorf("the client that leaves: %d bytes, %v", len(got), err)
 		}
 		second.Wait()
-		f.settled(t)
-		f.mustRead(t, ref, blob, oci.Hit)
+		f.Settled(t)
+		f.MustRead(t, ref, blob, oci.Hit)
 		if n := fake.Calls("Open", ref.Reference()); n != 1 {
 			t.Errorf("%d fetches, want 1", n)
 		}
@@ -123,7 +123,7 @@ func TestTailRangeWhileCold(t *testing.T) {
 		const size = 8 * mebibyte
 		blob := ocitest.Content(size, 4)
 		ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, blob))
-		pace(fake, mebibyte)
+		cachetest.Pace(fake, mebibyte)
 		f := start(t, fake)
 		begun := time.Now()
 		got, via, err := readParts(t.Context(), f, ref, oci.Span{Begin: size - 1000, End: size})
@@ -133,8 +133,8 @@ func TestTailRangeWhileCold(t *testing.T) {
 		if took := time.Since(begun); took > 100*time.Millisecond {
 			t.Errorf("the tail took %s, the whole takes 8 s", took)
 		}
-		f.settled(t)
-		f.mustRead(t, ref, blob, oci.Hit) // the fill went on
+		f.Settled(t)
+		f.MustRead(t, ref, blob, oci.Hit) // the fill went on
 	})
 }
 
@@ -144,7 +144,7 @@ func TestNearRangeWaits(t *testing.T) {
 		fake := new(ocitest.Fake)
 		blob := ocitest.Content(2*mebibyte, 5)
 		ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, blob))
-		pace(fake, mebibyte)
+		cachetest.Pace(fake, mebibyte)
 		f := start(t, fake)
 		content, err := f.Open(t.Context(), ref)
 		if err != nil {
@@ -181,7 +181,7 @@ func TestUnknownSize(t *testing.T) {
 		})
 	}
 	clients.Wait()
-	f.mustRead(t, ref, blob, oci.Hit)
+	f.MustRead(t, ref, blob, oci.Hit)
 	if n := fake.Calls("Open", ref.Reference()); n != 1 {
 		t.Errorf("%d fetches, want 1", n)
 	}
@@ -208,7 +208,7 @@ func TestRefusalOfAnotherRepository(t *testing.T) {
 			}
 		})
 		synctest.Wait() // the refused one leads the flight
-		f.mustRead(t, ref, blob, oci.Fill)
+		f.MustRead(t, ref, blob, oci.Fill)
 		refused.Wait()
 	})
 }
@@ -218,18 +218,18 @@ func TestRefusalOfAnotherRepository(t *testing.T) {
 func TestFillsWaitForTheirTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
-		pace(fake, mebibyte)
+		cachetest.Pace(fake, mebibyte)
 		f := start(t, fake)
 		var clients sync.WaitGroup
 		begun := time.Now()
 		for i := range 40 {
 			blob := ocitest.Content(mebibyte, byte(i))
 			ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, blob))
-			clients.Go(func() { f.mustRead(t, ref, blob, oci.Fill) })
+			clients.Go(func() { f.MustRead(t, ref, blob, oci.Fill) })
 		}
 		synctest.Wait()
-		raw := put(fake, "v1", 1)
-		f.mustRead(t, ocitest.ManifestRef(t, "v1"), raw, oci.Fill)
+		raw := cachetest.Put(fake, "v1", 1)
+		f.MustRead(t, ocitest.ManifestRef(t, "v1"), raw, oci.Fill)
 		if took := time.Since(begun); took > 100*time.Millisecond {
 			t.Errorf("a manifest took %s behind the layers", took)
 		}
@@ -244,15 +244,15 @@ func TestShutDownEndsFills(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
 		ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, ocitest.Content(mebibyte, 11)))
-		f := start(t, fake, func(o *cache.Options) {
-			o.Next = stuck{fake}
-			o.Hooks.FillFailed = func(_ oci.Ref, err error) { t.Errorf("the end is told as a failure: %v", err) }
+		f := start(t, fake, func(o *cachetest.Options) {
+			o.Cache.Next = stuck{fake}
+			o.Cache.Hooks.FillFailed = func(_ oci.Ref, err error) { t.Errorf("the end is told as a failure: %v", err) }
 		})
 		content, err := f.Open(t.Context(), ref)
 		if err != nil {
 			t.Fatal(err)
 		}
-		f.stop()
+		f.Stop()
 		if _, err := io.ReadAll(content.Body); err == nil {
 			t.Error("a fill that was ended completed")
 		}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"mirrord/internal/cache/spool"
+	"mirrord/internal/call"
 	"mirrord/internal/oci"
 )
 
@@ -40,7 +41,7 @@ type flight struct {
 
 	unpaid func() // gives back the pull that was taken for it
 	letGo  func() // ends hold, for a caller who holds mu
-	pulse  *pulse
+	pulse  *call.Pulse
 
 	// opened is closed when the fields below are set: the upstream has
 	// answered, or failed to.
@@ -67,23 +68,23 @@ func (f *flight) isOpened() bool {
 
 // openDigest opens what is kept, or joins or starts the flight that fetches it.
 func (c *Cache) openDigest(ctx context.Context, ref oci.Ref) (*oci.Content, error) {
-	return c.openWithin(ctx, ref, endless)
+	return c.openWithin(ctx, ref, call.Endless)
 }
 
 // openWithin is openDigest for one who bears only so long a silence of the
-// upstream's. It fails with errSilent then.
+// upstream's. It fails with call.ErrSilent then.
 func (c *Cache) openWithin(ctx context.Context, ref oci.Ref, silence time.Duration) (*oci.Content, error) {
 	begun := time.Now()
 	for via := oci.Hit; ; {
-		content, err := c.openKept(ctx, ref)
+		content, err := c.openCached(ctx, ref)
 		if err == nil {
 			content.Via = via
 			return content, nil
 		}
-		if !errors.Is(err, errAbsent) {
+		if !errors.Is(err, errNotCached) {
 			return nil, err
 		}
-		if c.settle(ctx, ref) {
+		if c.verifyFound(ctx, ref) {
 			continue
 		}
 		if ctx.Err() != nil {
@@ -128,10 +129,6 @@ func failedAnother(ref oci.Ref, f *flight, err error) bool {
 	return err != nil && f.ref != ref && f.isOpened() && err == f.err
 }
 
-func errClosed() error {
-	return oci.Errorf(oci.Unavailable, "the mirror is shutting down")
-}
-
 // board waits for the upstream's answer and returns a reader of the flight.
 func (c *Cache) board(ctx context.Context, ref oci.Ref, f *flight, silence time.Duration) (*oci.Content, error) {
 	reading := false
@@ -140,7 +137,7 @@ func (c *Cache) board(ctx context.Context, ref oci.Ref, f *flight, silence time.
 			c.leave(ctx, f)
 		}
 	}()
-	if err := f.pulse.wait(ctx, f.opened, silence); err != nil {
+	if err := f.pulse.Wait(ctx, f.opened, silence); err != nil {
 		return nil, err
 	}
 	if f.err != nil {
@@ -192,7 +189,7 @@ func (c *Cache) takeOver(ctx context.Context, ref oci.Ref, f *flight) (*oci.Cont
 
 // openPast opens the upstream's content, past the cache.
 func (c *Cache) openPast(ctx context.Context, ref oci.Ref) (*oci.Content, error) {
-	content, err := c.Next.Open(ctx, ref)
+	content, err := c.next.Open(ctx, ref)
 	if err != nil {
 		return nil, err
 	}
@@ -205,7 +202,7 @@ func (c *Cache) openPass(ctx context.Context, ref oci.Ref, source *oci.Content, 
 	if body, ok := oci.Unverified(source.Body).(oci.Reopener); ok {
 		return body.Reopen(ctx, part)
 	}
-	content, err := c.Next.Open(ctx, ref)
+	content, err := c.next.Open(ctx, ref)
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"mirrord/internal/cache/spool"
+	"mirrord/internal/health"
 	"mirrord/internal/oci"
 )
 
@@ -46,7 +47,7 @@ func (c *Cache) receive(f *flight, trip time.Duration, left part, have bool) boo
 	}
 	p, err := c.openPart(f.ref, f.source, left, have) // before anything is evicted for it
 	if err != nil {
-		c.degrade(DiskTrouble, err)
+		c.health.Fail(health.Disk, err)
 		c.decline(f, s, err)
 		return true
 	}
@@ -130,9 +131,9 @@ func (c *Cache) endFlight(f *flight) {
 	}
 	c.addManifest(f.ref.Digest(), *f.manifest)
 	if c.entries[f.ref.Digest()].serves(f.ref) {
-		delete(c.unkept, f.ref)
+		delete(c.unstored, f.ref)
 	} else {
-		c.unkept[f.ref] = struct{}{}
+		c.unstored[f.ref] = struct{}{}
 	}
 }
 
@@ -142,11 +143,11 @@ func (c *Cache) launch(f *flight, written int64) (*oci.Content, error) {
 	if f.manifest != nil {
 		return inMemory(f.manifest.answer(f.ref.Digest(), oci.Fill), f.manifest.raw), nil
 	}
-	source, err := c.Next.Open(oci.WithProgress(oci.WithPartHint(f.ctx, oci.Span{Begin: written}), f.pulse.beat), f.ref)
+	source, err := c.next.Open(oci.WithProgress(oci.WithPartHint(f.ctx, oci.Span{Begin: written}), f.pulse.Beat), f.ref)
 	if err != nil || f.ref.Kind() == oci.Blob {
 		return source, err
 	}
-	if err := refuseLarge(f.ref, source.Size); err != nil {
+	if err := oci.CheckSize(f.ref, source.Size); err != nil {
 		_ = source.Close()
 		return nil, err
 	}
@@ -161,7 +162,7 @@ func (c *Cache) fail(f *flight, err error) {
 	if oci.Temporary(err) {
 		c.stats.Failed++
 	}
-	c.noteMissing(f.ref, err)
+	c.missing.Note(f.ref, err)
 	c.mu.Unlock()
 	if !errors.Is(err, oci.ErrUnusable) {
 		f.unpaid()

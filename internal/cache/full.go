@@ -6,6 +6,7 @@ import (
 	"syscall"
 
 	"mirrord/internal/cache/spool"
+	"mirrord/internal/health"
 )
 
 // shedFiles is how many files go at least in each round of evictions for one
@@ -82,7 +83,7 @@ func (c *Cache) probeSize() int64 {
 // room, whatever is evicted.
 func (c *Cache) checkDisk(size int64) {
 	if err := c.roomFor(min(max(size, 0), probeBytes)); err != nil {
-		c.degrade(DiskTrouble, err)
+		c.health.Fail(health.Disk, err)
 	}
 }
 
@@ -94,5 +95,5 @@ func (c *Cache) roomFor(size int64) error {
 	if c.overFloor(size, free) <= c.used-c.reading {
 		return nil
 	}
-	return fmt.Errorf("the disk has %d bytes free, cache.min_free is %d, and nothing is left to evict", free, c.MinFree)
+	return fmt.Errorf("the disk has %d bytes free, cache.min_free is %d, and nothing is left to evict", free, c.opts.MinFree)
 }

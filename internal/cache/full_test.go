@@ -9,10 +9,11 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"mirrord/internal/cache"
 	"mirrord/internal/cache/disk"
+	"mirrord/internal/health"
 	"mirrord/internal/oci"
 	"mirrord/internal/oci/ocitest"
+	"mirrord/test/cachetest"
 	"mirrord/test/smalldisk"
 )
 
@@ -23,14 +24,14 @@ func smallDisk(t *testing.T) string {
 }
 
 // on puts the cache's files onto the file system at dir.
-func on(t *testing.T, dir string) func(*cache.Options) {
-	return func(o *cache.Options) {
+func on(t *testing.T, dir string) func(*cachetest.Options) {
+	return func(o *cachetest.Options) {
 		store, err := disk.Open(dir)
 		if err != nil {
 			t.Fatal(err)
 		}
-		o.Store, o.Parts = store, filepath.Join(dir, "fills")
-		if err := os.MkdirAll(o.Parts, 0o755); err != nil {
+		o.Cache.Store, o.Cache.Parts = store, filepath.Join(dir, "fills")
+		if err := os.MkdirAll(o.Cache.Parts, 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -49,9 +50,9 @@ func TestDiskFullInTheMiddle(t *testing.T) {
 			blob := ocitest.Content(3<<20, 1)
 			ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, blob))
 			var told atomic.Int32
-			f := start(t, fake, on(t, dir), func(o *cache.Options) {
-				o.Hooks.FillFailed = func(ref oci.Ref, err error) { t.Errorf("fill of %s failed: %v", ref, err) }
-				o.Hooks.Degraded = func(trouble cache.Trouble, err error) { told.Add(1) }
+			f := start(t, fake, on(t, dir), func(o *cachetest.Options) {
+				o.Cache.Hooks.FillFailed = func(ref oci.Ref, err error) { t.Errorf("fill of %s failed: %v", ref, err) }
+				o.Health.Degraded = func(trouble health.Component, err error) { told.Add(1) }
 			})
 			var clients sync.WaitGroup
 			for range 4 {
@@ -63,18 +64,18 @@ func TestDiskFullInTheMiddle(t *testing.T) {
 				})
 			}
 			clients.Wait()
-			if n := told.Load(); n != 1 || f.Stats().Troubles[cache.DiskTrouble] == nil {
-				t.Errorf("told %d times that the disk fails, now %v", n, f.Stats().Troubles)
+			if n := told.Load(); n != 1 || f.Stats().Degraded[health.Disk] == nil {
+				t.Errorf("told %d times that the disk fails, now %v", n, f.Stats().Degraded)
 			}
-			if left := files(t, dir, "fills", "*"); len(left) > 0 {
+			if left := cachetest.Files(t, dir, "fills", "*"); len(left) > 0 {
 				t.Errorf("%v is left on the full disk", left)
 			}
-			for f.CheckAccounts() != nil { // the fill may not have closed its file yet
+			for f.Cache.CheckAccounts() != nil { // the fill may not have closed its file yet
 				runtime.Gosched()
 			}
 			small := ocitest.Content(100_000, 2)
 			fits := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, small))
-			f.mustRead(t, fits, small, oci.Fill)
+			f.MustRead(t, fits, small, oci.Fill)
 		})
 	}
 }
@@ -96,7 +97,7 @@ func TestDiskIsFreeBeforeTheNextRequest(t *testing.T) {
 		}
 		return nil
 	})
-	f.mustRead(t, ref, blob, oci.Pass)
+	f.MustRead(t, ref, blob, oci.Pass)
 	if n := fake.Calls("Open", ref.Reference()); n != 2 {
 		t.Errorf("%d requests upstream", n)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 
+	"mirrord/internal/call"
 	"mirrord/internal/oci"
 )
 
@@ -31,10 +32,10 @@ func (c *Cache) join(ctx context.Context, ref oci.Ref) (*flight, error) {
 
 func (c *Cache) newFlight(ref oci.Ref, unpaid func()) *flight {
 	f := &flight{
-		ref: ref, entry: &entry{digest: ref.Digest()}, unpaid: unpaid, letGo: func() {}, pulse: newPulse(),
+		ref: ref, entry: &entry{digest: ref.Digest()}, unpaid: unpaid, letGo: func() {}, pulse: call.NewPulse(),
 		opened: make(chan struct{}), called: make(chan struct{}), waiters: make(map[netip.Prefix]int, 1),
 	}
-	f.ctx, f.cancel = context.WithCancel(c.ctx)
+	f.ctx, f.cancel = context.WithCancel(c.runner.Context())
 	return f
 }
 
@@ -43,7 +44,7 @@ func (c *Cache) takeOff(f *flight) {
 	c.flights[keyOf(f.ref)] = f
 	f.budget = c.budgetOf(f.ref)
 	c.stats.Fills++
-	c.running.Go(func() { c.fly(f) })
+	c.runner.Go(func() { c.fly(f) })
 }
 
 // underWay returns the flight for ref, for which the client behind ctx waits from
@@ -66,21 +67,21 @@ func (c *Cache) underWayLocked(ctx context.Context, ref oci.Ref) (*flight, bool,
 		c.countSaved(ref)
 		return f, true, nil
 	}
-	if c.closed {
-		return nil, true, errClosed()
+	if c.runner.Stopped() {
+		return nil, true, call.ErrShutdown()
 	}
-	err := c.recall(ref)
+	err := c.missing.Recall(ref)
 	return nil, err != nil, err
 }
 
 // take books the pull that fetching ref costs, for the client behind ctx. It
 // returns what gives it back.
 func (c *Cache) take(ctx context.Context, ref oci.Ref) (unpaid func(), err error) {
-	if c.Quota == nil || ref.Kind() != oci.Manifest {
+	if c.opts.Quota == nil || ref.Kind() != oci.Manifest {
 		return func() {}, nil
 	}
-	if err := c.Quota.Take(ctx, ref.Upstream()); err != nil {
+	if err := c.opts.Quota.Take(ctx, ref.Upstream()); err != nil {
 		return nil, err
 	}
-	return func() { c.Quota.Return(ctx, ref.Upstream()) }, nil
+	return func() { c.opts.Quota.Return(ctx, ref.Upstream()) }, nil
 }

@@ -13,6 +13,7 @@ import (
 
 	"mirrord/internal/oci"
 	"mirrord/internal/oci/ocitest"
+	"mirrord/test/cachetest"
 )
 
 // breakAfter makes the fake's bodies end after n bytes from where they begin.
@@ -33,18 +34,18 @@ func TestOldestPartsGoFirst(t *testing.T) {
 			if _, _, err := ocitest.Read(t.Context(), f, ref); err == nil {
 				t.Fatal("a broken fill completed")
 			}
-			f.settled(t)
+			f.Settled(t)
 			<-time.After(time.Second)
 		}
 		fake.Wrap(nil)
 		next := ocitest.Content(750_000, 99) // 150,000 bytes are in its way
-		f.mustRead(t, ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, next)), next, oci.Fill)
-		f.settled(t)
-		if left := files(t, f.dir, "fills", "*"); len(left) != 2 {
+		f.MustRead(t, ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, next)), next, oci.Fill)
+		f.Settled(t)
+		if left := cachetest.Files(t, f.Dir, "fills", "*"); len(left) != 2 {
 			t.Fatalf("%d of 4 unfinished fills are left, want 2", len(left))
 		}
 		for _, ref := range refs[2:] {
-			if left := files(t, f.dir, "fills", "sha256-"+ref.Digest().Encoded()+"*"); len(left) != 1 {
+			if left := cachetest.Files(t, f.Dir, "fills", "sha256-"+ref.Digest().Encoded()+"*"); len(left) != 1 {
 				t.Errorf("of %s is left %v", ref, left)
 			}
 		}
@@ -65,14 +66,14 @@ func TestTwoUpstreamsLeaveOnePart(t *testing.T) {
 				if ref != refs[0] {
 					left = 220_000 - first
 				}
-				return &paced{&broken{ReadSeeker: body, left: left, from: from.Store}, 10_000}
+				return cachetest.Slow(&broken{ReadSeeker: body, left: left, from: from.Store}, 10_000)
 			})
 			for _, ref := range []oci.Ref{refs[0], elsewhere(t, refs[0])} {
 				go func() { _, _, _ = ocitest.Read(t.Context(), f, ref) }()
 			}
 			synctest.Wait()
-			f.settled(t)
-			left := files(t, f.dir, "fills", "*")
+			f.Settled(t)
+			left := cachetest.Files(t, f.Dir, "fills", "*")
 			if len(left) != 1 {
 				t.Fatalf("left are %v", left)
 			}
@@ -82,12 +83,12 @@ func TestTwoUpstreamsLeaveOnePart(t *testing.T) {
 			fake.Wrap(func(_ oci.Ref, body io.ReadSeeker) io.Reader {
 				return &broken{ReadSeeker: body, left: 200_000, from: from.Store}
 			})
-			f.mustRead(t, refs[0], contents[0], oci.Fill)
+			f.MustRead(t, refs[0], contents[0], oci.Fill)
 			if from.Load() != 120_000 {
 				t.Errorf("resumed at %d", from.Load())
 			}
-			f.settled(t)
-			if left := files(t, f.dir, "fills", "*"); len(left) > 0 {
+			f.Settled(t)
+			if left := cachetest.Files(t, f.Dir, "fills", "*"); len(left) > 0 {
 				t.Errorf("left behind: %v", left)
 			}
 		})
@@ -102,7 +103,7 @@ func TestPartOfACompletedBlobGoes(t *testing.T) {
 		f := start(t, fake)
 		fake.Wrap(func(ref oci.Ref, body io.ReadSeeker) io.Reader {
 			if ref == refs[0] {
-				return paced{body, 10_000}
+				return cachetest.Slow(body, 10_000)
 			}
 			return &broken{ReadSeeker: body, left: 100_000, from: func(int64) {}}
 		})
@@ -116,8 +117,8 @@ func TestPartOfACompletedBlobGoes(t *testing.T) {
 		if _, _, err := ocitest.Read(t.Context(), f, elsewhere(t, refs[0])); err == nil {
 			t.Error("a broken fill completed")
 		}
-		f.settled(t)
-		if left := files(t, f.dir, "fills", "*"); len(left) > 0 {
+		f.Settled(t)
+		if left := cachetest.Files(t, f.Dir, "fills", "*"); len(left) > 0 {
 			t.Errorf("left behind: %v", left)
 		}
 	})
@@ -130,22 +131,22 @@ func TestLongerPartIsLoaded(t *testing.T) {
 		fake := new(ocitest.Fake)
 		refs, contents := blobs(t, fake, 1, 200_000)
 		f := start(t, fake)
-		f.stop()
+		f.Stop()
 		for i, size := range sizes {
 			name := fmt.Sprintf("sha256-%s.blob.other.%d.%d", refs[0].Digest().Encoded(), size, i)
-			if err := os.WriteFile(filepath.Join(f.dir, "fills", name), contents[0][:size], 0o600); err != nil {
+			if err := os.WriteFile(filepath.Join(f.Dir, "fills", name), contents[0][:size], 0o600); err != nil {
 				t.Fatal(err)
 			}
 		}
-		f.restart(t)
-		if left := files(t, f.dir, "fills", "*"); len(left) != 1 {
+		f.Restart(t)
+		if left := cachetest.Files(t, f.Dir, "fills", "*"); len(left) != 1 {
 			t.Errorf("left are %v", left)
 		}
 		var from atomic.Int64
 		fake.Wrap(func(_ oci.Ref, body io.ReadSeeker) io.Reader {
 			return &broken{ReadSeeker: body, left: 200_000, from: from.Store}
 		})
-		f.mustRead(t, refs[0], contents[0], oci.Fill)
+		f.MustRead(t, refs[0], contents[0], oci.Fill)
 		if from.Load() != 120_000 {
 			t.Errorf("resumed at %d", from.Load())
 		}

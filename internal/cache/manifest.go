@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 
+	"mirrord/internal/health"
 	"mirrord/internal/oci"
 )
 
@@ -89,31 +90,6 @@ func (c *Cache) has(ref oci.Ref) bool {
 	return have
 }
 
-// cachedOrInFlight describes what is cached of ref, or has been fetched and is
-// being stored. The caller holds mu.
-func (c *Cache) cachedOrInFlight(ref oci.Ref) (oci.Descriptor, bool) {
-	if cached, have := c.cached(ref); have {
-		return cached, true
-	}
-	if f := c.flights[keyOf(ref)]; f != nil && f.answered() && f.serves(ref) {
-		return f.answer.Descriptor, true
-	}
-	return oci.Descriptor{}, false
-}
-
-// cached describes what memory or disk has of ref, as RFC 9110, section 8.6, has
-// it: whatever a HEAD claims, its length and type are those of the content. The
-// caller holds mu.
-func (c *Cache) cached(ref oci.Ref) (oci.Descriptor, bool) {
-	if e := c.entries[ref.Digest()]; e.serves(ref) {
-		return e.answer(ref, "").Descriptor, true
-	}
-	if m, hot := c.hotManifest(ref); hot {
-		return m.answer(ref.Digest(), "").Descriptor, true
-	}
-	return oci.Descriptor{}, false
-}
-
 func (m manifest) answer(d oci.Digest, via oci.Via) oci.Result {
 	return oci.Result{Descriptor: oci.Descriptor{MediaType: m.mediaType, Digest: d, Size: int64(len(m.raw))}, Via: via}
 }
@@ -133,15 +109,18 @@ func (c *Cache) readManifest(f *flight, source *oci.Content) (*oci.Content, erro
 	return inMemory(f.manifest.answer(f.ref.Digest(), source.Via), raw), nil
 }
 
-// keepManifests tries again to put on the disk what it did not take.
-func (c *Cache) keepManifests() {
+// storeManifests stores what the disk did not take before, unless it still fails.
+func (c *Cache) storeManifests() {
+	if c.health.Failing(health.Disk) {
+		return
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for ref := range c.unkept {
+	for ref := range c.unstored {
 		m, hot := c.hotManifest(ref)
 		if !hot {
-			delete(c.unkept, ref)
-		} else if c.flights[keyOf(ref)] == nil {
+			delete(c.unstored, ref)
+		} else if c.flights[keyOf(ref)] == nil && !c.runner.Stopped() {
 			f := c.newFlight(ref, func() {})
 			f.manifest = &m
 			c.takeOff(f)
@@ -155,11 +134,11 @@ func (c *Cache) remember(content *oci.Content, ref oci.Ref, e *entry) (*oci.Cont
 	raw, err := io.ReadAll(content.Body)
 	if err != nil {
 		c.dropDamaged(e, fmt.Errorf("%w: %w", errUnreadable, err))
-		return nil, errAbsent
+		return nil, errNotCached
 	}
 	if content.Digest.Algorithm().FromBytes(raw) != content.Digest {
 		c.dropDamaged(e, errRotten)
-		return nil, errAbsent
+		return nil, errNotCached
 	}
 	t := typeOf(ref, raw, content.MediaType)
 	config := configOf(raw)

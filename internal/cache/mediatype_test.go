@@ -36,7 +36,7 @@ func (f *fixture) mustBe(t *testing.T, ref oci.Ref, want string) {
 	if err != nil || opened.MediaType != want {
 		t.Errorf("GET %s: %q, %v; want %q", ref, opened.MediaType, err, want)
 	}
-	f.settled(t)
+	f.Settled(t)
 	resolved, err := f.Resolve(t.Context(), ref)
 	if err != nil || resolved.MediaType != want {
 		t.Errorf("HEAD %s: %q, %v; want %q", ref, resolved.MediaType, err, want)
@@ -59,8 +59,8 @@ func TestMediaTypeOfTheBytes(t *testing.T) {
 			f := start(t, fake)
 			f.mustBe(t, other, want)
 			f.mustBe(t, ref, want)
-			f.stop()
-			f.restart(t)
+			f.Stop()
+			f.Restart(t)
 			f.mustBe(t, ref, want)
 			if n := fake.Calls("Open", ref.Reference()); n != 1 {
 				t.Errorf("%s is fetched %d times", raw, n)
@@ -83,8 +83,8 @@ func TestMediaTypeLeftOpen(t *testing.T) {
 		if n := fake.Calls("Open", ref.Reference()); n != 2 {
 			t.Errorf("fetched %d times for two repositories", n)
 		}
-		f.stop()
-		f.restart(t)
+		f.Stop()
+		f.Restart(t)
 		f.mustBe(t, ref, mine)
 		f.mustBe(t, other, theirs)
 		if n := fake.Calls("Open", ref.Reference()); n != 3 {
@@ -118,16 +118,16 @@ func TestMediaTypeOfAnOldRecord(t *testing.T) {
 		f := start(t, fake)
 		f.mustBe(t, typed, ocispec.MediaTypeImageIndex)
 		f.mustBe(t, open, "application/vnd.mine+json")
-		f.stop()
-		for d, r := range f.index.blobs {
+		f.Stop()
+		for d, r := range f.Index.BlobRecords {
 			r.MediaType, r.Origin = "application/vnd.old+json", ""
-			f.index.blobs[d] = r
+			f.Index.BlobRecords[d] = r
 		}
-		f.restart(t)
+		f.Restart(t)
 		f.mustBe(t, typed, ocispec.MediaTypeImageIndex)
 		f.mustBe(t, open, "application/vnd.old+json")
-		f.stop()
-		if r := f.index.blobs[typed.Digest()]; r.MediaType != ocispec.MediaTypeImageIndex {
+		f.Stop()
+		if r := f.Index.BlobRecords[typed.Digest()]; r.MediaType != ocispec.MediaTypeImageIndex {
 			t.Errorf("the record is not corrected: %+v", r)
 		}
 		if n := fake.Calls("Open", typed.Reference()) + fake.Calls("Open", open.Reference()); n != 2 {

@@ -15,7 +15,7 @@ const (
 // metadataShare returns how many bytes of manifests and configs are not evicted
 // for other blobs: they are small, and fetching manifests is what costs quota.
 func (c *Cache) metadataShare() int64 {
-	return max(c.MaxSize/metadataParts, min(metadataBytes, c.MaxSize/metadataMost))
+	return max(c.opts.MaxSize/metadataParts, min(metadataBytes, c.opts.MaxSize/metadataMost))
 }
 
 // isMetadata reports whether a blob of that size is a manifest, or the config that
@@ -23,7 +23,7 @@ func (c *Cache) metadataShare() int64 {
 // is called. The caller holds mu.
 func (c *Cache) isMetadata(d oci.Digest, manifest bool, size int64) bool {
 	_, config := c.configs[d]
-	return c.Metadata != nil && (manifest || config) && size <= min(oci.MaxManifestSize, c.metadataShare()/4)
+	return c.opts.Metadata != nil && (manifest || config) && size <= min(oci.MaxManifestSize, c.metadataShare()/4)
 }
 
 // classify counts e, which is kept from now on, among the metadata or the other
@@ -31,29 +31,29 @@ func (c *Cache) isMetadata(d oci.Digest, manifest bool, size int64) bool {
 func (c *Cache) classify(e *entry) {
 	e.metadata = c.isMetadata(e.digest, e.mediaType != "", e.size)
 	if !e.metadata {
-		c.Policy.Add(e.digest, e.size)
+		c.opts.Policy.Add(e.digest, e.size)
 		return
 	}
-	c.Metadata.Add(e.digest, e.size)
+	c.opts.Metadata.Add(e.digest, e.size)
 	c.metadataUsed += e.size
 }
 
 // declassify undoes classify. The caller holds mu.
 func (c *Cache) declassify(e *entry) {
 	if !e.metadata {
-		c.Policy.Remove(e.digest)
+		c.opts.Policy.Remove(e.digest)
 		return
 	}
-	c.Metadata.Remove(e.digest)
+	c.opts.Metadata.Remove(e.digest)
 	c.metadataUsed -= e.size
 }
 
 // policyOf returns what orders e. The caller holds mu.
 func (c *Cache) policyOf(e *entry) Policy {
 	if e.metadata {
-		return c.Metadata
+		return c.opts.Metadata
 	}
-	return c.Policy
+	return c.opts.Policy
 }
 
 // noteConfig notes that the manifest e, which is kept, names config. After a

@@ -46,7 +46,7 @@ func (f *fixture) pull(t *testing.T, img image) {
 		if err != nil || string(got) != string(img.contents[ref]) {
 			t.Errorf("read %s: %d bytes, %v", ref, len(got), err)
 		}
-		f.settled(t)
+		f.Settled(t)
 		<-time.After(2 * time.Second) // what was handed over is closed
 		if s := f.Stats(); s.Bytes+s.Reserved > s.MaxBytes {
 			t.Errorf("%d bytes are kept and %d reserved, %d allowed", s.Bytes, s.Reserved, s.MaxBytes)
@@ -71,8 +71,8 @@ func TestMetadataOutlivesLayers(t *testing.T) {
 		f := start(t, fake, budget(8*mebibyte))
 		f.pull(t, img)
 		f.pull(t, img)
-		f.stop()
-		f.restart(t, budget(8*mebibyte))
+		f.Stop()
+		f.Restart(t, budget(8*mebibyte))
 		f.pull(t, img)
 		wantCalls(t, fake, img.manifest, 1)
 		wantCalls(t, fake, img.config, 1)
@@ -86,10 +86,10 @@ func TestConfigBeforeManifest(t *testing.T) {
 		fake := new(ocitest.Fake)
 		img := newImage(t, fake, 1, 8_000, 4, 3*mebibyte)
 		f := start(t, fake, budget(8*mebibyte))
-		f.mustRead(t, img.config, img.contents[img.config], oci.Fill)
-		f.settled(t)
+		f.MustRead(t, img.config, img.contents[img.config], oci.Fill)
+		f.Settled(t)
 		f.pull(t, img)
-		f.mustRead(t, img.config, img.contents[img.config], oci.Hit)
+		f.MustRead(t, img.config, img.contents[img.config], oci.Hit)
 	})
 }
 
@@ -100,7 +100,7 @@ func TestLargeBlobSparesMetadata(t *testing.T) {
 		img := newImage(t, fake, 1, 8_000, 1, 8*mebibyte-1000)
 		f := start(t, fake, budget(8*mebibyte))
 		f.pull(t, img)
-		f.mustRead(t, img.config, img.contents[img.config], oci.Hit)
+		f.MustRead(t, img.config, img.contents[img.config], oci.Hit)
 		if n := f.Stats().Evictions; n != 0 {
 			t.Errorf("%d evictions", n)
 		}
@@ -117,14 +117,14 @@ func TestMetadataBeyondItsShare(t *testing.T) {
 		for i := range manifests {
 			raw := ocitest.Content(20_000, byte(i))
 			manifests[i] = ocitest.ManifestRef(t, fake.AddManifest(ocitest.Repo, "", ocispec.MediaTypeImageManifest, raw).String())
-			f.mustRead(t, manifests[i], raw, oci.Fill)
-			f.settled(t)
+			f.MustRead(t, manifests[i], raw, oci.Fill)
+			f.Settled(t)
 			<-time.After(time.Second)
 		}
 		refs, contents := blobs(t, fake, 8, 200_000)
 		for i := range refs {
-			f.mustRead(t, refs[i], contents[i], oci.Fill)
-			f.settled(t)
+			f.MustRead(t, refs[i], contents[i], oci.Fill)
+			f.Settled(t)
 			<-time.After(time.Second)
 		}
 		if s := f.Stats(); s.Entries != 8 || s.Bytes != 700_000 {
@@ -132,10 +132,10 @@ func TestMetadataBeyondItsShare(t *testing.T) {
 		}
 		raw := ocitest.Content(20_000, 99)
 		next := ocitest.ManifestRef(t, fake.AddManifest(ocitest.Repo, "", ocispec.MediaTypeImageManifest, raw).String())
-		f.mustRead(t, next, raw, oci.Fill)
-		f.settled(t)
+		f.MustRead(t, next, raw, oci.Fill)
+		f.Settled(t)
 		for i := range 2 {
-			f.mustRead(t, refs[6+i], contents[6+i], oci.Hit)
+			f.MustRead(t, refs[6+i], contents[6+i], oci.Hit)
 		}
 	})
 }
@@ -151,8 +151,8 @@ func TestLargeConfigIsABlob(t *testing.T) {
 		f.pull(t, good)
 		f.pull(t, odd)
 		wantCalls(t, fake, good.manifest, 1)
-		f.mustRead(t, good.config, good.contents[good.config], oci.Hit)
-		f.mustRead(t, odd.config, odd.contents[odd.config], oci.Fill)
-		f.settled(t)
+		f.MustRead(t, good.config, good.contents[good.config], oci.Hit)
+		f.MustRead(t, odd.config, odd.contents[odd.config], oci.Fill)
+		f.Settled(t)
 	})
 }

@@ -9,9 +9,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"mirrord/internal/cache"
 	"mirrord/internal/oci"
 	"mirrord/internal/oci/ocitest"
+	"mirrord/test/cachetest"
 )
 
 // life is a cache that is too small for what is asked of it, on a Store and an
@@ -38,7 +38,7 @@ func newLife(t *testing.T) *life {
 	for i, ref := range refs {
 		l.has(ref, contents[i])
 	}
-	l.fixture = &fixture{fake: fake, index: newMemoryIndex(), dir: t.TempDir()}
+	l.fixture = &fixture{&cachetest.Fixture{Fake: fake, Index: cachetest.NewIndex(), Dir: t.TempDir()}}
 	l.name("moving", 1)
 	l.name("leaving", 2)
 	l.start(small)
@@ -52,16 +52,17 @@ func (l *life) has(ref oci.Ref, content []byte) {
 
 // name makes a tag name the n-th manifest, which can be had as a blob too.
 func (l *life) name(tag string, n int) {
-	raw := put(l.fake, tag, n)
+	raw := cachetest.Put(l.Fake, tag, n)
 	l.has(ocitest.ManifestRef(l.T, oci.FromBytes(raw).String()), raw)
-	l.has(ocitest.BlobRef(l.T, l.fake.AddBlob(ocitest.Repo, raw)), raw)
+	l.has(ocitest.BlobRef(l.T, l.Fake.AddBlob(ocitest.Repo, raw)), raw)
 	l.tags[ocitest.ManifestRef(l.T, tag)] = raw
 }
 
 func (l *life) start(size int64) {
-	l.restart(l.T, budget(size), func(o *cache.Options) {
-		o.MaxStale = 5 * time.Minute
-		o.Store, o.Index = brokenStore{o.Store, &l.breakage}, brokenIndex{o.Index, &l.breakage}
+	l.Restart(l.T, budget(size), func(o *cachetest.Options) {
+		o.Tags.MaxStale = 5 * time.Minute
+		o.Cache.Store = brokenStore{o.Cache.Store, &l.breakage}
+		cachetest.WithIndex(brokenIndex{l.Index, &l.breakage})(o)
 	})
 	synctest.Wait() // the directory has been held against the index
 }
@@ -100,7 +101,7 @@ func (l *life) kept(kind oci.Kind) (refs []oci.Ref) {
 }
 
 func (l *life) path(d oci.Digest) string {
-	return filepath.Join(l.dir, "blobs", d.Algorithm().String(), d.Encoded()[:2], d.Encoded())
+	return filepath.Join(l.Dir, "blobs", d.Algorithm().String(), d.Encoded()[:2], d.Encoded())
 }
 
 func (l *life) read(when string, ref oci.Ref, want []byte) {
@@ -119,9 +120,9 @@ func (l *life) read(when string, ref oci.Ref, want []byte) {
 func (l *life) change() {
 	l.name("moving", 3)
 	leaving := ocitest.ManifestRef(l.T, "leaving")
-	l.fake.RemoveTag(ocitest.Repo, leaving.Tag())
+	l.Fake.RemoveTag(ocitest.Repo, leaving.Tag())
 	l.tags[leaving] = nil
-	for _, name := range files(l.T, l.dir, "blobs", "*", "*", "*")[:1] {
+	for _, name := range cachetest.Files(l.T, l.Dir, "blobs", "*", "*", "*")[:1] {
 		if err := os.Truncate(name, 10); err != nil {
 			l.Fatal(err)
 		}
@@ -130,11 +131,11 @@ func (l *life) change() {
 }
 
 // checkRemembered checks that a restart loses nothing of what is known to be
-// kept, though the upstream is down, and finds every file.
+// kept, though the upstream is cachetest.Down, and finds every file.
 func (l *life) checkRemembered(known []oci.Ref) {
 	l.Helper()
-	l.stop()
-	l.fake.Fail(down)
+	l.Stop()
+	l.Fake.Fail(cachetest.Down)
 	l.start(large)
 	for _, ref := range known {
 		l.read("remembered", ref, l.contents[ref])
@@ -144,10 +145,10 @@ func (l *life) checkRemembered(known []oci.Ref) {
 			l.read("remembered", tag, raw)
 		}
 	}
-	if n := len(files(l.T, l.dir, "blobs", "*", "*", "*")); n != l.Stats().Entries {
+	if n := len(cachetest.Files(l.T, l.Dir, "blobs", "*", "*", "*")); n != l.Stats().Entries {
 		l.Errorf("%d files of %d entries are there after a restart", n, l.Stats().Entries)
 	}
-	l.fake.Fail(nil)
+	l.Fake.Fail(nil)
 }
 
 // checkNothingLeft checks that entries, files and records are about the same,
@@ -157,18 +158,18 @@ func (l *life) checkNothingLeft() {
 	<-time.After(time.Minute)
 	synctest.Wait() // the index has been told
 	n := l.Stats().Entries
-	if names := files(l.T, l.dir, "blobs", "*", "*", "*"); len(names) != n || len(l.index.blobs) != n {
-		l.Errorf("%d files and %d records of %d entries are left", len(names), len(l.index.blobs), n)
+	if names := cachetest.Files(l.T, l.Dir, "blobs", "*", "*", "*"); len(names) != n || len(l.Index.BlobRecords) != n {
+		l.Errorf("%d files and %d records of %d entries are left", len(names), len(l.Index.BlobRecords), n)
 	}
-	for d := range l.index.blobs {
+	for d := range l.Index.BlobRecords {
 		if _, err := os.Stat(l.path(d)); err != nil {
 			l.Errorf("a record is left without its file: %v", err)
 		}
 	}
-	if parts := files(l.T, l.dir, "fills", "*"); len(parts) > 0 {
+	if parts := cachetest.Files(l.T, l.Dir, "fills", "*"); len(parts) > 0 {
 		l.Errorf("%v are left", parts)
 	}
-	for ref, record := range l.index.tags {
+	for ref, record := range l.Index.TagRecords {
 		if l.tags[ref] == nil && record.Refused == "" {
 			l.Errorf("a record of %s is left, which is gone", ref)
 		}
@@ -197,7 +198,7 @@ func live(l *life, method string, applied bool) {
 	l.set(method, applied)
 	l.change()
 	l.readAll("broken")
-	l.stop()
+	l.Stop()
 	l.start(small)
 	l.readAll("broken, after a restart")
 	if l.times() == 0 {

@@ -84,7 +84,7 @@ func (c *Cache) openPart(ref oci.Ref, source *oci.Content, left part, have bool)
 			c.mu.Lock()
 			c.stats.Resumed++
 			c.mu.Unlock()
-			call2(c.Hooks.Resumed, ref, left.written)
+			report2(c.opts.Hooks.Resumed, ref, left.written)
 			left.file = file
 			return left, nil
 		}
@@ -208,12 +208,12 @@ func removeParts(parts []part) {
 // loadParts takes stock of what an earlier process left unfinished, as far as it
 // is to be trusted.
 func (c *Cache) loadParts() error {
-	files, err := os.ReadDir(c.Parts)
+	files, err := os.ReadDir(c.opts.Parts)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) { // a disk may be read-only from the beginning
 		return err
 	}
 	for _, file := range files {
-		p := part{path: filepath.Join(c.Parts, file.Name())}
+		p := part{path: filepath.Join(c.opts.Parts, file.Name())}
 		name, ok := parsePart(file.Name())
 		info, err := file.Info()
 		if err == nil {

@@ -14,9 +14,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"mirrord/internal/cache"
 	"mirrord/internal/oci"
 	"mirrord/internal/oci/ocitest"
+	"mirrord/test/cachetest"
 )
 
 // spoilt is a body whose byte at offset is wrong.
@@ -55,16 +55,16 @@ func TestWrongByteNeverCompletes(t *testing.T) {
 		})
 	}
 	clients.Wait()
-	f.stop()
-	if left := files(t, f.dir, "fills", "*"); len(left) > 0 {
+	f.Stop()
+	if left := cachetest.Files(t, f.Dir, "fills", "*"); len(left) > 0 {
 		t.Errorf("wrong bytes are kept: %v", left)
 	}
-	if left := files(t, f.dir, "blobs", "*", "*", "*"); len(left) > 0 {
+	if left := cachetest.Files(t, f.Dir, "blobs", "*", "*", "*"); len(left) > 0 {
 		t.Errorf("a wrong blob is stored: %v", left)
 	}
 	fake.Wrap(nil)
-	f.restart(t)
-	f.mustRead(t, ref, blob, oci.Fill)
+	f.Restart(t)
+	f.MustRead(t, ref, blob, oci.Fill)
 }
 
 // broken ends after n bytes from where it was seeked to.
@@ -109,17 +109,17 @@ func TestUnfinishedFillIsResumed(t *testing.T) {
 		if _, _, err := ocitest.Read(t.Context(), f, ref); err == nil {
 			t.Fatal("a broken fill completed")
 		}
-		f.stop()
-		f.restart(t)
+		f.Stop()
+		f.Restart(t)
 	}
-	f.mustRead(t, ref, blob, oci.Fill)
+	f.MustRead(t, ref, blob, oci.Fill)
 	mu.Lock()
 	defer mu.Unlock()
 	if len(offsets) != 3 || offsets[0] != 0 || offsets[1] != 400_000 || offsets[2] != 800_000 {
 		t.Errorf("fetched from %v, want from where the last one ended", offsets)
 	}
-	f.stop()
-	if left := files(t, f.dir, "fills", "*"); len(left) > 0 {
+	f.Stop()
+	if left := cachetest.Files(t, f.Dir, "fills", "*"); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
 }
@@ -152,14 +152,14 @@ func TestClaimedPartIsCounted(t *testing.T) {
 			read <- err
 		}()
 		synctest.Wait()
-		f.mustRead(t, refs[1], contents[1], oci.Pass)
+		f.MustRead(t, refs[1], contents[1], oci.Pass)
 		close(answer)
 		if err := <-read; err != nil {
 			t.Errorf("the unfinished fill: %v", err)
 		}
-		f.settled(t)
-		f.mustRead(t, refs[0], contents[0], oci.Hit)
-		f.mustRead(t, refs[1], contents[1], oci.Fill) // nothing is claimed any more
+		f.Settled(t)
+		f.MustRead(t, refs[0], contents[0], oci.Hit)
+		f.MustRead(t, refs[1], contents[1], oci.Fill) // nothing is claimed any more
 		<-time.After(2 * time.Second)
 	})
 }
@@ -176,8 +176,8 @@ func TestSpoiltUnfinishedFill(t *testing.T) {
 	if _, _, err := ocitest.Read(t.Context(), f, ref); err == nil {
 		t.Fatal("a broken fill completed")
 	}
-	f.stop()
-	left := files(t, f.dir, "fills", "*")
+	f.Stop()
+	left := cachetest.Files(t, f.Dir, "fills", "*")
 	if len(left) != 1 {
 		t.Fatalf("left behind: %v", left)
 	}
@@ -185,11 +185,11 @@ func TestSpoiltUnfinishedFill(t *testing.T) {
 		t.Fatal(err)
 	}
 	fake.Wrap(nil)
-	f.restart(t)
+	f.Restart(t)
 	if got, _, err := ocitest.Read(t.Context(), f, ref); err == nil || len(got) >= len(blob) {
 		t.Errorf("%d bytes on a spoilt beginning, %v", len(got), err)
 	}
-	f.mustRead(t, ref, blob, oci.Fill)
+	f.MustRead(t, ref, blob, oci.Fill)
 }
 
 // The size of a file that was not synced says nothing after a power failure: what
@@ -218,24 +218,24 @@ func TestPowerFailure(t *testing.T) {
 			if _, _, err := ocitest.Read(t.Context(), f, ref); err == nil {
 				t.Fatal("a broken fill completed")
 			}
-			f.stop()
+			f.Stop()
 			left := f.tear(t, test.boot, test.synced, test.from)
 			fake.Wrap(func(_ oci.Ref, body io.ReadSeeker) io.Reader {
 				return &broken{ReadSeeker: body, left: 100_000, from: offset.Store}
 			})
 			for _, from := range []int64{test.from, test.from + 100_000} { // cut once more: what was torn is not trusted then
-				f.restart(t)
+				f.Restart(t)
 				_, _, err := ocitest.Read(t.Context(), f, ref)
 				if got := offset.Load(); err == nil || got != from {
 					t.Errorf("the fill begins at %d, %v, want %d", got, err, from)
 				}
-				f.stop()
+				f.Stop()
 			}
 			fake.Wrap(nil)
-			f.restart(t)
-			f.mustRead(t, ref, blob, oci.Fill)
-			f.stop()
-			if now := files(t, f.dir, "fills", "*"); len(now) > 0 {
+			f.Restart(t)
+			f.MustRead(t, ref, blob, oci.Fill)
+			f.Stop()
+			if now := cachetest.Files(t, f.Dir, "fills", "*"); len(now) > 0 {
 				t.Errorf("of %s %s is left", left, now)
 			}
 		})
@@ -246,7 +246,7 @@ func TestPowerFailure(t *testing.T) {
 // written it, so much is on the disk, and behind that are zeros.
 func (f *fixture) tear(t *testing.T, boot, synced string, right int64) (path string) {
 	t.Helper()
-	left := files(t, f.dir, "fills", "*")
+	left := cachetest.Files(t, f.Dir, "fills", "*")
 	if len(left) != 1 {
 		t.Fatalf("left behind: %v", left)
 	}
@@ -268,10 +268,10 @@ func TestOldPartsAreDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
 		f := start(t, fake)
-		f.stop()
+		f.Stop()
 		name := "sha256-" + oci.FromBytes(nil).Encoded() + ".blob.other.1.1"
 		for _, n := range []string{name, "stray"} {
-			path := filepath.Join(f.dir, "fills", n)
+			path := filepath.Join(f.Dir, "fills", n)
 			if err := os.WriteFile(path, []byte("x"), 0o644); err != nil {
 				t.Fatal(err)
 			}
@@ -279,13 +279,13 @@ func TestOldPartsAreDropped(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		f.restart(t, func(o *cache.Options) {})
-		if left := files(t, f.dir, "fills", "*"); len(left) != 1 {
+		f.Restart(t, func(o *cachetest.Options) {})
+		if left := cachetest.Files(t, f.Dir, "fills", "*"); len(left) != 1 {
 			t.Errorf("after the start: %v", left)
 		}
 		<-time.After(2 * time.Hour)
-		f.stop()
-		if left := files(t, f.dir, "fills", "*"); len(left) != 0 {
+		f.Stop()
+		if left := cachetest.Files(t, f.Dir, "fills", "*"); len(left) != 0 {
 			t.Errorf("after two hours: %v", left)
 		}
 	})

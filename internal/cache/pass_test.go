@@ -12,9 +12,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"mirrord/internal/cache"
 	"mirrord/internal/oci"
 	"mirrord/internal/oci/ocitest"
+	"mirrord/test/cachetest"
 )
 
 // readParts opens ref and reads these parts of it, as one client's request does.
@@ -73,7 +73,7 @@ func (m metered) Read(p []byte) (int, error) {
 // meter makes the fake's bodies come at rate bytes a second, and counts them.
 func meter(fake *ocitest.Fake, rate int) *atomic.Int64 {
 	bytes := new(atomic.Int64)
-	fake.Wrap(func(_ oci.Ref, body io.ReadSeeker) io.Reader { return metered{paced{body, rate}, bytes} })
+	fake.Wrap(func(_ oci.Ref, body io.ReadSeeker) io.Reader { return metered{cachetest.Slow(body, rate), bytes} })
 	return bytes
 }
 
@@ -90,7 +90,7 @@ func TestTailWaitsForTheVerdict(t *testing.T) {
 				if wrongAt >= 0 {
 					sent[wrongAt] ^= 1
 				}
-				fake.Wrap(func(oci.Ref, io.ReadSeeker) io.Reader { return paced{bytes.NewReader(sent), mebibyte} })
+				fake.Wrap(func(oci.Ref, io.ReadSeeker) io.Reader { return cachetest.Slow(bytes.NewReader(sent), mebibyte) })
 				f := start(t, fake)
 				content, err := f.Open(t.Context(), ref)
 				if err != nil {
@@ -125,7 +125,7 @@ func TestLastByteWaits(t *testing.T) {
 				fake := new(ocitest.Fake)
 				blob := ocitest.Content(size, 4)
 				ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, blob))
-				pace(fake, mebibyte)
+				cachetest.Pace(fake, mebibyte)
 				f := start(t, fake)
 				got, err := tail(t.Context(), f, ref, int64(size-1))
 				if err != nil || !bytes.Equal(got, blob[size-1:]) || fake.Calls("Open", ref.Reference()) != 1 {
@@ -146,7 +146,7 @@ func TestWrongPassNeverCompletes(t *testing.T) {
 		var opens atomic.Int32
 		fake.Wrap(func(_ oci.Ref, body io.ReadSeeker) io.Reader {
 			if opens.Add(1) == 1 {
-				return paced{body, mebibyte}
+				return cachetest.Slow(body, mebibyte)
 			}
 			wrong := bytes.Clone(blob)
 			wrong[len(wrong)-50] ^= 1
@@ -156,8 +156,8 @@ func TestWrongPassNeverCompletes(t *testing.T) {
 		if got, err := tail(t.Context(), f, ref, 8*mebibyte-100); !errors.Is(err, oci.ErrCorrupt) || len(got) >= 100 {
 			t.Errorf("%d of 100 bytes, %v", len(got), err)
 		}
-		f.settled(t)
-		f.mustRead(t, ref, blob, oci.Hit)
+		f.Settled(t)
+		f.MustRead(t, ref, blob, oci.Hit)
 	})
 }
 
@@ -184,7 +184,7 @@ func TestPartsCostAFifth(t *testing.T) {
 					})
 				}
 				clients.Wait()
-				f.settled(t)
+				f.Settled(t)
 				if n := moved.Load(); n > size*12/10 || n < size*11/10 {
 					t.Errorf("%d bytes for a blob of %d", n, size)
 				}
@@ -201,7 +201,7 @@ func TestPartsOfABlobThatIsDropped(t *testing.T) {
 		const size = 10 * mebibyte
 		refs, contents := blobs(t, fake, 2, size)
 		moved := meter(fake, mebibyte)
-		f := start(t, fake, func(o *cache.Options) { o.MaxFills = 1 })
+		f := start(t, fake, func(o *cachetest.Options) { o.Cache.MaxFills = 1 })
 		other, err := f.Open(t.Context(), refs[0])
 		if err != nil {
 			t.Fatal(err)
@@ -214,8 +214,8 @@ func TestPartsOfABlobThatIsDropped(t *testing.T) {
 				t.Errorf("part %d: %v", i, err)
 			}
 		}
-		f.settled(t)
-		if n := moved.Load() - size; n > size*12/10+piece { // what was being read when it was dropped
+		f.Settled(t)
+		if n := moved.Load() - size; n > size*12/10+cachetest.Piece { // what was being read when it was dropped
 			t.Errorf("%d bytes for a blob of %d", n, size)
 		}
 	})
@@ -229,7 +229,7 @@ func TestFirstPartsAreOneRequest(t *testing.T) {
 		blob := ocitest.Content(8*mebibyte, 6)
 		ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, blob))
 		fake.Wrap(func(_ oci.Ref, body io.ReadSeeker) io.Reader { // what the line holds comes at once
-			return &burst{paced{body, mebibyte}, mebibyte}
+			return &burst{cachetest.Slow(body, mebibyte), mebibyte}
 		})
 		fake.Fail(slowly)
 		f := start(t, fake)
@@ -254,7 +254,7 @@ func TestFirstPartsAreOneRequest(t *testing.T) {
 		if n := fake.Calls("Open", ref.Reference()); n != 2 {
 			t.Errorf("%d requests upstream, want that of the fill and one", n)
 		}
-		f.settled(t)
+		f.Settled(t)
 	})
 }
 
@@ -266,13 +266,13 @@ func slowly(ocitest.Call) error {
 
 // burst sends its first bytes without delay.
 type burst struct {
-	paced
+	cachetest.Paced
 	left int
 }
 
 func (b *burst) Read(p []byte) (int, error) {
 	if b.left <= 0 {
-		return b.paced.Read(p)
+		return b.Paced.Read(p)
 	}
 	n, err := b.ReadSeeker.Read(p)
 	b.left -= n
@@ -289,7 +289,7 @@ func TestUpstreamThatSendsNoParts(t *testing.T) {
 		ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, blob))
 		var moved atomic.Int64
 		fake.Wrap(func(_ oci.Ref, body io.ReadSeeker) io.Reader {
-			return struct{ io.Reader }{metered{paced{body, mebibyte}, &moved}}
+			return struct{ io.Reader }{metered{cachetest.Slow(body, mebibyte), &moved}}
 		})
 		fake.Fail(slowly)
 		f := start(t, fake)
@@ -304,7 +304,7 @@ func TestUpstreamThatSendsNoParts(t *testing.T) {
 			})
 		}
 		clients.Wait()
-		f.settled(t)
+		f.Settled(t)
 		if n := fake.Calls("Open", ref.Reference()); n != 2 || moved.Load() > size*12/10 {
 			t.Errorf("%d requests upstream and %d bytes", n, moved.Load())
 		}
@@ -330,7 +330,7 @@ func TestPassThatFails(t *testing.T) {
 				var opens atomic.Int32
 				fake.Wrap(func(_ oci.Ref, body io.ReadSeeker) io.Reader {
 					if opens.Add(1) == 1 {
-						return paced{body, mebibyte}
+						return cachetest.Slow(body, mebibyte)
 					}
 					return &broken{ReadSeeker: body, left: test.readable, from: func(int64) {}}
 				})
@@ -341,7 +341,7 @@ func TestPassThatFails(t *testing.T) {
 				}
 				defer func() { _ = content.Close() }()
 				if test.readable < 0 {
-					fake.Fail(down)
+					fake.Fail(cachetest.Down)
 				}
 				var clients sync.WaitGroup
 				for i := range int64(3) {
@@ -357,7 +357,7 @@ func TestPassThatFails(t *testing.T) {
 				if n := fake.Calls("Open", ref.Reference()); n != 1+test.requests {
 					t.Errorf("%d requests upstream, want that of the fill and %d", n, test.requests)
 				}
-				f.settled(t)
+				f.Settled(t)
 			})
 		})
 	}
@@ -390,7 +390,7 @@ func TestFillCatchesUp(t *testing.T) {
 		if err := errors.Join(err, err2); err != nil || !bytes.Equal(got, blob[part.Begin:part.End]) {
 			t.Error(err)
 		}
-		f.settled(t)
+		f.Settled(t)
 		if n := moved.Load() - size; n > 200_000 {
 			t.Errorf("%d bytes beside the fill", n)
 		}
@@ -403,14 +403,14 @@ func TestPassEndsWithItsClient(t *testing.T) {
 		fake := new(ocitest.Fake)
 		blob := ocitest.Content(8*mebibyte, 10)
 		ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, blob))
-		pace(fake, mebibyte)
+		cachetest.Pace(fake, mebibyte)
 		f := start(t, fake)
 		ctx, leave := context.WithTimeout(t.Context(), time.Second)
 		defer leave()
 		if _, err := tail(ctx, f, ref, 8*mebibyte-1000); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("%v", err)
 		}
-		f.settled(t)
-		f.mustRead(t, ref, blob, oci.Hit)
+		f.Settled(t)
+		f.MustRead(t, ref, blob, oci.Hit)
 	})
 }

@@ -57,11 +57,8 @@ type Policy interface {
 // process; a power failure may take the last writes.
 type Index interface {
 	Blobs() iter.Seq2[BlobRecord, error]
-	Tags() iter.Seq2[TagRecord, error]
 	PutBlobs(records ...BlobRecord) error // new ones, and new recency of old ones
 	RemoveBlobs(ds ...oci.Digest) error   // absent ones are no error
-	PutTag(t TagRecord) error
-	RemoveTags(refs ...oci.Ref) error // absent ones are no error
 }
 
 // BlobRecord is what the index knows of one blob.
@@ -72,24 +69,9 @@ type BlobRecord struct {
 	Verified time.Time // when its bytes were last hashed, to the second
 }
 
-// TagRecord is what a tag named when it was last asked about. Times are to the
-// millisecond.
-type TagRecord struct {
-	Ref       oci.Ref
-	Latest    oci.Descriptor // what the upstream said last
-	Previous  oci.Descriptor // what it named before and the cache held; zero when unknown
-	Checked   time.Time      // when the upstream confirmed Latest
-	Confirmed time.Time      // when it last confirmed Previous; zero when there is none
-	Refused   oci.Code       // what it has said since then: there is no such tag, or not for us; empty: nothing
-	RefusedAt time.Time      // when it last said so; zero when it has not
-}
-
 // Quota decides about spending the pulls of an upstream. Methods may be called
 // concurrently; ctx tells the client. Errors are an *oci.LimitError.
 type Quota interface {
-	// Spare says why no pull should be spent on a newer copy of what is kept;
-	// nil: it may.
-	Spare(ctx context.Context, upstream string) error
 	// Take books a pull for the client, or says why it may have none.
 	Take(ctx context.Context, upstream string) error
 	// Return gives back a pull that was taken and not spent.

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"mirrord/internal/call"
 	"mirrord/internal/oci"
 )
 
@@ -31,7 +32,7 @@ func isDamage(err error) bool {
 
 // openSized opens a blob that must have that size.
 func (c *Cache) openSized(ctx context.Context, d oci.Digest, size int64) (io.ReadSeekCloser, error) {
-	body, err := c.Store.Open(ctx, d)
+	body, err := c.opts.Store.Open(ctx, d)
 	if errors.Is(err, syscall.EIO) {
 		return nil, fmt.Errorf("%w: %w", errUnreadable, err)
 	}
@@ -130,23 +131,20 @@ func (c *Cache) proven(e *entry, found typed) {
 	c.dirty[e.digest] = struct{}{}
 }
 
-// settle hashes a file that was found and never hashed, one time for all who
-// want it, and reports whether there was one. It gives up after checkTime, or
+// verifyFound hashes a file that was found and never hashed, one time for all who
+// want it, and reports whether there was one. It gives up after call.Timeout, or
 // with ctx: then the upstream may be asked.
-func (c *Cache) settle(ctx context.Context, ref oci.Ref) bool {
+func (c *Cache) verifyFound(ctx context.Context, ref oci.Ref) bool {
 	c.mu.Lock()
 	e := c.entries[ref.Digest()]
 	if e == nil || e.isProven() || c.flights[keyOf(ref)] != nil || ref.Kind() == oci.Manifest && e.size > oci.MaxManifestSize {
 		c.mu.Unlock()
 		return false
 	}
-	q, err := ask(c, c.proofs, ref.Digest(), func(ctx context.Context) (struct{}, error) {
+	verifying, _ := c.verifyings.Do(ref.Digest(), func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, c.prove(ctx, e, nil)
-	}, nil)
+	})
 	c.mu.Unlock()
-	if err != nil {
-		return false
-	}
-	_, err = q.wait(ctx, endless)
+	_, err := verifying.Wait(ctx, call.Endless)
 	return err == nil
 }

@@ -10,9 +10,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"mirrord/internal/cache"
 	"mirrord/internal/oci"
 	"mirrord/internal/oci/ocitest"
+	"mirrord/test/cachetest"
 )
 
 // clientContext is a context of requests of a client of its own.
@@ -44,8 +44,8 @@ type queue struct {
 func newQueue(t *testing.T, blobCount int) *queue {
 	t.Helper()
 	fake := new(ocitest.Fake)
-	pace(fake, mebibyte)
-	q := &queue{fixture: start(t, fake, func(o *cache.Options) { o.MaxFills = 1 }), t: t}
+	cachetest.Pace(fake, mebibyte)
+	q := &queue{fixture: start(t, fake, func(o *cachetest.Options) { o.Cache.MaxFills = 1 }), t: t}
 	for i := range blobCount {
 		content := append(ocitest.Content(mebibyte-3, byte(i)), byte(i>>8), byte(i), 1)
 		q.refs = append(q.refs, ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, content)))
@@ -73,7 +73,7 @@ func (q *queue) want(want ...string) {
 	if !slices.Equal(q.order, want) {
 		q.t.Errorf("served were %q, want %q", q.order, want)
 	}
-	q.settled(q.t)
+	q.Settled(q.t)
 }
 
 // What clients asked for who have left before its turn is not fetched, nor is it
@@ -113,7 +113,7 @@ func TestLeavingBeforeTheAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := newQueue(t, 3)
 		q.read(clientContext(t, 1), "first", q.refs[0])
-		q.fake.Fail(func(ocitest.Call) error { <-time.After(100 * time.Millisecond); return nil })
+		q.Fake.Fail(func(ocitest.Call) error { <-time.After(100 * time.Millisecond); return nil })
 		ctx, leave := context.WithCancel(clientContext(t, 1))
 		gone := make(chan error)
 		go func() {
@@ -147,7 +147,7 @@ func TestFillStaysForOthers(t *testing.T) {
 			t.Error(err)
 		}
 		q.want("first", "joined")
-		if n := q.fake.Calls("Open", q.refs[1].Reference()); n != 1 {
+		if n := q.Fake.Calls("Open", q.refs[1].Reference()); n != 1 {
 			t.Errorf("%d fetches, want 1", n)
 		}
 	})

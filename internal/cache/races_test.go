@@ -15,6 +15,8 @@ import (
 	"mirrord/internal/cache"
 	"mirrord/internal/oci"
 	"mirrord/internal/oci/ocitest"
+	"mirrord/internal/tags"
+	"mirrord/test/cachetest"
 )
 
 // slowPut has placed a blob and takes a while to return, as an fsync does.
@@ -40,20 +42,20 @@ func TestWalkSparesWhatIsLanding(t *testing.T) {
 		fake := new(ocitest.Fake)
 		refs, contents := blobs(t, fake, 1, 100_000)
 		s := &slowPut{placed: make(chan struct{}), goOn: make(chan struct{})}
-		f := start(t, fake, budget(150_000), func(o *cache.Options) {
-			s.Store = o.Store
-			o.Store = s
-			o.Scrub = time.Hour // a walk over an empty cache is made each minute
-			o.Hooks.Damaged = func(_ oci.Digest, err error) { t.Errorf("told as damaged: %v", err) }
+		f := start(t, fake, budget(150_000), func(o *cachetest.Options) {
+			s.Store = o.Cache.Store
+			o.Cache.Store = s
+			o.Cache.Scrub = time.Hour // a walk over an empty cache is made each minute
+			o.Cache.Hooks.Damaged = func(_ oci.Digest, err error) { t.Errorf("told as damaged: %v", err) }
 		})
 		s.slow.Store(true)
-		f.mustRead(t, refs[0], contents[0], oci.Fill)
+		f.MustRead(t, refs[0], contents[0], oci.Fill)
 		<-s.placed
 		<-time.After(2 * time.Minute)
 		close(s.goOn)
 		s.slow.Store(false)
-		f.settled(t)
-		f.mustRead(t, refs[0], contents[0], oci.Hit)
+		f.Settled(t)
+		f.MustRead(t, refs[0], contents[0], oci.Hit)
 	})
 }
 
@@ -79,12 +81,12 @@ func TestScrubOfDataWithEOF(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
 		refs, contents := blobs(t, fake, 1, 100_000)
-		f := start(t, fake, func(o *cache.Options) {
-			o.Store = eofStore{o.Store}
-			o.Scrub = time.Hour
-			o.Hooks.Damaged = func(_ oci.Digest, err error) { t.Errorf("told as damaged: %v", err) }
+		f := start(t, fake, func(o *cachetest.Options) {
+			o.Cache.Store = eofStore{o.Cache.Store}
+			o.Cache.Scrub = time.Hour
+			o.Cache.Hooks.Damaged = func(_ oci.Digest, err error) { t.Errorf("told as damaged: %v", err) }
 		})
-		f.mustRead(t, refs[0], contents[0], oci.Fill)
+		f.MustRead(t, refs[0], contents[0], oci.Fill)
 		<-time.After(3 * time.Hour)
 		if f.Stats().Scrubbed == 0 {
 			t.Error("nothing was scrubbed")
@@ -99,7 +101,7 @@ type heldIndex struct {
 	reached, goOn chan struct{}
 }
 
-func (ix *heldIndex) PutTag(r cache.TagRecord) error {
+func (ix *heldIndex) PutTag(r tags.Record) error {
 	if ix.hold.CompareAndSwap(true, false) {
 		ix.reached <- struct{}{}
 		<-ix.goOn
@@ -112,25 +114,25 @@ func (ix *heldIndex) PutTag(r cache.TagRecord) error {
 func TestCatchingUpWritesNoOlderTag(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
-		tag, raw := ocitest.ManifestRef(t, "v1"), put(fake, "v1", 1)
+		tag, raw := ocitest.ManifestRef(t, "v1"), cachetest.Put(fake, "v1", 1)
 		f := start(t, fake)
-		f.stop()
-		ix := &heldIndex{closedIndex: &closedIndex{memoryIndex: f.index}, reached: make(chan struct{}), goOn: make(chan struct{})}
-		f.restart(t, func(o *cache.Options) { o.Index = ix })
+		f.Stop()
+		ix := &heldIndex{closedIndex: &closedIndex{Index: f.Index}, reached: make(chan struct{}), goOn: make(chan struct{})}
+		f.Restart(t, cachetest.WithIndex(ix))
 		ix.closed.Store(true)
-		f.mustRead(t, tag, raw, oci.Fill)
+		f.MustRead(t, tag, raw, oci.Fill)
 		<-time.After(30 * time.Second)
 		ix.closed.Store(false)
 		ix.hold.Store(true)
 		<-ix.reached // it is about to write what it has collected
-		moved := put(fake, "v1", 2)
+		moved := cachetest.Put(fake, "v1", 2)
 		<-time.After(2 * time.Minute)
-		f.mustRead(t, tag, moved, oci.Fill)
+		f.MustRead(t, tag, moved, oci.Fill)
 		synctest.Wait()
 		close(ix.goOn)
 		<-time.After(time.Minute)
 		synctest.Wait()
-		if got, want := ix.tags[tag].Latest.Digest, oci.FromBytes(moved); got != want {
+		if got, want := ix.TagRecords[tag].Latest.Digest, oci.FromBytes(moved); got != want {
 			t.Errorf("the index knows %s, the memory %s", got, want)
 		}
 	})
@@ -156,21 +158,21 @@ func TestEvictedIsNotLost(t *testing.T) {
 		refs, contents := blobs(t, fake, 4, 100_000)
 		f := start(t, fake)
 		for i := range 2 {
-			f.mustRead(t, refs[i], contents[i], oci.Fill)
-			f.settled(t)
+			f.MustRead(t, refs[i], contents[i], oci.Fill)
+			f.Settled(t)
 		}
-		f.stop()
+		f.Stop()
 		s := &lateWalk{hold: make(chan struct{})}
 		told := make(chan cache.Reconciliation, 1)
-		f.restart(t, budget(250_000), func(o *cache.Options) {
-			s.Store = o.Store
-			o.Store = s
-			o.Hooks.Reconciled = func(r cache.Reconciliation, _ error) { told <- r }
+		f.Restart(t, budget(250_000), func(o *cachetest.Options) {
+			s.Store = o.Cache.Store
+			o.Cache.Store = s
+			o.Cache.Hooks.Reconciled = func(r cache.Reconciliation, _ error) { told <- r }
 		})
 		synctest.Wait()
 		for i := 2; i < 4; i++ {
-			f.mustRead(t, refs[i], contents[i], oci.Fill)
-			f.settled(t)
+			f.MustRead(t, refs[i], contents[i], oci.Fill)
+			f.Settled(t)
 		}
 		close(s.hold)
 		if r := <-told; r.Lost != 0 || f.Stats().Evictions != 2 {
@@ -194,10 +196,10 @@ func TestLeavingWhileAFileIsHashed(t *testing.T) {
 		fake := new(ocitest.Fake)
 		refs, contents := blobs(t, fake, 1, 100_000)
 		f := start(t, fake)
-		f.mustRead(t, refs[0], contents[0], oci.Fill)
-		f.stop()
-		f.index = newMemoryIndex()
-		f.restart(t, func(o *cache.Options) { o.Store = slowOpen{o.Store} })
+		f.MustRead(t, refs[0], contents[0], oci.Fill)
+		f.Stop()
+		f.Index = cachetest.NewIndex()
+		f.Restart(t, func(o *cachetest.Options) { o.Cache.Store = slowOpen{o.Cache.Store} })
 		<-time.After(time.Minute)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -225,23 +227,23 @@ func TestFetchedAgainWhileItIsRemoved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
 		refs, contents := blobs(t, fake, 2, 100_000)
-		f := start(t, fake, budget(150_000), func(o *cache.Options) {
-			o.Store = slowRemove{o.Store}
-			o.Hooks.Damaged = func(_ oci.Digest, err error) { t.Errorf("told as damaged: %v", err) }
+		f := start(t, fake, budget(150_000), func(o *cachetest.Options) {
+			o.Cache.Store = slowRemove{o.Cache.Store}
+			o.Cache.Hooks.Damaged = func(_ oci.Digest, err error) { t.Errorf("told as damaged: %v", err) }
 		})
-		f.mustRead(t, refs[0], contents[0], oci.Fill)
-		f.settled(t)
+		f.MustRead(t, refs[0], contents[0], oci.Fill)
+		f.Settled(t)
 		go func() { _, _, _ = ocitest.Read(t.Context(), f, refs[1]) }() // which evicts it
 		<-time.After(500 * time.Millisecond)
-		if found, err := f.Verify(t.Context(), cache.VerifyOptions{Repair: true}, func(cache.Findings, *cache.Fault) {}); err != nil || f.Stats().Entries != 0 {
+		if found, err := f.Cache.Verify(t.Context(), cache.VerifyOptions{Repair: true}, func(cache.Findings, *cache.Fault) {}); err != nil || f.Stats().Entries != 0 {
 			t.Errorf("found %+v, %v; %d entries of what is being removed", found, err, f.Stats().Entries)
 		}
 		_, _, _ = ocitest.Read(t.Context(), f, refs[0])
-		f.settled(t)
+		f.Settled(t)
 		<-time.After(time.Minute)
 		for _, ref := range refs {
 			if answer, err := f.Resolve(t.Context(), ref); err == nil && answer.Via == oci.Hit {
-				f.mustRead(t, ref, contents[map[bool]int{true: 1}[ref == refs[1]]], oci.Hit)
+				f.MustRead(t, ref, contents[map[bool]int{true: 1}[ref == refs[1]]], oci.Hit)
 			}
 		}
 	})
@@ -255,11 +257,11 @@ func TestPaceOfTheScrub(t *testing.T) {
 		refs, contents := blobs(t, fake, 4, 16*mebibyte)
 		f := start(t, fake)
 		for i := range refs {
-			f.mustRead(t, refs[i], contents[i], oci.Fill)
+			f.MustRead(t, refs[i], contents[i], oci.Fill)
 		}
-		f.stop()
-		f.index = newMemoryIndex()
-		f.restart(t, func(o *cache.Options) { o.Scrub = 7 * 24 * time.Hour })
+		f.Stop()
+		f.Index = cachetest.NewIndex()
+		f.Restart(t, func(o *cachetest.Options) { o.Cache.Scrub = 7 * 24 * time.Hour })
 		<-time.After(3 * time.Second)
 		if n := f.Stats().Scrubbed; n < 2 || n > 3 {
 			t.Errorf("%d blobs of 16 MiB are hashed after 3 s", n)
@@ -273,7 +275,7 @@ func TestPaceOfTheScrub(t *testing.T) {
 
 // idler counts how often it was told that nobody reads it.
 type idler struct {
-	paced
+	cachetest.Paced
 	idles *atomic.Int32
 }
 
@@ -290,7 +292,7 @@ type idling struct {
 func (i *idling) Open(ctx context.Context, ref oci.Ref) (*oci.Content, error) {
 	content, err := i.Fake.Open(ctx, ref)
 	if err == nil {
-		content.Body = oci.Verify(idler{paced{content.Body.(io.ReadSeeker), mebibyte}, &i.idles}, content.Descriptor)
+		content.Body = oci.Verify(idler{cachetest.Slow(content.Body.(io.ReadSeeker), mebibyte), &i.idles}, content.Descriptor)
 	}
 	return content, err
 }
@@ -300,17 +302,17 @@ func (i *idling) Open(ctx context.Context, ref oci.Ref) (*oci.Content, error) {
 func TestWaitingLetsGoOfTheConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		next := &idling{Fake: new(ocitest.Fake)}
-		f := start(t, next.Fake, func(o *cache.Options) { o.Next, o.MaxFills = next, 1 })
+		f := start(t, next.Fake, func(o *cachetest.Options) { o.Cache.Next, o.Cache.MaxFills = next, 1 })
 		for size, want := range map[int]int32{2 * mebibyte: 0, 9 * mebibyte: 1} {
 			next.idles.Store(0)
 			refs, contents := blobs(t, next.Fake, 2, size)
 			var clients sync.WaitGroup
 			for i := range refs {
-				clients.Go(func() { f.mustRead(t, refs[i], contents[i], oci.Fill) })
+				clients.Go(func() { f.MustRead(t, refs[i], contents[i], oci.Fill) })
 				synctest.Wait()
 			}
 			clients.Wait()
-			f.settled(t)
+			f.Settled(t)
 			if n := next.idles.Load(); n != want {
 				t.Errorf("behind %d MiB at 1 MiB a second it let go %d times, want %d", size>>20, n, want)
 			}
@@ -343,11 +345,11 @@ func TestWalkThatFails(t *testing.T) {
 		refs, contents := blobs(t, fake, 3, 1000)
 		f := start(t, fake)
 		for i := range refs {
-			f.mustRead(t, refs[i], contents[i], oci.Fill)
+			f.MustRead(t, refs[i], contents[i], oci.Fill)
 		}
-		f.stop()
+		f.Stop()
 		var opened atomic.Int32
-		f.restart(t, func(o *cache.Options) { o.Store = countingOpen{partWalk{o.Store}, &opened} })
+		f.Restart(t, func(o *cachetest.Options) { o.Cache.Store = countingOpen{partWalk{o.Cache.Store}, &opened} })
 		synctest.Wait()
 		if opened.Load() != 0 || f.Stats().Entries != 3 {
 			t.Errorf("%d files opened, %d of 3 blobs kept", opened.Load(), f.Stats().Entries)

@@ -21,7 +21,7 @@ func (c *Cache) reconcile(ctx context.Context) {
 	before := c.known()
 	var found Reconciliation
 	var errs []error
-	for blob, err := range c.Store.All(ctx) {
+	for blob, err := range c.opts.Store.All(ctx) {
 		if ctx.Err() != nil {
 			return
 		}
@@ -46,7 +46,7 @@ func (c *Cache) reconcile(ctx context.Context) {
 		}
 	}
 	c.trim()
-	call2(c.Hooks.Reconciled, found, errors.Join(errs...))
+	report2(c.opts.Hooks.Reconciled, found, errors.Join(errs...))
 }
 
 // known returns what is kept now.
@@ -71,7 +71,7 @@ func (c *Cache) adopt(b Blob) *entry {
 }
 
 // fits reports whether b finds room. The caller holds mu.
-func (c *Cache) fits(b Blob) bool { return c.used+c.reserved+b.Size <= c.MaxSize }
+func (c *Cache) fits(b Blob) bool { return c.used+c.reserved+b.Size <= c.opts.MaxSize }
 
 // reject removes a file that nobody knew and that there is no room for: most
 // likely it was being evicted.
@@ -100,5 +100,5 @@ func (c *Cache) lose(ctx context.Context, e *entry) bool {
 	if err == nil {
 		_ = body.Close()
 	}
-	return errors.Is(err, errAbsent)
+	return errors.Is(err, errNotCached)
 }

@@ -12,9 +12,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"mirrord/internal/cache"
 	"mirrord/internal/oci"
 	"mirrord/internal/oci/ocitest"
+	"mirrord/test/cachetest"
 )
 
 // trickle sends n bytes and then none for an hour.
@@ -37,8 +37,8 @@ func (r *trickle) Read(p []byte) (int, error) {
 func (f *fixture) fillUp(t *testing.T, refs []oci.Ref, contents [][]byte) {
 	t.Helper()
 	for i := range refs {
-		f.mustRead(t, refs[i], contents[i], oci.Fill)
-		f.settled(t)
+		f.MustRead(t, refs[i], contents[i], oci.Fill)
+		f.Settled(t)
 	}
 }
 
@@ -46,14 +46,14 @@ func (f *fixture) fillUp(t *testing.T, refs []oci.Ref, contents [][]byte) {
 // have been removed and are still open.
 func (f *fixture) onDisk(t *testing.T) (total int64) {
 	t.Helper()
-	for _, path := range slices.Concat(files(t, f.dir, "blobs", "*", "*", "*"), files(t, f.dir, "fills", "*")) {
+	for _, path := range slices.Concat(cachetest.Files(t, f.Dir, "blobs", "*", "*", "*"), cachetest.Files(t, f.Dir, "fills", "*")) {
 		if info, err := os.Stat(path); err == nil { // it may be gone by now
 			total += info.Size()
 		}
 	}
-	for _, path := range files(t, "/proc/self/fd", "*") {
+	for _, path := range cachetest.Files(t, "/proc/self/fd", "*") {
 		name, err := os.Readlink(path)
-		if err != nil || !strings.HasPrefix(name, f.dir) || !strings.HasSuffix(name, " (deleted)") {
+		if err != nil || !strings.HasPrefix(name, f.Dir) || !strings.HasSuffix(name, " (deleted)") {
 			continue
 		}
 		if info, err := os.Stat(path); err == nil {
@@ -84,7 +84,7 @@ func TestPromisedSizeEvictsLittle(t *testing.T) {
 			t.Errorf("10 bytes have evicted %d of 10 blobs", s.Evictions)
 		}
 		for i := range refs[1:] {
-			f.mustRead(t, refs[i+1], contents[i+1], oci.Hit)
+			f.MustRead(t, refs[i+1], contents[i+1], oci.Hit)
 		}
 		if err := content.Close(); err != nil {
 			t.Error(err)
@@ -102,7 +102,7 @@ func TestAbsurdSize(t *testing.T) {
 		fake := new(ocitest.Fake)
 		refs, contents := blobs(t, fake, 2, 1000)
 		next := &absurd{Fake: fake}
-		f := start(t, fake, budget(100_000), func(o *cache.Options) { o.Next = next })
+		f := start(t, fake, budget(100_000), func(o *cachetest.Options) { o.Cache.Next = next })
 		f.fillUp(t, refs[:1], contents[:1])
 		next.size = 1<<63 - 1
 		content, err := f.Open(t.Context(), refs[1])
@@ -132,11 +132,11 @@ func TestBlobsThatDoNotFitTogether(t *testing.T) {
 			refs = append(refs, ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, contents[i])))
 		}
 		var m moods
-		f := start(t, fake, budget(most), m.hooks, func(o *cache.Options) {
-			o.Hooks.FillFailed = func(ref oci.Ref, err error) { t.Errorf("fill of %s failed: %v", ref, err) }
+		f := start(t, fake, budget(most), m.hooks, func(o *cachetest.Options) {
+			o.Cache.Hooks.FillFailed = func(ref oci.Ref, err error) { t.Errorf("fill of %s failed: %v", ref, err) }
 		})
 		f.fillUp(t, small, smallC)
-		pace(fake, 100_000)
+		cachetest.Pace(fake, 100_000)
 		var clients sync.WaitGroup
 		for i := range refs {
 			clients.Go(func() {
@@ -159,11 +159,11 @@ func TestBlobsThatDoNotFitTogether(t *testing.T) {
 				t.Errorf("%d bytes on the disk, %d allowed", n, most)
 			}
 		}
-		f.settled(t)
+		f.Settled(t)
 		if s := f.Stats(); s.Reserved != 0 || s.Bytes < 690_000 || s.Bytes > most || s.Failed != 0 {
 			t.Errorf("left are %+v", s)
 		}
-		if left := files(t, f.dir, "fills", "*"); len(left) > 0 {
+		if left := cachetest.Files(t, f.Dir, "fills", "*"); len(left) > 0 {
 			t.Errorf("left behind: %v", left)
 		}
 		m.want(t) // the disk has no part in it
@@ -187,8 +187,8 @@ func TestResumedFillInAFullCache(t *testing.T) {
 		}
 		fake.Wrap(nil)
 		f.fillUp(t, refs, contents)
-		f.mustRead(t, ref, large, oci.Fill)
-		f.settled(t)
+		f.MustRead(t, ref, large, oci.Fill)
+		f.Settled(t)
 		if s := f.Stats(); s.Resumed != 1 || s.Evictions != 2 || s.Bytes != most || s.Reserved != 0 {
 			t.Errorf("%+v, want one resumed, and two evicted for its rest", s)
 		}
@@ -207,18 +207,18 @@ func TestLongEvictionStallsNobody(t *testing.T) {
 		}
 		large := ocitest.Content(900_000, 99)
 		largeRef := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, large))
-		f := start(t, fake, budget(most), func(o *cache.Options) { o.Store = slowRemove{o.Store} })
+		f := start(t, fake, budget(most), func(o *cachetest.Options) { o.Cache.Store = slowRemove{o.Cache.Store} })
 		f.fillUp(t, refs, contents)
 		go func() { _, _, _ = ocitest.Read(t.Context(), f, largeRef) }() // evicts for minutes
 		<-time.After(time.Second)
 		small := ocitest.Content(1000, 98)
 		begun := time.Now()
-		f.mustRead(t, ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, small)), small, oci.Fill)
+		f.MustRead(t, ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, small)), small, oci.Fill)
 		if took := time.Since(begun); took > time.Minute {
 			t.Errorf("a small blob came after %s", took)
 		}
-		f.settled(t)
-		f.mustRead(t, largeRef, large, oci.Hit)
+		f.Settled(t)
+		f.MustRead(t, largeRef, large, oci.Hit)
 	})
 }
 
@@ -233,11 +233,11 @@ func TestNoRoomInTheMiddle(t *testing.T) {
 		large := ocitest.Content(700_000, 99)
 		ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, large))
 		var m moods
-		f := start(t, fake, budget(most), m.hooks, func(o *cache.Options) {
-			o.Hooks.FillFailed = func(ref oci.Ref, err error) { t.Errorf("fill of %s failed: %v", ref, err) }
+		f := start(t, fake, budget(most), m.hooks, func(o *cachetest.Options) {
+			o.Cache.Hooks.FillFailed = func(ref oci.Ref, err error) { t.Errorf("fill of %s failed: %v", ref, err) }
 		})
 		f.fillUp(t, refs, contents)
-		pace(fake, 100_000)
+		cachetest.Pace(fake, 100_000)
 		content, err := f.Open(t.Context(), ref)
 		if err != nil {
 			t.Fatal(err)
@@ -254,7 +254,7 @@ func TestNoRoomInTheMiddle(t *testing.T) {
 		if _, err := io.ReadFull(content.Body, begin); err != nil {
 			t.Fatal(err)
 		}
-		f.settled(t) // there is room for 400,000 bytes of it
+		f.Settled(t) // there is room for 400,000 bytes of it
 		fake.Wrap(nil)
 		for _, read := range open {
 			if err := read.Close(); err != nil {
@@ -266,7 +266,7 @@ func TestNoRoomInTheMiddle(t *testing.T) {
 				if _, _, err := ocitest.Read(t.Context(), f, refs[i]); err != nil {
 					t.Error(err)
 				}
-				f.settled(t)
+				f.Settled(t)
 				if n := f.onDisk(t); n > most {
 					t.Errorf("%d bytes on the disk, %d allowed", n, most)
 				}
@@ -280,9 +280,9 @@ func TestNoRoomInTheMiddle(t *testing.T) {
 			t.Error(err)
 		}
 		<-time.After(2 * time.Second)
-		f.mustRead(t, ref, large, oci.Fill)
-		f.settled(t)
-		if err := f.CheckAccounts(); err != nil {
+		f.MustRead(t, ref, large, oci.Fill)
+		f.Settled(t)
+		if err := f.Cache.CheckAccounts(); err != nil {
 			t.Error(err)
 		}
 		m.want(t) // the disk has no part in it

@@ -49,7 +49,7 @@ func (c *Cache) reserve(ref oci.Ref, size, have int64) *room {
 // admit begins the reservation r unless the cache could not hold all of it, even
 // if it evicted all that it may.
 func (c *Cache) admit(r *room, ref oci.Ref) bool {
-	if r.size > c.MaxSize {
+	if r.size > c.opts.MaxSize {
 		return false
 	}
 	free := c.free()
@@ -89,7 +89,7 @@ func (c *Cache) outstanding() int64 {
 
 // roomStep returns how many of rest bytes are reserved at once.
 func (c *Cache) roomStep(rest int64) int64 {
-	return max(min(rest, maxRoomStep, c.MaxSize/roomSteps), 0)
+	return max(min(rest, maxRoomStep, c.opts.MaxSize/roomSteps), 0)
 }
 
 // Write takes p's length of the room, and more room when that is used up. It
@@ -99,7 +99,7 @@ func (r *room) Write(p []byte) (int, error) {
 	rest := r.size - r.bytes
 	if r.size == oci.UnknownSize {
 		rest = math.MaxInt64
-		if r.taken > r.cache.MaxSize/roomShare {
+		if r.taken > r.cache.opts.MaxSize/roomShare {
 			return 0, errNoRoom
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"mirrord/internal/cache"
 	"mirrord/internal/oci"
 	"mirrord/internal/oci/ocitest"
+	"mirrord/test/cachetest"
 )
 
 // What cannot make room enough is not evicted.
@@ -26,17 +27,17 @@ func TestNothingIsEvictedInVain(t *testing.T) {
 		next := ocitest.Content(100_000, 51)
 		nextRef := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, next))
 		f := start(t, fake, budget(250_000))
-		f.mustRead(t, smallRef, small, oci.Fill)
-		f.settled(t)
-		f.mustRead(t, big[0], bigC[0], oci.Fill)
-		f.settled(t)
+		f.MustRead(t, smallRef, small, oci.Fill)
+		f.Settled(t)
+		f.MustRead(t, big[0], bigC[0], oci.Fill)
+		f.Settled(t)
 		read, err := f.Open(t.Context(), big[0])
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer func() { _ = read.Close() }()
-		f.mustRead(t, nextRef, next, oci.Pass)  // there is no room for it
-		f.mustRead(t, smallRef, small, oci.Hit) // nothing went for what could not fit
+		f.MustRead(t, nextRef, next, oci.Pass)  // there is no room for it
+		f.MustRead(t, smallRef, small, oci.Hit) // nothing went for what could not fit
 		<-time.After(2 * time.Second)
 	})
 }
@@ -47,10 +48,10 @@ func TestNoFillsDirectory(t *testing.T) {
 	blob := ocitest.Content(1000, 1)
 	ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, blob))
 	f := start(t, fake)
-	if err := os.RemoveAll(filepath.Join(f.dir, "fills")); err != nil {
+	if err := os.RemoveAll(filepath.Join(f.Dir, "fills")); err != nil {
 		t.Fatal(err)
 	}
-	f.mustRead(t, ref, blob, oci.Fill)
+	f.MustRead(t, ref, blob, oci.Fill)
 }
 
 // Without a place for fills, content goes past the cache.
@@ -59,11 +60,11 @@ func TestNoPlaceForFills(t *testing.T) {
 	blob := ocitest.Content(1000, 1)
 	ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, blob))
 	f := start(t, fake)
-	fills := filepath.Join(f.dir, "fills")
+	fills := filepath.Join(f.Dir, "fills")
 	if err := errors.Join(os.RemoveAll(fills), os.WriteFile(fills, nil, 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	f.mustRead(t, ref, blob, oci.Pass)
+	f.MustRead(t, ref, blob, oci.Pass)
 }
 
 // stuck never sends a byte until its context ends.
@@ -88,7 +89,7 @@ func TestHandedOverIsBoundByItsReader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
 		ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, ocitest.Content(200_000, 1)))
-		f := start(t, fake, budget(100_000), func(o *cache.Options) { o.Next = stuck{fake} })
+		f := start(t, fake, budget(100_000), func(o *cachetest.Options) { o.Cache.Next = stuck{fake} })
 		ctx, leave := context.WithTimeout(t.Context(), time.Second)
 		defer leave()
 		content, err := f.Open(ctx, ref)
@@ -113,9 +114,9 @@ func TestUnknownSizeLargerThanTheCacheGoesPast(t *testing.T) {
 	ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, large))
 	fake.HideSize()
 	f := start(t, fake, budget(40<<20))
-	f.mustRead(t, ref, large, oci.Pass)
-	f.stop()
-	if left := files(t, f.dir, "fills", "*"); len(left) > 0 {
+	f.MustRead(t, ref, large, oci.Pass)
+	f.Stop()
+	if left := cachetest.Files(t, f.Dir, "fills", "*"); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
 	if s := f.Stats(); s.Reserved != 0 || s.Bytes != 0 {
@@ -131,12 +132,12 @@ func TestUnknownSizeEvictsLittle(t *testing.T) {
 	ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, large))
 	f := start(t, fake, budget(40<<20))
 	for i := range refs {
-		f.mustRead(t, refs[i], contents[i], oci.Fill)
+		f.MustRead(t, refs[i], contents[i], oci.Fill)
 	}
-	f.stop() // so that all are kept
+	f.Stop() // so that all are kept
 	fake.HideSize()
-	f.restart(t, budget(40<<20))
-	f.mustRead(t, ref, large, oci.Pass)
+	f.Restart(t, budget(40<<20))
+	f.MustRead(t, ref, large, oci.Pass)
 	if n := f.Stats().Evictions; n > 2 {
 		t.Errorf("%d of 5 blobs are evicted", n)
 	}
@@ -149,7 +150,7 @@ func TestUnknownSizeInASmallCache(t *testing.T) {
 	ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, blob))
 	fake.HideSize()
 	f := start(t, fake, budget(1_000_000))
-	f.mustRead(t, ref, blob, oci.Fill)
+	f.MustRead(t, ref, blob, oci.Fill)
 }
 
 // Who began to read while the blob came is a reader too.
@@ -163,13 +164,13 @@ func TestEvictionSparesReadersOfAFill(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer func() { _ = read.Close() }()
-		f.settled(t)
+		f.Settled(t)
 		for i := 1; i < 4; i++ {
 			<-time.After(time.Second)
-			f.mustRead(t, refs[i], contents[i], oci.Fill)
-			f.settled(t)
+			f.MustRead(t, refs[i], contents[i], oci.Fill)
+			f.Settled(t)
 		}
-		f.mustRead(t, refs[0], contents[0], oci.Hit) // it is being read all the time
+		f.MustRead(t, refs[0], contents[0], oci.Hit) // it is being read all the time
 	})
 }
 
@@ -180,11 +181,11 @@ func TestResumeOnANarrowDisk(t *testing.T) {
 		blob := ocitest.Content(100_000, 1)
 		ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, blob))
 		var dir string
-		f := start(t, fake, func(o *cache.Options) {
-			dir = o.Parts
-			o.Free = func() (int64, error) { // a disk of 120 kB
+		f := start(t, fake, func(o *cachetest.Options) {
+			dir = o.Cache.Parts
+			o.Cache.Free = func() (int64, error) { // a disk of 120 kB
 				free := int64(120_000)
-				for _, name := range files(t, dir, "*") {
+				for _, name := range cachetest.Files(t, dir, "*") {
 					if info, err := os.Stat(name); err == nil {
 						free -= info.Size()
 					}
@@ -198,9 +199,9 @@ func TestResumeOnANarrowDisk(t *testing.T) {
 		if _, _, err := ocitest.Read(t.Context(), f, ref); err == nil {
 			t.Fatal("no error")
 		}
-		f.settled(t)
+		f.Settled(t)
 		fake.Wrap(nil)
-		f.mustRead(t, ref, blob, oci.Fill) // the missing 20 kB fit in the 40 kB that are free
+		f.MustRead(t, ref, blob, oci.Fill) // the missing 20 kB fit in the 40 kB that are free
 		<-time.After(2 * time.Second)
 	})
 }
@@ -218,14 +219,14 @@ func TestRemoveFails(t *testing.T) {
 		fake := new(ocitest.Fake)
 		refs, contents := blobs(t, fake, 4, 100_000)
 		var damaged, stays atomic.Int32
-		f := start(t, fake, budget(150_000), func(o *cache.Options) {
-			o.Store = unremovable{o.Store}
-			o.Hooks.Damaged = func(oci.Digest, error) { damaged.Add(1) }
-			o.Hooks.RemoveFailed = func(oci.Digest, error) { stays.Add(1) }
+		f := start(t, fake, budget(150_000), func(o *cachetest.Options) {
+			o.Cache.Store = unremovable{o.Cache.Store}
+			o.Cache.Hooks.Damaged = func(oci.Digest, error) { damaged.Add(1) }
+			o.Cache.Hooks.RemoveFailed = func(oci.Digest, error) { stays.Add(1) }
 		})
 		for i := range refs {
-			f.mustRead(t, refs[i], contents[i], oci.Fill)
-			f.settled(t)
+			f.MustRead(t, refs[i], contents[i], oci.Fill)
+			f.Settled(t)
 		}
 		if damaged.Load() != 0 || stays.Load() != 3 {
 			t.Errorf("%d told as damaged, %d as staying, want 0 and 3", damaged.Load(), stays.Load())

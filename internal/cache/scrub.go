@@ -15,7 +15,7 @@ const (
 )
 
 // scrub holds the directory against the index and then, unless it is off,
-// hashes all that is kept, again and again, so that one pass takes c.Scrub. Who
+// hashes all that is kept, again and again, so that one pass takes c.opts.Scrub. Who
 // was hashed longest ago comes first, so a pass that a restart ends is gone on
 // with.
 func (c *Cache) scrub(ctx context.Context) {
@@ -23,7 +23,7 @@ func (c *Cache) scrub(ctx context.Context) {
 	for {
 		begun := time.Now()
 		c.reconcile(ctx)
-		if c.Scrub <= 0 || ctx.Err() != nil {
+		if c.opts.Scrub <= 0 || ctx.Err() != nil {
 			return
 		}
 		c.scrubAll(ctx, limit)
@@ -44,7 +44,7 @@ func (c *Cache) scrubAll(ctx context.Context, limit *rate.Limiter) {
 			continue // what nobody has ever hashed does not wait
 		}
 		share := float64(s.entry.size) / float64(total)
-		sleep(ctx, time.Duration(share*float64(c.Scrub))-time.Since(begun))
+		sleep(ctx, time.Duration(share*float64(c.opts.Scrub))-time.Since(begun))
 	}
 }
 

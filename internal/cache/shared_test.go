@@ -14,9 +14,9 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"mirrord/internal/cache"
 	"mirrord/internal/oci"
 	"mirrord/internal/oci/ocitest"
+	"mirrord/test/cachetest"
 )
 
 // split is an upstream that does other things for one repository than for another.
@@ -77,11 +77,11 @@ func TestFailureOfAnotherRepositorysManifest(t *testing.T) {
 		next := &split{Registry: fake, open: func(ref oci.Ref) error {
 			<-time.After(time.Second)
 			if ref == refs[0] {
-				return errDown
+				return cachetest.ErrDown
 			}
 			return nil
 		}}
-		f := start(t, fake, func(o *cache.Options) { o.Next = next })
+		f := start(t, fake, func(o *cachetest.Options) { o.Cache.Next = next })
 		var clients sync.WaitGroup
 		clients.Go(func() {
 			if _, _, err := ocitest.Read(t.Context(), f, refs[0]); !oci.Temporary(err) {
@@ -90,7 +90,7 @@ func TestFailureOfAnotherRepositorysManifest(t *testing.T) {
 		})
 		synctest.Wait()
 		for range 3 {
-			clients.Go(func() { f.mustRead(t, refs[1], raw, oci.Fill) })
+			clients.Go(func() { f.MustRead(t, refs[1], raw, oci.Fill) })
 		}
 		clients.Wait()
 		if n := next.opens.Load(); n != 2 {
@@ -106,7 +106,7 @@ func TestGuestLeavesWhileTheFillFails(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			fake := new(ocitest.Fake)
 			refs := shared(t, fake, ocitest.Content(1000, 1), 2)
-			fake.Fail(func(ocitest.Call) error { <-time.After(time.Second); return errDown })
+			fake.Fail(func(ocitest.Call) error { <-time.After(time.Second); return cachetest.ErrDown })
 			f := start(t, fake)
 			var clients sync.WaitGroup
 			clients.Go(func() { _, _ = f.Open(t.Context(), refs[0]) })
@@ -143,7 +143,7 @@ func TestFailureOfAnotherRepository(t *testing.T) {
 					}
 					return nil
 				}}
-				f := start(t, fake, func(o *cache.Options) { o.Next = next })
+				f := start(t, fake, func(o *cachetest.Options) { o.Cache.Next = next })
 				var clients sync.WaitGroup
 				for range 10 {
 					clients.Go(func() {
@@ -154,7 +154,7 @@ func TestFailureOfAnotherRepository(t *testing.T) {
 				}
 				synctest.Wait() // they lead the flight
 				for range 10 {
-					clients.Go(func() { f.mustRead(t, refs[1], blob, oci.Fill) })
+					clients.Go(func() { f.MustRead(t, refs[1], blob, oci.Fill) })
 				}
 				clients.Wait()
 				if n := next.opens.Load(); n != 2 {
@@ -172,9 +172,9 @@ func TestEachRepositoryAsksOnce(t *testing.T) {
 		refs := shared(t, fake, ocitest.Content(1000, 1), 10)
 		next := &split{Registry: fake, open: func(oci.Ref) error {
 			<-time.After(100 * time.Millisecond)
-			return errDown
+			return cachetest.ErrDown
 		}}
-		f := start(t, fake, func(o *cache.Options) { o.Next = next })
+		f := start(t, fake, func(o *cachetest.Options) { o.Cache.Next = next })
 		var clients sync.WaitGroup
 		for i := range 100 {
 			clients.Go(func() {
@@ -198,9 +198,9 @@ func TestHangingUpstreamIsNotWaitedForTwice(t *testing.T) {
 		refs := shared(t, fake, ocitest.Content(1000, 1), 2)
 		next := &split{Registry: fake, open: func(oci.Ref) error {
 			<-time.After(15 * time.Second)
-			return errDown
+			return cachetest.ErrDown
 		}}
-		f := start(t, fake, func(o *cache.Options) { o.Next = next })
+		f := start(t, fake, func(o *cachetest.Options) { o.Cache.Next = next })
 		begun := time.Now()
 		var clients sync.WaitGroup
 		for _, ref := range refs {
@@ -229,9 +229,9 @@ func TestOtherRepositoryGoesOnWhereAFillFails(t *testing.T) {
 			if ref == refs[0] {
 				body = &broken{ReadSeeker: body, left: 2 * mebibyte, from: func(int64) {}}
 			}
-			return metered{paced{body, mebibyte}, &moved}
+			return metered{cachetest.Slow(body, mebibyte), &moved}
 		}}
-		f := start(t, fake, func(o *cache.Options) { o.Next = next })
+		f := start(t, fake, func(o *cachetest.Options) { o.Cache.Next = next })
 		var clients sync.WaitGroup
 		clients.Go(func() {
 			if got, _, err := ocitest.Read(t.Context(), f, refs[0]); err == nil || len(got) != 2*mebibyte {
@@ -247,7 +247,7 @@ func TestOtherRepositoryGoesOnWhereAFillFails(t *testing.T) {
 			})
 		}
 		clients.Wait()
-		if n := moved.Load(); n > 4*mebibyte+piece {
+		if n := moved.Load(); n > 4*mebibyte+cachetest.Piece {
 			t.Errorf("%d bytes for a blob of %d", n, 4*mebibyte)
 		}
 	})
@@ -263,9 +263,9 @@ func TestWrongBlobIsWrongForAll(t *testing.T) {
 		wrong := bytes.Clone(blob)
 		wrong[100] ^= 1
 		next := &split{Registry: fake, body: func(oci.Ref, io.ReadSeeker) io.Reader {
-			return paced{bytes.NewReader(wrong), mebibyte}
+			return cachetest.Slow(bytes.NewReader(wrong), mebibyte)
 		}}
-		f := start(t, fake, func(o *cache.Options) { o.Next = next })
+		f := start(t, fake, func(o *cachetest.Options) { o.Cache.Next = next })
 		var clients sync.WaitGroup
 		for _, ref := range refs {
 			clients.Go(func() {
@@ -299,9 +299,9 @@ func TestPassGoesOnWhereAFillFails(t *testing.T) {
 					case n == 2 && wrong:
 						body = &spoilt{ReadSeeker: body, at: int64(len(blob) - length/2)}
 					}
-					return paced{body, mebibyte}
+					return cachetest.Slow(body, mebibyte)
 				}}
-				f := start(t, fake, func(o *cache.Options) { o.Next = next })
+				f := start(t, fake, func(o *cachetest.Options) { o.Cache.Next = next })
 				var other sync.WaitGroup
 				other.Go(func() { _, _, _ = ocitest.Read(t.Context(), f, refs[0]) })
 				synctest.Wait()

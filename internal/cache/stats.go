@@ -16,7 +16,6 @@ type Stats struct {
 	Reserved int64         // state: promised to fills
 	MaxBytes int64         // state: the budget
 	Entries  int           // state: kept blobs
-	Tags     int           // state: tags whose digest is known
 	Oldest   time.Duration // state: since the least recently used blob was used
 	Fills    int           // state: fills under way
 
@@ -29,60 +28,10 @@ type Stats struct {
 	Scrubbed      int64 // blobs that a scrub has hashed and found right
 	ScrubbedBytes int64
 
-	Stale  map[oci.StaleReason]int64 // answers with an older copy of a tag or list
-	Checks map[CheckOutcome]int64    // of tags, upstream
-	Saved  map[string]int64          // by upstream: manifests answered without a pull of their own
-
-	Troubles map[Trouble]error // state: what the cache does without, and why
+	Saved map[string]int64 // by upstream: manifests served without a pull of their own
 }
 
-// CheckOutcome is what came of asking the upstream about a tag. There are no
-// others than these, so it serves as a metric's label.
-type CheckOutcome string
-
-const (
-	CheckNew     CheckOutcome = "new"     // nothing was known of it
-	CheckSame    CheckOutcome = "same"    // it has not moved
-	CheckMoved   CheckOutcome = "moved"   // it names something else
-	CheckMissing CheckOutcome = "missing" // there is none, or it is not for us
-	CheckLimited CheckOutcome = "limited" // the upstream limits requests
-	CheckFailed  CheckOutcome = "failed"  // no answer, or none that makes sense
-)
-
-func newStats() Stats {
-	return Stats{
-		Stale:  make(map[oci.StaleReason]int64),
-		Checks: make(map[CheckOutcome]int64),
-		Saved:  make(map[string]int64),
-	}
-}
-
-func (c *Cache) countStale(via oci.Via, reason oci.StaleReason) {
-	if via == oci.Stale {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.stats.Stale[reason]++
-	}
-}
-
-// countCheck counts what the upstream said of the tag that t was known of. The
-// caller holds mu.
-func (c *Cache) countCheck(t *tag, a oci.Result, err error) {
-	outcome := CheckMoved
-	switch {
-	case err != nil && oci.CodeOf(err) == oci.TooManyRequests:
-		outcome = CheckLimited
-	case err != nil && oci.Temporary(err):
-		outcome = CheckFailed
-	case err != nil:
-		outcome = CheckMissing
-	case t == nil:
-		outcome = CheckNew
-	case t.Latest.Digest == a.Digest:
-		outcome = CheckSame
-	}
-	c.stats.Checks[outcome]++
-}
+func newStats() Stats { return Stats{Saved: make(map[string]int64)} }
 
 // countSaved counts an answer with a manifest that somebody else's pull, now or
 // earlier, has paid for. The caller holds mu.
@@ -91,8 +40,8 @@ func (c *Cache) countCheck(t *tag, a oci.Result, err error) {
 func (c *Cache) countSaved(ref oci.Ref) {
 	switch upstream := ref.Upstream(); {
 	case ref.Kind() != oci.Manifest:
-	case c.checkPulls[upstream] > 0:
-		c.checkPulls[upstream]--
+	case c.pullsByTag[upstream] > 0:
+		c.pullsByTag[upstream]--
 	default:
 		c.stats.Saved[upstream]++
 	}
@@ -103,11 +52,10 @@ func (c *Cache) Stats() Stats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := c.stats
-	s.Stale, s.Checks, s.Saved = maps.Clone(s.Stale), maps.Clone(s.Checks), maps.Clone(s.Saved)
-	s.Troubles = maps.Clone(c.troubles)
-	s.Bytes, s.Reserved, s.MaxBytes = c.used, c.reserved, c.MaxSize
-	s.Entries, s.Tags = len(c.entries), len(c.tags)
-	if d, ok := c.Policy.Victim(); ok {
+	s.Saved = maps.Clone(s.Saved)
+	s.Bytes, s.Reserved, s.MaxBytes = c.used, c.reserved, c.opts.MaxSize
+	s.Entries = len(c.entries)
+	if d, ok := c.opts.Policy.Victim(); ok {
 		s.Oldest = time.Since(c.entries[d].used)
 	}
 	return s

@@ -5,79 +5,34 @@ import (
 	"context"
 	"errors"
 	"io"
-	"maps"
 	"os"
-	"slices"
 
 	"mirrord/internal/cache/spool"
+	"mirrord/internal/health"
 	"mirrord/internal/oci"
 )
-
-// Trouble names what a cache has to do without for now; it serves all the same.
-// There are no others than these, so it serves as a metric's label.
-type Trouble string
-
-const (
-	DiskTrouble  Trouble = "disk"  // what is fetched cannot be written, or what is kept not be read: it goes past the cache
-	IndexTrouble Trouble = "index" // what is kept is not remembered across a restart
-)
-
-// degrade notes that t has begun, and tells it once.
-func (c *Cache) degrade(t Trouble, err error) {
-	c.mu.Lock()
-	_, known := c.troubles[t]
-	if !known {
-		c.troubles[t] = err
-	}
-	c.mu.Unlock()
-	if !known && c.ctx.Err() == nil { // the end of the mirror is no trouble
-		call2(c.Hooks.Degraded, t, err)
-	}
-}
 
 // noteDisk notes that the disk has failed, if err says so.
 func (c *Cache) noteDisk(err error) {
 	if errors.Is(err, spool.ErrDisk) {
-		c.degrade(DiskTrouble, err)
+		c.health.Fail(health.Disk, err)
 	}
 }
 
-// recovered notes that t is over.
-func (c *Cache) recovered(t Trouble) {
-	c.mu.Lock()
-	delete(c.troubles, t)
-	if t == DiskTrouble {
-		c.inVain = 0
-		for _, e := range c.failing {
-			e.failing = false
-		}
-		c.failing = nil
+// retryDisk tries whether the disk works again and, if so, believes again in what
+// it did not give before.
+func (c *Cache) retryDisk() error {
+	if err := c.tryDisk(); err != nil {
+		return err
 	}
-	c.mu.Unlock()
-	call(c.Hooks.Recovered, t)
-}
-
-// mend finds out whether what is in trouble works again, and makes up for what
-// the disk has missed.
-func (c *Cache) mend() {
-	c.mu.Lock()
-	troubles := slices.Sorted(maps.Keys(c.troubles))
-	c.mu.Unlock()
-	try := map[Trouble]func() error{DiskTrouble: c.tryDisk, IndexTrouble: c.catchUp}
-	for _, t := range troubles {
-		if try[t]() == nil {
-			c.recovered(t)
-		}
-	}
-	if !c.inTrouble(DiskTrouble) {
-		c.keepManifests()
-	}
-}
-
-func (c *Cache) inTrouble(t Trouble) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.troubles[t] != nil
+	c.inVain = 0
+	for _, e := range c.failing {
+		e.failing = false
+	}
+	c.failing = nil
+	return nil
 }
 
 // probeBytes is what must find room for the disk to be of use.
@@ -106,28 +61,28 @@ func (c *Cache) tryDisk() error {
 }
 
 func (c *Cache) tryStore(d oci.Digest, file *os.File) error {
-	ctx := context.WithoutCancel(c.ctx)
-	err := c.Store.Put(ctx, d, file)
+	ctx := context.WithoutCancel(c.runner.Context())
+	err := c.opts.Store.Put(ctx, d, file)
 	if err == nil {
 		var body io.Closer
-		if body, err = c.Store.Open(ctx, d); err == nil {
+		if body, err = c.opts.Store.Open(ctx, d); err == nil {
 			err = body.Close()
 		}
 	}
-	return errors.Join(err, c.Store.Remove(ctx, d)) // also what was put though it failed
+	return errors.Join(err, c.opts.Store.Remove(ctx, d)) // also what was put though it failed
 }
 
 // createPart makes a file for a fill, and the directory for it when somebody has
 // taken that away.
 func (c *Cache) createPart(prefix string) (file *os.File, err error) {
 	create := func() error {
-		file, err = os.CreateTemp(c.Parts, prefix+"*")
+		file, err = os.CreateTemp(c.opts.Parts, prefix+"*")
 		return err
 	}
 	if err := c.makingRoom(0, create); !errors.Is(err, os.ErrNotExist) {
 		return file, err
 	}
-	if err := os.MkdirAll(c.Parts, 0o750); err != nil {
+	if err := os.MkdirAll(c.opts.Parts, 0o750); err != nil {
 		return nil, err
 	}
 	return file, c.makingRoom(0, create)

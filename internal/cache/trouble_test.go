@@ -15,6 +15,7 @@ import (
 	"mirrord/internal/cache"
 	"mirrord/internal/oci"
 	"mirrord/internal/oci/ocitest"
+	"mirrord/test/cachetest"
 )
 
 // routed fails what is asked of one upstream, slowly.
@@ -26,7 +27,7 @@ type routed struct {
 func (r routed) Open(ctx context.Context, ref oci.Ref) (*oci.Content, error) {
 	if ref.Upstream() == r.down {
 		<-time.After(time.Second)
-		return nil, errDown
+		return nil, cachetest.ErrDown
 	}
 	return r.Fake.Open(ctx, ref)
 }
@@ -42,10 +43,10 @@ func TestOtherUpstreamDown(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		f := start(t, fake, func(o *cache.Options) { o.Next = routed{fake, "down.example"} })
+		f := start(t, fake, func(o *cachetest.Options) { o.Cache.Next = routed{fake, "down.example"} })
 		go func() { _, _, _ = ocitest.Read(t.Context(), f, bad) }()
 		<-time.After(time.Millisecond)
-		f.mustRead(t, good, blob, oci.Fill)
+		f.MustRead(t, good, blob, oci.Fill)
 	})
 }
 
@@ -54,18 +55,18 @@ func TestTagCheckedInTheFuture(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
 		tag := ocitest.ManifestRef(t, "v1")
-		raw := put(fake, "v1", 1)
+		raw := cachetest.Put(fake, "v1", 1)
 		f := start(t, fake)
-		f.mustRead(t, tag, raw, oci.Fill)
-		f.settled(t)
-		f.stop()
-		r := f.index.tags[tag]
+		f.MustRead(t, tag, raw, oci.Fill)
+		f.Settled(t)
+		f.Stop()
+		r := f.Index.TagRecords[tag]
 		r.Checked = time.Now().Add(1000 * time.Hour) // the clock was wrong, and was set right
-		f.index.tags[tag] = r
-		f.restart(t)
-		newer := put(fake, "v1", 2)
+		f.Index.TagRecords[tag] = r
+		f.Restart(t)
+		newer := cachetest.Put(fake, "v1", 2)
 		<-time.After(24 * time.Hour)
-		f.mustRead(t, tag, newer, oci.Fill)
+		f.MustRead(t, tag, newer, oci.Fill)
 	})
 }
 
@@ -91,21 +92,21 @@ func TestLateDropSparesTheNewBlob(t *testing.T) {
 		blob := ocitest.Content(1000, 1)
 		ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, blob))
 		store := &gated{gate: make(chan struct{})}
-		f := start(t, fake, func(o *cache.Options) { store.Store = o.Store; o.Store = store })
-		f.mustRead(t, ref, blob, oci.Fill)
-		f.settled(t)
-		for _, name := range files(t, f.dir, "blobs", "*", "*", "*") {
+		f := start(t, fake, func(o *cachetest.Options) { store.Store = o.Cache.Store; o.Cache.Store = store })
+		f.MustRead(t, ref, blob, oci.Fill)
+		f.Settled(t)
+		for _, name := range cachetest.Files(t, f.Dir, "blobs", "*", "*", "*") {
 			_ = os.Remove(name)
 		}
 		store.late.Store(true)
 		slow := make(chan struct{})
 		go func() { defer close(slow); _, _, _ = ocitest.Read(t.Context(), f, ref) }()
 		synctest.Wait()
-		f.mustRead(t, ref, blob, oci.Fill) // drops the entry and fetches again
-		f.settled(t)
+		f.MustRead(t, ref, blob, oci.Fill) // drops the entry and fetches again
+		f.Settled(t)
 		close(store.gate)
 		<-slow
-		f.settled(t)
+		f.Settled(t)
 		if n := fake.Calls("Open", ref.Reference()); n != 2 {
 			t.Errorf("%d fetches, want 2: the slow one dropped the good new blob", n)
 		}
@@ -117,7 +118,7 @@ func TestThirtyThirdBlobIsAnswered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
 		refs, _ := blobs(t, fake, 33, 1<<20)
-		pace(fake, 16<<10) // 64 s each
+		cachetest.Pace(fake, 16<<10) // 64 s each
 		f := start(t, fake)
 		for _, ref := range refs[:32] {
 			c, err := f.Open(t.Context(), ref)
@@ -143,7 +144,7 @@ func TestManyRanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
 		ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, ocitest.Content(8<<20, 1)))
-		pace(fake, 1024)
+		cachetest.Pace(fake, 1024)
 		f := start(t, fake)
 		c, err := f.Open(t.Context(), ref)
 		if err != nil {
@@ -176,7 +177,7 @@ func TestManyFarRanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
 		ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, ocitest.Content(8<<20, 1)))
-		pace(fake, 16<<10)
+		cachetest.Pace(fake, 16<<10)
 		f := start(t, fake)
 		c, err := f.Open(t.Context(), ref)
 		if err != nil {
@@ -207,18 +208,18 @@ func TestRottenManifest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
 		tag := ocitest.ManifestRef(t, "v1")
-		raw := put(fake, "v1", 1)
+		raw := cachetest.Put(fake, "v1", 1)
 		f := start(t, fake)
-		f.mustRead(t, tag, raw, oci.Fill)
-		f.settled(t)
-		f.stop()
-		name := files(t, f.dir, "blobs", "*", "*", "*")[0]
+		f.MustRead(t, tag, raw, oci.Fill)
+		f.Settled(t)
+		f.Stop()
+		name := cachetest.Files(t, f.Dir, "blobs", "*", "*", "*")[0]
 		bad := bytes.Clone(raw)
 		bad[3] ^= 1
 		if err := os.WriteFile(name, bad, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		f.restart(t)
+		f.Restart(t)
 		got, answer, err := ocitest.Read(t.Context(), f, tag)
 		if !bytes.Equal(got, raw) {
 			t.Errorf("rotten manifest served: via %s, %v", answer.Via, err)
@@ -230,10 +231,10 @@ func TestRottenManifest(t *testing.T) {
 func TestKindsOfOneDigest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
-		raw := put(fake, "v1", 1)
+		raw := cachetest.Put(fake, "v1", 1)
 		d := oci.FromBytes(raw)
 		fake.AddBlob(ocitest.Repo, raw)
-		pace(fake, 5)
+		cachetest.Pace(fake, 5)
 		f := start(t, fake)
 		m, b := ocitest.ManifestRef(t, d.String()), ocitest.BlobRef(t, d)
 		c1, err := f.Open(t.Context(), m)
@@ -246,7 +247,7 @@ func TestKindsOfOneDigest(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, _ = c1.Close(), c2.Close()
-		f.settled(t)
-		f.mustRead(t, m, raw, oci.Hit)
+		f.Settled(t)
+		f.MustRead(t, m, raw, oci.Hit)
 	})
 }

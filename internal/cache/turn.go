@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"mirrord/internal/cache/spool"
+	"mirrord/internal/call"
 	"mirrord/internal/oci"
 )
 
@@ -144,7 +145,7 @@ func (c *Cache) awaitTurn(f *flight, s *spool.Spool) bool {
 		if body, ok := oci.Unverified(f.source.Body).(oci.Idler); ok {
 			body.Idle()
 		}
-		c.awaitCall(f, endless)
+		c.awaitCall(f, call.Endless)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -166,7 +167,7 @@ func (c *Cache) awaitCall(f *flight, patience time.Duration) bool {
 	}
 	select {
 	case <-f.called:
-	case <-c.ctx.Done():
+	case <-c.runner.Context().Done():
 	case <-tired:
 		return false
 	}

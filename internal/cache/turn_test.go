@@ -9,20 +9,20 @@ import (
 	"testing/synctest"
 	"time"
 
-	"mirrord/internal/cache"
 	"mirrord/internal/oci"
 	"mirrord/internal/oci/ocitest"
+	"mirrord/test/cachetest"
 )
 
 // busy counts the bodies that are being read, and the most that ever were.
 type busy struct{ now, most atomic.Int32 }
 
 func (b *busy) wrap(_ oci.Ref, body io.ReadSeeker) io.Reader {
-	return &counted{paced: paced{body, mebibyte}, busy: b}
+	return &counted{Paced: cachetest.Slow(body, mebibyte), busy: b}
 }
 
 type counted struct {
-	paced
+	cachetest.Paced
 	busy *busy
 	read bool
 }
@@ -33,7 +33,7 @@ func (c *counted) Read(p []byte) (int, error) {
 		now := c.busy.now.Add(1)
 		c.busy.most.Store(max(now, c.busy.most.Load()))
 	}
-	n, err := c.paced.Read(p)
+	n, err := c.Paced.Read(p)
 	if err != nil {
 		c.busy.now.Add(-1)
 	}
@@ -47,7 +47,7 @@ func TestFillsNeverExceedTheirNumber(t *testing.T) {
 		fake := new(ocitest.Fake)
 		var b busy
 		fake.Wrap(b.wrap)
-		f := start(t, fake, func(o *cache.Options) { o.MaxFills = 2 })
+		f := start(t, fake, func(o *cachetest.Options) { o.Cache.MaxFills = 2 })
 		refs, contents := blobs(t, fake, 6, 20*mebibyte)
 		var clients sync.WaitGroup
 		begun := time.Now()
@@ -62,7 +62,7 @@ func TestFillsNeverExceedTheirNumber(t *testing.T) {
 				if took := time.Since(begun); took > time.Second || content.Size != int64(len(contents[i])) {
 					t.Errorf("answered after %s with a size of %d", took, content.Size)
 				}
-				f.mustRead(t, refs[i], contents[i], oci.Fill)
+				f.MustRead(t, refs[i], contents[i], oci.Fill)
 			})
 		}
 		clients.Wait()
@@ -76,8 +76,8 @@ func TestFillsNeverExceedTheirNumber(t *testing.T) {
 func TestPartOfABlobThatWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
-		pace(fake, mebibyte)
-		f := start(t, fake, func(o *cache.Options) { o.MaxFills = 1 })
+		cachetest.Pace(fake, mebibyte)
+		f := start(t, fake, func(o *cachetest.Options) { o.Cache.MaxFills = 1 })
 		refs, contents := blobs(t, fake, 2, 20*mebibyte)
 		for i := range refs {
 			content, err := f.Open(t.Context(), refs[i])
@@ -105,19 +105,19 @@ func TestPartOfABlobThatWaits(t *testing.T) {
 func TestNoRoomWhenItIsTheTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
-		pace(fake, mebibyte)
-		f := start(t, fake, budget(25*mebibyte), func(o *cache.Options) { o.MaxFills = 1 })
+		cachetest.Pace(fake, mebibyte)
+		f := start(t, fake, budget(25*mebibyte), func(o *cachetest.Options) { o.Cache.MaxFills = 1 })
 		refs, contents := blobs(t, fake, 3, 20*mebibyte)
 		first, err := f.Open(t.Context(), refs[0])
 		if err != nil {
 			t.Fatal(err)
 		}
-		f.mustRead(t, refs[1], contents[1], oci.Fill) // its answer came before it was known
+		f.MustRead(t, refs[1], contents[1], oci.Fill) // its answer came before it was known
 		if err := first.Close(); err != nil {
 			t.Error(err)
 		}
-		f.mustRead(t, refs[2], contents[2], oci.Fill)
-		f.settled(t)
+		f.MustRead(t, refs[2], contents[2], oci.Fill)
+		f.Settled(t)
 		if s := f.Stats(); s.Fills != 0 || s.Reserved != 0 || s.Bytes != 20*mebibyte {
 			t.Errorf("left are %+v", s)
 		}

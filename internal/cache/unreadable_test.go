@@ -13,6 +13,7 @@ import (
 	"mirrord/internal/cache"
 	"mirrord/internal/oci"
 	"mirrord/internal/oci/ocitest"
+	"mirrord/test/cachetest"
 )
 
 // grudging is a Store on a disk that does not give a blob, and perhaps takes none.
@@ -74,17 +75,17 @@ func TestUnreadable(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				fake := new(ocitest.Fake)
-				raw, tag := put(fake, "v1", 1), ocitest.ManifestRef(t, "v1")
+				raw, tag := cachetest.Put(fake, "v1", 1), ocitest.ManifestRef(t, "v1")
 				ref := ocitest.ManifestRef(t, oci.FromBytes(raw).String())
 				refs, contents := blobs(t, fake, 1, 100_000)
 				g := new(grudging)
-				on := func(o *cache.Options) { g.Store, o.Store = o.Store, g }
+				on := func(o *cachetest.Options) { g.Store, o.Cache.Store = o.Cache.Store, g }
 				f := start(t, fake, on)
-				f.mustRead(t, tag, raw, oci.Fill)
-				f.mustRead(t, refs[0], contents[0], oci.Fill)
-				f.settled(t)
-				f.stop()
-				f.restart(t, on) // memory has nothing
+				f.MustRead(t, tag, raw, oci.Fill)
+				f.MustRead(t, refs[0], contents[0], oci.Fill)
+				f.Settled(t)
+				f.Stop()
+				f.Restart(t, on) // memory has nothing
 				synctest.Wait()
 				fake.Fail(func(ocitest.Call) error { <-time.After(time.Second); return nil })
 
@@ -105,14 +106,14 @@ func TestUnreadable(t *testing.T) {
 
 				g.set(nil, nil, nil)
 				<-time.After(time.Minute)
-				fake.Fail(down)
-				f.mustRead(t, ref, raw, oci.Hit)
-				if troubles := f.Stats().Troubles; len(troubles) > 0 {
+				fake.Fail(cachetest.Down)
+				f.MustRead(t, ref, raw, oci.Hit)
+				if troubles := f.Stats().Degraded; len(troubles) > 0 {
 					t.Errorf("still in trouble: %v", troubles)
 				}
-				f.stop()
-				f.restart(t, on)
-				f.mustRead(t, ref, raw, oci.Hit) // the disk has it
+				f.Stop()
+				f.Restart(t, on)
+				f.MustRead(t, ref, raw, oci.Hit) // the disk has it
 			})
 		})
 	}
@@ -131,7 +132,7 @@ func (f *fixture) crowd(t *testing.T, ref oci.Ref, want []byte) {
 		})
 	}
 	clients.Wait()
-	f.settled(t)
+	f.Settled(t)
 }
 
 // What a disk does not give for a time is served again from it when it does.
@@ -140,19 +141,19 @@ func TestUnreadableForATime(t *testing.T) {
 		fake := new(ocitest.Fake)
 		refs, contents := blobs(t, fake, 2, 100_000)
 		g := new(grudging)
-		f := start(t, fake, func(o *cache.Options) { g.Store, o.Store = o.Store, g })
+		f := start(t, fake, func(o *cachetest.Options) { g.Store, o.Cache.Store = o.Cache.Store, g })
 		for i := range refs {
-			f.mustRead(t, refs[i], contents[i], oci.Fill)
-			f.settled(t)
+			f.MustRead(t, refs[i], contents[i], oci.Fill)
+			f.Settled(t)
 		}
 		g.set(syscall.ESTALE, nil, syscall.ESTALE)
 		f.crowd(t, refs[0], contents[0])
 		<-time.After(5 * time.Minute)
 		g.set(nil, nil, nil)
-		fake.Fail(down)
+		fake.Fail(cachetest.Down)
 		<-time.After(time.Minute)
 		for i := range refs {
-			f.mustRead(t, refs[i], contents[i], oci.Hit)
+			f.MustRead(t, refs[i], contents[i], oci.Hit)
 		}
 		if s := f.Stats(); s.Entries != 2 || s.Bytes != 200_000 {
 			t.Errorf("cached are %d bytes in %d entries", s.Bytes, s.Entries)

@@ -12,10 +12,10 @@ import (
 	"testing/synctest"
 	"time"
 
-	"mirrord/internal/cache"
 	"mirrord/internal/cache/disk"
 	"mirrord/internal/oci"
 	"mirrord/internal/oci/ocitest"
+	"mirrord/test/cachetest"
 	"mirrord/test/smalldisk"
 )
 
@@ -88,10 +88,10 @@ func evictInVain(t *testing.T, full fullness, fills string) {
 	fake := new(ocitest.Fake)
 	s := &fullStore{dir: t.TempDir()}
 	var m moods
-	f := start(t, fake, m.hooks, func(o *cache.Options) {
-		s.Store = o.Store.(*disk.Store)
-		s.dir = filepath.Dir(o.Parts)
-		o.Store, o.Parts = s, fills
+	f := start(t, fake, m.hooks, func(o *cachetest.Options) {
+		s.Store = o.Cache.Store.(*disk.Store)
+		s.dir = filepath.Dir(o.Cache.Parts)
+		o.Cache.Store, o.Cache.Parts = s, fills
 	})
 	add := func(i, size int) (oci.Ref, []byte) {
 		content := fmt.Append(ocitest.Content(size, byte(i)), i)
@@ -99,8 +99,8 @@ func evictInVain(t *testing.T, full fullness, fills string) {
 	}
 	for i := range entries {
 		ref, content := add(i, 10_000)
-		f.mustRead(t, ref, content, oci.Fill)
-		f.settled(t)
+		f.MustRead(t, ref, content, oci.Fill)
+		f.Settled(t)
 	}
 	end := full.begin(t, s, fills)
 	for i := range 30 {
@@ -109,7 +109,7 @@ func evictInVain(t *testing.T, full fullness, fills string) {
 		if err != nil || string(got) != string(content) {
 			t.Errorf("%d bytes of %d, %v", len(got), len(content), err)
 		}
-		f.settled(t)
+		f.Settled(t)
 		<-time.After(2 * time.Second)
 	}
 	<-time.After(5 * time.Minute)
@@ -122,9 +122,9 @@ func evictInVain(t *testing.T, full fullness, fills string) {
 	<-time.After(time.Minute)
 	m.want(t, "-disk", "+disk")
 	ref, content := add(2*entries, 20_000)
-	f.mustRead(t, ref, content, oci.Fill)
-	f.settled(t)
-	f.mustRead(t, ref, content, oci.Hit)
+	f.MustRead(t, ref, content, oci.Fill)
+	f.Settled(t)
+	f.MustRead(t, ref, content, oci.Hit)
 	if n := f.Stats().Evictions; n != evicted {
 		t.Errorf("%d entries are evicted where there is space again", n-evicted)
 	}

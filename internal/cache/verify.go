@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"mirrord/internal/call"
 	"mirrord/internal/oci"
 )
 
@@ -39,8 +40,8 @@ type VerifyOptions struct {
 
 // verification is one run of Verify.
 type verification struct {
-	*Cache
-	Findings
+	cache  *Cache
+	found  Findings
 	repair bool
 	limit  *rate.Limiter // nil: none
 	tell   func(Findings, *Fault)
@@ -58,16 +59,16 @@ func (c *Cache) Verify(ctx context.Context, o VerifyOptions, tell func(Findings,
 		return Findings{}, err
 	}
 	defer end()
-	v := &verification{Cache: c, repair: o.Repair, tell: tell}
+	v := &verification{cache: c, repair: o.Repair, tell: tell}
 	if o.Rate > 0 {
 		v.limit = rate.NewLimiter(rate.Limit(o.Rate), copyBuffer)
 	}
-	for blob := range c.Store.All(ctx) { // what cannot be walked is told below
-		v.Of += blob.Size
+	for blob := range c.opts.Store.All(ctx) { // what cannot be walked is told below
+		v.found.Of += blob.Size
 	}
 	unseen := c.known()
 	var errs []error
-	for blob, err := range c.Store.All(ctx) {
+	for blob, err := range c.opts.Store.All(ctx) {
 		switch {
 		case err != nil:
 			errs = append(errs, err)
@@ -78,83 +79,81 @@ func (c *Cache) Verify(ctx context.Context, o VerifyOptions, tell func(Findings,
 			errs = append(errs, v.file(ctx, blob))
 		}
 		if ctx.Err() != nil {
-			return v.Findings, context.Cause(ctx)
+			return v.found, context.Cause(ctx)
 		}
 	}
 	if err := errors.Join(errs...); err != nil { // what was not seen may be there
-		return v.Findings, err
+		return v.found, err
 	}
 	for d, e := range unseen {
 		v.missing(ctx, d, e)
 	}
 	c.flush()
-	return v.Findings, nil
+	return v.found, nil
 }
 
 // working returns a context that ends with the cache's as well; until end the
 // cache is not shut down.
 func (c *Cache) working(ctx context.Context) (bounded context.Context, end func(), err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closed {
-		return nil, nil, errClosed()
+	done, ok := c.runner.Hold()
+	if !ok {
+		return nil, nil, call.ErrShutdown()
 	}
-	c.running.Add(1)
 	bounded, cancel := context.WithCancelCause(ctx)
-	stop := context.AfterFunc(c.ctx, func() { cancel(errClosed()) })
+	stop := context.AfterFunc(c.runner.Context(), func() { cancel(call.ErrShutdown()) })
 	return bounded, func() {
 		stop()
 		cancel(nil)
-		c.running.Done()
+		done()
 	}, nil
 }
 
 var errStray = errors.New("no blob has this name")
 
 func (v *verification) stray(ctx context.Context, name string) error {
-	v.Strays++
-	v.tell(v.Findings, &Fault{name, errStray})
+	v.found.Strays++
+	v.tell(v.found, &Fault{name, errStray})
 	if v.repair {
-		return v.Store.Discard(ctx, name)
+		return v.cache.opts.Store.Discard(ctx, name)
 	}
 	return nil
 }
 
 // file hashes one file. It fails when ctx ends.
 func (v *verification) file(ctx context.Context, b Blob) error {
-	e := v.entryOf(b.Digest)
+	e := v.cache.entryOf(b.Digest)
 	if e == nil || !e.isProven() {
-		v.Unknown++
+		v.found.Unknown++
 	}
 	if e == nil && v.repair {
-		e = v.adopt(b)
+		e = v.cache.adopt(b)
 	}
 	size := b.Size
 	if e != nil {
 		size = e.size
 	}
-	found, err := v.hash(ctx, b.Digest, size, v.limit)
-	v.Bytes += b.Size
+	found, err := v.cache.hash(ctx, b.Digest, size, v.limit)
+	v.found.Bytes += b.Size
 	switch {
 	case err == nil:
-		v.Blobs++
+		v.found.Blobs++
 		if e != nil {
-			v.proven(e, found)
+			v.cache.proven(e, found)
 		}
-		v.tell(v.Findings, nil)
+		v.tell(v.found, nil)
 	case errors.Is(err, fs.ErrNotExist): // evicted since the walk saw it, or lost
 		v.missing(ctx, b.Digest, e)
 	case isDamage(err):
-		v.Damaged++
-		v.tell(v.Findings, &Fault{b.Digest.String(), err})
+		v.found.Damaged++
+		v.tell(v.found, &Fault{b.Digest.String(), err})
 		if v.repair && e != nil {
-			v.dropDamaged(e, err)
+			v.cache.dropDamaged(e, err)
 		}
 	case ctx.Err() != nil:
 		return err
 	default: // it may be right, and the disk at fault: it stays
-		v.Damaged++
-		v.tell(v.Findings, &Fault{b.Digest.String(), err})
+		v.found.Damaged++
+		v.tell(v.found, &Fault{b.Digest.String(), err})
 	}
 	return nil
 }
@@ -162,18 +161,18 @@ func (v *verification) file(ctx context.Context, b Blob) error {
 // missing looks once more for a file that was not there: it may have been
 // evicted, or put since.
 func (v *verification) missing(ctx context.Context, d oci.Digest, e *entry) {
-	if e == nil || v.entryOf(d) != e {
+	if e == nil || v.cache.entryOf(d) != e {
 		return
 	}
-	body, err := v.Store.Open(ctx, d)
+	body, err := v.cache.opts.Store.Open(ctx, d)
 	if err == nil {
 		_ = body.Close()
 		return
 	}
-	v.Lost++
-	v.tell(v.Findings, &Fault{d.String(), err})
+	v.found.Lost++
+	v.tell(v.found, &Fault{d.String(), err})
 	if v.repair && errors.Is(err, fs.ErrNotExist) {
-		v.dropDamaged(e, err)
+		v.cache.dropDamaged(e, err)
 	}
 }
 

@@ -16,12 +16,13 @@ import (
 	"mirrord/internal/cache"
 	"mirrord/internal/oci"
 	"mirrord/internal/oci/ocitest"
+	"mirrord/test/cachetest"
 )
 
 // place is where the blob that ref names lies.
 func (f *fixture) place(ref oci.Ref) string {
 	hex := ref.Digest().Encoded()
-	return filepath.Join(f.dir, "blobs", "sha256", hex[:2], hex)
+	return filepath.Join(f.Dir, "blobs", "sha256", hex[:2], hex)
 }
 
 // flipBit damages a file without changing its size.
@@ -41,18 +42,18 @@ func flipBit(t *testing.T, path string) {
 // puts a right file there that the index does not know, and a stray.
 func spoil(t *testing.T, f *fixture) (refs []oci.Ref, contents [][]byte) {
 	t.Helper()
-	refs, contents = blobs(t, f.fake, 6, 10_000)
+	refs, contents = blobs(t, f.Fake, 6, 10_000)
 	for i := range refs {
-		f.mustRead(t, refs[i], contents[i], oci.Fill)
+		f.MustRead(t, refs[i], contents[i], oci.Fill)
 	}
-	f.stop()
+	f.Stop()
 	flipBit(t, f.place(refs[1]))
 	if err := errors.Join(
 		os.Truncate(f.place(refs[2]), 10),
 		os.Remove(f.place(refs[3])),
 		os.Remove(f.place(refs[4])), os.Mkdir(f.place(refs[4]), 0o750),
-		f.index.RemoveBlobs(refs[5].Digest()),
-		os.WriteFile(filepath.Join(f.dir, "blobs", "README"), []byte("mine"), 0o600),
+		f.Index.RemoveBlobs(refs[5].Digest()),
+		os.WriteFile(filepath.Join(f.Dir, "blobs", "README"), []byte("mine"), 0o600),
 	); err != nil {
 		t.Fatal(err)
 	}
@@ -100,13 +101,13 @@ func TestVerifyAtRest(t *testing.T) {
 	if want := (cache.Findings{Blobs: 2, Bytes: 2 * 10_000, Of: 2 * 10_000}); found != want {
 		t.Errorf("after the repair: %+v, %q", found, wrong)
 	}
-	f.restart(t)
+	f.Restart(t)
 	for i, ref := range refs {
 		via := oci.Fill
 		if i == 0 || i == 5 {
 			via = oci.Hit
 		}
-		f.mustRead(t, ref, contents[i], via)
+		f.MustRead(t, ref, contents[i], via)
 	}
 }
 
@@ -117,24 +118,24 @@ func TestVerifyLive(t *testing.T) {
 		f := start(t, fake)
 		refs, contents := spoil(t, f)
 		var damaged atomic.Int32
-		f.restart(t, func(o *cache.Options) {
-			o.Hooks.Damaged = func(oci.Digest, error) { damaged.Add(1) }
+		f.Restart(t, func(o *cachetest.Options) {
+			o.Cache.Hooks.Damaged = func(oci.Digest, error) { damaged.Add(1) }
 		})
 		synctest.Wait() // the start has looked at names and sizes
 		if n := damaged.Load(); n != 3 {
 			t.Errorf("the start found %d damaged blobs, want 3", n)
 		}
-		f.mustRead(t, refs[2], contents[2], oci.Fill)
-		f.settled(t)
+		f.MustRead(t, refs[2], contents[2], oci.Fill)
+		f.Settled(t)
 		found, wrong := verify(t, f.Cache, true)
 		want := cache.Findings{Blobs: 3, Bytes: 40_000, Of: 40_000, Damaged: 1, Unknown: 1, Strays: 1}
 		if found != want || !slices.Contains(wrong, refs[1].Digest().String()) {
 			t.Errorf("found %+v, want %+v; wrong are %q", found, want, wrong)
 		}
 		for i, via := range []oci.Via{oci.Hit, oci.Fill, oci.Hit, oci.Fill, oci.Fill, oci.Hit} {
-			f.mustRead(t, refs[i], contents[i], via)
+			f.MustRead(t, refs[i], contents[i], via)
 		}
-		f.settled(t)
+		f.Settled(t)
 		if s := f.Stats(); s.Bytes != 60_000 || s.Entries != 6 {
 			t.Errorf("kept are %+v", s)
 		}
@@ -145,13 +146,13 @@ func TestVerifyLive(t *testing.T) {
 func TestVerifyIsPaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := start(t, new(ocitest.Fake))
-		refs, contents := blobs(t, f.fake, 4, mebibyte)
+		refs, contents := blobs(t, f.Fake, 4, mebibyte)
 		for i := range refs {
-			f.mustRead(t, refs[i], contents[i], oci.Fill)
+			f.MustRead(t, refs[i], contents[i], oci.Fill)
 		}
-		f.settled(t)
+		f.Settled(t)
 		begun := time.Now()
-		found, err := f.Verify(t.Context(), cache.VerifyOptions{Rate: mebibyte}, func(cache.Findings, *cache.Fault) {})
+		found, err := f.Cache.Verify(t.Context(), cache.VerifyOptions{Rate: mebibyte}, func(cache.Findings, *cache.Fault) {})
 		if took := time.Since(begun); err != nil || found.Blobs != 4 || took < 3500*time.Millisecond || took > 4*time.Second {
 			t.Errorf("4 MiB at 1 MiB a second took %s: %+v, %v", took, found, err)
 		}
@@ -161,11 +162,11 @@ func TestVerifyIsPaced(t *testing.T) {
 // Verify ends with its context.
 func TestVerifyEnds(t *testing.T) {
 	f := start(t, new(ocitest.Fake))
-	refs, contents := blobs(t, f.fake, 3, 1000)
+	refs, contents := blobs(t, f.Fake, 3, 1000)
 	for i := range refs {
-		f.mustRead(t, refs[i], contents[i], oci.Fill)
+		f.MustRead(t, refs[i], contents[i], oci.Fill)
 	}
-	f.stop()
+	f.Stop()
 	ctx, cancel := context.WithCancel(t.Context())
 	_, err := f.resting(t).Verify(ctx, cache.VerifyOptions{Repair: true}, func(cache.Findings, *cache.Fault) { cancel() })
 	if !errors.Is(err, context.Canceled) {
@@ -181,25 +182,25 @@ func TestFoundFilesAreHashedFirst(t *testing.T) {
 		f := start(t, fake)
 		refs, contents := blobs(t, fake, 3, 100_000)
 		for i := range refs {
-			f.mustRead(t, refs[i], contents[i], oci.Fill)
+			f.MustRead(t, refs[i], contents[i], oci.Fill)
 		}
-		f.stop()
-		f.index = newMemoryIndex()
+		f.Stop()
+		f.Index = cachetest.NewIndex()
 		flipBit(t, f.place(refs[0]))
 		if err := os.Truncate(f.place(refs[1]), 1000); err != nil {
 			t.Fatal(err)
 		}
-		f.restart(t)
+		f.Restart(t)
 		synctest.Wait()
-		fake.Fail(down)
-		f.mustRead(t, refs[2], contents[2], oci.Hit)
+		fake.Fail(cachetest.Down)
+		f.MustRead(t, refs[2], contents[2], oci.Hit)
 		if answer, err := f.Resolve(t.Context(), refs[1]); err == nil {
 			t.Errorf("a truncated file is told as %+v", answer)
 		}
 		fake.Fail(nil)
-		f.mustRead(t, refs[0], contents[0], oci.Fill)
-		f.mustRead(t, refs[1], contents[1], oci.Fill)
-		f.settled(t)
+		f.MustRead(t, refs[0], contents[0], oci.Fill)
+		f.MustRead(t, refs[1], contents[1], oci.Fill)
+		f.Settled(t)
 		if s := f.Stats(); s.Bytes != 300_000 {
 			t.Errorf("kept are %+v", s)
 		}
@@ -220,13 +221,13 @@ func TestFoundManifests(t *testing.T) {
 		for _, content := range []string{index, implied, config, open} {
 			d := fake.AddManifest(ocitest.Repo, "", "application/vnd.oci.image.manifest.v1+json", []byte(content))
 			refs[content] = ocitest.ManifestRef(t, d.String())
-			f.mustRead(t, refs[content], []byte(content), oci.Fill)
+			f.MustRead(t, refs[content], []byte(content), oci.Fill)
 		}
-		f.stop()
-		f.index = newMemoryIndex()
-		f.restart(t)
+		f.Stop()
+		f.Index = cachetest.NewIndex()
+		f.Restart(t)
 		synctest.Wait()
-		fake.Fail(down)
+		fake.Fail(cachetest.Down)
 		for content, want := range map[string]string{
 			index: "application/vnd.oci.image.index.v1+json", implied: "application/vnd.oci.image.manifest.v1+json", config: "", open: "",
 		} {
@@ -244,24 +245,24 @@ func TestScrub(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const week = 7 * 24 * time.Hour
 		fake := new(ocitest.Fake)
-		weekly := func(o *cache.Options) { o.Scrub = week }
+		weekly := func(o *cachetest.Options) { o.Cache.Scrub = week }
 		f := start(t, fake, weekly)
 		refs, contents := blobs(t, fake, 4, 100_000)
 		for i := range refs {
-			f.mustRead(t, refs[i], contents[i], oci.Fill)
-			f.settled(t)
+			f.MustRead(t, refs[i], contents[i], oci.Fill)
+			f.Settled(t)
 			<-time.After(time.Second)
 		}
 		empty := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, nil)) // takes no part of the time
-		f.mustRead(t, empty, nil, oci.Fill)
+		f.MustRead(t, empty, nil, oci.Fill)
 		<-time.After(time.Minute) // the pass over an empty cache is over
 		for range 4 {
 			<-time.After(week / 8)
-			f.stop()
-			f.restart(t, weekly)
+			f.Stop()
+			f.Restart(t, weekly)
 			synctest.Wait()
 		}
-		for r := range f.index.Blobs() {
+		for r := range f.Index.Blobs() {
 			if age := time.Since(r.Verified); age > week/2+time.Minute { // restarts have cost no more than that
 				t.Errorf("%s was hashed %s ago", r.Digest, age)
 			}
@@ -274,15 +275,15 @@ func TestScrub(t *testing.T) {
 		if s := f.Stats(); s.Entries != 4 || s.ScrubbedBytes < 300_000 || s.ScrubbedBytes > 100_000*s.Scrubbed {
 			t.Errorf("after a week: %+v", s)
 		}
-		f.mustRead(t, refs[3], contents[3], oci.Fill)
+		f.MustRead(t, refs[3], contents[3], oci.Fill)
 	})
 }
 
 // resting returns a cache on what is left that nobody runs.
 func (f *fixture) resting(t *testing.T) *cache.Cache {
 	t.Helper()
-	f.stop()
-	c, err := cache.New(f.options(t))
+	f.Stop()
+	c, err := cache.New(f.Options(t))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,6 +18,7 @@ import (
 
 	"mirrord/internal/cache"
 	"mirrord/internal/oci"
+	"mirrord/internal/tags"
 )
 
 var _ cache.Index = (*Index)(nil)
@@ -217,7 +218,7 @@ func (ix *Index) Blobs() iter.Seq2[cache.BlobRecord, error] {
 }
 
 // Tags yields the tag records, with errors as Blobs has them.
-func (ix *Index) Tags() iter.Seq2[cache.TagRecord, error] {
+func (ix *Index) Tags() iter.Seq2[tags.Record, error] {
 	return records(ix, tagPrefix, decodeTag)
 }
 
@@ -249,7 +250,7 @@ func (ix *Index) RemoveBlobs(ds ...oci.Digest) error {
 }
 
 // PutTag writes t or replaces it. It fails when t.Ref names no tag.
-func (ix *Index) PutTag(t cache.TagRecord) error {
+func (ix *Index) PutTag(t tags.Record) error {
 	if t.Ref.Tag() == "" {
 		return fmt.Errorf("put tag record: %s is not a tag", t.Ref)
 	}

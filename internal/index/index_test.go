@@ -15,6 +15,7 @@ import (
 
 	"mirrord/internal/cache"
 	"mirrord/internal/oci"
+	"mirrord/internal/tags"
 )
 
 func TestRoundTrip(t *testing.T) {
@@ -47,15 +48,15 @@ func TestRoundTrip(t *testing.T) {
 	check(t, ix.PutTag(hub))
 	check(t, ix.PutTag(local))
 	check(t, ix.RemoveTags(gone.Ref, gone.Ref))
-	wantTags := map[string]cache.TagRecord{hub.Ref.String(): hub, local.Ref.String(): local}
+	wantTags := map[string]tags.Record{hub.Ref.String(): hub, local.Ref.String(): local}
 
 	want(t, blobs(t, ix), wantBlobs)
-	want(t, tags(t, ix), wantTags)
+	want(t, indexedTags(t, ix), wantTags)
 	closeIndex(t, ix)
 
 	ix = open(t, dir)
 	want(t, blobs(t, ix), wantBlobs)
-	want(t, tags(t, ix), wantTags)
+	want(t, indexedTags(t, ix), wantTags)
 }
 
 func TestNothing(t *testing.T) {
@@ -64,7 +65,7 @@ func TestNothing(t *testing.T) {
 	check(t, ix.RemoveBlobs())
 	check(t, ix.RemoveTags())
 	want(t, blobs(t, ix), map[oci.Digest]cache.BlobRecord{})
-	want(t, tags(t, ix), map[string]cache.TagRecord{})
+	want(t, indexedTags(t, ix), map[string]tags.Record{})
 }
 
 func TestPutTagRefusesDigest(t *testing.T) {
@@ -142,7 +143,7 @@ func TestKilled(t *testing.T) {
 
 	survivor := open(t, killed)
 	want(t, blobs(t, survivor), map[oci.Digest]cache.BlobRecord{blob(1).Digest: blob(1), blob(2).Digest: blob(2)})
-	want(t, tags(t, survivor), map[string]cache.TagRecord{record.Ref.String(): record})
+	want(t, indexedTags(t, survivor), map[string]tags.Record{record.Ref.String(): record})
 }
 
 func TestDamagedRecordIsPassedOver(t *testing.T) {
@@ -171,7 +172,7 @@ func TestDamagedRecordIsPassedOver(t *testing.T) {
 		switch {
 		case err == nil:
 			whole++
-		case errors.Is(err, ErrDamaged) && r == (cache.TagRecord{}):
+		case errors.Is(err, ErrDamaged) && r == (tags.Record{}):
 			damaged++
 		default:
 			t.Errorf("tag %v: %v", r, err)

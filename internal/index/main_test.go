@@ -11,6 +11,7 @@ import (
 
 	"mirrord/internal/cache"
 	"mirrord/internal/oci"
+	"mirrord/internal/tags"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -51,11 +52,11 @@ func blob(i int) cache.BlobRecord {
 	}
 }
 
-func tag(t *testing.T, upstream, repository, name string) cache.TagRecord {
+func tag(t *testing.T, upstream, repository, name string) tags.Record {
 	t.Helper()
 	ref, err := oci.ParseManifest(upstream, repository, name)
 	check(t, err)
-	return cache.TagRecord{
+	return tags.Record{
 		Ref:       ref,
 		Latest:    blob(2).Descriptor,
 		Previous:  blob(4).Descriptor,
@@ -74,9 +75,9 @@ func blobs(t *testing.T, ix *Index) map[oci.Digest]cache.BlobRecord {
 	return got
 }
 
-func tags(t *testing.T, ix *Index) map[string]cache.TagRecord {
+func indexedTags(t *testing.T, ix *Index) map[string]tags.Record {
 	t.Helper()
-	got := make(map[string]cache.TagRecord)
+	got := make(map[string]tags.Record)
 	for r, err := range ix.Tags() {
 		check(t, err)
 		got[r.Ref.String()] = r

@@ -11,6 +11,7 @@ import (
 
 	"mirrord/internal/cache"
 	"mirrord/internal/oci"
+	"mirrord/internal/tags"
 )
 
 // Keys are "b/<digest>", "t/<upstream> <repository>:<tag>" and "q/<name>", which
@@ -83,7 +84,7 @@ func decodeBlob(key string, value []byte) (cache.BlobRecord, error) {
 
 // encodeTag returns the value of t: its Ref is in the key. Only a refused tag
 // needs a mirrord that knows of refusals.
-func encodeTag(t cache.TagRecord) []byte {
+func encodeTag(t tags.Record) []byte {
 	b := []byte{tagVersion}
 	if t.Refused == "" {
 		b[0] = 2
@@ -102,13 +103,13 @@ func encodeTag(t cache.TagRecord) []byte {
 }
 
 // decodeTag returns the record of a key and its value. It keeps neither.
-func decodeTag(key string, value []byte) (cache.TagRecord, error) {
+func decodeTag(key string, value []byte) (tags.Record, error) {
 	ref, err := parseTagKey(key)
 	if err != nil {
-		return cache.TagRecord{}, err
+		return tags.Record{}, err
 	}
 	d := newDecoder(value, tagVersion)
-	t := cache.TagRecord{
+	t := tags.Record{
 		Ref:      ref,
 		Latest:   d.descriptor(),
 		Previous: d.descriptor(),
@@ -126,10 +127,10 @@ func decodeTag(key string, value []byte) (cache.TagRecord, error) {
 		t.RefusedAt = time.UnixMilli(d.varint()).UTC()
 	}
 	if err := d.end(); err != nil {
-		return cache.TagRecord{}, err
+		return tags.Record{}, err
 	}
 	if t.Latest.Digest == "" {
-		return cache.TagRecord{}, errNoDigest
+		return tags.Record{}, errNoDigest
 	}
 	return t, nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"mirrord/internal/cache"
 	"mirrord/internal/oci"
+	"mirrord/internal/tags"
 )
 
 func TestDecodeRefuses(t *testing.T) {
@@ -99,7 +100,7 @@ func FuzzEncode(f *testing.F) {
 		if err != nil || ref.ByDigest() {
 			return
 		}
-		r := cache.TagRecord{Ref: ref, Latest: b.Descriptor, Checked: time.UnixMilli(at).UTC()}
+		r := tags.Record{Ref: ref, Latest: b.Descriptor, Checked: time.UnixMilli(at).UTC()}
 		if size%2 == 1 {
 			r.Previous, r.Confirmed = blob(2).Descriptor, r.Checked.Add(-time.Hour)
 		}

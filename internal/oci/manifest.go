@@ -141,3 +141,11 @@ func impliedType(index, image bool, m *members) (string, error) {
 	}
 	return "", nil
 }
+
+// CheckSize fails when ref is a manifest of more bytes than are served.
+func CheckSize(ref Ref, size int64) error {
+	if ref.Kind() != Manifest || size <= MaxManifestSize {
+		return nil
+	}
+	return Errorf(Unavailable, "manifest %s has %d bytes; more than %d are not served", ref, size, MaxManifestSize)
+}

@@ -21,6 +21,7 @@ import (
 	"mirrord/internal/cache"
 	"mirrord/internal/cache/disk"
 	"mirrord/internal/cache/lru"
+	"mirrord/internal/health"
 	"mirrord/internal/oci"
 	"mirrord/internal/oci/ocitest"
 )
@@ -31,13 +32,8 @@ type forgetful struct{}
 func (forgetful) Blobs() iter.Seq2[cache.BlobRecord, error] {
 	return func(func(cache.BlobRecord, error) bool) {}
 }
-func (forgetful) Tags() iter.Seq2[cache.TagRecord, error] {
-	return func(func(cache.TagRecord, error) bool) {}
-}
 func (forgetful) PutBlobs(...cache.BlobRecord) error { return nil }
 func (forgetful) RemoveBlobs(...oci.Digest) error    { return nil }
-func (forgetful) PutTag(cache.TagRecord) error       { return nil }
-func (forgetful) RemoveTags(...oci.Ref) error        { return nil }
 
 // tardy is an upstream body that begins late, so that a part far from its beginning
 // is fetched separately.
@@ -62,7 +58,8 @@ func cold(t *testing.T, content []byte) oci.Registry {
 	store, err := disk.Open(dir)
 	check(t, err)
 	c, err := cache.New(cache.Options{
-		Next: fake, Store: store, Policy: lru.NewPolicy(), Index: forgetful{}, Parts: dir, MaxSize: 1 << 20,
+		Health: health.New(health.Hooks{}),
+		Next:   fake, Store: store, Policy: lru.NewPolicy(), Index: forgetful{}, Parts: dir, MaxSize: 1 << 20,
 	})
 	check(t, err)
 	ctx, cancel := context.WithCancel(t.Context())

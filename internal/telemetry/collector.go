@@ -4,48 +4,57 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"mirrord/internal/cache"
+	"mirrord/internal/health"
 	"mirrord/internal/oci"
+	"mirrord/internal/tags"
 )
 
 // statMetric is a metric that is read from the cache's statistics at each scrape.
 type statMetric struct {
 	desc *prometheus.Desc
 	kind prometheus.ValueType
-	read func(cache.Stats) float64
+	read func(Snapshot) float64
 }
 
-func gauge(name, help string, read func(cache.Stats) float64) statMetric {
+func gauge(name, help string, read func(Snapshot) float64) statMetric {
 	return statMetric{prometheus.NewDesc("mirrord_"+name, help, nil, nil), prometheus.GaugeValue, read}
 }
 
-func counter(name, help string, read func(cache.Stats) float64) statMetric {
+func counter(name, help string, read func(Snapshot) float64) statMetric {
 	return statMetric{prometheus.NewDesc("mirrord_"+name, help, nil, nil), prometheus.CounterValue, read}
 }
 
 var statMetrics = []statMetric{
-	gauge("cache_bytes", "Bytes of cached blobs.", func(s cache.Stats) float64 { return float64(s.Bytes) }),
-	gauge("cache_reserved_bytes", "Bytes reserved for fills in flight.", func(s cache.Stats) float64 { return float64(s.Reserved) }),
-	gauge("cache_max_bytes", "Size limit of the cache in bytes.", func(s cache.Stats) float64 { return float64(s.MaxBytes) }),
-	gauge("cache_entries", "Cached blobs and manifests.", func(s cache.Stats) float64 { return float64(s.Entries) }),
-	gauge("cache_tags", "Tags whose digest is cached.", func(s cache.Stats) float64 { return float64(s.Tags) }),
-	gauge("cache_oldest_age_seconds", "Time since the least recently used blob was last used.", func(s cache.Stats) float64 { return s.Oldest.Seconds() }),
-	gauge("fills_in_flight", "Downloads into the cache in flight.", func(s cache.Stats) float64 { return float64(s.Fills) }),
-	counter("fill_joins_total", "Requests that joined a download already in flight.", func(s cache.Stats) float64 { return float64(s.Joined) }),
-	counter("fill_resumes_total", "Downloads that resumed from the partial file of an earlier one.", func(s cache.Stats) float64 { return float64(s.Resumed) }),
-	counter("fill_failures_total", "Downloads into the cache that failed.", func(s cache.Stats) float64 { return float64(s.Failed) }),
-	counter("cache_scrubbed_blobs_total", "Blobs that the scrub has read and found intact.", func(s cache.Stats) float64 { return float64(s.Scrubbed) }),
-	counter("cache_scrubbed_bytes_total", "Bytes of the blobs that the scrub has read and found intact.", func(s cache.Stats) float64 { return float64(s.ScrubbedBytes) }),
-	counter("cache_evictions_total", "Blobs evicted to make space.", func(s cache.Stats) float64 { return float64(s.Evictions) }),
-	counter("cache_evicted_bytes_total", "Bytes of the blobs evicted to make space.", func(s cache.Stats) float64 { return float64(s.EvictedBytes) }),
+	gauge("cache_bytes", "Bytes of cached blobs.", func(s Snapshot) float64 { return float64(s.Cache.Bytes) }),
+	gauge("cache_reserved_bytes", "Bytes reserved for fills in flight.", func(s Snapshot) float64 { return float64(s.Cache.Reserved) }),
+	gauge("cache_max_bytes", "Size limit of the cache in bytes.", func(s Snapshot) float64 { return float64(s.Cache.MaxBytes) }),
+	gauge("cache_entries", "Cached blobs and manifests.", func(s Snapshot) float64 { return float64(s.Cache.Entries) }),
+	gauge("cache_tags", "Tags whose digest is cached.", func(s Snapshot) float64 { return float64(s.Tags.Tags) }),
+	gauge("cache_oldest_age_seconds", "Time since the least recently used blob was last used.", func(s Snapshot) float64 { return s.Cache.Oldest.Seconds() }),
+	gauge("fills_in_flight", "Downloads into the cache in flight.", func(s Snapshot) float64 { return float64(s.Cache.Fills) }),
+	counter("fill_joins_total", "Requests that joined a download already in flight.", func(s Snapshot) float64 { return float64(s.Cache.Joined) }),
+	counter("fill_resumes_total", "Downloads that resumed from the partial file of an earlier one.", func(s Snapshot) float64 { return float64(s.Cache.Resumed) }),
+	counter("fill_failures_total", "Downloads into the cache that failed.", func(s Snapshot) float64 { return float64(s.Cache.Failed) }),
+	counter("cache_scrubbed_blobs_total", "Blobs that the scrub has read and found intact.", func(s Snapshot) float64 { return float64(s.Cache.Scrubbed) }),
+	counter("cache_scrubbed_bytes_total", "Bytes of the blobs that the scrub has read and found intact.", func(s Snapshot) float64 { return float64(s.Cache.ScrubbedBytes) }),
+	counter("cache_evictions_total", "Blobs evicted to make space.", func(s Snapshot) float64 { return float64(s.Cache.Evictions) }),
+	counter("cache_evicted_bytes_total", "Bytes of the blobs evicted to make space.", func(s Snapshot) float64 { return float64(s.Cache.EvictedBytes) }),
 }
 
-// WatchCache exports the statistics of the cache. stats is called at each scrape,
-// possibly concurrently.
-func (m *Metrics) WatchCache(stats func() cache.Stats) {
-	m.registry.MustRegister(cacheCollector(stats))
+// Snapshot is the state of the cache, of the tags above it, and of what both
+// depend on, at one moment.
+type Snapshot struct {
+	Cache    cache.Stats
+	Tags     tags.Stats
+	Degraded map[health.Component]error
 }
 
-type cacheCollector func() cache.Stats
+// WatchCache exports the snapshot that read returns at each scrape.
+func (m *Metrics) WatchCache(read func() Snapshot) {
+	m.registry.MustRegister(cacheCollector(read))
+}
+
+type cacheCollector func() Snapshot
 
 func (c cacheCollector) Describe(out chan<- *prometheus.Desc) {
 	for _, l := range statMetrics {
@@ -63,16 +72,16 @@ func (c cacheCollector) Collect(out chan<- prometheus.Metric) {
 	for _, l := range statMetrics {
 		out <- prometheus.MustNewConstMetric(l.desc, l.kind, l.read(stats))
 	}
-	for _, t := range []cache.Trouble{cache.DiskTrouble, cache.IndexTrouble} {
+	for _, component := range []health.Component{health.Disk, health.Index} {
 		var failing float64
-		if stats.Troubles[t] != nil {
+		if stats.Degraded[component] != nil {
 			failing = 1
 		}
-		out <- prometheus.MustNewConstMetric(cacheDegraded, prometheus.GaugeValue, failing, string(t))
+		out <- prometheus.MustNewConstMetric(cacheDegraded, prometheus.GaugeValue, failing, string(component))
 	}
-	collect(out, staleAnswers, stats.Stale)
-	collect(out, tagChecks, stats.Checks)
-	for upstream, n := range stats.Saved {
+	collect(out, staleAnswers, stats.Tags.Stale)
+	collect(out, tagChecks, stats.Tags.Checks)
+	for upstream, n := range stats.Cache.Saved {
 		out <- prometheus.MustNewConstMetric(pullsSaved, prometheus.CounterValue, float64(n), upstream)
 	}
 }
@@ -103,7 +112,7 @@ var (
 		oci.StaleUnavailable, oci.StaleSlow, oci.StaleRefreshing,
 		oci.StaleReason(oci.LimitPulls), oci.StaleReason(oci.LimitRequests), oci.StaleReason(oci.LimitReserve), oci.StaleReason(oci.LimitClient))
 	tagChecks = newLabeledCounter("tag_checks_total", "Checks of tags with the upstream, by outcome.", "outcome",
-		cache.CheckNew, cache.CheckSame, cache.CheckMoved, cache.CheckMissing, cache.CheckLimited, cache.CheckFailed)
+		tags.FirstSeen, tags.Same, tags.Moved, tags.Missing, tags.Limited, tags.Failed)
 	cacheDegraded = prometheus.NewDesc("mirrord_cache_degraded", "1 while the cache works without its disk or its index, because it is failing or full.", []string{"part"}, nil)
 	pullsSaved    = prometheus.NewDesc("mirrord_pulls_saved_total", "Manifests served to clients without a manifest GET to the upstream.", []string{"upstream"}, nil)
 )

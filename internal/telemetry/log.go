@@ -12,8 +12,10 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"mirrord/internal/cache"
+	"mirrord/internal/health"
 	"mirrord/internal/oci"
 	"mirrord/internal/proxy"
+	"mirrord/internal/tags"
 )
 
 // flushEvery is how long a line may be buffered: one system call per line would
@@ -77,11 +79,10 @@ func AccessLog(log *zap.Logger) func(*http.Request, proxy.Event) {
 	}
 }
 
-// degradedMessages says what it means that a part of the cache is degraded. It is
-// logged once, not for each request.
-var degradedMessages = map[cache.Trouble]string{
-	cache.DiskTrouble:  "disk is failing or full: content that it cannot store or read bypasses the cache until it recovers",
-	cache.IndexTrouble: "index is failing: everything is still served, but a restart loses what it cannot record",
+// degradedMessages says what the failure of a component means.
+var degradedMessages = map[health.Component]string{
+	health.Disk:  "disk is failing or full: content that it cannot store or read bypasses the cache until it recovers",
+	health.Index: "index is failing: everything is still served, but a restart loses what it cannot record",
 }
 
 // CacheHooks returns hooks that log and count events that belong to no request.
@@ -103,21 +104,38 @@ func CacheHooks(log *zap.Logger, m *Metrics) cache.Hooks {
 		RemoveFailed: func(d oci.Digest, err error) {
 			log.Warn("cannot remove the file of a dropped blob; the next start will adopt it", zap.Stringer("digest", d), zap.Error(err))
 		},
-		IndexFailed: func(err error) {
-			m.indexErrors.Inc()
-			log.Debug("index read or write failed", zap.Error(err))
-		},
-		Degraded: func(t cache.Trouble, err error) {
-			log.Error(degradedMessages[t], zap.String("part", string(t)), zap.Error(err))
-		},
-		Recovered: func(t cache.Trouble) {
-			log.Info("cache recovered", zap.String("part", string(t)))
-		},
-		TagStale: func(ref oci.Ref, err error) {
-			log.Warn("tag check failed; serving the cached copy", zap.Stringer("ref", ref), zap.Error(err))
-		},
+		IndexFailed: indexFailed(log, m),
 		Reconciled: func(r cache.Reconciliation, err error) {
 			log.Info("cache directory reconciled with the index", zap.Int("adopted", r.Adopted), zap.Int("lost", r.Lost), zap.Int("strays", r.Strays), zap.Error(err))
 		},
+	}
+}
+
+// TagHooks returns hooks that log and count what no request reports of tags.
+func TagHooks(log *zap.Logger, m *Metrics) tags.Hooks {
+	return tags.Hooks{
+		Stale: func(ref oci.Ref, err error) {
+			log.Warn("tag check failed; serving the cached copy", zap.Stringer("ref", ref), zap.Error(err))
+		},
+		IndexFailed: indexFailed(log, m),
+	}
+}
+
+// HealthHooks returns hooks that log what the mirror has to do without.
+func HealthHooks(log *zap.Logger) health.Hooks {
+	return health.Hooks{
+		Degraded: func(c health.Component, err error) {
+			log.Error(degradedMessages[c], zap.String("part", string(c)), zap.Error(err))
+		},
+		Recovered: func(c health.Component) {
+			log.Info("cache recovered", zap.String("part", string(c)))
+		},
+	}
+}
+
+func indexFailed(log *zap.Logger, m *Metrics) func(error) {
+	return func(err error) {
+		m.indexErrors.Inc()
+		log.Debug("index read or write failed", zap.Error(err))
 	}
 }

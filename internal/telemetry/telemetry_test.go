@@ -21,6 +21,7 @@ import (
 	"mirrord/internal/oci"
 	"mirrord/internal/proxy"
 	"mirrord/internal/ratelimit"
+	"mirrord/internal/tags"
 	"mirrord/internal/telemetry"
 )
 
@@ -274,11 +275,13 @@ mirrord_upstream_login_usable{credential="old",upstream="docker.io"} 0
 // Stale responses and tag checks export every reason and outcome, also those at zero.
 func TestStaleMetrics(t *testing.T) {
 	m := telemetry.NewMetrics("1.2.3")
-	m.WatchCache(func() cache.Stats {
-		return cache.Stats{
-			Stale:  map[oci.StaleReason]int64{oci.StaleReason(oci.LimitReserve): 3},
-			Checks: map[cache.CheckOutcome]int64{cache.CheckMoved: 2},
-			Saved:  map[string]int64{"docker.io": 9},
+	m.WatchCache(func() telemetry.Snapshot {
+		return telemetry.Snapshot{
+			Cache: cache.Stats{Saved: map[string]int64{"docker.io": 9}},
+			Tags: tags.Stats{
+				Stale:  map[oci.StaleReason]int64{oci.StaleReason(oci.LimitReserve): 3},
+				Checks: map[tags.Outcome]int64{tags.Moved: 2},
+			},
 		}
 	})
 	want := `
@@ -310,7 +313,9 @@ mirrord_tag_checks_total{outcome="same"} 0
 
 func TestCacheMetrics(t *testing.T) {
 	m := telemetry.NewMetrics("1.2.3")
-	m.WatchCache(func() cache.Stats { return cache.Stats{Bytes: 7, Evictions: 2, Oldest: time.Minute} })
+	m.WatchCache(func() telemetry.Snapshot {
+		return telemetry.Snapshot{Cache: cache.Stats{Bytes: 7, Evictions: 2, Oldest: time.Minute}}
+	})
 	want := `
 # HELP mirrord_cache_bytes Bytes of cached blobs.
 # TYPE mirrord_cache_bytes gauge

@@ -56,17 +56,24 @@ func withinAny(path string, pkgs []string) bool {
 // ours says which others of the module's packages a package and those below it
 // may import.
 var ours = map[string][]string{
-	"internal/oci":       nil,
-	"internal/proxy":     {"internal/oci"},
-	"internal/cache":     {"internal/oci"},
-	"internal/ratelimit": {"internal/oci"},
-	"internal/upstream":  {"internal/oci", "internal/ratelimit"},
-	"internal/login":     nil,
-	"internal/tagrule":   nil,
-	"internal/config":    {"internal/tagrule"},
-	"internal/hubsim":    nil,
-	"internal/telemetry": {"internal/oci", "internal/proxy", "internal/cache", "internal/ratelimit", "internal/upstream"},
-	"internal/cache/lru": {"internal/oci"}, // the policy knows no cache
+	"internal/oci":         nil,
+	"internal/proxy":       {"internal/oci"},
+	"internal/cache":       {"internal/oci", "internal/call", "internal/health", "internal/negative"},
+	"internal/tags":        {"internal/oci", "internal/call", "internal/health", "internal/negative", "internal/cache/lru"},
+	"internal/call":        {"internal/oci"},
+	"internal/negative":    {"internal/oci", "internal/cache/lru"},
+	"internal/health":      nil,
+	"internal/index":       {"internal/oci", "internal/cache", "internal/tags"},
+	"internal/stack":       {"internal/oci", "internal/cache", "internal/tags", "internal/health", "internal/login", "internal/ratelimit", "internal/upstream"},
+	"internal/ratelimit":   {"internal/oci"},
+	"internal/upstream":    {"internal/oci", "internal/ratelimit"},
+	"internal/login":       nil,
+	"internal/tagrule":     nil,
+	"internal/config":      {"internal/tagrule"},
+	"internal/hubsim":      nil,
+	"internal/telemetry":   {"internal/oci", "internal/proxy", "internal/cache", "internal/tags", "internal/health", "internal/ratelimit", "internal/upstream"},
+	"internal/cache/lru":   {"internal/oci"}, // the policy knows no cache
+	"internal/cache/spool": {"internal/oci"},
 }
 
 func TestOwnImports(t *testing.T) {

@@ -33,7 +33,9 @@ type metric struct {
 func gathered(t *testing.T) map[string]metric {
 	t.Helper()
 	m := telemetry.NewMetrics("v0")
-	m.WatchCache(func() cache.Stats { return cache.Stats{Saved: map[string]int64{"docker.io": 1}} })
+	m.WatchCache(func() telemetry.Snapshot {
+		return telemetry.Snapshot{Cache: cache.Stats{Saved: map[string]int64{"docker.io": 1}}}
+	})
 	m.WatchQuota(func() []ratelimit.Budget { return []ratelimit.Budget{{Limit: 100, Window: time.Hour}} })
 	m.WatchLogins(func() []telemetry.Login { return []telemetry.Login{{}} })
 	m.WatchHosts("docker.io", func() int { return 0 })

@@ -2,7 +2,6 @@ package faultmatrix
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"io"
 	"log"
@@ -64,27 +63,11 @@ func newMirror(t *testing.T, certs *certificates) *mirror {
 	m.transport.Proxy, m.transport.DialContext = nil, m.line.DialContext
 	m.transport.TLSClientConfig = certs.client()
 	t.Cleanup(m.transport.CloseIdleConnections)
-	pool := mirrortest.NewPool(t, m.hub.URL(), m.breakers(address), 10)
-	cached, stop := mirrortest.NewCache(t, pool, m.dir, maxSize)
-	t.Cleanup(stop)
-	m.cache = cached
-	m.serve(proxy.New(proxy.Options{Registry: cached, Namespaces: proxy.Namespaces{Default: oci.DockerHub}}))
+	up := mirrortest.Upstream(t, oci.DockerHub, m.hub.URL(), m.transport, 10)
+	running, _ := mirrortest.Run(t, mirrortest.Options(t, m.dir, maxSize, up))
+	m.cache = running.Cache
+	m.serve(proxy.New(proxy.Options{Registry: running.Tags, Namespaces: proxy.Namespaces{Default: oci.DockerHub}}))
 	return m
-}
-
-// breakers is the way to the hub that knows which of its hosts fail.
-func (m *mirror) breakers(registry *url.URL) *upstream.Breakers {
-	b := upstream.NewBreakers(upstream.BreakerOptions{
-		Name: oci.DockerHub, URL: registry, Next: m.transport, Opened: func(string, error) {}, Closed: func(string) {},
-	})
-	ctx, stop := context.WithCancel(context.Background())
-	done := make(chan error)
-	go func() { done <- b.Run(ctx) }()
-	m.t.Cleanup(func() {
-		stop()
-		check(m.t, <-done)
-	})
-	return b
 }
 
 func (m *mirror) startHub() {

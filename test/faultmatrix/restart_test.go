@@ -1,24 +1,18 @@
 package faultmatrix
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
-	"mirrord/internal/cache"
-	"mirrord/internal/cache/disk"
-	"mirrord/internal/cache/lru"
 	"mirrord/internal/hubsim"
 	"mirrord/internal/index"
 	"mirrord/internal/oci"
 	"mirrord/internal/proxy"
-	"mirrord/internal/upstream"
 	"mirrord/test/mirrortest"
 )
 
@@ -56,33 +50,22 @@ func (h *hubs) restart() {
 
 func (h *hubs) start() {
 	h.t.Helper()
-	store, err := disk.Open(h.dir)
-	check(h.t, err)
 	ix, err := index.Open(filepath.Join(h.dir, "index"), index.Options{})
 	check(h.t, err)
-	parts := filepath.Join(h.dir, "fills")
-	check(h.t, os.MkdirAll(parts, 0o755))
 	transport := http.DefaultTransport.(*http.Transport).Clone()
-	router := upstream.Router{
-		oci.DockerHub: mirrortest.NewRegistry(h.t, h.good.URL(), transport),
-		badName:       mirrortest.NewRegistry(h.t, h.bad.URL(), transport),
-	}
-	cached, err := cache.New(cache.Options{
-		Next: router, Store: store, Policy: lru.NewPolicy(), Index: ix, Parts: parts, MaxSize: maxSize,
-		Fresh: func(oci.Ref) time.Duration { return time.Hour }, MaxStale: mirrortest.MaxStale,
-	})
-	check(h.t, err)
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- cached.Run(ctx) }()
-	server := httptest.NewServer(proxy.New(proxy.Options{Registry: cached, Namespaces: proxy.Namespaces{
+	o := mirrortest.Options(h.t, h.dir, maxSize,
+		mirrortest.Upstream(h.t, oci.DockerHub, h.good.URL(), transport, 0),
+		mirrortest.Upstream(h.t, badName, h.bad.URL(), transport, 0))
+	o.Cache.Index, o.Tags.Index = ix, ix
+	o.Tags.Fresh = func(oci.Ref) time.Duration { return time.Hour }
+	mirror, stop := mirrortest.Run(h.t, o)
+	server := httptest.NewServer(proxy.New(proxy.Options{Registry: mirror.Tags, Namespaces: proxy.Namespaces{
 		Default: oci.DockerHub, Names: map[string]string{oci.DockerHub: oci.DockerHub, badName: badName},
 	}}))
 	h.url = server.URL
 	h.stop = func() {
 		server.Close()
-		cancel()
-		check(h.t, <-done)
+		stop()
 		check(h.t, ix.Close())
 		transport.CloseIdleConnections()
 		h.stop = func() {}

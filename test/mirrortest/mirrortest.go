@@ -1,5 +1,5 @@
-// Package mirrortest puts the mirror together in front of a simulated hub, as
-// the daemon does, for tests of the whole.
+// Package mirrortest runs the mirror in front of a simulated hub, put together as
+// the daemon does it, for tests of the whole.
 package mirrortest
 
 import (
@@ -9,72 +9,92 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
 	"mirrord/internal/cache"
 	"mirrord/internal/cache/disk"
-	"mirrord/internal/cache/lru"
 	"mirrord/internal/login"
 	"mirrord/internal/oci"
 	"mirrord/internal/ratelimit"
+	"mirrord/internal/stack"
+	"mirrord/internal/tags"
 	"mirrord/internal/upstream"
 )
 
-// NewRegistry is the way to the hub at that address, without a login and
-// without a mirror.
-func NewRegistry(t testing.TB, hub string, transport http.RoundTripper) *upstream.Registry {
-	t.Helper()
-	address, err := url.Parse(hub)
-	check(t, err)
-	return upstream.New(upstream.Options{Name: oci.DockerHub, URL: address, Auth: login.Anonymous(), Transport: transport})
-}
-
-// NewPool is the mirror's way to it. reserve is in per cent of the hub's limit.
-func NewPool(t testing.TB, hub string, transport http.RoundTripper, reserve int) *upstream.Pool {
-	t.Helper()
-	quota := ratelimit.New(oci.DockerHub, "anonymous", transport)
-	return upstream.NewPool(upstream.PoolOptions{
-		Name:    oci.DockerHub,
-		Reserve: func(limit int) int { return limit * reserve / 100 },
-		Aside:   func(string, error, time.Time) {},
-		Back:    func(string) {},
-		Members: []upstream.Member{{
-			Name: "anonymous", Anonymous: true, Budget: quota.Budget, Stamp: func() string { return "" },
-			Registry: NewRegistry(t, hub, quota),
-		}},
-	})
-}
-
-// MaxStale is how long a cache of NewCache serves an older copy; a tag is fresh
-// for Fresh.
 const (
-	Fresh    = time.Minute
-	MaxStale = 30 * 24 * time.Hour
+	Fresh    = time.Minute         // how long a tag is fresh
+	MaxStale = 30 * 24 * time.Hour // how long a stale copy is served
 
 	maxSilence = 1500 * time.Millisecond
 )
 
-// NewCache runs a cache of maxSize bytes in dir, which forgets what it has when
-// it is stopped.
-func NewCache(t testing.TB, pool *upstream.Pool, dir string, maxSize int64) (mirror *cache.Cache, stop func()) {
+// NewRegistry returns the upstream at that address, without a login and without a
+// mirror.
+func NewRegistry(t testing.TB, hub string, transport http.RoundTripper) *upstream.Registry {
+	return upstream.New(upstream.Options{Name: oci.DockerHub, URL: parse(t, hub), Auth: login.Anonymous(), Transport: transport})
+}
+
+// Upstream is the hub at that address under a name, without a login. reserve is in
+// per cent of its limit.
+func Upstream(t testing.TB, name, hub string, transport http.RoundTripper, reserve int) stack.Upstream {
+	return stack.Upstream{
+		Name:        name,
+		URL:         parse(t, hub),
+		Credentials: []stack.Credential{{Name: "anonymous", Login: login.Anonymous()}},
+		Reserve:     func(limit int) int { return limit * reserve / 100 },
+		Transport:   transport,
+		Hooks: stack.UpstreamHooks{
+			HostFails:     func(string, error) {},
+			HostRecovered: func(string) {},
+			LoginFails:    func(string, error, time.Time) {},
+			LoginWorks:    func(string) {},
+			BudgetLost:    func(string, error) {},
+			Resumed:       func() {},
+		},
+	}
+}
+
+// Options are those of a mirror of up with a cache of maxSize bytes in dir. Its
+// index forgets everything when the mirror is stopped.
+func Options(t testing.TB, dir string, maxSize int64, up ...stack.Upstream) stack.Options {
 	t.Helper()
 	store, err := disk.Open(dir)
 	check(t, err)
 	parts := filepath.Join(dir, "fills")
 	check(t, os.MkdirAll(parts, 0o755))
-	mirror, err = cache.New(cache.Options{
-		Next: pool, Store: store, Policy: lru.NewPolicy(), Metadata: lru.NewPolicy(), Index: nowhere{}, Parts: parts, MaxSize: maxSize,
-		Fresh: func(oci.Ref) time.Duration { return Fresh }, FreshLists: Fresh, MaxStale: MaxStale, MaxSilence: maxSilence, Quota: spending{pool},
-	})
+	return stack.Options{
+		Upstreams: up,
+		Ledger:    ratelimit.NewLedger(nil),
+		Cache:     cache.Options{Store: store, Index: forgetful{}, Parts: parts, MaxSize: maxSize},
+		Tags: tags.Options{
+			Index: forgetful{}, Fresh: func(oci.Ref) time.Duration { return Fresh }, FreshLists: Fresh, MaxStale: MaxStale, MaxSilence: maxSilence,
+		},
+	}
+}
+
+// Run runs the mirror until stop or the end of t.
+func Run(t testing.TB, o stack.Options) (mirror *stack.Stack, stop func()) {
+	t.Helper()
+	mirror, err := stack.New(o)
 	check(t, err)
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- mirror.Run(ctx) }()
-	return mirror, func() {
+	stop = sync.OnceFunc(func() {
 		cancel()
 		check(t, <-done)
-	}
+	})
+	t.Cleanup(stop)
+	return mirror, stop
+}
+
+func parse(t testing.TB, address string) *url.URL {
+	t.Helper()
+	u, err := url.Parse(address)
+	check(t, err)
+	return u
 }
 
 func check(t testing.TB, err error) {
@@ -84,23 +104,16 @@ func check(t testing.TB, err error) {
 	}
 }
 
-// nowhere is an Index that remembers nothing: nothing is restarted.
-type nowhere struct{}
+// forgetful is an Index that remembers nothing: nothing is restarted.
+type forgetful struct{}
 
-func (nowhere) Blobs() iter.Seq2[cache.BlobRecord, error] {
+func (forgetful) Blobs() iter.Seq2[cache.BlobRecord, error] {
 	return func(func(cache.BlobRecord, error) bool) {}
 }
-func (nowhere) Tags() iter.Seq2[cache.TagRecord, error] {
-	return func(func(cache.TagRecord, error) bool) {}
+func (forgetful) Tags() iter.Seq2[tags.Record, error] {
+	return func(func(tags.Record, error) bool) {}
 }
-func (nowhere) PutBlobs(...cache.BlobRecord) error { return nil }
-func (nowhere) RemoveBlobs(...oci.Digest) error    { return nil }
-func (nowhere) PutTag(cache.TagRecord) error       { return nil }
-func (nowhere) RemoveTags(...oci.Ref) error        { return nil }
-
-// spending is the daemon's quota, without shares of clients.
-type spending struct{ *upstream.Pool }
-
-func (s spending) Spare(context.Context, string) error { return s.Pool.Spare() }
-func (spending) Take(context.Context, string) error    { return nil }
-func (spending) Return(context.Context, string)        {}
+func (forgetful) PutBlobs(...cache.BlobRecord) error { return nil }
+func (forgetful) RemoveBlobs(...oci.Digest) error    { return nil }
+func (forgetful) PutTag(tags.Record) error           { return nil }
+func (forgetful) RemoveTags(...oci.Ref) error        { return nil }

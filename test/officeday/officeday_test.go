@@ -106,9 +106,9 @@ func TestOfficeDay(t *testing.T) {
 					r = newOffice(hub).live(t, mirrortest.NewRegistry(t, hub.URL(), hub.Transport()))
 					return
 				}
-				pool := mirrortest.NewPool(t, hub.URL(), hub.Transport(), policy.reserve)
-				mirror, stop := mirrortest.NewCache(t, pool, t.TempDir(), 1<<30)
-				r = newOffice(hub).live(t, mirror)
+				up := mirrortest.Upstream(t, oci.DockerHub, hub.URL(), hub.Transport(), policy.reserve)
+				mirror, stop := mirrortest.Run(t, mirrortest.Options(t, t.TempDir(), 1<<30, up))
+				r = newOffice(hub).live(t, mirror.Tags)
 				stop()
 			})
 			rows = append(rows, r.row(limit, policy.name))

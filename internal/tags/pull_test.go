@@ -1,4 +1,4 @@
-package cache_test
+package tags_test
 
 import (
 	"context"
@@ -15,6 +15,8 @@ import (
 	"mirrord/internal/cache"
 	"mirrord/internal/oci"
 	"mirrord/internal/oci/ocitest"
+	"mirrord/internal/tags"
+	"mirrord/test/cachetest"
 )
 
 // inVain makes Resolve tell nothing.
@@ -42,15 +44,15 @@ func TestTagByGet(t *testing.T) {
 		fake := new(ocitest.Fake)
 		purse := new(purse)
 		tag := ocitest.ManifestRef(t, "v1")
-		raw := put(fake, "v1", 1)
+		raw := cachetest.Put(fake, "v1", 1)
 		fake.Fail(inVain)
 		f := start(t, fake, withQuota(purse))
 		f.mustResolve(t, tag, raw, oci.Fill)
-		f.settled(t)
-		f.mustRead(t, tag, raw, oci.Hit)
-		f.mustRead(t, tag.At(oci.FromBytes(raw)), raw, oci.Hit)
+		f.Settled(t)
+		f.MustRead(t, tag, raw, oci.Hit)
+		f.MustRead(t, tag.At(oci.FromBytes(raw)), raw, oci.Hit)
 		<-time.After(2 * time.Minute)
-		f.mustRead(t, tag, raw, oci.Revalidated)
+		f.MustRead(t, tag, raw, oci.Revalidated)
 		if gets := fake.Calls("Open", "v1"); gets != 2 || purse.taken != 2 || fake.Calls("Open", oci.FromBytes(raw).String()) != 0 {
 			t.Errorf("%d GETs of the tag, %d pulls booked, want 2", gets, purse.taken)
 		}
@@ -59,18 +61,18 @@ func TestTagByGet(t *testing.T) {
 		}
 
 		purse.say(errReserve, nil)
-		put(fake, "v1", 2)
+		cachetest.Put(fake, "v1", 2)
 		<-time.After(2 * time.Minute)
 		f.mustResolve(t, tag, raw, oci.Stale)
-		if s := f.Stats(); s.Stale[oci.StaleReason(oci.LimitReserve)] != 1 || s.Checks[cache.CheckLimited] != 0 || fake.Calls("Open", "v1") != 2 {
+		if s := f.Stats(); s.Tags.Stale[oci.StaleReason(oci.LimitReserve)] != 1 || s.Tags.Checks[tags.Limited] != 0 || fake.Calls("Open", "v1") != 2 {
 			t.Errorf("with few pulls left: %+v", s)
 		}
 
-		f.stop()
-		fake.Fail(down)
-		f.restart(t, withQuota(purse))
+		f.Stop()
+		fake.Fail(cachetest.Down)
+		f.Restart(t, withQuota(purse))
 		f.mustResolve(t, tag, raw, oci.Stale)
-		f.mustRead(t, tag, raw, oci.Stale)
+		f.MustRead(t, tag, raw, oci.Stale)
 	})
 }
 
@@ -81,13 +83,13 @@ func TestTagByGetFails(t *testing.T) {
 		fake := new(ocitest.Fake)
 		purse := new(purse)
 		tag := ocitest.ManifestRef(t, "v1")
-		put(fake, "v1", 1)
+		cachetest.Put(fake, "v1", 1)
 		f := start(t, fake, withQuota(purse))
 		for _, test := range []struct {
 			err         error
 			asked, paid int
 		}{
-			{errDown, 2, 0},
+			{cachetest.ErrDown, 2, 0},
 			{oci.Errorf(oci.Unavailable, "%w", oci.ErrUnusable), 3, 1},
 		} {
 			fake.Fail(func(c ocitest.Call) error {
@@ -111,7 +113,7 @@ func TestTagByGetFails(t *testing.T) {
 // shares is a Quota that has pulls for one client alone.
 type shares struct{ client string }
 
-func (s shares) Spare(ctx context.Context, u string) error { return s.Take(ctx, u) }
+func (s shares) Save(ctx context.Context, u string) error { return s.Take(ctx, u) }
 func (s shares) Take(ctx context.Context, _ string) error {
 	if client, _ := oci.ClientOf(ctx); client.Addr().String() != s.client {
 		return errClient
@@ -126,9 +128,9 @@ func TestTagByGetOfTwoClients(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
 		tag := ocitest.ManifestRef(t, "v1")
-		raw := put(fake, "v1", 1)
+		raw := cachetest.Put(fake, "v1", 1)
 		fake.Fail(func(c ocitest.Call) error { <-time.After(time.Second); return inVain(c) })
-		f := start(t, fake, func(o *cache.Options) { o.Quota = shares{"192.0.2.2"} })
+		f := start(t, fake, func(o *cachetest.Options) { o.Cache.Quota, o.Tags.Quota = shares{"192.0.2.2"}, shares{"192.0.2.2"} })
 		var clients sync.WaitGroup
 		clients.Go(func() {
 			if _, _, err := ocitest.Read(from(t, "192.0.2.1"), f, tag); !errors.Is(err, errClient) {
@@ -155,10 +157,10 @@ func TestMeasuredByOneQuestion(t *testing.T) {
 		fake := new(ocitest.Fake)
 		fake.Claim(func(d oci.Descriptor) oci.Descriptor { d.Size = 0; return d })
 		tag := ocitest.ManifestRef(t, "v1")
-		raw := put(fake, "v1", 1)
-		f := start(t, fake, func(o *cache.Options) { o.Fresh = nil })
+		raw := cachetest.Put(fake, "v1", 1)
+		f := start(t, fake, func(o *cachetest.Options) { o.Tags.Fresh = nil })
 		f.mustResolve(t, tag, raw, oci.Fill)
-		f.settled(t)
+		f.Settled(t)
 		f.mustResolve(t, tag, raw, oci.Revalidated)
 		if heads, gets := fake.Calls("Resolve", "v1"), fake.Calls("Open", oci.FromBytes(raw).String()); heads != 2 || gets != 1 {
 			t.Errorf("%d HEADs and %d GETs for two HEADs", heads, gets)
@@ -182,17 +184,17 @@ func TestCachedIsDescribedByTheCopy(t *testing.T) {
 				fake := new(ocitest.Fake)
 				fake.Claim(claim)
 				tag := ocitest.ManifestRef(t, "v1")
-				raw := put(fake, "v1", 1)
+				raw := cachetest.Put(fake, "v1", 1)
 				f := start(t, fake)
-				f.mustRead(t, tag, raw, oci.Fill)
-				f.settled(t)
+				f.MustRead(t, tag, raw, oci.Fill)
+				f.Settled(t)
 				f.mustResolve(t, tag, raw, oci.Hit)
-				f.stop()
-				f.restart(t)
+				f.Stop()
+				f.Restart(t)
 				f.mustResolve(t, tag, raw, oci.Hit)
 				<-time.After(2 * time.Minute)
 				f.mustResolve(t, tag, raw, oci.Revalidated)
-				fake.Fail(down)
+				fake.Fail(cachetest.Down)
 				<-time.After(2 * time.Minute)
 				f.mustResolve(t, tag, raw, oci.Stale)
 				f.mustResolve(t, tag.At(oci.FromBytes(raw)), raw, oci.Hit)
@@ -218,11 +220,11 @@ func TestTagOfAManifestBeingStored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
 		tag := ocitest.ManifestRef(t, "v1")
-		raw := put(fake, "v1", 1)
-		f := start(t, fake, func(o *cache.Options) { o.Fresh, o.Store = nil, slowStore{o.Store} })
-		f.mustRead(t, tag, raw, oci.Fill)
-		fake.Fail(down)
-		f.mustRead(t, tag, raw, oci.Stale)
+		raw := cachetest.Put(fake, "v1", 1)
+		f := start(t, fake, func(o *cachetest.Options) { o.Tags.Fresh, o.Cache.Store = nil, slowStore{o.Cache.Store} })
+		f.MustRead(t, tag, raw, oci.Fill)
+		fake.Fail(cachetest.Down)
+		f.MustRead(t, tag, raw, oci.Stale)
 		f.mustResolve(t, tag, raw, oci.Stale)
 	})
 }

@@ -1,8 +1,7 @@
-package cache_test
+package tags_test
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -12,21 +11,10 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"mirrord/internal/cache"
 	"mirrord/internal/oci"
 	"mirrord/internal/oci/ocitest"
+	"mirrord/test/cachetest"
 )
-
-// put adds a manifest that differs by n, and returns it.
-func put(fake *ocitest.Fake, tag string, n int) []byte {
-	raw := fmt.Appendf(nil, `{"schemaVersion":2,"n":%d}`, n)
-	fake.AddManifest(ocitest.Repo, tag, ocispec.MediaTypeImageManifest, raw)
-	return raw
-}
-
-var errDown = oci.Errorf(oci.Unavailable, "the upstream is down")
-
-func down(ocitest.Call) error { return errDown }
 
 // The whole life of a tag: asked once a window, fetched once a digest.
 func TestTagLife(t *testing.T) {
@@ -34,22 +22,22 @@ func TestTagLife(t *testing.T) {
 		fake := new(ocitest.Fake)
 		tag := ocitest.ManifestRef(t, "v1")
 		f := start(t, fake)
-		first := put(fake, "v1", 1)
-		f.mustRead(t, tag, first, oci.Fill)
-		f.settled(t)
-		f.mustRead(t, tag, first, oci.Hit)
+		first := cachetest.Put(fake, "v1", 1)
+		f.MustRead(t, tag, first, oci.Fill)
+		f.Settled(t)
+		f.MustRead(t, tag, first, oci.Hit)
 
-		second := put(fake, "v1", 2)
-		f.mustRead(t, tag, first, oci.Hit) // still fresh
+		second := cachetest.Put(fake, "v1", 2)
+		f.MustRead(t, tag, first, oci.Hit) // still fresh
 		<-time.After(time.Minute)
-		f.mustRead(t, tag, second, oci.Fill)
+		f.MustRead(t, tag, second, oci.Fill)
 		<-time.After(time.Minute)
-		f.mustRead(t, tag, second, oci.Revalidated)
-		f.mustRead(t, tag, second, oci.Hit)
+		f.MustRead(t, tag, second, oci.Revalidated)
+		f.MustRead(t, tag, second, oci.Hit)
 
-		put(fake, "v1", 1) // it moves back to what is kept
+		cachetest.Put(fake, "v1", 1) // it moves back to what is kept
 		<-time.After(time.Minute)
-		f.mustRead(t, tag, first, oci.Revalidated)
+		f.MustRead(t, tag, first, oci.Revalidated)
 
 		if n := fake.Calls("Resolve", "v1"); n != 4 {
 			t.Errorf("%d HEADs, want 4", n)
@@ -70,7 +58,7 @@ func TestHeadThenGet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
 		tag := ocitest.ManifestRef(t, "v1")
-		raw := put(fake, "v1", 1)
+		raw := cachetest.Put(fake, "v1", 1)
 		f := start(t, fake)
 		answer, err := f.Resolve(t.Context(), tag)
 		if err != nil || answer.Via != oci.Pass || answer.Digest != oci.FromBytes(raw) {
@@ -79,9 +67,9 @@ func TestHeadThenGet(t *testing.T) {
 		if n := fake.Calls("Open", answer.Digest.String()); n != 0 {
 			t.Errorf("a HEAD fetched the content")
 		}
-		f.mustRead(t, tag.At(answer.Digest), raw, oci.Fill)
-		f.settled(t)
-		f.mustRead(t, tag, raw, oci.Hit)
+		f.MustRead(t, tag.At(answer.Digest), raw, oci.Fill)
+		f.Settled(t)
+		f.MustRead(t, tag, raw, oci.Hit)
 		answer, err = f.Resolve(t.Context(), tag)
 		if err != nil || answer.Via != oci.Hit || answer.MediaType != ocispec.MediaTypeImageManifest {
 			t.Errorf("%+v, %v", answer, err)
@@ -108,7 +96,7 @@ func TestHeadOfColdBlobDownloadsNothing(t *testing.T) {
 // Each way in which an upstream cannot be asked is answered with the copy.
 func TestStale(t *testing.T) {
 	for name, err := range map[string]error{
-		"down":        errDown,
+		"down":        cachetest.ErrDown,
 		"pull limit":  &oci.LimitError{Kind: oci.LimitPulls, Upstream: ocitest.Upstream},
 		"abuse limit": &oci.LimitError{Kind: oci.LimitRequests, Upstream: ocitest.Upstream},
 	} {
@@ -116,20 +104,20 @@ func TestStale(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				fake := new(ocitest.Fake)
 				tag := ocitest.ManifestRef(t, "v1")
-				raw := put(fake, "v1", 1)
+				raw := cachetest.Put(fake, "v1", 1)
 				var told atomic.Int32
-				f := start(t, fake, func(o *cache.Options) {
-					o.Hooks.TagStale = func(oci.Ref, error) { told.Add(1) }
+				f := start(t, fake, func(o *cachetest.Options) {
+					o.Tags.Hooks.Stale = func(oci.Ref, error) { told.Add(1) }
 				})
-				f.mustRead(t, tag, raw, oci.Fill)
+				f.MustRead(t, tag, raw, oci.Fill)
 				<-time.After(2 * time.Minute)
 				fake.Fail(func(ocitest.Call) error { return err })
-				f.mustRead(t, tag, raw, oci.Stale)
+				f.MustRead(t, tag, raw, oci.Stale)
 				answer, err := f.Resolve(t.Context(), tag)
 				if err != nil || answer.Via != oci.Stale || answer.Digest != oci.FromBytes(raw) {
 					t.Errorf("resolve: %+v, %v", answer, err)
 				}
-				f.mustRead(t, tag, raw, oci.Stale)
+				f.MustRead(t, tag, raw, oci.Stale)
 				if n := fake.Calls("Resolve", "v1"); n != 2 {
 					t.Errorf("%d HEADs, want 2: after a failure the upstream has a pause", n)
 				}
@@ -139,7 +127,7 @@ func TestStale(t *testing.T) {
 				}
 				fake.Fail(nil)
 				<-time.After(11 * time.Second)
-				f.mustRead(t, tag, raw, oci.Revalidated)
+				f.MustRead(t, tag, raw, oci.Revalidated)
 				synctest.Wait()
 				if n := told.Load(); n != 1 {
 					t.Errorf("told %d times, also of a check that succeeded", n)
@@ -154,19 +142,19 @@ func TestStaleWithinTwoSeconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
 		tag := ocitest.ManifestRef(t, "v1")
-		raw := put(fake, "v1", 1)
+		raw := cachetest.Put(fake, "v1", 1)
 		f := start(t, fake)
-		f.mustRead(t, tag, raw, oci.Fill)
+		f.MustRead(t, tag, raw, oci.Fill)
 		<-time.After(2 * time.Minute)
-		fake.Fail(func(ocitest.Call) error { <-time.After(15 * time.Second); return errDown })
+		fake.Fail(func(ocitest.Call) error { <-time.After(15 * time.Second); return cachetest.ErrDown })
 		begun := time.Now()
-		f.mustRead(t, tag, raw, oci.Stale)
+		f.MustRead(t, tag, raw, oci.Stale)
 		if took := time.Since(begun); took > 2*time.Second {
 			t.Errorf("stale answer after %s", took)
 		}
 		<-time.After(5 * time.Second)
 		begun = time.Now()
-		f.mustRead(t, tag, raw, oci.Stale) // the check has been under way for long
+		f.MustRead(t, tag, raw, oci.Stale) // the check has been under way for long
 		if took := time.Since(begun); took > 0 {
 			t.Errorf("second stale answer after %s", took)
 		}
@@ -182,10 +170,10 @@ func TestStaleWhenNewContentCannotBeHad(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				fake := new(ocitest.Fake)
 				tag := ocitest.ManifestRef(t, "v1")
-				older := put(fake, "v1", 1)
+				older := cachetest.Put(fake, "v1", 1)
 				f := start(t, fake)
-				f.mustRead(t, tag, older, oci.Fill)
-				newer := put(fake, "v1", 2)
+				f.MustRead(t, tag, older, oci.Fill)
+				newer := cachetest.Put(fake, "v1", 2)
 				<-time.After(2 * time.Minute)
 				fake.Fail(func(c ocitest.Call) error {
 					if c.Method != "Open" {
@@ -195,15 +183,15 @@ func TestStaleWhenNewContentCannotBeHad(t *testing.T) {
 					return &oci.LimitError{Kind: oci.LimitPulls, Upstream: ocitest.Upstream}
 				})
 				begun := time.Now()
-				f.mustRead(t, tag, older, oci.Stale)
+				f.MustRead(t, tag, older, oci.Stale)
 				if took := time.Since(begun); took > 2*time.Second {
 					t.Errorf("stale answer after %s", took)
 				}
 				<-time.After(time.Minute)
-				f.mustRead(t, tag, older, oci.Stale) // the older copy is not lost by the second check
+				f.MustRead(t, tag, older, oci.Stale) // the older copy is not lost by the second check
 				<-time.After(time.Minute)
 				fake.Fail(nil)
-				f.mustRead(t, tag, newer, oci.Fill)
+				f.MustRead(t, tag, newer, oci.Fill)
 			})
 		})
 	}
@@ -218,35 +206,35 @@ func TestRefusalsAreTold(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				fake := new(ocitest.Fake)
 				tag := ocitest.ManifestRef(t, "v1")
-				raw := put(fake, "v1", 1)
+				raw := cachetest.Put(fake, "v1", 1)
 				f := start(t, fake)
-				f.mustRead(t, tag, raw, oci.Fill)
+				f.MustRead(t, tag, raw, oci.Fill)
 				<-time.After(2 * time.Minute)
 				refusal := oci.Errorf(code, "no")
 				fake.Fail(func(ocitest.Call) error { return refusal })
 				f.mustRefuse(t, tag, refusal)
 				synctest.Wait() // the index is told after the answer
-				fake.Fail(down)
+				fake.Fail(cachetest.Down)
 				f.mustRefuse(t, tag, refusal)
 				<-time.After(time.Hour)
 				f.mustRefuse(t, tag, refusal)
-				f.stop()
-				f.restart(t)
+				f.Stop()
+				f.Restart(t)
 				f.mustRefuse(t, tag, refusal)
-				f.mustRead(t, tag.At(oci.FromBytes(raw)), raw, oci.Hit) // by digest it is what it was
+				f.MustRead(t, tag.At(oci.FromBytes(raw)), raw, oci.Hit) // by digest it is what it was
 
 				fake.Fail(nil) // it comes back, moved, and cannot be fetched: the copy is there
-				put(fake, "v1", 2)
+				cachetest.Put(fake, "v1", 2)
 				<-time.After(time.Minute)
 				fake.Fail(failOpen)
-				f.mustRead(t, tag, raw, oci.Stale)
+				f.MustRead(t, tag, raw, oci.Stale)
 
 				fake.Fail(func(ocitest.Call) error { return refusal })
 				<-time.After(2 * time.Minute)
 				f.mustRefuse(t, tag, refusal)
-				fake.Fail(down)
+				fake.Fail(cachetest.Down)
 				<-time.After(31 * 24 * time.Hour) // that is too long ago to be said again
-				f.mustRefuse(t, tag, errDown)
+				f.mustRefuse(t, tag, cachetest.ErrDown)
 			})
 		})
 	}
@@ -265,7 +253,7 @@ func (f *fixture) mustRefuse(t *testing.T, ref oci.Ref, want error) {
 
 func failOpen(c ocitest.Call) error {
 	if c.Method == "Open" {
-		return errDown
+		return cachetest.ErrDown
 	}
 	return nil
 }
@@ -276,14 +264,14 @@ func TestMissingSignaturesAreNotTheLastWord(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
 		name := "sha256-" + strings.Repeat("0", 64) + ".sig"
-		tag, raw := ocitest.ManifestRef(t, name), put(fake, name, 1)
+		tag, raw := ocitest.ManifestRef(t, name), cachetest.Put(fake, name, 1)
 		f := start(t, fake)
-		f.mustRead(t, tag, raw, oci.Fill)
+		f.MustRead(t, tag, raw, oci.Fill)
 		<-time.After(2 * time.Minute)
 		fake.RemoveTag(ocitest.Repo, name)
 		f.mustRefuse(t, tag, oci.Errorf(oci.ManifestUnknown, "no"))
-		fake.Fail(down)
-		f.mustRefuse(t, tag, errDown)
+		fake.Fail(cachetest.Down)
+		f.mustRefuse(t, tag, cachetest.ErrDown)
 	})
 }
 
@@ -291,12 +279,12 @@ func TestMissingSignaturesAreNotTheLastWord(t *testing.T) {
 func TestFreshIsCalledWithoutLock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
-		raw := put(fake, "v1", 1)
+		raw := cachetest.Put(fake, "v1", 1)
 		var f *fixture
-		f = start(t, fake, func(o *cache.Options) {
-			o.Fresh = func(oci.Ref) time.Duration { f.Stats(); return time.Minute }
+		f = start(t, fake, func(o *cachetest.Options) {
+			o.Tags.Fresh = func(oci.Ref) time.Duration { f.Stats(); return time.Minute }
 		})
-		f.mustRead(t, ocitest.ManifestRef(t, "v1"), raw, oci.Fill)
+		f.MustRead(t, ocitest.ManifestRef(t, "v1"), raw, oci.Fill)
 	})
 }
 
@@ -305,14 +293,14 @@ func TestHerdAtAnExpiredTag(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
 		tag := ocitest.ManifestRef(t, "v1")
-		raw := put(fake, "v1", 1)
+		raw := cachetest.Put(fake, "v1", 1)
 		f := start(t, fake)
-		f.mustRead(t, tag, raw, oci.Fill)
+		f.MustRead(t, tag, raw, oci.Fill)
 		<-time.After(2 * time.Minute)
 		fake.Fail(func(ocitest.Call) error { <-time.After(300 * time.Millisecond); return nil })
 		var clients sync.WaitGroup
 		for range 1000 {
-			clients.Go(func() { f.mustRead(t, tag, raw, oci.Revalidated) })
+			clients.Go(func() { f.MustRead(t, tag, raw, oci.Revalidated) })
 		}
 		clients.Wait()
 		if n := fake.Calls("Resolve", "v1"); n != 2 {
@@ -325,10 +313,10 @@ func TestHerdAtAnExpiredTag(t *testing.T) {
 func TestNeverSeenWhileDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
-		fake.Fail(down)
+		fake.Fail(cachetest.Down)
 		f := start(t, fake)
 		_, _, err := ocitest.Read(t.Context(), f, ocitest.ManifestRef(t, "v1"))
-		if !errors.Is(err, errDown) {
+		if !errors.Is(err, cachetest.ErrDown) {
 			t.Errorf("%v, want the upstream's error", err)
 		}
 	})

@@ -1,4 +1,4 @@
-package cache_test
+package tags_test
 
 import (
 	"context"
@@ -9,9 +9,10 @@ import (
 	"testing/synctest"
 	"time"
 
-	"mirrord/internal/cache"
 	"mirrord/internal/oci"
 	"mirrord/internal/oci/ocitest"
+	"mirrord/internal/tags"
+	"mirrord/test/cachetest"
 )
 
 // purse is a Quota that is told what to say, and counts.
@@ -21,7 +22,7 @@ type purse struct {
 	taken       int
 }
 
-func (p *purse) Spare(context.Context, string) error {
+func (p *purse) Save(context.Context, string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.spare
@@ -48,8 +49,8 @@ func (p *purse) say(spare, take error) {
 	p.spare, p.take = spare, take
 }
 
-func withQuota(p *purse) func(*cache.Options) {
-	return func(o *cache.Options) { o.Quota = p }
+func withQuota(p *purse) func(*cachetest.Options) {
+	return func(o *cachetest.Options) { o.Cache.Quota, o.Tags.Quota = p, p }
 }
 
 var (
@@ -64,31 +65,31 @@ func TestReserve(t *testing.T) {
 		fake := new(ocitest.Fake)
 		purse := new(purse)
 		tag, unseen := ocitest.ManifestRef(t, "v1"), ocitest.ManifestRef(t, "v2")
-		older := put(fake, "v1", 1)
+		older := cachetest.Put(fake, "v1", 1)
 		f := start(t, fake, withQuota(purse))
-		f.mustRead(t, tag, older, oci.Fill)
-		f.settled(t)
+		f.MustRead(t, tag, older, oci.Fill)
+		f.Settled(t)
 		confirmed := time.Now()
 		<-time.After(2 * time.Minute)
 		purse.say(errReserve, nil)
-		f.mustRead(t, tag, older, oci.Revalidated) // it has not moved: that is no stale answer
+		f.MustRead(t, tag, older, oci.Revalidated) // it has not moved: that is no stale answer
 		confirmed = confirmed.Add(2 * time.Minute)
 
-		newer := put(fake, "v1", 2)
+		newer := cachetest.Put(fake, "v1", 2)
 		<-time.After(2 * time.Minute)
-		f.mustRead(t, tag, older, oci.Stale)
-		f.mustRead(t, tag, older, oci.Stale) // while the answer of the check is fresh, too
+		f.MustRead(t, tag, older, oci.Stale)
+		f.MustRead(t, tag, older, oci.Stale) // while the answer of the check is fresh, too
 		answer, err := f.Resolve(t.Context(), tag)
 		if err != nil || answer.Digest != oci.FromBytes(older) || answer.Reason != oci.StaleReason(oci.LimitReserve) || !answer.Checked.Equal(confirmed) {
 			t.Errorf("HEAD: %+v, %v; want the older copy, confirmed %s", answer, err, confirmed)
 		}
-		third := put(fake, "v2", 3)
-		f.mustRead(t, unseen, third, oci.Fill)
-		if s := f.Stats(); s.Stale[oci.StaleReason(oci.LimitReserve)] != 3 || s.Checks[cache.CheckMoved] != 1 || s.Checks[cache.CheckSame] != 1 || s.Checks[cache.CheckNew] != 2 {
+		third := cachetest.Put(fake, "v2", 3)
+		f.MustRead(t, unseen, third, oci.Fill)
+		if s := f.Stats(); s.Tags.Stale[oci.StaleReason(oci.LimitReserve)] != 3 || s.Tags.Checks[tags.Moved] != 1 || s.Tags.Checks[tags.Same] != 1 || s.Tags.Checks[tags.FirstSeen] != 2 {
 			t.Errorf("%+v", s)
 		}
 		purse.say(nil, nil)
-		f.mustRead(t, tag, newer, oci.Fill)
+		f.MustRead(t, tag, newer, oci.Fill)
 	})
 }
 
@@ -98,19 +99,19 @@ func TestAgeOfTheOlderCopy(t *testing.T) {
 		fake := new(ocitest.Fake)
 		purse := new(purse)
 		tag := ocitest.ManifestRef(t, "v1")
-		older := put(fake, "v1", 1)
+		older := cachetest.Put(fake, "v1", 1)
 		f := start(t, fake, withQuota(purse))
 		confirmed := time.Now()
-		f.mustRead(t, tag, older, oci.Fill)
-		f.settled(t)
+		f.MustRead(t, tag, older, oci.Fill)
+		f.Settled(t)
 		purse.say(errReserve, nil)
 		for n := range 3 {
-			put(fake, "v1", 10+n)
+			cachetest.Put(fake, "v1", 10+n)
 			<-time.After(2 * time.Minute)
-			f.mustRead(t, tag, older, oci.Stale)
+			f.MustRead(t, tag, older, oci.Stale)
 		}
-		f.stop()
-		f.restart(t, withQuota(purse))
+		f.Stop()
+		f.Restart(t, withQuota(purse))
 		answer, err := f.Resolve(t.Context(), tag)
 		if err != nil || answer.Via != oci.Stale || !answer.Checked.Equal(confirmed) {
 			t.Errorf("%+v, %v; want the copy of %s", answer, err, confirmed)
@@ -125,19 +126,19 @@ func TestClientShare(t *testing.T) {
 		fake := new(ocitest.Fake)
 		purse := new(purse)
 		tag, unseen := ocitest.ManifestRef(t, "v1"), ocitest.ManifestRef(t, "v2")
-		kept := put(fake, "v1", 1)
+		kept := cachetest.Put(fake, "v1", 1)
 		f := start(t, fake, withQuota(purse))
-		f.mustRead(t, tag, kept, oci.Fill)
-		f.settled(t)
+		f.MustRead(t, tag, kept, oci.Fill)
+		f.Settled(t)
 		purse.say(nil, errClient)
-		f.mustRead(t, tag, kept, oci.Hit)
-		other := put(fake, "v2", 2)
+		f.MustRead(t, tag, kept, oci.Hit)
+		other := cachetest.Put(fake, "v2", 2)
 		if _, _, err := ocitest.Read(t.Context(), f, unseen); !errors.Is(err, errClient) {
 			t.Errorf("%v, want the client's limit", err)
 		}
-		put(fake, "v1", 3)
+		cachetest.Put(fake, "v1", 3)
 		<-time.After(2 * time.Minute)
-		f.mustRead(t, tag, kept, oci.Stale)
+		f.MustRead(t, tag, kept, oci.Stale)
 		if n := fake.Calls("Open", oci.FromBytes(other).String()); n != 0 {
 			t.Errorf("%d fetches for a client without a share", n)
 		}
@@ -145,10 +146,10 @@ func TestClientShare(t *testing.T) {
 		purse.say(nil, nil)
 		fake.Fail(func(ocitest.Call) error { <-time.After(time.Second); return nil })
 		var clients sync.WaitGroup
-		clients.Go(func() { f.mustRead(t, unseen, other, oci.Fill) })
+		clients.Go(func() { f.MustRead(t, unseen, other, oci.Fill) })
 		<-time.After(1500 * time.Millisecond) // the tag is known, the content is being fetched
 		purse.say(nil, errClient)
-		clients.Go(func() { f.mustRead(t, unseen, other, oci.Fill) })
+		clients.Go(func() { f.MustRead(t, unseen, other, oci.Fill) })
 		clients.Wait()
 	})
 }
@@ -157,20 +158,20 @@ func TestClientShare(t *testing.T) {
 func TestPullIsGivenBack(t *testing.T) {
 	fake := new(ocitest.Fake)
 	purse := new(purse)
-	raw := put(fake, "v1", 1)
+	raw := cachetest.Put(fake, "v1", 1)
 	ref := ocitest.ManifestRef(t, oci.FromBytes(raw).String())
 	f := start(t, fake, withQuota(purse))
-	fake.Fail(down)
-	if _, _, err := ocitest.Read(t.Context(), f, ref); !errors.Is(err, errDown) {
+	fake.Fail(cachetest.Down)
+	if _, _, err := ocitest.Read(t.Context(), f, ref); !errors.Is(err, cachetest.ErrDown) {
 		t.Fatal(err)
 	}
 	if purse.taken != 0 {
 		t.Errorf("%d pulls are booked, want none", purse.taken)
 	}
 	fake.Fail(nil)
-	f.mustRead(t, ref, raw, oci.Fill)
+	f.MustRead(t, ref, raw, oci.Fill)
 	blob := ocitest.Content(1000, 1)
-	f.mustRead(t, ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, blob)), blob, oci.Fill)
+	f.MustRead(t, ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, blob)), blob, oci.Fill)
 	if purse.taken != 1 {
 		t.Errorf("%d pulls are booked for a manifest and a blob, want 1", purse.taken)
 	}
@@ -180,13 +181,13 @@ func TestPullIsGivenBack(t *testing.T) {
 func TestSavedPulls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
-		raw := put(fake, "v1", 1)
+		raw := cachetest.Put(fake, "v1", 1)
 		f := start(t, fake)
 		tag := ocitest.ManifestRef(t, "v1")
-		f.mustRead(t, tag, raw, oci.Fill)
-		f.settled(t)
+		f.MustRead(t, tag, raw, oci.Fill)
+		f.Settled(t)
 		for range 3 {
-			f.mustRead(t, tag, raw, oci.Hit)
+			f.MustRead(t, tag, raw, oci.Hit)
 		}
 		if _, err := f.Resolve(t.Context(), tag); err != nil {
 			t.Fatal(err)

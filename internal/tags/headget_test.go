@@ -1,4 +1,4 @@
-package cache_test
+package tags_test
 
 import (
 	"context"
@@ -7,9 +7,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"mirrord/internal/cache"
 	"mirrord/internal/oci"
 	"mirrord/internal/oci/ocitest"
+	"mirrord/test/cachetest"
 )
 
 // mustAgree asks for ref by HEAD and then by GET, which must be of one mind.
@@ -30,8 +30,8 @@ func (f *fixture) mustAgree(t *testing.T, ref oci.Ref, want []byte, via oci.Via)
 // each time.
 func TestHeadIsWhatGetServes(t *testing.T) {
 	for name, fail := range map[string]func() error{
-		"error":     func() error { return errDown },
-		"hangs":     func() error { <-time.After(15 * time.Second); return errDown },
+		"error":     func() error { return cachetest.ErrDown },
+		"hangs":     func() error { <-time.After(15 * time.Second); return cachetest.ErrDown },
 		"useless":   func() error { return &oci.Error{Code: oci.Unavailable, Message: "another", Err: oci.ErrUnusable} },
 		"not found": func() error { return oci.Errorf(oci.ManifestUnknown, "no such manifest") },
 		"limited":   func() error { return &oci.LimitError{Kind: oci.LimitPulls, Upstream: ocitest.Upstream} },
@@ -39,11 +39,11 @@ func TestHeadIsWhatGetServes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				fake := new(ocitest.Fake)
-				tag, older := ocitest.ManifestRef(t, "v1"), put(fake, "v1", 1)
+				tag, older := ocitest.ManifestRef(t, "v1"), cachetest.Put(fake, "v1", 1)
 				f := start(t, fake)
-				f.mustRead(t, tag, older, oci.Fill)
-				f.settled(t)
-				newer := put(fake, "v1", 2)
+				f.MustRead(t, tag, older, oci.Fill)
+				f.Settled(t)
+				newer := cachetest.Put(fake, "v1", 2)
 				fake.Fail(func(c ocitest.Call) error {
 					if c.Method == "Open" {
 						return fail()
@@ -72,11 +72,11 @@ func TestHeadIsWhatGetServes(t *testing.T) {
 func TestDeniedNewManifest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
-		tag, older := ocitest.ManifestRef(t, "v1"), put(fake, "v1", 1)
+		tag, older := ocitest.ManifestRef(t, "v1"), cachetest.Put(fake, "v1", 1)
 		f := start(t, fake)
-		f.mustRead(t, tag, older, oci.Fill)
-		f.settled(t)
-		put(fake, "v1", 2)
+		f.MustRead(t, tag, older, oci.Fill)
+		f.Settled(t)
+		cachetest.Put(fake, "v1", 2)
 		denied := oci.Errorf(oci.Denied, "no")
 		fake.Fail(func(c ocitest.Call) error {
 			if c.Method == "Open" {
@@ -94,7 +94,7 @@ func TestDeniedNewManifest(t *testing.T) {
 func TestWhatHeadsCost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
-		tag, older := ocitest.ManifestRef(t, "v1"), put(fake, "v1", 1)
+		tag, older := ocitest.ManifestRef(t, "v1"), cachetest.Put(fake, "v1", 1)
 		f := start(t, fake)
 		for _, want := range []oci.Via{oci.Pass, oci.Known, oci.Known} {
 			if answer, err := f.Resolve(t.Context(), tag); err != nil || answer.Via != want {
@@ -104,12 +104,12 @@ func TestWhatHeadsCost(t *testing.T) {
 		if n := fake.Calls("Open", oci.FromBytes(older).String()); n != 0 {
 			t.Errorf("HEADs of what was never pulled have cost %d pulls", n)
 		}
-		f.mustRead(t, tag, older, oci.Fill)
-		f.settled(t)
-		newer := put(fake, "v1", 2)
+		f.MustRead(t, tag, older, oci.Fill)
+		f.Settled(t)
+		newer := cachetest.Put(fake, "v1", 2)
 		<-time.After(2 * time.Minute)
 		f.mustAgree(t, tag, newer, oci.Fill)
-		f.settled(t)
+		f.Settled(t)
 		f.mustAgree(t, tag, newer, oci.Hit)
 		if n := fake.Calls("Open", oci.FromBytes(newer).String()); n != 1 {
 			t.Errorf("%d pulls of the new manifest, want 1", n)
@@ -161,17 +161,17 @@ func TestProgressIsWaitedFor(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			fake := new(ocitest.Fake)
 			far := &distant{Registry: fake}
-			tag, raw := ocitest.ManifestRef(t, "v1"), put(fake, "v1", 1)
-			f := start(t, fake, func(o *cache.Options) { o.Next, o.MaxSilence = far, test.silence })
-			f.mustRead(t, tag, raw, oci.Fill)
-			f.settled(t)
+			tag, raw := ocitest.ManifestRef(t, "v1"), cachetest.Put(fake, "v1", 1)
+			f := start(t, fake, func(o *cachetest.Options) { o.Cache.Next, o.Tags.MaxSilence = far, test.silence })
+			f.MustRead(t, tag, raw, oci.Fill)
+			f.Settled(t)
 			<-time.After(2 * time.Minute)
 			far.steps, far.step = test.steps, test.step
 			if test.via == oci.Fill {
-				raw = put(fake, "v1", 2)
+				raw = cachetest.Put(fake, "v1", 2)
 			}
 			begun := time.Now()
-			f.mustRead(t, tag, raw, test.via)
+			f.MustRead(t, tag, raw, test.via)
 			if took := time.Since(begun); took < test.least || took > test.most {
 				t.Errorf("%+v: answered after %s", test, took)
 			}
@@ -184,18 +184,18 @@ func TestProgressIsWaitedFor(t *testing.T) {
 func TestSilenceIsCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
-		tag, raw := ocitest.ManifestRef(t, "v1"), put(fake, "v1", 1)
+		tag, raw := ocitest.ManifestRef(t, "v1"), cachetest.Put(fake, "v1", 1)
 		f := start(t, fake)
-		f.mustRead(t, tag, raw, oci.Fill)
+		f.MustRead(t, tag, raw, oci.Fill)
 		<-time.After(2 * time.Minute)
 		fake.Fail(func(ocitest.Call) error { <-time.After(5 * time.Second); return nil })
-		f.mustRead(t, tag, raw, oci.Stale)
-		if n := f.Stats().Stale[oci.StaleSlow]; n != 1 {
+		f.MustRead(t, tag, raw, oci.Stale)
+		if n := f.Stats().Tags.Stale[oci.StaleSlow]; n != 1 {
 			t.Errorf("%d answers for slowness, want 1", n)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		put(fake, "v2", 2)
+		cachetest.Put(fake, "v2", 2)
 		if _, err := f.Resolve(ctx, ocitest.ManifestRef(t, "v2")); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("%v, want the client's own deadline", err)
 		}
@@ -208,11 +208,11 @@ func TestSilenceIsCounted(t *testing.T) {
 func TestLateManifestIsServed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
-		tag, older := ocitest.ManifestRef(t, "v1"), put(fake, "v1", 1)
-		f := start(t, fake, func(o *cache.Options) { o.Fresh = always(0) })
-		f.mustRead(t, tag, older, oci.Fill)
-		f.settled(t)
-		newer := put(fake, "v1", 2)
+		tag, older := ocitest.ManifestRef(t, "v1"), cachetest.Put(fake, "v1", 1)
+		f := start(t, fake, func(o *cachetest.Options) { o.Tags.Fresh = cachetest.Always(0) })
+		f.MustRead(t, tag, older, oci.Fill)
+		f.Settled(t)
+		newer := cachetest.Put(fake, "v1", 2)
 		fake.Fail(func(c ocitest.Call) error {
 			if c.Method == "Open" {
 				<-time.After(3 * time.Second)

@@ -1,4 +1,4 @@
-package cache_test
+package tags_test
 
 import (
 	"errors"
@@ -8,9 +8,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"mirrord/internal/cache"
 	"mirrord/internal/oci"
 	"mirrord/internal/oci/ocitest"
+	"mirrord/test/cachetest"
 )
 
 // Each tag has a freshness of its own, across a restart too.
@@ -18,11 +18,11 @@ func TestFreshnessByTag(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
 		long, short, never := ocitest.ManifestRef(t, "v1.2.3"), ocitest.ManifestRef(t, "latest"), ocitest.ManifestRef(t, "edge")
-		raw := put(fake, "v1.2.3", 1)
-		put(fake, "latest", 1)
-		put(fake, "edge", 1)
-		rules := func(o *cache.Options) {
-			o.Fresh = func(ref oci.Ref) time.Duration {
+		raw := cachetest.Put(fake, "v1.2.3", 1)
+		cachetest.Put(fake, "latest", 1)
+		cachetest.Put(fake, "edge", 1)
+		rules := func(o *cachetest.Options) {
+			o.Tags.Fresh = func(ref oci.Ref) time.Duration {
 				return map[string]time.Duration{"v1.2.3": 24 * time.Hour, "latest": time.Minute}[ref.Tag()]
 			}
 		}
@@ -31,17 +31,17 @@ func TestFreshnessByTag(t *testing.T) {
 			if _, _, err := ocitest.Read(t.Context(), f, ref); err != nil {
 				t.Fatal(err)
 			}
-			f.settled(t)
+			f.Settled(t)
 		}
 		<-time.After(30 * time.Second)
-		f.stop()
-		f.restart(t, rules)
-		f.mustRead(t, long, raw, oci.Hit)
-		f.mustRead(t, short, raw, oci.Hit)
-		f.mustRead(t, never, raw, oci.Revalidated)
+		f.Stop()
+		f.Restart(t, rules)
+		f.MustRead(t, long, raw, oci.Hit)
+		f.MustRead(t, short, raw, oci.Hit)
+		f.MustRead(t, never, raw, oci.Revalidated)
 		<-time.After(time.Hour)
-		f.mustRead(t, long, raw, oci.Hit)
-		f.mustRead(t, short, raw, oci.Revalidated)
+		f.MustRead(t, long, raw, oci.Hit)
+		f.MustRead(t, short, raw, oci.Revalidated)
 	})
 }
 
@@ -50,26 +50,26 @@ func TestServedWhileRevalidated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
 		tag := ocitest.ManifestRef(t, "v1")
-		older := put(fake, "v1", 1)
-		f := start(t, fake, func(o *cache.Options) { o.Revalidate = time.Hour })
-		f.mustRead(t, tag, older, oci.Fill)
-		f.settled(t)
-		newer := put(fake, "v1", 2)
+		older := cachetest.Put(fake, "v1", 1)
+		f := start(t, fake, func(o *cachetest.Options) { o.Tags.Revalidate = time.Hour })
+		f.MustRead(t, tag, older, oci.Fill)
+		f.Settled(t)
+		newer := cachetest.Put(fake, "v1", 2)
 		<-time.After(10 * time.Minute)
 		fake.Fail(func(ocitest.Call) error { <-time.After(time.Second); return nil })
 		begun := time.Now()
-		f.mustRead(t, tag, older, oci.Stale)
+		f.MustRead(t, tag, older, oci.Stale)
 		if took := time.Since(begun); took > 0 {
 			t.Errorf("served after %s", took)
 		}
-		if n := f.Stats().Stale[oci.StaleRefreshing]; n != 1 {
+		if n := f.Stats().Tags.Stale[oci.StaleRefreshing]; n != 1 {
 			t.Errorf("%d answers while refreshing, want 1", n)
 		}
 		<-time.After(2 * time.Second)
-		f.mustRead(t, tag, newer, oci.Fill)
-		f.settled(t)
+		f.MustRead(t, tag, newer, oci.Fill)
+		f.Settled(t)
 		<-time.After(2 * time.Hour) // longer than that nobody is served blindly
-		f.mustRead(t, tag, newer, oci.Revalidated)
+		f.MustRead(t, tag, newer, oci.Revalidated)
 	})
 }
 
@@ -78,29 +78,29 @@ func TestTooStale(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
 		tag := ocitest.ManifestRef(t, "v1")
-		raw := put(fake, "v1", 1)
-		limit := func(o *cache.Options) { o.MaxStale = 48 * time.Hour }
+		raw := cachetest.Put(fake, "v1", 1)
+		limit := func(o *cachetest.Options) { o.Tags.MaxStale = 48 * time.Hour }
 		f := start(t, fake, limit)
-		f.mustRead(t, tag, raw, oci.Fill)
-		f.settled(t)
-		fake.Fail(down)
+		f.MustRead(t, tag, raw, oci.Fill)
+		f.Settled(t)
+		fake.Fail(cachetest.Down)
 		<-time.After(47 * time.Hour)
-		f.mustRead(t, tag, raw, oci.Stale)
+		f.MustRead(t, tag, raw, oci.Stale)
 		<-time.After(2 * time.Hour)
-		if _, _, err := ocitest.Read(t.Context(), f, tag); !errors.Is(err, errDown) {
+		if _, _, err := ocitest.Read(t.Context(), f, tag); !errors.Is(err, cachetest.ErrDown) {
 			t.Errorf("%v, want the upstream's error", err)
 		}
-		if n := f.Stats().Tags; n != 0 {
+		if n := f.Stats().Tags.Tags; n != 0 {
 			t.Errorf("%d tags are known, want the old one forgotten", n)
 		}
 
 		fake.Fail(nil)
-		f.mustRead(t, tag, raw, oci.Revalidated)
-		fake.Fail(down)
-		f.stop()
+		f.MustRead(t, tag, raw, oci.Revalidated)
+		fake.Fail(cachetest.Down)
+		f.Stop()
 		<-time.After(49 * time.Hour)
-		f.restart(t, limit) // it grew too old while nobody ran
-		if _, _, err := ocitest.Read(t.Context(), f, tag); !errors.Is(err, errDown) {
+		f.Restart(t, limit) // it grew too old while nobody ran
+		if _, _, err := ocitest.Read(t.Context(), f, tag); !errors.Is(err, cachetest.ErrDown) {
 			t.Errorf("%v, want the upstream's error", err)
 		}
 	})
@@ -110,7 +110,7 @@ func TestTooStale(t *testing.T) {
 func TestMissingIsRemembered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
-		put(fake, "other", 1) // the repository is there
+		cachetest.Put(fake, "other", 1) // the repository is there
 		f := start(t, fake)
 		absent := oci.FromBytes([]byte("absent"))
 		for _, ref := range []oci.Ref{ocitest.ManifestRef(t, "v1"), ocitest.ManifestRef(t, absent.String()), ocitest.BlobRef(t, absent)} {
@@ -130,9 +130,9 @@ func TestMissingIsRemembered(t *testing.T) {
 				t.Errorf("%d requests for %s, want 1", n, ref)
 			}
 		}
-		raw := put(fake, "v1", 2)
+		raw := cachetest.Put(fake, "v1", 2)
 		<-time.After(31 * time.Second)
-		f.mustRead(t, ocitest.ManifestRef(t, "v1"), raw, oci.Fill)
+		f.MustRead(t, ocitest.ManifestRef(t, "v1"), raw, oci.Fill)
 	})
 }
 
@@ -146,15 +146,15 @@ func TestMissingSignatureIsNotRemembered(t *testing.T) {
 	if _, err := f.Resolve(t.Context(), ref); oci.Temporary(err) {
 		t.Fatal(err)
 	}
-	raw := put(fake, tag, 1)
-	f.mustRead(t, ref, raw, oci.Fill)
+	raw := cachetest.Put(fake, tag, 1)
+	f.MustRead(t, ref, raw, oci.Fill)
 }
 
 // A crowd that asks the same is one question: HEADs by digest, lists.
 func TestQuestionsAreShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
-		raw := put(fake, "v1", 1)
+		raw := cachetest.Put(fake, "v1", 1)
 		f := start(t, fake)
 		fake.Fail(func(ocitest.Call) error { <-time.After(time.Second); return nil })
 		byDigest := ocitest.ManifestRef(t, oci.FromBytes(raw).String())
@@ -187,10 +187,10 @@ func TestQuestionsAreShared(t *testing.T) {
 func TestUselessAnswerIsRemembered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
-		tag, old := ocitest.ManifestRef(t, "v1"), put(fake, "v1", 1)
+		tag, old := ocitest.ManifestRef(t, "v1"), cachetest.Put(fake, "v1", 1)
 		f := start(t, fake)
-		f.mustRead(t, tag, old, oci.Fill)
-		moved := put(fake, "v1", 2)
+		f.MustRead(t, tag, old, oci.Fill)
+		moved := cachetest.Put(fake, "v1", 2)
 		d := oci.FromBytes(moved).String()
 		fake.Fail(func(c ocitest.Call) error {
 			if c.Method == "Open" {
@@ -200,7 +200,7 @@ func TestUselessAnswerIsRemembered(t *testing.T) {
 		})
 		<-time.After(2 * time.Minute)
 		for range 10 {
-			f.mustRead(t, tag, old, oci.Stale)
+			f.MustRead(t, tag, old, oci.Stale)
 			if _, _, err := ocitest.Read(t.Context(), f, ocitest.ManifestRef(t, d)); !errors.Is(err, oci.ErrUnusable) {
 				t.Errorf("the new manifest: %v", err)
 			}
@@ -210,6 +210,6 @@ func TestUselessAnswerIsRemembered(t *testing.T) {
 		}
 		fake.Fail(nil)
 		<-time.After(time.Minute)
-		f.mustRead(t, tag, moved, oci.Fill)
+		f.MustRead(t, tag, moved, oci.Fill)
 	})
 }

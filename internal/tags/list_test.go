@@ -1,4 +1,4 @@
-package cache_test
+package tags_test
 
 import (
 	"errors"
@@ -10,9 +10,9 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"mirrord/internal/cache"
 	"mirrord/internal/oci"
 	"mirrord/internal/oci/ocitest"
+	"mirrord/test/cachetest"
 )
 
 func tagsList(t *testing.T, query string) oci.Listing {
@@ -56,7 +56,7 @@ func (f *fixture) mustList(t *testing.T, l oci.Listing, entries int, via oci.Via
 func TestListLife(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
-		subject := oci.FromBytes(put(fake, "v1", 1))
+		subject := oci.FromBytes(cachetest.Put(fake, "v1", 1))
 		sign(fake, subject, 1)
 		f := start(t, fake)
 		tags, referrers := tagsList(t, ""), referrersList(t, subject)
@@ -64,14 +64,14 @@ func TestListLife(t *testing.T) {
 			f.mustList(t, l, 1, oci.Fill)
 			f.mustList(t, l, 1, oci.Hit)
 		}
-		put(fake, "v2", 2)
+		cachetest.Put(fake, "v2", 2)
 		sign(fake, subject, 2)
 		<-time.After(2 * time.Minute)
 		for _, l := range []oci.Listing{tags, referrers} {
 			f.mustList(t, l, 2, oci.Fill)
 		}
 		<-time.After(2 * time.Minute)
-		fake.Fail(down)
+		fake.Fail(cachetest.Down)
 		for _, l := range []oci.Listing{tags, referrers} {
 			page := f.mustList(t, l, 2, oci.Stale)
 			if page.Reason != oci.StaleUnavailable || time.Since(page.Checked) != 2*time.Minute {
@@ -83,11 +83,11 @@ func TestListLife(t *testing.T) {
 				t.Error("an upstream that has failed is asked again at once")
 			}
 		}
-		if n := f.Stats().Stale[oci.StaleUnavailable]; n != 4 {
+		if n := f.Stats().Tags.Stale[oci.StaleUnavailable]; n != 4 {
 			t.Errorf("%d stale answers are counted, want 4", n)
 		}
 		<-time.After(31 * 24 * time.Hour)
-		if _, err := f.List(t.Context(), tags); !errors.Is(err, errDown) {
+		if _, err := f.List(t.Context(), tags); !errors.Is(err, cachetest.ErrDown) {
 			t.Errorf("%v, want the upstream's error: the list is too old", err)
 		}
 	})
@@ -98,7 +98,7 @@ func TestListPagesAreApart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
 		for i := range 3 {
-			put(fake, fmt.Sprint("v", i), i)
+			cachetest.Put(fake, fmt.Sprint("v", i), i)
 		}
 		f := start(t, fake)
 		first := f.mustList(t, tagsList(t, "n=2"), 2, oci.Fill)
@@ -114,11 +114,11 @@ func TestListPagesAreApart(t *testing.T) {
 func TestSilentListIsStale(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
-		put(fake, "v1", 1)
+		cachetest.Put(fake, "v1", 1)
 		f := start(t, fake)
 		f.mustList(t, tagsList(t, ""), 1, oci.Fill)
 		<-time.After(2 * time.Minute)
-		fake.Fail(func(ocitest.Call) error { <-time.After(15 * time.Second); return errDown })
+		fake.Fail(func(ocitest.Call) error { <-time.After(15 * time.Second); return cachetest.ErrDown })
 		begun := time.Now()
 		f.mustList(t, tagsList(t, ""), 1, oci.Stale)
 		if took := time.Since(begun); took != 1500*time.Millisecond {
@@ -133,7 +133,7 @@ func TestSilentListIsStale(t *testing.T) {
 func TestListIsNeverFalselyEmpty(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
-		subject := oci.FromBytes(put(fake, "v1", 1))
+		subject := oci.FromBytes(cachetest.Put(fake, "v1", 1))
 		f := start(t, fake)
 		l := referrersList(t, subject)
 		f.mustList(t, l, 0, oci.Pass)
@@ -143,20 +143,20 @@ func TestListIsNeverFalselyEmpty(t *testing.T) {
 		other := referrersList(t, oci.FromBytes([]byte("other")))
 		f.mustList(t, other, 0, oci.Pass)
 		<-time.After(2 * time.Minute)
-		fake.Fail(down)
-		if page, err := f.List(t.Context(), other); !errors.Is(err, errDown) {
+		fake.Fail(cachetest.Down)
+		if page, err := f.List(t.Context(), other); !errors.Is(err, cachetest.ErrDown) {
 			t.Errorf("%+v, %v, want the upstream's error", page, err)
 		}
 	})
 }
 
-// That a registry has no referrers API is known while it is down, so that
+// That a registry has no referrers API is known while it is cachetest.Down, so that
 // clients look under the tag, which is cached. Where it has sent referrers, these
 // are served and not that.
 func TestNoReferrersAPI(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
-		subject := oci.FromBytes(put(fake, "v1", 1))
+		subject := oci.FromBytes(cachetest.Put(fake, "v1", 1))
 		sign(fake, subject, 1)
 		f := start(t, fake)
 		none := oci.Errorf(oci.Unsupported, "%w", oci.ErrNoReferrers)
@@ -165,7 +165,7 @@ func TestNoReferrersAPI(t *testing.T) {
 		fake.Fail(func(ocitest.Call) error { return none })
 		<-time.After(2 * time.Minute)
 		f.mustList(t, signed, 1, oci.Stale)
-		for _, fault := range []error{none, errDown} {
+		for _, fault := range []error{none, cachetest.ErrDown} {
 			fake.Fail(func(ocitest.Call) error { return fault })
 			<-time.After(2 * time.Minute)
 			if _, err := f.List(t.Context(), other); !errors.Is(err, oci.ErrNoReferrers) {
@@ -182,12 +182,12 @@ func TestNoReferrersAPI(t *testing.T) {
 func TestRefusedList(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
-		put(fake, "v1", 1)
+		cachetest.Put(fake, "v1", 1)
 		f := start(t, fake)
 		l := tagsList(t, "")
 		f.mustList(t, l, 1, oci.Fill)
 		denied := oci.Errorf(oci.Denied, "no")
-		for _, fault := range []error{denied, errDown} {
+		for _, fault := range []error{denied, cachetest.ErrDown} {
 			fake.Fail(func(ocitest.Call) error { return fault })
 			<-time.After(2 * time.Minute)
 			if _, err := f.List(t.Context(), l); !errors.Is(err, fault) {
@@ -203,7 +203,7 @@ func TestLargeListIsNotCached(t *testing.T) {
 	for i := range 3000 {
 		fake.AddManifest(ocitest.Repo, fmt.Sprintf("%0100d", i), ocispec.MediaTypeImageManifest, []byte("{}"))
 	}
-	f := start(t, fake, func(o *cache.Options) { o.FreshLists = time.Hour })
+	f := start(t, fake, func(o *cachetest.Options) { o.Tags.FreshLists = time.Hour })
 	for range 2 {
 		f.mustList(t, tagsList(t, ""), 3000, oci.Pass)
 	}

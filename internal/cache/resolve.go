@@ -1,0 +1,94 @@
+package cache
+
+import (
+	"context"
+	"errors"
+
+	"mirrord/internal/call"
+	"mirrord/internal/oci"
+)
+
+// Resolve answers a ref by digest from the cache where it can, and describes what
+// Open would serve. It moves content only where the upstream describes a manifest
+// in response to GET alone; it caches that then.
+func (c *Cache) Resolve(ctx context.Context, ref oci.Ref) (oci.Result, error) {
+	if !ref.ByDigest() {
+		return c.next.Resolve(ctx, ref)
+	}
+	result, err := c.resolve(ctx, ref)
+	if ref.Kind() == oci.Manifest && (errors.Is(err, oci.ErrNeedsGet) || err == nil && !result.Complete()) {
+		return c.describeByGet(ctx, ref)
+	}
+	return result, err
+}
+
+func (c *Cache) resolve(ctx context.Context, ref oci.Ref) (oci.Result, error) {
+	for {
+		if result, ok := c.lookUp(ref); ok {
+			return result, nil
+		}
+		if !c.verifyFound(ctx, ref) {
+			return c.askUpstream(ctx, ref)
+		}
+	}
+}
+
+// lookUp describes content that is cached or being filled.
+func (c *Cache) lookUp(ref oci.Ref) (oci.Result, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e := c.entries[ref.Digest()]; e.serves(ref) {
+		c.touch(e)
+		return e.answer(ref, oci.Hit), true
+	}
+	if m, hot := c.hotManifest(ref); hot {
+		return m.answer(ref.Digest(), oci.Hit), true
+	}
+	if f := c.flights[keyOf(ref)]; f != nil && f.answered() && f.serves(ref) {
+		return f.answer, true
+	}
+	return oci.Result{}, false
+}
+
+// askUpstream asks about content that is not cached, once for everyone who does.
+func (c *Cache) askUpstream(ctx context.Context, ref oci.Ref) (oci.Result, error) {
+	c.mu.Lock()
+	if err := c.missing.Recall(ref); err != nil {
+		c.mu.Unlock()
+		return oci.Result{}, err
+	}
+	check, _ := c.checks.Do(ref, func(ctx context.Context) (oci.Result, error) {
+		result, err := c.next.Resolve(ctx, ref)
+		if err == nil {
+			result, err = c.describe(ref, result)
+		}
+		c.missing.Note(ref, err)
+		return result, err
+	})
+	c.mu.Unlock()
+	return check.Wait(ctx, call.Endless)
+}
+
+// describe completes the upstream's response to a HEAD for ref: of what has been
+// cached meanwhile with the cached copy, whatever the HEAD claims (RFC 9110,
+// section 8.6). It fails when the manifest is too large to be served, which is not
+// worth a pull.
+func (c *Cache) describe(ref oci.Ref, result oci.Result) (oci.Result, error) {
+	if described, have := c.Available(ref); have {
+		result.Descriptor = described
+	}
+	result.Via = oci.Pass
+	if _, have := c.Cached(ref); have {
+		result.Via = oci.Hit
+	}
+	return result, oci.CheckSize(ref, result.Size)
+}
+
+// describeByGet describes a manifest that the response to a HEAD does not describe.
+func (c *Cache) describeByGet(ctx context.Context, ref oci.Ref) (oci.Result, error) {
+	content, err := c.openDigest(ctx, ref)
+	if err != nil {
+		return oci.Result{}, err
+	}
+	return content.Result, content.Close()
+}

@@ -1,0 +1,142 @@
+// Package health knows which of the things that the mirror depends on fail, and
+// tries them again until they work. The mirror serves meanwhile.
+package health
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Component is what can fail. There are no others than these, so it serves as a
+// metric's label.
+type Component string
+
+const (
+	Disk  Component = "disk"  // blobs cannot be written or read: requests pass through to the upstream
+	Index Component = "index" // what is cached is not remembered across a restart
+)
+
+// Hooks report changes. Each may be nil, is called without a lock held and must
+// not block for long.
+type Hooks struct {
+	Degraded  func(c Component, err error) // c has begun to fail; reported once
+	Recovered func(c Component)            // and works again
+}
+
+const retryEvery = 10 * time.Second
+
+// Monitor is the state of all components. New makes one; its methods may be
+// called concurrently.
+type Monitor struct {
+	hooks Hooks
+
+	mu       sync.Mutex // guards all below; no hook or retry is called under it
+	degraded map[Component]error
+	retries  map[Component][]func() error
+	ticks    []func()
+	closed   bool
+}
+
+// New returns a Monitor that knows of no failure.
+func New(hooks Hooks) *Monitor {
+	return &Monitor{hooks: hooks, degraded: make(map[Component]error), retries: make(map[Component][]func() error)}
+}
+
+// OnRetry registers a retry for c, which is degraded until all of its retries
+// succeed in one round.
+func (m *Monitor) OnRetry(c Component, retry func() error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.retries[c] = append(m.retries[c], retry)
+}
+
+// OnTick registers what is done after each round of retries.
+func (m *Monitor) OnTick(f func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.ticks = append(m.ticks, f)
+}
+
+// Fail notes that c fails because of err. The first failure is reported and kept
+// until c recovers.
+func (m *Monitor) Fail(c Component, err error) {
+	m.mu.Lock()
+	_, known := m.degraded[c]
+	if !known {
+		m.degraded[c] = err
+	}
+	silent := known || m.closed || m.hooks.Degraded == nil // the end of the mirror is not a failure
+	m.mu.Unlock()
+	if !silent {
+		m.hooks.Degraded(c, err)
+	}
+}
+
+// Failing reports whether c is degraded.
+func (m *Monitor) Failing(c Component) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.degraded[c] != nil
+}
+
+// Degraded returns the components that fail, and why.
+func (m *Monitor) Degraded() map[Component]error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return maps.Clone(m.degraded)
+}
+
+// Run retries what is degraded every ten seconds, until ctx ends.
+func (m *Monitor) Run(ctx context.Context) error {
+	ticker := time.NewTicker(retryEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			m.mu.Lock()
+			m.closed = true
+			m.mu.Unlock()
+			return nil
+		case <-ticker.C:
+			m.retry()
+		}
+	}
+}
+
+func (m *Monitor) retry() {
+	for _, c := range slices.Sorted(maps.Keys(m.Degraded())) {
+		if m.succeeds(c) {
+			m.recover(c)
+		}
+	}
+	m.mu.Lock()
+	ticks := slices.Clone(m.ticks)
+	m.mu.Unlock()
+	for _, f := range ticks {
+		f()
+	}
+}
+
+func (m *Monitor) succeeds(c Component) bool {
+	m.mu.Lock()
+	retries := slices.Clone(m.retries[c])
+	m.mu.Unlock()
+	for _, retry := range retries {
+		if retry() != nil {
+			return false
+		}
+	}
+	return true
+}
+
+func (m *Monitor) recover(c Component) {
+	m.mu.Lock()
+	delete(m.degraded, c)
+	m.mu.Unlock()
+	if m.hooks.Recovered != nil {
+		m.hooks.Recovered(c)
+	}
+}

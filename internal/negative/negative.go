@@ -1,0 +1,70 @@
+// Package negative is a negative cache: it remembers for a short time that the
+// upstream does not have something, so that clients that ask again and again cost
+// no requests.
+package negative
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"mirrord/internal/cache/lru"
+	"mirrord/internal/oci"
+)
+
+const (
+	lifetime  = 30 * time.Second
+	maxBytes  = 1 << 20 // of what is remembered
+	itemBytes = 512     // of memory that an item takes beside its key and error
+)
+
+// Cache remembers errors by reference. Its methods may be called concurrently;
+// nothing blocks in them.
+type Cache struct {
+	mu     sync.Mutex
+	errors *lru.Bytes[remembered]
+}
+
+type remembered struct {
+	err   error
+	until time.Time
+}
+
+// New returns an empty Cache.
+func New() *Cache { return &Cache{errors: lru.NewBytes[remembered](maxBytes)} }
+
+// Note remembers err if it says that there is no ref, or that asking for it costs
+// a pull without effect. What may be attached to an image at any moment, such as a
+// signature, is not remembered.
+func (c *Cache) Note(ref oci.Ref, err error) {
+	if err == nil || oci.IsReferrersTag(ref.Tag()) || !IsUnknown(err) && !errors.Is(err, oci.ErrUnusable) {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	k := key(ref)
+	c.errors.Add(k, remembered{err, time.Now().Add(lifetime)}, int64(len(k)+len(err.Error()))+itemBytes)
+}
+
+// Recall returns the error that Note remembers of ref, or nil.
+func (c *Cache) Recall(ref oci.Ref) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r, ok := c.errors.Get(key(ref))
+	if !ok || time.Now().After(r.until) {
+		return nil
+	}
+	return r.err
+}
+
+func key(ref oci.Ref) string { return ref.Kind().String() + " " + ref.String() }
+
+// IsUnknown reports whether err says that the registry does not have what was
+// asked for.
+func IsUnknown(err error) bool {
+	switch oci.CodeOf(err) {
+	case oci.ManifestUnknown, oci.BlobUnknown, oci.NameUnknown:
+		return true
+	}
+	return false
+}
