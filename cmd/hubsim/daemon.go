@@ -19,14 +19,14 @@ const (
 
 // daemon is a mirrord in a process of its own.
 type daemon struct {
-	url  string // of its registry
-	dir  string // its cache, temporary
-	said bytes.Buffer
-	gone chan struct{} // closed when the process has ended; then said may be read
-	cmd  *exec.Cmd
+	url    string // of its registry
+	dir    string // its cache, temporary
+	output bytes.Buffer
+	exited chan struct{} // closed when the process has exited; then output may be read
+	cmd    *exec.Cmd
 }
 
-// startDaemon returns when the daemon is ready. The caller stops it.
+// startDaemon starts a daemon and waits until it is ready. The caller calls stop.
 func startDaemon(ctx context.Context, program, upstream string) (*daemon, error) {
 	listen, err := freeAddress()
 	if err != nil {
@@ -40,30 +40,30 @@ func startDaemon(ctx context.Context, program, upstream string) (*daemon, error)
 	if err != nil {
 		return nil, err
 	}
-	d := &daemon{url: "http://" + listen, dir: dir, gone: make(chan struct{})}
+	d := &daemon{url: "http://" + listen, dir: dir, exited: make(chan struct{})}
 	d.cmd = exec.Command(program, "serve",
 		"--listen", listen, "--admin-listen", admin,
 		"--cache-dir", dir, "--cache-min-free", "0",
 		"--tags-fresh", tagsFresh.String(), "--quota-probe", "0s",
 		"--upstream", "name=docker.io,url="+upstream,
 		"--log-level", "warn")
-	d.cmd.Stdout, d.cmd.Stderr = &d.said, &d.said
+	d.cmd.Stdout, d.cmd.Stderr = &d.output, &d.output
 	if err := d.cmd.Start(); err != nil {
 		_ = os.RemoveAll(dir)
 		return nil, fmt.Errorf("start mirrord: %w", err)
 	}
 	go func() {
 		_ = d.cmd.Wait()
-		close(d.gone)
+		close(d.exited)
 	}()
 	if err := d.ready(ctx, "http://"+admin+"/readyz"); err != nil {
 		d.stop()
-		return nil, d.explain(err)
+		return nil, d.withOutput(err)
 	}
 	return d, nil
 }
 
-// freeAddress finds a port that nobody listens on, so far.
+// freeAddress returns an address with a port that is free at the moment.
 func freeAddress() (string, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -80,39 +80,39 @@ func (d *daemon) ready(ctx context.Context, url string) error {
 		if err != nil {
 			return err
 		}
-		if answer, err := http.DefaultClient.Do(r); err == nil {
-			answer.Body.Close()
-			if answer.StatusCode == http.StatusOK {
+		if resp, err := http.DefaultClient.Do(r); err == nil {
+			resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
 				return nil
 			}
 		}
 		select {
 		case <-time.After(20 * time.Millisecond):
-		case <-d.gone:
-			return fmt.Errorf("mirrord ended before it was ready: %v", d.cmd.ProcessState)
+		case <-d.exited:
+			return fmt.Errorf("mirrord exited before it was ready: %v", d.cmd.ProcessState)
 		case <-ctx.Done():
 			return fmt.Errorf("mirrord was not ready at %s: %w", url, ctx.Err())
 		}
 	}
 }
 
-// stop ends the process, by force when it does not end by itself, and removes
-// the cache.
+// stop terminates the process, kills it when it does not exit in time, and removes the
+// cache.
 func (d *daemon) stop() {
 	_ = d.cmd.Process.Signal(syscall.SIGTERM)
 	select {
-	case <-d.gone:
+	case <-d.exited:
 	case <-time.After(stopWithin):
 		_ = d.cmd.Process.Kill()
-		<-d.gone
+		<-d.exited
 	}
 	_ = os.RemoveAll(d.dir)
 }
 
-// explain adds to an error what a daemon that has been stopped said.
-func (d *daemon) explain(err error) error {
-	if d.said.Len() == 0 {
+// withOutput adds the output of a stopped daemon to an error.
+func (d *daemon) withOutput(err error) error {
+	if d.output.Len() == 0 {
 		return err
 	}
-	return fmt.Errorf("%w; mirrord said:\n%s", err, d.said.String())
+	return fmt.Errorf("%w; output of mirrord:\n%s", err, d.output.String())
 }

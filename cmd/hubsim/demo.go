@@ -18,8 +18,8 @@ import (
 )
 
 const (
-	tagsFresh    = time.Second // the daemon asks again about a tag that is older
-	cdnBandwidth = 20 << 20    // bytes a second, so that a download is felt
+	tagsFresh    = time.Second // tags.fresh of the daemon
+	cdnBandwidth = 20 << 20    // bytes per second, so that a download takes noticeable time
 	demoRepo     = "library/demo"
 	demoTag      = "latest"
 )
@@ -28,12 +28,13 @@ func demoCommand() *cobra.Command {
 	var program string
 	c := &cobra.Command{
 		Use:   "demo",
-		Short: "Show in ten seconds what mirrord is for",
-		Long: `The real daemon in front of the Hub simulator on loopback. It pulls an image
-twice by plain HTTP as a client does, then a third time with the simulator
-stopped, and prints what each pull cost upstream (manifest GETs counted, HEADs,
-bytes, time). No internet, no Docker needed: it is how somebody sees in ten
-seconds what the program is for.`,
+		Short: "Demonstrate mirrord in ten seconds",
+		Long: `Demonstrate mirrord in ten seconds, without internet or Docker.
+
+This runs the real daemon in front of the Docker Hub simulator on loopback. It
+pulls an image twice over plain HTTP as a client does, then a third time with the
+simulator stopped, and prints what each pull cost upstream: counted manifest GETs,
+HEADs, bytes and time.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return demo(c.Context(), program, c.OutOrStdout())
@@ -57,13 +58,13 @@ func demo(ctx context.Context, program string, out io.Writer) error {
 	costs, err := pulls(ctx, hub, mirror.url)
 	mirror.stop()
 	if err != nil {
-		return mirror.explain(err)
+		return mirror.withOutput(err)
 	}
 	report(out, costs)
-	return judge(costs)
+	return checkCosts(costs)
 }
 
-// seedDemo puts in an index of which one child has about 20 MB.
+// seedDemo adds an index with one image of about 20 MB.
 func seedDemo(hub *hubsim.Hub) error {
 	amd64, err := hubsim.Layers(4, 5<<20, 1, hubsim.OCI)
 	if err != nil {
@@ -81,18 +82,18 @@ func seedDemo(hub *hubsim.Hub) error {
 	return err
 }
 
-// cost is what a pull took, and what it took of Docker Hub.
+// cost is what a pull cost the client and Docker Hub.
 type cost struct {
 	name     string
 	took     time.Duration
 	received int64          // by the client
-	via      map[string]int // answers by where they came from
+	via      map[string]int // responses by their X-Mirrord-Cache
 	upstream hubsim.Counters
 	stopped  bool
 }
 
-// pulls puts an image into the hub and pulls it cold, warm and without an upstream, each time with a tag that
-// the daemon would like to ask about.
+// pulls adds an image to the hub and pulls it with a cold cache, with a warm cache and
+// without an upstream, each time when the tag is no longer fresh.
 func pulls(ctx context.Context, hub *hubsim.Hub, url string) ([]cost, error) {
 	if err := seedDemo(hub); err != nil {
 		return nil, err
@@ -150,36 +151,36 @@ func report(out io.Writer, costs []cost) {
 	}
 	fmt.Fprintln(out)
 	for _, c := range costs {
-		fmt.Fprintf(out, "Pull %s: %s\n", c.name, c.sentence())
+		fmt.Fprintf(out, "Pull %s: %s\n", c.name, c.summary())
 	}
 }
 
 func megabytes(n int64) string { return fmt.Sprintf("%.1f MB", float64(n)/1e6) }
 
-// sentence tells where the answers came from, in the daemon's own words.
-func (c cost) sentence() string {
+// summary says where the responses came from, in the terms of X-Mirrord-Cache.
+func (c cost) summary() string {
 	var sources []string
 	for _, via := range slices.Sorted(maps.Keys(c.via)) {
 		sources = append(sources, fmt.Sprintf("%d %q", c.via[via], via))
 	}
-	closing := "Docker Hub was not asked."
+	closing := "Docker Hub got no requests."
 	switch n := c.upstream; {
 	case c.stopped:
-		closing = "Docker Hub was not there to ask."
+		closing = "Docker Hub was down."
 	case n.ManifestGETs > 0:
 		closing = fmt.Sprintf("Docker Hub counted %d of the client's 100 pulls.", n.ManifestGETs)
 	case n.ManifestHEADs > 0:
 		closing = "Docker Hub was only asked whether the tag had moved, which is free."
 	}
-	return "mirrord answered " + strings.Join(sources, ", ") + "; " + closing
+	return "mirrord responded with " + strings.Join(sources, ", ") + "; " + closing
 }
 
-// judge is the reason why the demonstration failed, if it did.
-func judge(costs []cost) error {
+// checkCosts returns an error when a warm pull cost anything upstream.
+func checkCosts(costs []cost) error {
 	var failures []error
 	for _, c := range costs[1:] {
 		if n := c.upstream; n.ManifestGETs > 0 || n.CDNBytes > 0 {
-			failures = append(failures, fmt.Errorf("pull %s cost %d manifest GETs and %d bytes of blobs, should cost nothing",
+			failures = append(failures, fmt.Errorf("pull %s cost %d manifest GETs and %d bytes of blobs; it should cost nothing",
 				c.name, n.ManifestGETs, n.CDNBytes))
 		}
 	}

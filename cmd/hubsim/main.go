@@ -1,5 +1,4 @@
-// Command hubsim runs the Docker Hub simulator by hand, or shows with it what
-// mirrord is for.
+// Command hubsim runs the Docker Hub simulator, or demonstrates mirrord with it.
 package main
 
 import (
@@ -24,7 +23,7 @@ func main() {
 func command() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "hubsim",
-		Short:         "A Docker Hub on loopback",
+		Short:         "Simulate Docker Hub on loopback",
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}

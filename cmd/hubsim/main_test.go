@@ -39,11 +39,11 @@ func TestPullGetsOnePlatform(t *testing.T) {
 	}
 }
 
-func TestPullNoticesWhatIsWrong(t *testing.T) {
+func TestPullDetectsFaults(t *testing.T) {
 	hub, p := newPuller(t)
 	at := int64(100)
 	for want, fault := range map[string]hubsim.Fault{
-		"not it":         {Op: "cdn", FlipAt: &at},
+		"not match":      {Op: "cdn", FlipAt: &at},
 		"bytes that":     {Op: "cdn", Truncate: 1},
 		"unexpected EOF": {Op: "cdn", DropAfter: 10},
 		", not sha256:":  {Op: "manifest", FlipAt: &at},
@@ -57,7 +57,7 @@ func TestPullNoticesWhatIsWrong(t *testing.T) {
 	}
 }
 
-func TestSeedSaysWhatItHolds(t *testing.T) {
+func TestSeedPrintsImages(t *testing.T) {
 	hub, err := hubsim.Start(hubsim.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -82,13 +82,13 @@ func TestDemoFailsWithoutADaemon(t *testing.T) {
 }
 
 // A mirror that saves nothing must not pass for one that does.
-func TestJudge(t *testing.T) {
+func TestCheckCosts(t *testing.T) {
 	spent := hubsim.Counters{ManifestGETs: 2, CDNBytes: 1}
 	asked := hubsim.Counters{ManifestHEADs: 1}
-	if err := judge([]cost{{upstream: spent}, {upstream: asked}, {}}); err != nil {
+	if err := checkCosts([]cost{{upstream: spent}, {upstream: asked}, {}}); err != nil {
 		t.Error(err)
 	}
-	if err := judge([]cost{{upstream: spent}, {upstream: spent}, {}}); err == nil {
+	if err := checkCosts([]cost{{upstream: spent}, {upstream: spent}, {}}); err == nil {
 		t.Error("a second pull that costs was passed")
 	}
 }

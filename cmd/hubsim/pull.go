@@ -13,7 +13,7 @@ import (
 	imgspec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// accepted is what clients accept for a manifest.
+// accepted is the Accept header for manifests.
 const accepted = "application/vnd.oci.image.index.v1+json, " +
 	"application/vnd.docker.distribution.manifest.list.v2+json, " +
 	"application/vnd.oci.image.manifest.v1+json, " +
@@ -27,10 +27,10 @@ type puller struct {
 	url   string // of the registry
 	repo  string
 	bytes int64          // read
-	via   map[string]int // answers by their X-Mirrord-Cache
+	via   map[string]int // responses by their X-Mirrord-Cache
 }
 
-// pull gets what tag names for linux/amd64, and verifies every digest.
+// pull pulls the image of tag for linux/amd64, and verifies every digest.
 func (p *puller) pull(ctx context.Context, tag string) error {
 	var index imgspec.Index
 	if err := p.manifest(ctx, tag, "", &index); err != nil {
@@ -61,20 +61,20 @@ func choose(index imgspec.Index) (imgspec.Descriptor, error) {
 	return imgspec.Descriptor{}, errors.New("the index has no image for linux/amd64")
 }
 
-// manifest reads a manifest into out. Without a digest that it must have, it
-// must have the one that its header says.
+// manifest reads a manifest into out. It verifies the digest want or, when that is
+// empty, the one in the header of the response.
 func (p *puller) manifest(ctx context.Context, reference string, want digest.Digest, out any) error {
-	answer, err := p.get(ctx, "manifests/"+reference)
+	resp, err := p.get(ctx, "manifests/"+reference)
 	if err != nil {
 		return err
 	}
-	defer answer.Body.Close()
-	raw, err := io.ReadAll(io.LimitReader(answer.Body, maxManifest))
+	defer resp.Body.Close()
+	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxManifest))
 	if err != nil {
 		return fmt.Errorf("read manifest %s: %w", reference, err)
 	}
 	if want == "" {
-		want = digest.Digest(answer.Header.Get("Docker-Content-Digest"))
+		want = digest.Digest(resp.Header.Get("Docker-Content-Digest"))
 	}
 	if got := digest.FromBytes(raw); got != want {
 		return fmt.Errorf("manifest %s is %s, not %s", reference, got, want)
@@ -84,18 +84,18 @@ func (p *puller) manifest(ctx context.Context, reference string, want digest.Dig
 }
 
 func (p *puller) blob(ctx context.Context, want imgspec.Descriptor) error {
-	answer, err := p.get(ctx, "blobs/"+want.Digest.String())
+	resp, err := p.get(ctx, "blobs/"+want.Digest.String())
 	if err != nil {
 		return err
 	}
-	defer answer.Body.Close()
+	defer resp.Body.Close()
 	verifier := want.Digest.Verifier()
-	n, err := io.Copy(verifier, answer.Body)
+	n, err := io.Copy(verifier, resp.Body)
 	if err != nil {
 		return fmt.Errorf("read blob %s: %w", want.Digest, err)
 	}
 	if n != want.Size || !verifier.Verified() {
-		return fmt.Errorf("blob %s: got %d bytes that are not it", want.Digest, n)
+		return fmt.Errorf("blob %s: got %d bytes that do not match its digest", want.Digest, n)
 	}
 	p.bytes += n
 	return nil
@@ -109,15 +109,15 @@ func (p *puller) get(ctx context.Context, path string) (*http.Response, error) {
 	if strings.HasPrefix(path, "manifests/") {
 		r.Header.Set("Accept", accepted)
 	}
-	answer, err := p.http.Do(r)
+	resp, err := p.http.Do(r)
 	if err != nil {
 		return nil, err
 	}
-	if answer.StatusCode != http.StatusOK {
-		defer answer.Body.Close()
-		body, _ := io.ReadAll(io.LimitReader(answer.Body, 1<<10))
-		return nil, fmt.Errorf("GET %s: %s: %s", r.URL, answer.Status, body)
+	if resp.StatusCode != http.StatusOK {
+		defer resp.Body.Close()
+		body, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<10))
+		return nil, fmt.Errorf("GET %s: %s: %s", r.URL, resp.Status, body)
 	}
-	p.via[answer.Header.Get("X-Mirrord-Cache")]++
-	return answer, nil
+	p.via[resp.Header.Get("X-Mirrord-Cache")]++
+	return resp, nil
 }

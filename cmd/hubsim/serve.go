@@ -16,7 +16,7 @@ func serveCommand() *cobra.Command {
 		Short: "Serve a few images until interrupted",
 		Long: `Serve a few images until interrupted.
 
-While it runs, curl shows and breaks things:
+While it runs, use curl to read its counters and to inject faults:
 
   curl URL/_sim/counters
   curl URL/_sim/faults -d '{"op":"cdn","bandwidth":100000}'
@@ -37,13 +37,13 @@ While it runs, curl shows and breaks things:
 			return nil
 		},
 	}
-	c.Flags().StringVar(&o.Addr, "listen", "127.0.0.1:5050", "address of the registry and its token service")
-	c.Flags().IntVar(&o.Limit, "limit", 100, "manifest GETs per client in 6 h; 0 for no limit")
-	c.Flags().DurationVar(&o.TokenTTL, "token-ttl", 0, "how long a token holds (default 5m)")
+	c.Flags().StringVar(&o.Addr, "listen", "127.0.0.1:5050", "address of the registry and its token service, as host:port")
+	c.Flags().IntVar(&o.Limit, "limit", 100, "manifest GETs per client in 6 hours; 0 means no limit")
+	c.Flags().DurationVar(&o.TokenTTL, "token-ttl", 0, "how long a token is valid (default 5m)")
 	return c
 }
 
-// seed puts the images in and says so.
+// seed adds the images and prints them.
 func seed(hub *hubsim.Hub, out io.Writer) error {
 	busybox, err := hubsim.MultiPlatform(1, hubsim.OCI)
 	if err != nil {
@@ -63,6 +63,6 @@ func seed(hub *hubsim.Hub, out io.Writer) error {
 	}
 	fmt.Fprintf(out, "  library/busybox:latest        %s  linux/amd64 and linux/arm64\n", busyboxDigest)
 	fmt.Fprintf(out, "  library/demo:20layers         %s  20 layers of 1 MiB\n", demoDigest)
-	fmt.Fprintln(out, "  ratelimitpreview/test:latest  for a HEAD that shows the quota")
+	fmt.Fprintln(out, "  ratelimitpreview/test:latest  reports the quota in response to a HEAD")
 	return nil
 }

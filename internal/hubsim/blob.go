@@ -14,8 +14,9 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// serveBlob is the registry's end: HEAD is answered, GET is sent to the CDN.
-func (h *Hub) serveBlob(a *answer, r *http.Request, t target) {
+// serveBlob serves a blob at the registry: it answers a HEAD, and redirects a GET to
+// the CDN.
+func (h *Hub) serveBlob(a *response, r *http.Request, t target) {
 	a.version()
 	d, ok := a.parseDigest(t.reference)
 	if !ok {
@@ -44,7 +45,7 @@ func (h *Hub) serveBlob(a *answer, r *http.Request, t target) {
 
 const linkRoot = "/registry-v2/docker/registry/v2/blobs"
 
-// link is where the CDN has a blob, signed for one method and until expires.
+// link returns the URL of a blob at the CDN, signed for one method until expires.
 func (h *Hub) link(method string, d digest.Digest, expires time.Time) string {
 	where := path.Join(linkRoot, d.Algorithm().String(), d.Encoded()[:2], d.Encoded(), "data")
 	until := strconv.FormatInt(expires.UnixMilli(), 10)
@@ -58,8 +59,8 @@ func (h *Hub) sign(method, where, expires string) string {
 	return hex.EncodeToString(mac.Sum(nil))
 }
 
-// valid checks what link has signed.
-func (h *Hub) valid(r *http.Request, now time.Time) bool {
+// validLink checks the signature of link.
+func (h *Hub) validLink(r *http.Request, now time.Time) bool {
 	until := r.URL.Query().Get("expires")
 	milli, err := strconv.ParseInt(until, 10, 64)
 	signature := h.sign(r.Method, r.URL.Path, until)
@@ -67,21 +68,22 @@ func (h *Hub) valid(r *http.Request, now time.Time) bool {
 		hmac.Equal([]byte(signature), []byte(r.URL.Query().Get("sig")))
 }
 
-// serveLink is the CDN's end: it knows links, and refuses who tells more.
-func (h *Hub) serveLink(a *answer, r *http.Request) {
+// serveLink serves a blob at the CDN: it accepts signed links, and rejects requests
+// with Authorization.
+func (h *Hub) serveLink(a *response, r *http.Request) {
 	a.Header().Set("Content-Type", "text/plain")
 	if r.Header.Get("Authorization") != "" {
 		h.tally.add(func(c *Counters) { c.CDNAuthorization++ })
 		a.text(http.StatusBadRequest, []byte("Only one auth mechanism allowed\n"))
 		return
 	}
-	if !h.valid(r, time.Now()) {
+	if !h.validLink(r, time.Now()) {
 		h.tally.add(func(c *Counters) { c.CDNForbidden++ })
 		a.text(http.StatusForbidden, []byte("Access denied\n"))
 		return
 	}
 	parts := strings.Split(strings.TrimPrefix(r.URL.Path, linkRoot+"/"), "/")
-	d := digest.NewDigestFromEncoded(digest.Algorithm(parts[0]), parts[2]) // signed by link, so it has them
+	d := digest.NewDigestFromEncoded(digest.Algorithm(parts[0]), parts[2]) // signed by link, so the parts exist
 	b, ok := h.store.anyBlob(d)
 	if !ok {
 		a.text(http.StatusNotFound, []byte("Not found\n"))
@@ -91,8 +93,8 @@ func (h *Hub) serveLink(a *answer, r *http.Request) {
 	h.sendBlob(a, r, d, b)
 }
 
-// sendBlob answers the whole or a range.
-func (h *Hub) sendBlob(a *answer, r *http.Request, d digest.Digest, b blob) {
+// sendBlob sends a blob or a range of it.
+func (h *Hub) sendBlob(a *response, r *http.Request, d digest.Digest, b blob) {
 	file, err := b.open()
 	if err != nil {
 		a.text(http.StatusInternalServerError, []byte(err.Error()))
@@ -117,8 +119,8 @@ func (h *Hub) sendBlob(a *answer, r *http.Request, d digest.Digest, b blob) {
 	http.ServeContent(a, a.ranged(r), "", time.Time{}, body)
 }
 
-// ranged is r with the range that the fault makes of its own.
-func (a *answer) ranged(r *http.Request) *http.Request {
+// ranged returns r with the range that the fault substitutes.
+func (a *response) ranged(r *http.Request) *http.Request {
 	wanted := r.Header.Get("Range")
 	r = r.Clone(r.Context())
 	if a.fault.IgnoreRange {

@@ -12,7 +12,7 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-func TestBlobIsSentToTheCDN(t *testing.T) {
+func TestBlobRedirectsToCDN(t *testing.T) {
 	h := start(t, Options{})
 	content := []byte("0123456789")
 	d := h.AddBlob(repo, content).String()
@@ -58,7 +58,7 @@ func TestAnnouncedAddresses(t *testing.T) {
 	c.do("GET", "http://"+cdn+"/"+rest).want(t, 200)
 }
 
-func TestCDNRefuses(t *testing.T) {
+func TestCDNRejects(t *testing.T) {
 	h := start(t, Options{})
 	d := h.AddBlob(repo, []byte("content"))
 	c := newClient(t, h).login("", "", pull(repo))

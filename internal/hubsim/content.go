@@ -13,20 +13,20 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// spoolAbove is the size from which a layer is kept in a file.
+// spoolAbove is the size in bytes above which a layer is stored in a file.
 const spoolAbove = 4 << 20
 
-// AddBlob puts content into a repository, which is made when there is none.
-// The hub keeps content and does not copy it.
+// AddBlob adds content to a repository, which it creates if need be. The hub does
+// not copy content, which must not be changed afterwards.
 func (h *Hub) AddBlob(repo string, content []byte) digest.Digest {
 	d := digest.FromBytes(content)
 	h.store.put(repo, d, blob{size: int64(len(content)), data: content})
 	return d
 }
 
-// AddBlobFrom puts size pseudo-random bytes that depend on nothing but seed
-// into a repository. They are kept in a temporary file until Close, so they
-// may be many; the error is that of writing it.
+// AddBlobFrom adds a blob of size pseudo-random bytes that depend only on seed. It is
+// stored in a temporary file until Close, so it can be large. AddBlobFrom fails when
+// the file cannot be written.
 func (h *Hub) AddBlobFrom(repo string, size int64, seed uint64) (digest.Digest, error) {
 	d, err := h.store.spool(repo, io.LimitReader(noise(seed), size))
 	if err != nil {
@@ -35,13 +35,13 @@ func (h *Hub) AddBlobFrom(repo string, size int64, seed uint64) (digest.Digest, 
 	return d, nil
 }
 
-// noise is an endless stream that repeats for a seed: the key stream of a
-// cipher, which is faster than a generator of numbers.
+// noise returns an endless stream that depends only on seed: the key stream of a
+// cipher, which is faster than a random number generator.
 func noise(seed uint64) io.Reader {
 	key := binary.LittleEndian.AppendUint64(make([]byte, 0, aes.BlockSize), seed)
 	block, err := aes.NewCipher(key[:aes.BlockSize])
 	if err != nil {
-		panic(err) // a key has this length
+		panic(err) // the key has a valid length
 	}
 	return cipher.StreamReader{S: cipher.NewCTR(block, make([]byte, aes.BlockSize)), R: zeros{}}
 }
@@ -53,9 +53,8 @@ func (zeros) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// AddManifest puts a manifest, whose bytes nobody looks at, into a repository
-// and gives it a tag unless that is empty. The repository is made when there
-// is none.
+// AddManifest adds a manifest to a repository, which it creates if need be, and tags
+// it unless tag is empty. raw is not validated.
 func (h *Hub) AddManifest(repo, tag, mediaType string, raw []byte) digest.Digest {
 	m := manifest{digest: digest.FromBytes(raw), mediaType: mediaType, raw: raw}
 	h.store.mu.Lock()
@@ -68,7 +67,7 @@ func (h *Hub) AddManifest(repo, tag, mediaType string, raw []byte) digest.Digest
 	return m.digest
 }
 
-// Docker has an image that one asks about to learn one's limit.
+// Docker Hub has an image for querying one's pull limit.
 const (
 	previewRepo = "ratelimitpreview/test"
 	previewRaw  = `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json",` +
@@ -80,8 +79,8 @@ func (h *Hub) addPreview() {
 	h.AddBlob(previewRepo, []byte("{}"))
 }
 
-// SetTag makes a tag, or moves it. It may point at a manifest that is not
-// there; then the tag is listed but not found.
+// SetTag creates or moves a tag. It may point to a missing manifest; then the tag is
+// listed but not found.
 func (h *Hub) SetTag(repo, tag string, d digest.Digest) {
 	h.store.mu.Lock()
 	defer h.store.mu.Unlock()
@@ -95,8 +94,8 @@ func (h *Hub) DeleteTag(repo, tag string) {
 	delete(h.store.repo(repo).tags, tag)
 }
 
-// SetPrivate lets only these users pull from a repository. Tokens that are
-// out keep what they were granted.
+// SetPrivate lets only these users pull from a repository. Tokens that were issued
+// before keep their access.
 func (h *Hub) SetPrivate(repo string, users ...string) {
 	allowed := make(map[string]bool, len(users))
 	for _, user := range users {
@@ -107,8 +106,8 @@ func (h *Hub) SetPrivate(repo string, users ...string) {
 	h.store.repo(repo).users = allowed
 }
 
-// AddImage puts an image with its configuration and layers into a repository
-// and gives it a tag unless that is empty.
+// AddImage adds an image with its configuration and layers to a repository, and tags
+// it unless tag is empty.
 func (h *Hub) AddImage(repo, tag string, img v1.Image) (v1.Hash, error) {
 	layers, err := img.Layers()
 	if err != nil {
@@ -127,8 +126,8 @@ func (h *Hub) AddImage(repo, tag string, img v1.Image) (v1.Hash, error) {
 	return h.addTagged(repo, tag, img)
 }
 
-// AddIndex puts an index and every image in it into a repository and gives it
-// a tag unless that is empty.
+// AddIndex adds an index and all its images to a repository, and tags it unless tag
+// is empty.
 func (h *Hub) AddIndex(repo, tag string, idx v1.ImageIndex) (v1.Hash, error) {
 	list, err := idx.IndexManifest()
 	if err != nil {
@@ -179,7 +178,7 @@ func (h *Hub) addLayer(repo string, layer v1.Layer) error {
 	return nil
 }
 
-// tagged is what an image and an index have in common.
+// tagged is implemented by images and indexes.
 type tagged interface {
 	RawManifest() ([]byte, error)
 	MediaType() (types.MediaType, error)

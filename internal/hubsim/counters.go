@@ -6,41 +6,41 @@ import (
 	"sync"
 )
 
-// Counters is what the hub has been asked and what it has given away. Every
-// request is counted once in Requests and once as what it asked for, when it
-// arrives and whatever becomes of it; the others are results.
+// Counters counts the requests to the hub and their results. Every request is
+// counted when it arrives: once in Requests and once by what it requests. The
+// second group counts results.
 type Counters struct {
-	Requests      int
-	Pings         int // of /v2/
-	Tokens        int // requests to the token service
-	Challenges    int // requests for content without a token that grants it: answered 401
-	ManifestHEADs int
-	ManifestAsks  int // GETs, whatever is answered
-	BlobGETs      int // at the registry, where a redirect is given
-	BlobHEADs     int
-	CDNGETs       int
-	CDNHEADs      int
-	TagLists      int
-	Referrers     int
+	Requests         int
+	Pings            int // of /v2/
+	Tokens           int // requests to the token service
+	Challenges       int // requests for content without a token for it: answered 401
+	ManifestHEADs    int
+	ManifestRequests int // GETs, with any result
+	BlobGETs         int // at the registry, which redirects them
+	BlobHEADs        int
+	CDNGETs          int
+	CDNHEADs         int
+	TagLists         int
+	Referrers        int
 
 	TokenFailures    int   // wrong account or password
-	ManifestGETs     int   // answered 200: these are the pulls that Docker Hub counts
+	ManifestGETs     int   // answered 200: the pulls that Docker Hub counts
 	Refused          int   // answered 429, of either kind
-	CDNBytes         int64 // of blobs, sent to clients by the CDN, or by the registry with Direct
-	CDNAuthorization int   // requests at the CDN with Authorization: answered 400
-	CDNForbidden     int   // links that expired or are not signed for the method: answered 403
+	CDNBytes         int64 // of blobs, sent by the CDN, or by the registry with Direct
+	CDNAuthorization int   // requests to the CDN with Authorization: answered 400
+	CDNForbidden     int   // links that have expired or are not signed for the method: answered 403
 	RangeGETs        int   // of blobs, with a Range header
 
-	// ManifestGETsByDigest divides ManifestGETs.
+	// ManifestGETsByDigest breaks down ManifestGETs.
 	ManifestGETsByDigest map[string]int
 	// BlobGETsByDigest counts the downloads that began at the first byte.
 	BlobGETsByDigest map[string]int
-	// RefusedByRequest divides Refused, by "METHOD path".
+	// RefusedByRequest breaks down Refused by "METHOD path".
 	RefusedByRequest map[string]int
 }
 
 type tally struct {
-	mu sync.Mutex // guards n; nothing is waited for under it
+	mu sync.Mutex // guards n; must not be held while waiting
 	n  Counters
 }
 
@@ -72,7 +72,7 @@ func (t *tally) add(change func(*Counters)) {
 	change(&t.n)
 }
 
-// arrive counts a request as what it asks for.
+// arrive counts a request by what it requests.
 func (t *tally) arrive(op, method string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -93,7 +93,7 @@ func (c *Counters) of(op string, head bool) *int {
 	case op == opManifestHead:
 		return &c.ManifestHEADs
 	case op == opManifest:
-		return &c.ManifestAsks
+		return &c.ManifestRequests
 	case op == opBlob && head:
 		return &c.BlobHEADs
 	case op == opBlob:

@@ -12,15 +12,15 @@ import (
 	"sync"
 )
 
-// endpoint is an address of the hub that can go away and come back.
+// endpoint is an address of the hub that can go down and come back up.
 type endpoint struct {
 	handler http.Handler
 	listen  func(address string) (net.Listener, error)
 	tls     *tls.Config // nil: plain HTTP
 
 	mu        sync.Mutex // guards the fields below; not held while serving
-	addr      string     // after the first up with its port
-	announced string     // what clients are told in its place; empty: addr
+	addr      string     // with the real port after the first up
+	announced string     // what clients are told instead; empty: addr
 	server    *http.Server
 	cancel    context.CancelFunc // ends the requests of server
 
@@ -33,8 +33,7 @@ func (e *endpoint) address() string {
 	return e.addr
 }
 
-// url is the root of what is served at address, without a port that goes
-// without saying.
+// url returns the root URL of address, without the default port.
 func (e *endpoint) url(address string) string {
 	if e.tls != nil {
 		return "https://" + strings.TrimSuffix(address, ":443")
@@ -48,14 +47,14 @@ func (e *endpoint) announce(address string) {
 	e.announced = address
 }
 
-// public is the address that clients are told.
+// public returns the address that clients are told.
 func (e *endpoint) public() string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return cmp.Or(e.announced, e.addr)
 }
 
-// up does nothing when it is up already.
+// up listens and serves, unless it already does.
 func (e *endpoint) up() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -95,7 +94,7 @@ func (e *endpoint) down() {
 	e.work.Wait()
 }
 
-// ServeHTTP keeps count of the handlers, so that down can wait for them.
+// ServeHTTP tracks the handlers, so that down can wait for them.
 func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !e.enter() {
 		panic(http.ErrAbortHandler)

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// What a request asks for, as Fault.Op says it.
+// The operations of requests, for Fault.Op.
 const (
 	opToken        = "token"
 	opPing         = "ping"
@@ -21,85 +21,82 @@ const (
 	opOther        = "other"
 )
 
-// Fault is something that goes wrong, or slowly. It applies to the requests
-// that match Op and Match; the first fault of the list that does is the only
-// one. What it sets combines: latency, then a status, or else a body that
-// suffers in several ways.
+// Fault is an injected failure or delay. It applies to the requests that match Op and
+// Match; only the first matching fault of the list is applied to a request. Its
+// fields combine: latency, then a status or else several changes to the body.
 type Fault struct {
 	// Op is "token", "ping", "manifest", "manifest-head", "blob" (GET and HEAD
 	// at the registry), "cdn", "tags", "referrers", or empty for every request.
-	// A request for content without a valid token is none of these but a
-	// "challenge", so that a fault strikes the request that follows it.
+	// A request for content without a valid token is a "challenge" and none of these,
+	// so that a fault applies to the request with the token.
 	Op string
-	// Match is a part of the URL's path, or of the scope that a token is asked
-	// for; empty matches all.
+	// Match is a substring of the path of the URL, or of the requested scope of a
+	// token; empty matches all.
 	Match string
-	// Times is how many requests it strikes; 0 means until it is removed.
+	// Times is the number of requests to which it applies; 0 means until it is removed.
 	Times int
 
-	// Latency passes before anything is done or sent, unless the client leaves.
+	// Latency delays the request before anything is done or sent, unless the client
+	// disconnects.
 	Latency time.Duration
-	// Bandwidth is in bytes of body a second, evenly; 0 means no bound.
+	// Bandwidth limits the bytes of the body per second; 0 means no limit.
 	Bandwidth int64
-	// DropAfter cuts the connection after so many bytes of this body; -1 after
-	// the header, 0 never. A body that is not longer is left alone.
+	// DropAfter cuts the connection after so many bytes of this body; -1 after the
+	// header, 0 never. It does not affect a body that is not longer.
 	DropAfter int64
-	// StallAfter sends so many bytes of this body, and then nothing until the
-	// client leaves or the hub goes down; -1 means only the header, 0 never.
+	// StallAfter sends so many bytes of this body, and then nothing until the client
+	// disconnects or the hub goes down; -1 means only the header, 0 never.
 	StallAfter int64
-	// FlipAt inverts the byte at this offset of the content, also when the
-	// client asked for a range around it.
+	// FlipAt inverts the byte at this offset of the content, also within a range.
 	FlipAt *int64
-	// Truncate makes the content so many bytes shorter: the header announces
-	// the shorter length, or the shorter whole of a range, and the body ends
-	// there cleanly.
+	// Truncate makes the content so many bytes shorter: the header has the shorter
+	// length, or the shorter total of a range, and the body ends there cleanly.
 	Truncate int64
 	// NoLength omits Content-Length: the body is chunked.
 	NoLength bool
-	// NoRanges answers the whole of a blob to who asks for a part.
+	// NoRanges responds to the range of a blob with the whole blob.
 	NoRanges bool
-	// Endless goes on with zeros where the content ends, without a length,
-	// until the client leaves. Over Transport it would never return.
+	// Endless sends zeros after the end of the content, without a length, until the
+	// client disconnects. With Transport the request would never return.
 	Endless bool
 
-	// Headers take the place of those of the true answer; an empty value leaves
-	// the header out.
+	// Headers replace headers of the normal response; an empty value removes the
+	// header.
 	Headers map[string]string
-	// IgnoreRange answers a request for a range with the whole.
+	// IgnoreRange responds to a range with the whole content.
 	IgnoreRange bool
-	// ShortRange ends an answer to a range without an end after so many bytes.
+	// ShortRange ends the response to an open range after so many bytes.
 	ShortRange int64
-	// NoTotal leaves the size of the whole out of Content-Range: RFC 9110 has
-	// "*" for it.
+	// NoTotal omits the total size in Content-Range: RFC 9110 allows "*" for it.
 	NoTotal bool
 
-	// Token takes the place of what the token service's answer has by these
-	// names, such as "expires_in"; nil leaves it out.
+	// Token replaces members of the response of the token service, such as
+	// "expires_in"; nil removes the member.
 	Token map[string]any
 
-	// Status is answered instead, with Body, ContentType and Header.
+	// Status is the status of a response that replaces the normal one, with Body,
+	// ContentType and Header.
 	Status      int
 	Body        string
 	ContentType string
 	Header      map[string]string
-	// Abuse answers the 429 of the abuse limiter: plain text, Retry-After: 60.
+	// Abuse responds with the 429 of the abuse limiter: plain text, Retry-After: 60.
 	Abuse bool
-	// PullLimit answers the 429 of the pull limit: JSON, no Retry-After.
+	// PullLimit responds with the 429 of the pull limit: JSON, no Retry-After.
 	PullLimit bool
 }
 
-// shapesBody is true when the bytes cannot be passed through as they are.
+// shapesBody reports whether the bytes cannot be passed through unchanged.
 func (f *Fault) shapesBody() bool {
 	return f.Bandwidth > 0 || f.DropAfter != 0 || f.StallAfter != 0
 }
 
 type faults struct {
 	mu   sync.Mutex // guards list
-	list []*Fault   // Times is what is left of it
+	list []*Fault   // Times counts down
 }
 
-// take returns the fault for a request, which is the zero Fault when there is
-// none, and uses it up by one.
+// take returns the fault for a request, or the zero Fault, and counts down its Times.
 func (f *faults) take(op, path string) Fault {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -129,8 +126,8 @@ func (f *faults) clear() {
 	f.list = nil
 }
 
-// Inject adds a fault after the ones there are. Remove takes it back, and may
-// be called when it has been used up.
+// Inject adds a fault at the end of the list. remove removes it; it may also be called
+// when its Times are used up.
 func (h *Hub) Inject(f Fault) (remove func()) {
 	h.faults.mu.Lock()
 	defer h.faults.mu.Unlock()

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// The faults of a body, seen by a client that reads the blob from offset.
+// The faults of a body, for a client that reads the blob from offset.
 func TestBodyFaults(t *testing.T) {
 	content := bytes.Repeat([]byte("0123456789"), 10)
 	at := int64(42)
@@ -78,7 +78,7 @@ func TestNoTotal(t *testing.T) {
 	}
 }
 
-// An endless body has no length, and ends with its client.
+// An endless body has no length, and ends when the client disconnects.
 func TestEndless(t *testing.T) {
 	h := start(t, Options{NoAuth: true, Direct: true})
 	content := bytes.Repeat([]byte("0123456789"), 10)
@@ -138,7 +138,7 @@ func TestStallEndsWithTheHub(t *testing.T) {
 	}
 }
 
-// stalled begins a download that the caller can leave.
+// stalled begins a download that the caller can abort.
 func stalled(t *testing.T, h *Hub, d string) (body io.Reader, leave context.CancelFunc) {
 	t.Helper()
 	c := newClient(t, h)
@@ -156,7 +156,7 @@ func stalled(t *testing.T, h *Hub, d string) (body io.Reader, leave context.Canc
 	return answer.Body, leave
 }
 
-func TestAnswerFaults(t *testing.T) {
+func TestResponseFaults(t *testing.T) {
 	h := start(t, Options{NoAuth: true, Users: map[string]string{}})
 	h.AddManifest(repo, "latest", imageType, []byte(`{}`))
 	c := newClient(t, h)
@@ -185,8 +185,8 @@ func TestAnswerFaults(t *testing.T) {
 	}
 }
 
-// A fault of an operation spares the challenge that comes before it.
-func TestFaultSparesTheChallenge(t *testing.T) {
+// A fault of an operation does not apply to the challenge before it.
+func TestFaultSkipsChallenge(t *testing.T) {
 	h := start(t, Options{})
 	h.AddManifest(repo, "latest", imageType, []byte(`{}`))
 	h.Inject(Fault{Op: "manifest", Status: 500, Times: 1})
@@ -196,7 +196,7 @@ func TestFaultSparesTheChallenge(t *testing.T) {
 	c.do("GET", "/v2/"+repo+"/manifests/latest").want(t, 200)
 }
 
-func TestLatencyAndBandwidthTakeTheirTime(t *testing.T) {
+func TestLatencyAndBandwidth(t *testing.T) {
 	h := start(t, Options{NoAuth: true, Direct: true})
 	d := h.AddBlob(repo, make([]byte, 3000)).String()
 	h.Inject(Fault{Op: "blob", Latency: 10 * time.Second, Bandwidth: 1000})
@@ -234,7 +234,7 @@ func TestDownAndUp(t *testing.T) {
 	}
 }
 
-func TestLevers(t *testing.T) {
+func TestControl(t *testing.T) {
 	h := start(t, Options{NoAuth: true})
 	c := newClient(t, h)
 	post := func(body string) reply {

@@ -12,18 +12,17 @@ import (
 	"time"
 )
 
-// Options say what kind of Hub to be. The zero value is Docker Hub without a
-// limit on pulls.
+// Options configure a Hub. The zero value is Docker Hub without a limit on pulls.
 type Options struct {
 	// Addr is the address of the registry and its token service, CDNAddr that
 	// of the CDN; empty means a free port of 127.0.0.1.
 	Addr, CDNAddr string
 	// Listen opens an address, such as a Network's; nil means TCP.
 	Listen func(address string) (net.Listener, error)
-	// TLS, when not nil, makes all that the hub serves https.
+	// TLS, when not nil, makes the hub serve https.
 	TLS *tls.Config
-	// TokenTTL is how long a token holds; 0 means 300 s. It is announced in
-	// whole seconds, rounded up, so a shorter one expires before it said.
+	// TokenTTL is how long a token is valid; 0 means 300 s. It is announced in whole
+	// seconds, rounded up, so a token with fractions expires earlier than announced.
 	TokenTTL time.Duration
 	// LinkTTL is how long a redirect to the CDN is valid; 0 means 20 min.
 	LinkTTL time.Duration
@@ -31,15 +30,15 @@ type Options struct {
 	// of an anonymous client) has in a Window; 0 means no limit and no quota
 	// headers.
 	Limit int
-	// UserLimits are the limits of single accounts, in the place of Limit; 0
-	// means no limit and no quota headers for that account.
+	// UserLimits are the limits of single accounts, instead of Limit; 0 means no limit
+	// and no quota headers for that account.
 	UserLimits map[string]int
-	// Window begins with the first pull counted; 0 means 6 h.
+	// Window is the time for Limit, from the first pull; 0 means 6 h.
 	Window time.Duration
-	// NoAuth makes a registry that asks for no token. A missing repository is
-	// then a 404, and SetPrivate has no effect.
+	// NoAuth makes the registry require no token. Then a missing repository is a 404,
+	// and SetPrivate has no effect.
 	NoAuth bool
-	// Direct makes the registry answer blobs itself, without a CDN.
+	// Direct makes the registry serve blobs itself, without a CDN.
 	Direct bool
 	// NoLength omits Content-Length from blobs and manifest GETs: the bodies
 	// are chunked.
@@ -60,8 +59,8 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Hub is a running simulator. It is also the http.Handler of its registry.
-// All methods may be called concurrently.
+// Hub is a running simulator. It is also the http.Handler of its registry. Methods may
+// be called concurrently.
 type Hub struct {
 	opts   Options
 	secret []byte // signs the links to the CDN
@@ -72,15 +71,15 @@ type Hub struct {
 	faults *faults
 	tally  *tally
 
-	life     sync.Mutex // held while the endpoints go up or down
-	closed   bool       // guarded by life
-	registry *endpoint
-	cdn      *endpoint
+	lifecycle sync.Mutex // held while the endpoints go up or down
+	closed    bool       // guarded by lifecycle
+	registry  *endpoint
+	cdn       *endpoint
 }
 
 var errClosed = errors.New("hub is closed")
 
-// Start listens and serves until Close.
+// Start starts a Hub, which serves until Close. It fails when it cannot listen.
 func Start(o Options) (*Hub, error) {
 	o = o.withDefaults()
 	h := &Hub{
@@ -101,44 +100,44 @@ func Start(o Options) (*Hub, error) {
 	return h, nil
 }
 
-// Close stops serving, waits for the handlers and removes the blobs on disk.
-// A hub that is closed does not come Up again.
+// Close stops serving, waits for the handlers and removes the blobs on disk. A closed
+// hub cannot come Up again.
 func (h *Hub) Close() {
 	h.Down()
-	h.life.Lock()
-	defer h.life.Unlock()
+	h.lifecycle.Lock()
+	defer h.lifecycle.Unlock()
 	h.closed = true
 	h.store.close()
 }
 
-// URL is where the registry is, and stays through Down and Up.
+// URL returns the URL of the registry. It does not change with Down and Up.
 func (h *Hub) URL() string { return h.registry.url(h.registry.address()) }
 
-// Addresses returns where the registry, with its token service, and the CDN
-// listen, as host:port; they stay through Down and Up.
+// Addresses returns the addresses of the registry, with its token service, and of the
+// CDN as host:port. They do not change with Down and Up.
 func (h *Hub) Addresses() (registry, cdn string) { return h.registry.address(), h.cdn.address() }
 
-// Announce makes challenges and redirects name these addresses in the place of
-// those that the hub listens on: they are of proxies that lead there.
+// Announce makes challenges and redirects name these addresses, such as those of
+// proxies in front of the hub, instead of those on which the hub listens.
 func (h *Hub) Announce(registry, cdn string) {
 	h.registry.announce(registry)
 	h.cdn.announce(cdn)
 }
 
-// Down takes the hub off the network: connections are cut, also in the middle
-// of a body, and new ones are refused. It returns when the last handler has.
+// Down takes the hub off the network: connections are cut, also in the middle of a
+// body, and new ones are refused. It returns when the last handler has returned.
 func (h *Hub) Down() {
-	h.life.Lock()
-	defer h.life.Unlock()
+	h.lifecycle.Lock()
+	defer h.lifecycle.Unlock()
 	h.registry.down()
 	h.cdn.down()
 }
 
-// Up listens again on the ports it had before Down. It fails when the hub is
-// closed or when somebody else has taken a port since.
+// Up listens again on the ports that the hub had before Down. It fails when the hub
+// is closed, or when a port is in use.
 func (h *Hub) Up() error {
-	h.life.Lock()
-	defer h.life.Unlock()
+	h.lifecycle.Lock()
+	defer h.lifecycle.Unlock()
 	if h.closed {
 		return errClosed
 	}
@@ -152,9 +151,9 @@ func (h *Hub) Up() error {
 	return nil
 }
 
-// Counters returns a copy of all counts since Start or the last Reset. A
-// request is in them before its client sees the answer.
+// Counters returns a copy of the counters since Start or the last Reset. A request is
+// counted before its client receives the response.
 func (h *Hub) Counters() Counters { return h.tally.snapshot() }
 
-// Reset sets all counters to zero. The quota stays spent.
+// Reset sets all counters to zero. It does not reset the quota.
 func (h *Hub) Reset() { h.tally.reset() }

@@ -15,7 +15,7 @@ import (
 // Format is the family of media types that an image is written in.
 type Format int
 
-// The zero Format is that of today's builders.
+// The formats; the zero value is that of current build tools.
 const (
 	OCI Format = iota
 	Docker
@@ -49,12 +49,11 @@ func (f Format) layer() types.MediaType {
 	return types.OCILayer
 }
 
-// BusyboxImage is an image of one layer with /bin/busybox and its usual links.
-// The program is the file named busybox, for which "" means /bin/busybox, where
-// Debian's busybox-static puts it. When that file is absent, not static or not
-// made for the platform, a line of text takes its place: the image is then
-// valid, but does not run. The same seed, file
-// and platform give the same digest.
+// BusyboxImage returns an image of one layer with /bin/busybox and its usual links.
+// busybox is the path of the program; "" means /bin/busybox, where Debian's
+// busybox-static installs it. If that file is missing, not static or for another
+// platform, a line of text replaces it: then the image is valid but does not run. The
+// same seed, file and platform give the same digest.
 func BusyboxImage(busybox string, platform v1.Platform, seed uint64, f Format) (v1.Image, error) {
 	layer, err := rootfs(program(busybox, platform), platform, seed)
 	if err != nil {
@@ -70,7 +69,7 @@ func BusyboxImage(busybox string, platform v1.Platform, seed uint64, f Format) (
 	return img, nil
 }
 
-// MultiPlatform is an index of busybox images for linux/amd64 and linux/arm64.
+// MultiPlatform returns an index of busybox images for linux/amd64 and linux/arm64.
 func MultiPlatform(seed uint64, f Format) (v1.ImageIndex, error) {
 	amd64, err := BusyboxImage("", v1.Platform{OS: "linux", Architecture: "amd64"}, seed, f)
 	if err != nil {
@@ -83,8 +82,8 @@ func MultiPlatform(seed uint64, f Format) (v1.ImageIndex, error) {
 	return Index(f, amd64, arm64)
 }
 
-// Layers is an image for linux/amd64 of n layers with one file of size random
-// bytes each. No layer is held in memory, so they may be large.
+// Layers returns an image for linux/amd64 with n layers, each with one file of size
+// random bytes. The layers are not held in memory, so they can be large.
 func Layers(n int, size int64, seed uint64, f Format) (v1.Image, error) {
 	openers := make([]tarball.Opener, n)
 	for i := range openers {
@@ -98,7 +97,7 @@ func Layers(n int, size int64, seed uint64, f Format) (v1.Image, error) {
 	return img, nil
 }
 
-// Index is an index of images, each for the platform in its configuration.
+// Index returns an index of images, each for the platform in its configuration.
 func Index(f Format, images ...v1.Image) (v1.ImageIndex, error) {
 	index := mutate.IndexMediaType(empty.Index, f.index())
 	for _, img := range images {
@@ -114,7 +113,7 @@ func Index(f Format, images ...v1.Image) (v1.ImageIndex, error) {
 	return index, nil
 }
 
-// created is the date in all images, so that digests repeat.
+// created returns the date of all images, which makes digests reproducible.
 func created() v1.Time {
 	return v1.Time{Time: time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)}
 }
@@ -150,6 +149,6 @@ func build(f Format, platform v1.Platform, config v1.Config, layers ...tarball.O
 	return img, nil
 }
 
-// undescribed hides the tarball's own descriptor, whose empty annotations
-// would not survive being written.
+// undescribed hides the descriptor of the tarball, whose empty annotations would be
+// lost when it is written.
 type undescribed struct{ v1.Layer }

@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/validate"
 )
 
-func TestImagesAreValidAndRepeat(t *testing.T) {
+func TestImagesAreValidAndReproducible(t *testing.T) {
 	for _, f := range []Format{OCI, Docker} {
 		for name, build := range map[string]func(seed uint64) (v1.Image, error){
 			"busybox": func(seed uint64) (v1.Image, error) {
@@ -44,7 +44,7 @@ func digestOf(t *testing.T, build func(uint64) (v1.Image, error), seed uint64) v
 	return d
 }
 
-func TestAddIndexHoldsAllOfIt(t *testing.T) {
+func TestAddIndexAddsImages(t *testing.T) {
 	h := start(t, Options{NoAuth: true})
 	index, err := MultiPlatform(1, Docker)
 	if err != nil {

@@ -19,7 +19,7 @@ type archive []byte
 
 func (a archive) open() io.ReadCloser { return io.NopCloser(bytes.NewReader(a)) }
 
-// program reads a busybox that runs on the platform, or writes a text instead.
+// program returns a busybox that runs on the platform, or a text instead.
 func program(path string, platform v1.Platform) []byte {
 	if path == "" {
 		path = "/bin/busybox"
@@ -30,8 +30,7 @@ func program(path string, platform v1.Platform) []byte {
 	return fmt.Appendf(nil, "This would be a busybox for %s.\n", platform)
 }
 
-// runs tells whether content is a program without dynamic linking for the
-// platform.
+// runs reports whether content is a statically linked program for the platform.
 func runs(content []byte, platform v1.Platform) bool {
 	machines := map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64}
 	file, err := elf.NewFile(bytes.NewReader(content))
@@ -41,7 +40,7 @@ func runs(content []byte, platform v1.Platform) bool {
 	return !slices.ContainsFunc(file.Progs, func(p *elf.Prog) bool { return p.Type == elf.PT_INTERP })
 }
 
-// rootfs is a layer that a container can be started on.
+// rootfs returns a layer with which a container can start.
 func rootfs(busybox []byte, platform v1.Platform, seed uint64) (archive, error) {
 	var packed bytes.Buffer
 	zip, err := gzip.NewWriterLevel(&packed, gzip.BestSpeed)
@@ -60,7 +59,7 @@ func rootfs(busybox []byte, platform v1.Platform, seed uint64) (archive, error) 
 	entry(w, tar.Header{Typeflag: tar.TypeReg, Name: "etc/passwd", Mode: 0o644}, passwd)
 	issue := fmt.Appendf(nil, "hubsim %s %d\n", platform, seed)
 	entry(w, tar.Header{Typeflag: tar.TypeReg, Name: "etc/issue", Mode: 0o644}, issue)
-	if err := w.Close(); err != nil { // also tells of an entry that failed
+	if err := w.Close(); err != nil { // also returns the error of an entry
 		return nil, err
 	}
 	if err := zip.Close(); err != nil {
@@ -69,7 +68,7 @@ func rootfs(busybox []byte, platform v1.Platform, seed uint64) (archive, error) 
 	return packed.Bytes(), nil
 }
 
-// entry leaves its error to the Close of w, where it comes back.
+// entry writes an entry; its error is returned by the Close of w.
 func entry(w *tar.Writer, header tar.Header, content []byte) {
 	header.Size = int64(len(content))
 	header.ModTime = created().Time
@@ -78,8 +77,8 @@ func entry(w *tar.Writer, header tar.Header, content []byte) {
 	}
 }
 
-// randomLayer packs one file of noise, anew for each reader. It is stored, not
-// deflated: noise gains nothing by it.
+// randomLayer packs one file of noise for each reader. It is stored, not compressed,
+// because noise cannot be.
 func randomLayer(i int, size int64, seed uint64) tarball.Opener {
 	return func() (io.ReadCloser, error) {
 		r, w := io.Pipe()

@@ -18,8 +18,8 @@ type tagList struct {
 	Tags []string `json:"tags"`
 }
 
-// serveTags answers all tags, or with n a page of them that begins after last.
-func (h *Hub) serveTags(a *answer, r *http.Request, t target) {
+// serveTags serves all tags, or with n a page of them that begins after last.
+func (h *Hub) serveTags(a *response, r *http.Request, t target) {
 	a.version()
 	tags := h.store.tags(t.repo)
 	query := r.URL.Query()
@@ -45,7 +45,7 @@ func (h *Hub) serveTags(a *answer, r *http.Request, t target) {
 	a.json(http.StatusOK, tagList{Name: t.repo, Tags: append([]string{}, tags...)})
 }
 
-// subjectOf is what the referrers API reads of a manifest.
+// subjectOf has the members of a manifest that the referrers API uses.
 type subjectOf struct {
 	ArtifactType string              `json:"artifactType"`
 	Config       imgspec.Descriptor  `json:"config"`
@@ -53,9 +53,9 @@ type subjectOf struct {
 	Annotations  map[string]string   `json:"annotations"`
 }
 
-// serveReferrers answers an index of the manifests that have a digest for
-// their subject; it is empty when there are none.
-func (h *Hub) serveReferrers(a *answer, r *http.Request, t target) {
+// serveReferrers serves an index of the manifests that have a digest as their
+// subject; it is empty when there are none.
+func (h *Hub) serveReferrers(a *response, r *http.Request, t target) {
 	a.version()
 	subject, ok := a.parseDigest(t.reference)
 	if !ok {
@@ -80,7 +80,7 @@ func (h *Hub) serveReferrers(a *answer, r *http.Request, t target) {
 	a.json(http.StatusOK, list)
 }
 
-// referrer describes m when it refers to subject.
+// referrer returns the descriptor of m if it refers to subject.
 func referrer(m manifest, subject digest.Digest) (imgspec.Descriptor, bool) {
 	var s subjectOf
 	if err := json.Unmarshal(m.raw, &s); err != nil || s.Subject == nil || s.Subject.Digest != subject {

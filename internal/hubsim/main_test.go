@@ -28,7 +28,7 @@ func start(t *testing.T, o Options) *Hub {
 	return h
 }
 
-// client follows no redirect and keeps no connection.
+// client follows no redirects and reuses no connections.
 type client struct {
 	t     *testing.T
 	hub   *Hub
@@ -55,7 +55,7 @@ func (c *client) login(user, password string, scopes ...string) *client {
 		}
 	})
 	answer.want(c.t, http.StatusOK)
-	var body tokenAnswer
+	var body tokenResponse
 	if err := json.Unmarshal(answer.body, &body); err != nil {
 		c.t.Fatal(err)
 	}
@@ -63,8 +63,8 @@ func (c *client) login(user, password string, scopes ...string) *client {
 	return c
 }
 
-// tokenAnswer is what the token service says.
-type tokenAnswer struct {
+// tokenResponse is the response of the token service.
+type tokenResponse struct {
 	Token       string
 	AccessToken string `json:"access_token"`
 	ExpiresIn   int    `json:"expires_in"`
@@ -73,7 +73,7 @@ type tokenAnswer struct {
 
 func pull(name string) string { return "repository:" + name + ":pull" }
 
-// reply is an answer that has been read; err is that of its body.
+// reply is a response whose body has been read; err is the error of the body.
 type reply struct {
 	*http.Response
 	body []byte
@@ -106,7 +106,7 @@ func (r reply) wantCode(t *testing.T, status int, code string) reply {
 	return r
 }
 
-// do fails when there is no answer at all.
+// do fails when there is no response at all.
 func (c *client) do(method, where string, edits ...func(*http.Request)) reply {
 	c.t.Helper()
 	answer, err := c.try(method, where, edits...)
@@ -145,7 +145,7 @@ func header(name, value string) func(*http.Request) {
 	return func(r *http.Request) { r.Header.Set(name, value) }
 }
 
-// blobLink asks the registry where a blob is.
+// blobLink returns the URL to which the registry redirects for a blob.
 func (c *client) blobLink(digest string) string {
 	c.t.Helper()
 	return c.do("GET", "/v2/"+repo+"/blobs/"+digest).want(c.t, http.StatusTemporaryRedirect).Header.Get("Location")

@@ -12,9 +12,9 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// serveManifest answers GET, which costs the client a pull, and HEAD, which is
-// free and goes on when the quota is spent.
-func (h *Hub) serveManifest(a *answer, r *http.Request, t target) {
+// serveManifest serves GET, which costs the client a pull, and HEAD, which is free
+// and works when the quota is used up.
+func (h *Hub) serveManifest(a *response, r *http.Request, t target) {
 	a.version()
 	m, ok := h.store.manifest(t.repo, t.reference)
 	if !ok {
@@ -29,9 +29,9 @@ func (h *Hub) serveManifest(a *answer, r *http.Request, t target) {
 	if r.Method == http.MethodGet {
 		price = 1
 	}
-	who := identity(r, t.user)
-	left, ok := h.quota.take(who, price, time.Now())
-	h.quota.announce(a.Header(), who, left)
+	client := identity(r, t.user)
+	left, ok := h.quota.take(client, price, time.Now())
+	h.quota.announce(a.Header(), client, left)
 	if !ok {
 		a.pullLimit(t.user)
 		return
@@ -51,7 +51,7 @@ func (h *Hub) serveManifest(a *answer, r *http.Request, t target) {
 	h.sendManifest(a, m)
 }
 
-func (h *Hub) sendManifest(a *answer, m manifest) {
+func (h *Hub) sendManifest(a *response, m manifest) {
 	a.chunked = h.opts.NoLength
 	body, size := a.content(bytes.NewReader(m.raw), int64(len(m.raw)))
 	a.Header().Set("Content-Length", strconv.FormatInt(size, 10))
@@ -59,7 +59,7 @@ func (h *Hub) sendManifest(a *answer, m manifest) {
 	_, _ = io.Copy(a, body)
 }
 
-// identity is whose quota a request spends.
+// identity returns whose quota a request uses.
 func identity(r *http.Request, user string) string {
 	if user != "" {
 		return user
@@ -71,8 +71,8 @@ func identity(r *http.Request, user string) string {
 	return host
 }
 
-// accepts tells whether the client takes a media type; one that says nothing
-// takes none, as at Docker Hub.
+// accepts reports whether the client accepts a media type. Without an Accept header
+// it accepts none, as at Docker Hub.
 func accepts(accept []string, mediaType string) bool {
 	for part := range strings.SplitSeq(strings.Join(accept, ","), ",") {
 		offered, _, _ := strings.Cut(part, ";")

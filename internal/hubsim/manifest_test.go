@@ -57,7 +57,7 @@ func TestSetTagMovesATag(t *testing.T) {
 		wantHeader(t, "Docker-Content-Digest", d.String())
 }
 
-// A HEAD is free, and is answered when there is nothing left for a GET.
+// A HEAD is free, and works when nothing is left for a GET.
 func TestQuota(t *testing.T) {
 	h := start(t, Options{Limit: 2, Window: time.Hour, Users: map[string]string{"ann": "secret"}})
 	h.AddManifest(repo, "latest", imageType, []byte(`{}`))

@@ -8,17 +8,18 @@ import (
 	"syscall"
 )
 
-// Network is a network in memory, under any names: it is for bubbles of
-// testing/synctest, where a socket would keep the time from passing. A
-// connection holds no bytes: a write waits for the reads of the other end. The
-// zero value has nobody on it; methods may be called concurrently.
+// Network is a network in memory with arbitrary host names. It is for bubbles of
+// testing/synctest, where time does not advance while a goroutine waits for a socket.
+// Connections have no buffer: a write waits for reads of the other end. The zero value
+// is ready to use; methods may be called concurrently.
 type Network struct {
-	mu        sync.Mutex // guards all below
+	mu        sync.Mutex // guards the fields below
 	listeners map[string]*pipeListener
-	dialled   map[*dialledConn]bool // and not closed yet
+	dialled   map[*dialledConn]bool // open connections
 }
 
-// Listen takes an address of the form host:port until the listener is closed.
+// Listen listens on an address of the form host:port. It fails with EADDRINUSE until
+// an earlier listener on it is closed.
 func (n *Network) Listen(address string) (net.Listener, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -33,8 +34,8 @@ func (n *Network) Listen(address string) (net.Listener, error) {
 	return l, nil
 }
 
-// DialContext waits until who listens at the address accepts, or ctx ends. It
-// is refused where nobody listens.
+// DialContext waits until the listener at the address accepts, or ctx is done. It
+// fails with ECONNREFUSED when there is no listener.
 func (n *Network) DialContext(ctx context.Context, _, address string) (net.Conn, error) {
 	n.mu.Lock()
 	l := n.listeners[address]
@@ -46,7 +47,7 @@ func (n *Network) DialContext(ctx context.Context, _, address string) (net.Conn,
 	near, far := net.Pipe()
 	select {
 	case l.dialled <- &pipeConn{Conn: far, local: l.addr, remote: memoryClient}:
-		return n.keep(&pipeConn{Conn: near, local: memoryClient, remote: l.addr}), nil
+		return n.track(&pipeConn{Conn: near, local: memoryClient, remote: l.addr}), nil
 	case <-l.closed:
 		return nil, refused
 	case <-ctx.Done():
@@ -80,7 +81,7 @@ func (l *pipeListener) Accept() (net.Conn, error) {
 	}
 }
 
-// Close leaves accepted connections alone.
+// Close does not close accepted connections.
 func (l *pipeListener) Close() error {
 	l.once.Do(func() {
 		l.network.mu.Lock()

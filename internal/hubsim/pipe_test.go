@@ -22,8 +22,8 @@ func onNetwork(t *testing.T, n *Network) (*Hub, *http.Client) {
 	return h, &http.Client{Transport: transport}
 }
 
-// In a bubble a hub on a Network is a hub: a blob comes through a redirect, and
-// a body that stalls costs no time.
+// A hub on a Network works in a bubble: a blob comes through a redirect, and a body
+// that stalls takes no real time.
 func TestNetwork(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, client := onNetwork(t, new(Network))
@@ -53,8 +53,7 @@ func TestNetwork(t *testing.T) {
 	})
 }
 
-// Nobody is where nobody listens, an address has one listener, and who closes
-// it makes room for the next.
+// Without a listener dialling is refused; an address has one listener at a time.
 func TestNetworkRefuses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := new(Network)
@@ -93,8 +92,8 @@ func TestNetworkRefuses(t *testing.T) {
 	})
 }
 
-// A port that a scheme implies is not told.
-func TestNames(t *testing.T) {
+// URLs omit the default port of their scheme.
+func TestImpliedPorts(t *testing.T) {
 	n := new(Network)
 	h := start(t, Options{Addr: "registry-1.docker.io:80", CDNAddr: "cdn.docker.com:8080", Listen: n.Listen})
 	if h.URL() != "http://registry-1.docker.io" {
@@ -107,7 +106,7 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// With TLS all addresses are https, that of the CDN too.
+// With TLS all URLs are https, also that of the CDN.
 func TestTLS(t *testing.T) {
 	server := httptest.NewTLSServer(nil)
 	t.Cleanup(server.Close)
@@ -124,7 +123,7 @@ func TestTLS(t *testing.T) {
 	}
 }
 
-// What is lost is silent for who has dialled it, until he closes it.
+// A lost connection is silent for the dialling end until that closes it.
 func TestLose(t *testing.T) {
 	var n Network
 	l, err := n.Listen("a:1")

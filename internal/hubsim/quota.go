@@ -26,7 +26,7 @@ func newQuota(o Options) *quota {
 	return &quota{limit: o.Limit, limits: o.UserLimits, window: o.Window, spent: map[string]*account{}}
 }
 
-// limitOf is the limit of an identity; 0: none.
+// limitOf returns the limit of an identity; 0: no limit.
 func (q *quota) limitOf(identity string) int {
 	if limit, ok := q.limits[identity]; ok {
 		return limit
@@ -34,8 +34,8 @@ func (q *quota) limitOf(identity string) int {
 	return q.limit
 }
 
-// take books n pulls, which may be none, and returns how many are left. It
-// books nothing and is false when that many are not.
+// take takes n pulls, which may be 0, and returns how many are left. It takes nothing
+// and returns false when fewer than n are left.
 func (q *quota) take(identity string, n int, now time.Time) (left int, ok bool) {
 	limit := q.limitOf(identity)
 	if limit == 0 {
@@ -57,7 +57,7 @@ func (q *quota) take(identity string, n int, now time.Time) (left int, ok bool) 
 	return limit - a.pulls, true
 }
 
-// announce sets the headers in which Docker Hub tells its quota.
+// announce sets the quota headers of Docker Hub.
 func (q *quota) announce(header http.Header, identity string, left int) {
 	limit := q.limitOf(identity)
 	if limit == 0 {

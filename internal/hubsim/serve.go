@@ -9,12 +9,12 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-type handler func(a *answer, r *http.Request)
+type handler func(a *response, r *http.Request)
 
-// ServeHTTP is the registry, its token service and the levers under /_sim/.
+// ServeHTTP serves the registry, its token service and the controls under /_sim/.
 func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if strings.HasPrefix(r.URL.Path, "/_sim/") {
-		h.serveLevers(w, r)
+		h.serveControl(w, r)
 		return
 	}
 	op, handle := h.route(r)
@@ -25,23 +25,24 @@ func (h *Hub) serveCDN(w http.ResponseWriter, r *http.Request) {
 	h.serve(w, r, opCDN, h.serveLink)
 }
 
-// serve counts the request and lets its fault act before handle does.
+// serve counts the request, applies its fault and calls handle.
 func (h *Hub) serve(w http.ResponseWriter, r *http.Request, op string, handle handler) {
 	h.tally.arrive(op, r.Method)
-	a := &answer{ResponseWriter: w, ctx: r.Context(), tally: h.tally, request: r.Method + " " + r.URL.Path, fault: h.faults.take(op, asked(r))}
+	a := &response{ResponseWriter: w, ctx: r.Context(), tally: h.tally, request: r.Method + " " + r.URL.Path, fault: h.faults.take(op, matchKey(r))}
 	a.wait(a.fault.Latency)
-	if !a.instead() {
+	if !a.serveFault() {
 		handle(a, r)
-		a.goOn()
+		a.sendEndless()
 	}
 }
 
-// asked is what Fault.Match is a part of.
-func asked(r *http.Request) string {
+// matchKey returns the text in which Fault.Match is searched.
+func matchKey(r *http.Request) string {
 	return strings.Join(append([]string{r.URL.Path}, r.URL.Query()["scope"]...), "?")
 }
 
-// route says what a request to the registry's host asks for, and who answers.
+// route returns the operation of a request to the host of the registry, and its
+// handler.
 func (h *Hub) route(r *http.Request) (op string, handle handler) {
 	path := r.URL.Path
 	if path == "/token" {
@@ -52,7 +53,7 @@ func (h *Hub) route(r *http.Request) (op string, handle handler) {
 	}
 	t, ok := parseTarget(path)
 	if !ok {
-		return opOther, h.serveNothing
+		return opOther, h.serveNotFound
 	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		return opOther, serveUnsupported
@@ -64,15 +65,15 @@ func (h *Hub) route(r *http.Request) (op string, handle handler) {
 	t.user = user
 	switch {
 	case t.kind == "tags":
-		return opTags, func(a *answer, r *http.Request) { h.serveTags(a, r, t) }
+		return opTags, func(a *response, r *http.Request) { h.serveTags(a, r, t) }
 	case t.kind == "referrers":
-		return opReferrers, func(a *answer, r *http.Request) { h.serveReferrers(a, r, t) }
+		return opReferrers, func(a *response, r *http.Request) { h.serveReferrers(a, r, t) }
 	case t.kind == "blobs":
-		return opBlob, func(a *answer, r *http.Request) { h.serveBlob(a, r, t) }
+		return opBlob, func(a *response, r *http.Request) { h.serveBlob(a, r, t) }
 	case r.Method == http.MethodHead:
-		return opManifestHead, func(a *answer, r *http.Request) { h.serveManifest(a, r, t) }
+		return opManifestHead, func(a *response, r *http.Request) { h.serveManifest(a, r, t) }
 	default:
-		return opManifest, func(a *answer, r *http.Request) { h.serveManifest(a, r, t) }
+		return opManifest, func(a *response, r *http.Request) { h.serveManifest(a, r, t) }
 	}
 }
 
@@ -81,7 +82,7 @@ type target struct {
 	repo      string
 	kind      string // manifests, blobs, referrers or tags
 	reference string // a tag or a digest; for tags: list
-	user      string // who asks; empty: anonymous
+	user      string // empty: anonymous
 }
 
 var repoName = regexp.MustCompile(`^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$`)
@@ -107,7 +108,7 @@ func parseTarget(path string) (target, bool) {
 	return t, ok && repoName.MatchString(t.repo)
 }
 
-// authorize returns who asks, or how the request is refused.
+// authorize returns the user of the request, or the handler that refuses it.
 func (h *Hub) authorize(r *http.Request, t target) (user string, refused handler) {
 	if h.opts.NoAuth {
 		if exists, _ := h.store.exists(t.repo, ""); !exists {
@@ -129,10 +130,10 @@ func (h *Hub) authorize(r *http.Request, t target) (user string, refused handler
 	return g.user, nil
 }
 
-// challenge refuses a request for a repository, or for none, for want of a
-// token; reason is an error of RFC 6750 or empty.
+// challenge returns a handler that refuses a request for repo, or for none, because
+// it lacks a token; reason is an error code of RFC 6750 or empty.
 func (h *Hub) challenge(repo, reason string) handler {
-	return func(a *answer, r *http.Request) {
+	return func(a *response, r *http.Request) {
 		realm := h.registry.url(h.registry.public()) + "/token"
 		challenge := `Bearer realm="` + realm + `",service="registry.docker.io"`
 		var detail any
@@ -149,10 +150,10 @@ func (h *Hub) challenge(repo, reason string) handler {
 	}
 }
 
-func (a *answer) version() { a.Header().Set("Docker-Distribution-Api-Version", "registry/2.0") }
+func (a *response) version() { a.Header().Set("Docker-Distribution-Api-Version", "registry/2.0") }
 
-// servePing is the way clients find out about the token service.
-func (h *Hub) servePing(a *answer, r *http.Request) {
+// servePing serves /v2/, where clients discover the token service.
+func (h *Hub) servePing(a *response, r *http.Request) {
 	if !h.opts.NoAuth {
 		token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 		if _, ok := h.tokens.redeem(token, time.Now()); !ok {
@@ -164,9 +165,9 @@ func (h *Hub) servePing(a *answer, r *http.Request) {
 	a.json(http.StatusOK, struct{}{})
 }
 
-// serveNothing is for paths that Docker Hub does not have; it does have a
-// catalog, but for nobody.
-func (h *Hub) serveNothing(a *answer, r *http.Request) {
+// serveNotFound serves paths that Docker Hub does not have. It does have a catalog,
+// but nobody may read it.
+func (h *Hub) serveNotFound(a *response, r *http.Request) {
 	if r.URL.Path == "/v2/_catalog" && !h.opts.NoAuth {
 		h.challenge("", "insufficient_scope")(a, r)
 		return
@@ -175,18 +176,18 @@ func (h *Hub) serveNothing(a *answer, r *http.Request) {
 	a.text(http.StatusNotFound, []byte("404 page not found\n"))
 }
 
-func serveNameUnknown(a *answer, _ *http.Request) {
+func serveNameUnknown(a *response, _ *http.Request) {
 	a.version()
 	a.fail(http.StatusNotFound, "NAME_UNKNOWN", "repository name not known to registry", nil)
 }
 
-func serveUnsupported(a *answer, _ *http.Request) {
+func serveUnsupported(a *response, _ *http.Request) {
 	a.version()
 	a.fail(http.StatusMethodNotAllowed, "UNSUPPORTED", "The operation is unsupported.", nil)
 }
 
-// parseDigest answers 400 itself when the reference is none.
-func (a *answer) parseDigest(reference string) (digest.Digest, bool) {
+// parseDigest sends the 400 itself when reference is not a digest.
+func (a *response) parseDigest(reference string) (digest.Digest, bool) {
 	d, err := digest.Parse(reference)
 	if err != nil {
 		a.fail(http.StatusBadRequest, "DIGEST_INVALID", "provided digest did not match uploaded content", nil)

@@ -6,21 +6,21 @@ import (
 	"time"
 )
 
-// piece is how long a bounded body may send before it looks at the clock.
+// piece is how long a body with Bandwidth sends before it checks the clock.
 const piece = 20 * time.Millisecond
 
-// shape sends p piece by piece, up to where the fault ends the body.
-func (a *answer) shape(p []byte) (int, error) {
+// shape sends p in pieces, up to where the fault ends the body.
+func (a *response) shape(p []byte) (int, error) {
 	if a.began.IsZero() {
 		a.began = time.Now()
 	}
 	total := 0
 	for total < len(p) {
-		room := a.room()
-		if room == 0 {
+		allowed := a.allowed()
+		if allowed == 0 {
 			a.end()
 		}
-		n, err := a.pass(p[total:][:min(int64(len(p)-total), room)])
+		n, err := a.pass(p[total:][:min(int64(len(p)-total), allowed)])
 		total += n
 		if err != nil {
 			return total, err
@@ -30,22 +30,22 @@ func (a *answer) shape(p []byte) (int, error) {
 	return total, nil
 }
 
-// room is how many bytes may be sent now; 0 means that the body ends here.
-func (a *answer) room() int64 {
-	room := int64(1 << 20)
+// allowed returns how many bytes may be sent now; 0 means that the body ends here.
+func (a *response) allowed() int64 {
+	allowed := int64(1 << 20)
 	if rate := a.fault.Bandwidth; rate > 0 {
-		room = max(1, int64(float64(rate)*piece.Seconds()))
+		allowed = max(1, int64(float64(rate)*piece.Seconds()))
 	}
 	for _, after := range []int64{a.fault.DropAfter, a.fault.StallAfter} {
 		if after != 0 {
-			room = min(room, max(0, after-a.sent))
+			allowed = min(allowed, max(0, after-a.sent))
 		}
 	}
-	return room
+	return allowed
 }
 
-// end cuts the connection, at once or when the client has had enough.
-func (a *answer) end() {
+// end cuts the connection, at once or when the client disconnects.
+func (a *response) end() {
 	a.flush()
 	drop := a.fault.DropAfter
 	if drop == 0 || a.sent < drop {
@@ -54,8 +54,8 @@ func (a *answer) end() {
 	panic(http.ErrAbortHandler)
 }
 
-// pace waits until the bandwidth allows what has been sent.
-func (a *answer) pace() {
+// pace waits until Bandwidth allows what has been sent.
+func (a *response) pace() {
 	if a.fault.Bandwidth == 0 {
 		return
 	}
@@ -66,8 +66,8 @@ func (a *answer) pace() {
 	}
 }
 
-// wait gives the request up when the client leaves first.
-func (a *answer) wait(d time.Duration) {
+// wait waits for d, and aborts the request when the client disconnects.
+func (a *response) wait(d time.Duration) {
 	if d <= 0 {
 		return
 	}
@@ -80,8 +80,8 @@ func (a *answer) wait(d time.Duration) {
 	}
 }
 
-// goOn sends more than there is, if the fault says so.
-func (a *answer) goOn() {
+// sendEndless sends zeros after the content, if the fault is Endless.
+func (a *response) sendEndless() {
 	zeros := make([]byte, 32<<10)
 	for a.fault.Endless && a.chunked {
 		if _, err := a.Write(zeros); err != nil {
@@ -90,8 +90,8 @@ func (a *answer) goOn() {
 	}
 }
 
-// instead answers what the fault says in place of the true answer, if it does.
-func (a *answer) instead() bool {
+// serveFault sends the response of the fault, and reports whether it has one.
+func (a *response) serveFault() bool {
 	switch f := a.fault; {
 	case f.Abuse:
 		a.Header().Set("Content-Type", "text/plain")
@@ -114,8 +114,8 @@ func (a *answer) instead() bool {
 	return true
 }
 
-// pullLimit answers the 429 of the pull limit.
-func (a *answer) pullLimit(user string) {
+// pullLimit sends the 429 of the pull limit.
+func (a *response) pullLimit(user string) {
 	message := "You have reached your unauthenticated pull rate limit. https://www.docker.com/increase-rate-limit"
 	if user != "" {
 		message = "You have reached your pull rate limit. You may increase the limit by authenticating and " +

@@ -13,9 +13,9 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// store is what the hub holds. Content is kept once, repositories refer to it.
+// store is the content of the hub. Blobs are stored once, repositories refer to them.
 type store struct {
-	mu    sync.RWMutex // guards all below; no I/O under it but the making of dir
+	mu    sync.RWMutex // guards the fields below; no I/O under it but creating dir
 	repos map[string]*repository
 	blobs map[digest.Digest]blob
 	dir   string // of blobs in files; empty until the first
@@ -25,7 +25,7 @@ type repository struct {
 	tags      map[string]digest.Digest
 	manifests map[digest.Digest]manifest
 	blobs     map[digest.Digest]bool
-	users     map[string]bool // who may pull; nil: everybody
+	users     map[string]bool // who may pull; nil: everyone
 }
 
 type manifest struct {
@@ -34,7 +34,7 @@ type manifest struct {
 	raw       []byte
 }
 
-// blob is held in memory, or in a file when path is set.
+// blob is in memory, or in a file if path is set.
 type blob struct {
 	size int64
 	data []byte
@@ -64,7 +64,7 @@ func (s *store) close() {
 	}
 }
 
-// repo makes the repository when there is none. mu is held.
+// repo returns the repository, and creates it if need be. The caller holds mu.
 func (s *store) repo(name string) *repository {
 	r, ok := s.repos[name]
 	if !ok {
@@ -85,7 +85,7 @@ func (s *store) put(repo string, d digest.Digest, b blob) {
 	s.blobs[d] = b
 }
 
-// spool keeps in a file what it reads from content.
+// spool stores content in a file.
 func (s *store) spool(repo string, content io.Reader) (digest.Digest, error) {
 	file, err := s.create()
 	if err != nil {
@@ -118,8 +118,8 @@ func (s *store) create() (*os.File, error) {
 	return os.CreateTemp(s.dir, "new-*")
 }
 
-// exists tells whether there is such a repository, and whether user may pull
-// from it; an anonymous one is the empty string.
+// exists reports whether there is such a repository, and whether user may pull from
+// it; an anonymous user is the empty string.
 func (s *store) exists(repo, user string) (exists, allowed bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()

@@ -10,28 +10,28 @@ import (
 	"time"
 )
 
-// grant is what the holder of a token is and may do.
+// grant is the user and the access of a token.
 type grant struct {
 	user    string // empty: anonymous
 	repos   map[string]bool
 	expires time.Time
 }
 
-// tokens remembers the tokens that are out; to clients they are opaque.
+// tokens stores the issued tokens, which are opaque to clients.
 type tokens struct {
 	ttl time.Duration
 
-	mu    sync.Mutex // guards all below
-	out   map[string]grant
-	users map[string]string // by account: the password
+	mu     sync.Mutex // guards the fields below
+	issued map[string]grant
+	users  map[string]string // by account: the password
 }
 
 func newTokens(ttl time.Duration, users map[string]string) *tokens {
-	return &tokens{ttl: ttl, out: map[string]grant{}, users: users}
+	return &tokens{ttl: ttl, issued: map[string]grant{}, users: users}
 }
 
-// SetUsers replaces the accounts of the token service and their passwords.
-// Tokens that are out stay.
+// SetUsers replaces the accounts of the token service and their passwords. Tokens that
+// were issued before stay valid.
 func (h *Hub) SetUsers(users map[string]string) {
 	h.tokens.mu.Lock()
 	defer h.tokens.mu.Unlock()
@@ -49,25 +49,25 @@ func (t *tokens) issue(user string, repos map[string]bool, now time.Time) string
 	token := rand.Text() + rand.Text()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.out[token] = grant{user: user, repos: repos, expires: now.Add(t.ttl)}
+	t.issued[token] = grant{user: user, repos: repos, expires: now.Add(t.ttl)}
 	return token
 }
 
-// redeem forgets a token that has expired.
+// redeem returns the grant of a token, and removes a token that has expired.
 func (t *tokens) redeem(token string, now time.Time) (grant, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	g, ok := t.out[token]
+	g, ok := t.issued[token]
 	if ok && !now.Before(g.expires) {
-		delete(t.out, token)
+		delete(t.issued, token)
 		return grant{}, false
 	}
 	return g, ok
 }
 
-// serveToken grants of the scopes asked for what the client may have; that
-// this is less than asked, or nothing, is no error.
-func (h *Hub) serveToken(a *answer, r *http.Request) {
+// serveToken issues a token for those of the requested scopes that the client may
+// have. It is not an error when these are fewer, or none.
+func (h *Hub) serveToken(a *response, r *http.Request) {
 	if r.Method != http.MethodGet {
 		a.fail(http.StatusMethodNotAllowed, "UNSUPPORTED", "The operation is unsupported.", nil)
 		return
@@ -80,19 +80,19 @@ func (h *Hub) serveToken(a *answer, r *http.Request) {
 	}
 	now := time.Now()
 	token := h.tokens.issue(user, h.granted(user, r.URL.Query()["scope"]), now)
-	said := map[string]any{
+	reply := map[string]any{
 		"token":        token,
 		"access_token": token,
 		"expires_in":   int(math.Ceil(h.opts.TokenTTL.Seconds())),
 		"issued_at":    now.UTC().Format(time.RFC3339),
 	}
-	maps.Copy(said, a.fault.Token)
-	maps.DeleteFunc(said, func(_ string, value any) bool { return value == nil })
-	a.json(http.StatusOK, said)
+	maps.Copy(reply, a.fault.Token)
+	maps.DeleteFunc(reply, func(_ string, value any) bool { return value == nil })
+	a.json(http.StatusOK, reply)
 }
 
-// granted picks the repositories that user may pull from out of scopes such
-// as "repository:library/busybox:pull".
+// granted returns the repositories in scopes, such as
+// "repository:library/busybox:pull", from which user may pull.
 func (h *Hub) granted(user string, scopes []string) map[string]bool {
 	repos := map[string]bool{}
 	for _, scope := range strings.Fields(strings.Join(scopes, " ")) {

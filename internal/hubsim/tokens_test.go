@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-func TestPingWantsAToken(t *testing.T) {
+func TestPingNeedsToken(t *testing.T) {
 	h := start(t, Options{})
 	c := newClient(t, h)
 	want := `Bearer realm="` + h.URL() + `/token",service="registry.docker.io"`
@@ -69,7 +69,7 @@ func TestTokenExpires(t *testing.T) {
 	h := start(t, Options{TokenTTL: 90 * time.Second})
 	h.AddManifest(repo, "latest", imageType, []byte(`{}`))
 	synctest.Test(t, func(t *testing.T) {
-		var granted tokenAnswer
+		var granted tokenResponse
 		answer := ask(h, "GET", "/token?scope="+pull(repo), "")
 		if err := json.Unmarshal(answer.Body.Bytes(), &granted); err != nil {
 			t.Fatal(err)
@@ -90,7 +90,7 @@ func TestTokenExpires(t *testing.T) {
 	})
 }
 
-// A token service may tell other times than its tokens have, or none.
+// A token service may announce other lifetimes than its tokens have, or none.
 func TestTokenFault(t *testing.T) {
 	h := start(t, Options{})
 	h.AddManifest(repo, "latest", imageType, []byte(`{}`))
@@ -107,7 +107,7 @@ func TestTokenFault(t *testing.T) {
 	}
 }
 
-// A token service may deny one scope alone.
+// A token service may deny only one scope.
 func TestTokenFaultOfOneScope(t *testing.T) {
 	h := start(t, Options{})
 	h.Inject(Fault{Op: "token", Match: "repository:corp/", Status: 403})
@@ -118,7 +118,7 @@ func TestTokenFaultOfOneScope(t *testing.T) {
 	}
 }
 
-// ask calls the handler without a network, so that the clock may be a fake.
+// ask calls the handler without a network, so that the clock can be fake.
 func ask(h *Hub, method, path, token string) *httptest.ResponseRecorder {
 	w, r := httptest.NewRecorder(), httptest.NewRequest(method, path, nil)
 	r.Header.Set("Accept", "*/*")

@@ -7,15 +7,16 @@ import (
 	"net/http/httptest"
 )
 
-// Transport answers requests to the registry and to the CDN in memory, without
-// a socket: it is for bubbles of testing/synctest, where a network would keep
-// the time from passing. Start the Hub outside of the bubble. Bodies come whole;
-// one that the hub cuts ends with io.ErrUnexpectedEOF.
+// Transport returns a transport that serves requests to the registry and to the CDN in
+// memory. It is for bubbles of testing/synctest, where time does not advance while a
+// goroutine waits for a socket. Start the Hub outside of the bubble. A response is
+// returned when its body is complete; one that the hub cuts ends with
+// io.ErrUnexpectedEOF.
 func (h *Hub) Transport() http.RoundTripper { return memoryTransport{h} }
 
 type memoryTransport struct{ hub *Hub }
 
-// memoryClient is who asks without a network.
+// memoryClient is the address of clients without a network.
 const memoryClient = "192.0.2.1:1024"
 
 func (t memoryTransport) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -42,7 +43,7 @@ func (t memoryTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// serveCut reports whether the handler cut its answer.
+// serveCut reports whether the handler has cut the response short.
 func serveCut(handle http.Handler, w http.ResponseWriter, r *http.Request) (cut bool) {
 	defer func() {
 		if p := recover(); p == http.ErrAbortHandler {

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// In memory the hub answers as over a network: a blob through a redirect, and
-// one that breaks off.
+// Transport behaves like a network: with a redirected blob, and with one that is cut
+// short.
 func TestTransport(t *testing.T) {
 	h := start(t, Options{NoAuth: true})
 	content := []byte("content of a blob")
@@ -33,8 +33,7 @@ func TestTransport(t *testing.T) {
 	}
 }
 
-// The image that one asks about to learn one's limit is there, and an account
-// may have a limit of its own.
+// There is an image for querying one's limit, and an account can have its own limit.
 func TestPreviewAndUserLimits(t *testing.T) {
 	h := start(t, Options{Limit: 100, Users: map[string]string{"small": "p", "free": "p"}, UserLimits: map[string]int{"small": 1, "free": 0}})
 	for user, want := range map[string]string{"": "100;w=21600", "small": "1;w=21600", "free": ""} {

@@ -168,7 +168,7 @@ func words(n hubsim.Counters) string {
 		what string
 	}{
 		{n.Tokens, "token"}, {n.Challenges, "challenge"}, {n.ManifestHEADs, "HEAD"},
-		{n.ManifestAsks, "GET"}, {n.BlobHEADs, "blob-HEAD"}, {n.BlobGETs, "blob"}, {n.CDNGETs, "cdn"},
+		{n.ManifestRequests, "GET"}, {n.BlobHEADs, "blob-HEAD"}, {n.BlobGETs, "blob"}, {n.CDNGETs, "cdn"},
 	} {
 		switch {
 		case c.n == 1:

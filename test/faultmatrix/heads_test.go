@@ -38,8 +38,8 @@ func (m *mirror) head(path, via string) string {
 func (m *mirror) spent(when string, heads, gets int) {
 	m.t.Helper()
 	synctest.Wait()
-	if n := m.hub.Counters(); n.ManifestHEADs != heads || n.ManifestAsks != gets {
-		m.t.Errorf("%s: the hub was asked by %d HEADs and %d GETs, want %d and %d", when, n.ManifestHEADs, n.ManifestAsks, heads, gets)
+	if n := m.hub.Counters(); n.ManifestHEADs != heads || n.ManifestRequests != gets {
+		m.t.Errorf("%s: the hub was asked by %d HEADs and %d GETs, want %d and %d", when, n.ManifestHEADs, n.ManifestRequests, heads, gets)
 	}
 	m.hub.Reset()
 }

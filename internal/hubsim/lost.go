@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// Lose makes every connection silent that there is, as a NAT, a load balancer or
-// a proxy does that has forgotten it: who has dialled it can still write, and
-// reads nothing, not even an end.
+// Lose makes all open connections silent, like a NAT, a load balancer or a proxy that
+// has lost its state: the dialling end can still write, but reads nothing, not even
+// an EOF.
 func (n *Network) Lose() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -17,19 +17,19 @@ func (n *Network) Lose() {
 	}
 }
 
-// keep notes a connection until it is closed.
-func (n *Network) keep(conn net.Conn) net.Conn {
-	kept := &dialledConn{Conn: conn, network: n, lost: make(chan struct{}), closed: make(chan struct{})}
+// track tracks a connection until it is closed.
+func (n *Network) track(conn net.Conn) net.Conn {
+	tracked := &dialledConn{Conn: conn, network: n, lost: make(chan struct{}), closed: make(chan struct{})}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.dialled == nil {
 		n.dialled = make(map[*dialledConn]bool)
 	}
-	n.dialled[kept] = true
-	return kept
+	n.dialled[tracked] = true
+	return tracked
 }
 
-// dialledConn is the end of a connection that has dialled it.
+// dialledConn is the dialling end of a connection.
 type dialledConn struct {
 	net.Conn
 	network         *Network
@@ -40,7 +40,7 @@ type dialledConn struct {
 func (c *dialledConn) lose() {
 	c.losing.Do(func() {
 		close(c.lost)
-		_ = c.SetDeadline(time.Unix(1, 0)) // wakes who reads or writes
+		_ = c.SetDeadline(time.Unix(1, 0)) // wakes blocked reads and writes
 	})
 }
 

@@ -10,28 +10,28 @@ import (
 	"time"
 )
 
-// answer is the ResponseWriter of one request: it counts what leaves and lets
-// the request's fault have its way with the body.
-type answer struct {
+// response is the ResponseWriter of one request: it counts what is sent and applies
+// the fault of the request.
+type response struct {
 	http.ResponseWriter
-	ctx   context.Context // of the request: ends when the client leaves
+	ctx   context.Context // of the request: done when the client disconnects
 	tally *tally
 	fault Fault
 
 	request string // "METHOD path"
 
-	chunked bool // leave out Content-Length
+	chunked bool // omit Content-Length
 	blob    bool // the body is a blob: count its bytes
 
-	status int       // 0: no header yet
-	sent   int64     // bytes of body
-	began  time.Time // the first byte, for Bandwidth
+	status int       // 0: no header sent yet
+	sent   int64     // bytes of the body
+	began  time.Time // of the first byte, for Bandwidth
 }
 
 // Unwrap is for http.ResponseController.
-func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+func (a *response) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
-func (a *answer) WriteHeader(status int) {
+func (a *response) WriteHeader(status int) {
 	if a.status != 0 {
 		return
 	}
@@ -56,14 +56,14 @@ func (a *answer) WriteHeader(status int) {
 	}
 	a.ResponseWriter.WriteHeader(status)
 	if a.chunked {
-		a.flush() // or net/http would measure a short body
+		a.flush() // otherwise net/http sets the length of a short body
 	}
 }
 
-func (a *answer) flush() { _ = http.NewResponseController(a.ResponseWriter).Flush() }
+func (a *response) flush() { _ = http.NewResponseController(a.ResponseWriter).Flush() }
 
-// Write sends p as the fault wants it.
-func (a *answer) Write(p []byte) (int, error) {
+// Write sends p with the fault applied.
+func (a *response) Write(p []byte) (int, error) {
 	if a.status == 0 {
 		a.WriteHeader(http.StatusOK)
 	}
@@ -73,29 +73,29 @@ func (a *answer) Write(p []byte) (int, error) {
 	return a.shape(p)
 }
 
-// pass counts before it writes, so that a client that has read everything
-// finds it counted.
-func (a *answer) pass(p []byte) (int, error) {
+// pass counts before it writes, so that a client that has read everything finds it
+// in the counters.
+func (a *response) pass(p []byte) (int, error) {
 	a.count(len(p))
 	n, err := a.ResponseWriter.Write(p)
 	a.count(n - len(p))
 	return n, err
 }
 
-func (a *answer) count(n int) {
+func (a *response) count(n int) {
 	a.sent += int64(n)
 	if a.blob && n != 0 && a.status < http.StatusMultipleChoices {
 		a.tally.add(func(c *Counters) { c.CDNBytes += int64(n) })
 	}
 }
 
-// passAtOnce is how much of a file is handed to the kernel, and counted, at
-// a time.
-const passAtOnce = 1 << 20
+// maxPart is how many bytes of a file are passed to the kernel, and counted, at a
+// time.
+const maxPart = 1 << 20
 
-// ReadFrom keeps sendfile working for a file that is sent as it is, which it
-// does only for a LimitedReader directly above the file.
-func (a *answer) ReadFrom(src io.Reader) (int64, error) {
+// ReadFrom keeps sendfile working for a file that is sent unchanged. It only works
+// for a LimitedReader directly above the file.
+func (a *response) ReadFrom(src io.Reader) (int64, error) {
 	whole, limited := src.(*io.LimitedReader)
 	fast, direct := a.ResponseWriter.(io.ReaderFrom)
 	if !limited || !direct || a.fault.shapesBody() {
@@ -106,7 +106,7 @@ func (a *answer) ReadFrom(src io.Reader) (int64, error) {
 	}
 	var total int64
 	for whole.N > 0 {
-		part := &io.LimitedReader{R: whole.R, N: min(passAtOnce, whole.N)}
+		part := &io.LimitedReader{R: whole.R, N: min(maxPart, whole.N)}
 		want := part.N
 		a.count(int(want))
 		n, err := fast.ReadFrom(part)
@@ -120,8 +120,8 @@ func (a *answer) ReadFrom(src io.Reader) (int64, error) {
 	return total, nil
 }
 
-// content is what answers a GET: a blob or a manifest.
-func (a *answer) content(body io.ReadSeeker, size int64) (io.ReadSeeker, int64) {
+// content returns the body for a GET of a blob or a manifest, with the fault applied.
+func (a *response) content(body io.ReadSeeker, size int64) (io.ReadSeeker, int64) {
 	a.chunked = a.chunked || a.fault.NoLength || a.fault.Endless
 	if a.fault.FlipAt != nil {
 		body = &flipped{ReadSeeker: body, at: *a.fault.FlipAt}
@@ -133,7 +133,7 @@ func (a *answer) content(body io.ReadSeeker, size int64) (io.ReadSeeker, int64) 
 	return body, size
 }
 
-// wireErrors is the body of an error as the distribution spec has it.
+// wireErrors is the body of an error according to the distribution spec.
 type wireErrors struct {
 	Errors []wireError `json:"errors"`
 }
@@ -144,12 +144,12 @@ type wireError struct {
 	Detail  any    `json:"detail,omitempty"`
 }
 
-// fail answers an error; detail may be nil.
-func (a *answer) fail(status int, code, message string, detail any) {
+// fail sends an error; detail may be nil.
+func (a *response) fail(status int, code, message string, detail any) {
 	a.json(status, wireErrors{[]wireError{{code, message, detail}}})
 }
 
-func (a *answer) json(status int, body any) {
+func (a *response) json(status int, body any) {
 	raw, err := json.Marshal(body)
 	if err != nil {
 		panic(err) // the bodies are types of this package
@@ -160,7 +160,7 @@ func (a *answer) json(status int, body any) {
 	a.text(status, raw)
 }
 
-func (a *answer) text(status int, body []byte) {
+func (a *response) text(status int, body []byte) {
 	a.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	a.WriteHeader(status)
 	_, _ = a.Write(body)

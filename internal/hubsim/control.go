@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// faultJSON is a Fault as a person writes it: with a latency like "1.5s".
+// faultJSON is a Fault in JSON, with a latency like "1.5s".
 type faultJSON struct {
 	Fault
 	Latency string
@@ -22,10 +22,10 @@ func (f faultJSON) parse() (Fault, error) {
 	return f.Fault, err
 }
 
-// serveLevers is for a person with curl: GET /_sim/counters, POST /_sim/faults
-// with a Fault in JSON, DELETE /_sim/faults. It needs no token, no fault
-// strikes it and nothing counts it.
-func (h *Hub) serveLevers(w http.ResponseWriter, r *http.Request) {
+// serveControl is for use with curl: GET /_sim/counters, POST /_sim/faults with a
+// Fault in JSON, DELETE /_sim/faults. Its requests need no token, have no faults and
+// are not counted.
+func (h *Hub) serveControl(w http.ResponseWriter, r *http.Request) {
 	switch r.Method + " " + r.URL.Path {
 	case "GET /_sim/counters":
 		w.Header().Set("Content-Type", "application/json")
