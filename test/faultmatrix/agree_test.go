@@ -11,12 +11,12 @@ import (
 	"mirrord/internal/oci"
 )
 
-// TestHeadsAgree holds the mirror's HEAD of a tag, in every trouble, against the
-// GETs that clients send after it: that of the same tag, and that of the digest
-// which the HEAD has told. What was pulled before never fails for a HEAD that
-// has promised too much.
+// TestHeadsAgree compares the mirror's HEAD of a tag, with every fault, with the GETs
+// that clients send after it: of the same tag, and of the digest in the HEAD. A HEAD
+// never names content that a GET cannot serve, so an image that was pulled before
+// can be pulled again.
 func TestHeadsAgree(t *testing.T) {
-	rows := slices.Concat(networkFaults, bodyFaults, answerFaults, storageFaults, tokenFaults, limitFaults)
+	rows := slices.Concat(networkFaults, bodyFaults, responseFaults, storageFaults, tokenFaults, limitFaults)
 	for _, r := range rows {
 		for _, s := range situations {
 			if !strings.HasSuffix(s.name, " tag") || s.name == "uncached tag" {
@@ -28,9 +28,9 @@ func TestHeadsAgree(t *testing.T) {
 					m := newMirror(t, nil)
 					s.arrange(m)
 					m.transport.CloseIdleConnections()
-					mend := r.strike(m)
-					m.agrees(s.path)
-					mend()
+					repair := r.inject(m)
+					m.checkHeadAgrees(s.path)
+					repair()
 					<-time.After(gateTime)
 				})
 			})
@@ -38,27 +38,27 @@ func TestHeadsAgree(t *testing.T) {
 	}
 }
 
-// agrees checks that what HEAD says of path is what GET serves.
-func (m *mirror) agrees(path string) {
+// checkHeadAgrees checks that GET serves what HEAD describes.
+func (m *mirror) checkHeadAgrees(path string) {
 	m.t.Helper()
 	resp, err := m.client.Head("http://" + mirrorAt + "/v2/" + repo + "/" + path)
 	check(m.t, err)
 	_ = resp.Body.Close()
-	told := oci.Digest(resp.Header.Get("Docker-Content-Digest"))
+	described := oci.Digest(resp.Header.Get("Docker-Content-Digest"))
 	a := m.get(path)
-	if a.status != resp.StatusCode || a.digest != told {
-		m.t.Errorf("HEAD is %s %s, and then GET %s %s", resp.Status, told, a, a.digest)
+	if a.status != resp.StatusCode || a.digest != described {
+		m.t.Errorf("HEAD is %s %s, and then GET %s %s", resp.Status, described, a, a.digest)
 	}
 	if resp.StatusCode != http.StatusOK {
 		return
 	}
-	if a := m.get("manifests/" + told.String()); a.status != http.StatusOK || a.digest != told {
-		m.t.Errorf("HEAD has told %s, and GET of that is %s", told, a)
+	if a := m.get("manifests/" + described.String()); a.status != http.StatusOK || a.digest != described {
+		m.t.Errorf("HEAD is %s, and GET of that digest %s", described, a)
 	}
 }
 
-// A registry at 300 ms, over new connections with TLS: what was pushed is
-// served, not the older copy, though a token, a HEAD and a GET take seconds.
+// With a registry at 300 ms and new connections with TLS, the pushed manifest is
+// served and not the stale copy, although a token, a HEAD and a GET take seconds.
 func TestDistantRegistry(t *testing.T) {
 	certs := newCertificates(t)
 	synctest.Test(t, func(t *testing.T) {
@@ -66,15 +66,15 @@ func TestDistantRegistry(t *testing.T) {
 		expire(m)
 		m.publish(manifestSize, "newer manifest")
 		m.transport.CloseIdleConnections()
-		mend := onLine(lineFault{distance: 300 * time.Millisecond})(m)
+		repair := onLine(lineFault{distance: 300 * time.Millisecond})(m)
 		begun := time.Now()
 		m.mustGet(tagPath)
 		t.Logf("the new manifest after %s", time.Since(begun))
 		if took := time.Since(begun); took < 2*time.Second {
-			t.Errorf("the new manifest after %s: that is no distant registry", took)
+			t.Errorf("the new manifest after %s: the registry is not distant", took)
 		}
-		mend()
+		repair()
 		m.transport.CloseIdleConnections()
-		<-time.After(time.Minute) // the line has carried their last bytes
+		<-time.After(time.Minute) // the last bytes have arrived
 	})
 }

@@ -17,15 +17,15 @@ import (
 
 const (
 	expiryTime = 10 * time.Minute // after which a tag is no longer fresh, and a token has expired
-	settleTime = 10 * time.Minute // after which a fill has given up
-	gateTime   = 20 * time.Minute // after which the upstream is asked again, whatever it said
+	fillTime   = 10 * time.Minute // after which a fill has failed
+	gateTime   = 20 * time.Minute // after which the upstream is asked again, whatever its responses
 )
 
-// situation is a state of the cache in which a fault strikes.
+// situation is a state of the cache in which a fault occurs.
 type situation struct {
 	name    string
 	path    string
-	arrange func(*mirror) // brings it about
+	arrange func(*mirror) // creates the situation
 }
 
 var situations = []situation{
@@ -49,17 +49,17 @@ func expire(m *mirror) {
 	<-time.After(expiryTime)
 }
 
-// mustGet asks for what has to come right, and is the newest there is.
+// mustGet requests content that must be served completely and in its current version.
 func (m *mirror) mustGet(path string) {
 	m.t.Helper()
 	a := m.get(path)
-	if a.status != http.StatusOK || a.flaw != "" || a.via == string(oci.Stale) || a.digest != m.wanted(path) {
-		m.t.Errorf("without a fault %s is answered %s with %s: %.300s", path, a, a.digest, a.content)
+	if a.status != http.StatusOK || a.incomplete != "" || a.via == string(oci.Stale) || a.digest != m.wanted(path) {
+		m.t.Errorf("without a fault: GET %s: %s with %s: %.300s", path, a, a.digest, a.content)
 	}
-	synctest.Wait() // the fill behind it is done
+	synctest.Wait() // waits for the fill
 }
 
-// wanted is the digest of what the hub has at that path.
+// wanted returns the digest of the content that the hub has at that path.
 func (m *mirror) wanted(path string) oci.Digest {
 	if path == blobPath {
 		return blobDigest
@@ -67,70 +67,70 @@ func (m *mirror) wanted(path string) oci.Digest {
 	return m.named
 }
 
-// seen is what came of a fault in a situation.
+// seen is the outcome of a fault in a situation.
 type seen struct {
 	client   string
-	kept     string
+	cached   string
 	upstream string
-	head     time.Duration // until the client had its answer's head
+	head     time.Duration // until the client had the header of its response
 }
 
 func (s seen) String() string {
-	return fmt.Sprintf("%s | %s | %s | %s", s.client, s.kept, s.upstream, s.head.Round(time.Millisecond))
+	return fmt.Sprintf("%s | %s | %s | %s", s.client, s.cached, s.upstream, s.head.Round(time.Millisecond))
 }
 
-// try lets a fault strike in a situation, and checks what holds for all of them:
-// no wrong byte completes or is kept, nothing but the hub is connected to, and
-// when the fault is gone the same request succeeds.
-func try(t *testing.T, f fault, s situation, certs *certificates) (saw seen) {
+// try injects a fault in a situation, and checks what holds in all of them: no
+// corrupt content is completed or cached, the mirror connects only to the hub, and
+// after the fault the same request succeeds.
+func try(t *testing.T, f fault, s situation, certs *certificates) (got seen) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMirror(t, certs)
 		s.arrange(m)
 		m.transport.CloseIdleConnections()
-		mend := f(m)
+		repair := f(m)
 		m.hub.Reset()
 		a := m.get(s.path)
-		<-time.After(settleTime)
-		saw = seen{client: a.String(), kept: m.kept(s.path), upstream: words(m.hub.Counters()), head: a.head}
+		<-time.After(fillTime)
+		got = seen{client: a.String(), cached: m.cached(s.path), upstream: requests(m.hub.Counters()), head: a.head}
 		m.checkAge(s.path, a)
-		m.checkKept()
-		mend()
+		m.checkCached()
+		repair()
 		m.transport.CloseIdleConnections()
 		<-time.After(gateTime)
 		m.mustGet(s.path)
-		m.checkKept()
-		if kept := m.kept(s.path); kept != "kept" {
-			t.Errorf("after the fault: %s", kept)
+		m.checkCached()
+		if cached := m.cached(s.path); cached != "cached" {
+			t.Errorf("after the fault: %s", cached)
 		}
-		if hosts := m.line.led(); len(hosts) > 0 {
-			t.Errorf("the mirror was led to %v", hosts)
+		if hosts := m.line.unexpectedHosts(); len(hosts) > 0 {
+			t.Errorf("the mirror connected to %v", hosts)
 		}
 	})
-	return saw
+	return got
 }
 
-// checkAge checks that an answer which says that it is what the hub has, is.
-func (m *mirror) checkAge(path string, a answer) {
+// checkAge checks that a response that claims to be current is what the hub has.
+func (m *mirror) checkAge(path string, a response) {
 	m.t.Helper()
 	switch oci.Via(a.via) {
 	case oci.Fill, oci.Revalidated, oci.Pass:
 		if a.digest != m.wanted(path) {
-			m.t.Errorf("%s is answered as the newest, and is not", a)
+			m.t.Errorf("%s claims to be current, and is not", a)
 		}
 	}
 }
 
-// checkKept hashes all files of the cache, when nothing is put into it any more.
-func (m *mirror) checkKept() {
+// checkCached verifies all files of the cache, when no fill is in flight.
+func (m *mirror) checkCached() {
 	m.t.Helper()
 	if n := m.cache.Stats().Fills; n != 0 {
-		m.t.Errorf("%d fills are still under way", n)
+		m.t.Errorf("%d fills are still in flight", n)
 	}
 	for _, name := range m.files("blobs", "*", "*", "*") {
 		raw, err := os.ReadFile(name)
 		check(m.t, err)
 		if d := oci.FromBytes(raw); d.Encoded() != filepath.Base(name) {
-			m.t.Errorf("%s is kept as %s", d, name)
+			m.t.Errorf("%s is cached as %s", d, name)
 		}
 	}
 }
@@ -142,26 +142,26 @@ func (m *mirror) files(pattern ...string) []string {
 	return names
 }
 
-// kept says what the cache has of what the hub has at path: all of it, a part,
-// or an older manifest.
-func (m *mirror) kept(path string) string {
+// cached says what the cache has of the hub's content at path: all of it, a part, or
+// only a previous manifest.
+func (m *mirror) cached(path string) string {
 	m.t.Helper()
 	switch {
 	case len(m.files("blobs", "*", "*", m.wanted(path).Encoded())) > 0:
-		return "kept"
+		return "cached"
 	case len(m.files("fills", "*")) > 0:
-		return "part"
+		return "partial"
 	case len(m.files("blobs", "*", "*", "*")) > 0:
-		return "older"
+		return "previous"
 	}
 	return "-"
 }
 
-// words tells what the hub was asked, and how often when that was more than
-// once. HEAD and GET are those of manifests, a blob is asked for at the registry
-// and then at the CDN. Left out are pings, by which the mirror learns of the
-// token service, and that a host which failed is back.
-func words(n hubsim.Counters) string {
+// requests lists the requests to the hub, with their number if more than one. HEAD and
+// GET are those of manifests; a blob is requested from the registry and then from the
+// CDN. Pings are omitted: the mirror uses them to discover the token service, and to
+// detect that a failed host is back.
+func requests(n hubsim.Counters) string {
 	var asked []string
 	for _, c := range []struct {
 		n    int

@@ -12,11 +12,11 @@ import (
 	"time"
 )
 
-// certificates are what the hub shows to a mirror that trusts one of them. nil
-// is a hub without TLS.
+// certificates are those of a hub whose mirror trusts one of them. nil is a hub without
+// TLS.
 type certificates struct {
 	trusted, unknown tls.Certificate
-	spoilt           atomic.Bool // the unknown one is shown
+	untrusted        atomic.Bool // the hub presents the unknown one
 }
 
 func withoutTLS(*testing.T) *certificates { return nil }
@@ -48,7 +48,7 @@ func (c *certificates) server() *tls.Config {
 		return nil
 	}
 	return &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-		if c.spoilt.Load() {
+		if c.untrusted.Load() {
 			return &c.unknown, nil
 		}
 		return &c.trusted, nil

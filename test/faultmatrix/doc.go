@@ -1,4 +1,4 @@
-// Package faultmatrix holds the mirror against every fault of an upstream in
-// every state of its cache: what the client sees, what is kept after, and what
-// the upstream was asked.
+// Package faultmatrix tests the mirror with every fault of an upstream in every
+// state of the cache: what the client sees, what is cached afterwards, and which
+// requests the upstream gets.
 package faultmatrix

@@ -13,11 +13,10 @@ import (
 	"mirrord/internal/hubsim"
 )
 
-// fault makes something go wrong between the mirror and its upstream, until
-// mend.
-type fault func(*mirror) (mend func())
+// fault causes a fault between the mirror and its upstream until repair is called.
+type fault func(*mirror) (repair func())
 
-// inject lets the hub do as each of faults says.
+// inject injects faults into the hub.
 func inject(faults ...hubsim.Fault) fault {
 	return func(m *mirror) func() {
 		var removes []func()
@@ -32,20 +31,20 @@ func inject(faults ...hubsim.Fault) fault {
 	}
 }
 
-// registry strikes what is asked of the registry, tokens apart.
+// registry applies f to the registry's manifests and blobs.
 func registry(f hubsim.Fault) fault { return inject(each(f, "manifest-head", "manifest", "blob")...) }
 
-// bodies strikes what has one: manifests, and blobs at the CDN. They take some
-// time, so that the client is there before it is known how they end.
+// bodies applies f to bodies: of manifests, and of blobs at the CDN. They take some
+// time, so that the client reads before the end of the body is known.
 func bodies(f hubsim.Fault) fault {
 	f.Bandwidth = cmp.Or(f.Bandwidth, paced)
 	return inject(each(f, "manifest", "cdn")...)
 }
 
-// dropped cuts a blob in the middle, once; f strikes what op is asked next.
+// dropped cuts a blob in the middle, once, and applies f to the next request of op.
 func dropped(op string, f hubsim.Fault) fault {
 	f.Op = op
-	first := hubsim.Fault{Op: "blob", Times: 1} // none
+	first := hubsim.Fault{Op: "blob", Times: 1} // no fault
 	return inject(hubsim.Fault{Op: "cdn", DropAfter: middle, Times: 1, Bandwidth: paced}, first, f)
 }
 
@@ -59,10 +58,10 @@ func each(f hubsim.Fault, ops ...string) (faults []hubsim.Fault) {
 	return faults
 }
 
-// at strikes one operation.
+// at applies f to one operation.
 func at(op string, f hubsim.Fault) fault { return inject(each(f, op)...) }
 
-// onLine breaks the line to the hub.
+// onLine applies f to the line to the hub.
 func onLine(f lineFault) fault {
 	return func(m *mirror) func() {
 		m.line.set(f)
@@ -70,68 +69,69 @@ func onLine(f lineFault) fault {
 	}
 }
 
-// lost makes the connections to the hub silent that have idled for a while.
+// lost silently loses the idle connections to the hub.
 func lost(m *mirror) func() {
-	m.get("manifests/another") // over the registry's and the token service's
+	m.get("manifests/another") // opens connections to the registry and the token service
 	<-time.After(10 * time.Second)
 	m.line.network.Lose()
 	return func() {}
 }
 
-// noName is a name that is not found, noEntry a port where nobody listens.
+// noName makes the name of host unresolvable.
 func noName(host string) fault {
 	return onLine(lineFault{host: host, err: &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}})
 }
 
+// noEntry makes host refuse connections.
 func noEntry(host string) fault {
 	return onLine(lineFault{host: host, err: &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}})
 }
 
-// redirect sends all requests for content elsewhere.
+// redirect redirects all requests for content to location.
 func redirect(location string) fault {
 	return registry(hubsim.Fault{Status: 307, Header: map[string]string{"Location": location}})
 }
 
-// page is a login page, say, that answers 200.
+// page is an HTML page with status 200, such as a login page.
 var page = hubsim.Fault{
 	Status: 200, ContentType: "text/html; charset=utf-8", Bandwidth: 100_000,
 	Body: "<!doctype html><title>Wi-Fi</title><h1>Log in to go on</h1>" + strings.Repeat("<p>", 5_000),
 }
 
-// word is an error of the registry's, with the header that only registries send.
-func word(status int, code string) hubsim.Fault {
+// specError is an error in the JSON of the spec, with the header of a registry.
+func specError(status int, code string) hubsim.Fault {
 	f := untyped(status, code)
 	f.ContentType = "application/json"
 	f.Header = map[string]string{"Docker-Distribution-Api-Version": "registry/2.0"}
 	return f
 }
 
-// untyped is one that is sent as text, by a registry that sends no such header.
+// untyped is the same as plain text and without the header.
 func untyped(status int, code string) hubsim.Fault {
 	return hubsim.Fault{Status: status, ContentType: "text/plain", Body: `{"errors":[{"code":"` + code + `","message":"no"}]}`}
 }
 
-// refusalPage is what a company's filter sends, or an ingress without a backend.
+// refusalPage is the page of a company's web filter, or of an ingress without a backend.
 func refusalPage(status int) hubsim.Fault {
 	return hubsim.Fault{Status: status, ContentType: "text/html", Body: "<html><h1>Blocked by policy</h1>"}
 }
 
-// challenged is a 401 with the header of the registry's and no body.
+// challenged is a 401 with the header of a registry and no body.
 func challenged(challenge string) hubsim.Fault {
 	return hubsim.Fault{Status: 401, Header: map[string]string{
 		"Www-Authenticate": challenge, "Docker-Distribution-Api-Version": "registry/2.0",
 	}}
 }
 
-// harbor is Harbor's answer to a token that may not pull: it speaks of Basic, and
-// wants a token.
+// harbor is Harbor's response to a token that may not pull: a challenge for Basic,
+// although it requires a token.
 var harbor = func() hubsim.Fault {
-	f := word(401, "UNAUTHORIZED")
+	f := specError(401, "UNAUTHORIZED")
 	f.Header["Www-Authenticate"] = `Basic realm="harbor"`
 	return f
 }()
 
-// refused is a registry that does not take fresh tokens, so many times or always.
+// refused is a registry that refuses fresh tokens, so many times or (0) always.
 func refused(parameters string, times int) fault {
 	return func(m *mirror) func() {
 		f := challenged(`Bearer realm="http://` + tokenHost + `/token",service="registry.docker.io",` + parameters)
@@ -140,18 +140,18 @@ func refused(parameters string, times int) fault {
 	}
 }
 
-// moved is a registry whose token service is at another name by now; nobody
-// listens at the old one.
+// moved is a registry whose token service has moved to another host; the old one
+// refuses connections.
 func moved(m *mirror) func() {
 	m.hub.Announce(registryHost+":80", cdnHost+":80")
-	mend := noEntry(tokenHost)(m)
+	repair := noEntry(tokenHost)(m)
 	return func() {
-		mend()
+		repair()
 		m.hub.Announce(tokenHost+":80", cdnHost+":80")
 	}
 }
 
-// mistyped is the right manifest, said to be something else.
+// mistyped sends the right manifest with a wrong Content-Type.
 func mistyped(ops ...string) fault {
 	return func(m *mirror) func() {
 		return inject(each(hubsim.Fault{
@@ -161,32 +161,31 @@ func mistyped(ops ...string) fault {
 	}
 }
 
-// unnamed makes the tag name a manifest that does not say itself what it is,
-// beside another fault.
+// unnamed moves the tag to a manifest without a mediaType, together with another fault.
 func unnamed(beside fault) fault {
 	return func(m *mirror) func() {
 		m.publishAs(padded(manifestSize, "untyped manifest", ""))
-		mend := beside(m)
+		repair := beside(m)
 		return func() {
-			mend()
+			repair()
 			m.publish(manifestSize, "typed manifest")
 		}
 	}
 }
 
-// heads answers HEADs of manifests with these headers in the place of its own.
+// heads replaces headers in responses to HEADs of manifests.
 func heads(headers map[string]string) fault {
 	return at("manifest-head", hubsim.Fault{Headers: headers})
 }
 
-// headDigest lets HEADs tell what digest makes of the manifest.
+// headDigest replaces the digest in responses to HEADs of manifests.
 func headDigest(digest func(raw []byte) string) fault {
 	return func(m *mirror) func() {
 		return heads(map[string]string{"Docker-Content-Digest": digest(m.manifest)})(m)
 	}
 }
 
-// zipped sends what was asked for in gzip, which nobody asked for.
+// zipped sends content with gzip, although the request does not accept it.
 func zipped(m *mirror) func() {
 	gzip := map[string]string{"Content-Encoding": "gzip"}
 	return inject(
@@ -198,12 +197,12 @@ func zipped(m *mirror) func() {
 func zip(raw []byte) string {
 	var body bytes.Buffer
 	w := gzip.NewWriter(&body)
-	_, _ = w.Write(raw) // a buffer takes all
+	_, _ = w.Write(raw) // a buffer never fails
 	_ = w.Close()
 	return body.String()
 }
 
-// skewed is a token service whose clock is wrong by that much.
+// skewed is a token service whose clock is off by that much.
 func skewed(by time.Duration) fault {
 	return func(m *mirror) func() {
 		issued := time.Now().Add(by).UTC().Format(time.RFC3339)
@@ -211,39 +210,39 @@ func skewed(by time.Duration) fault {
 	}
 }
 
-// expiresIn tells another life of tokens than they have; nil tells none.
+// expiresIn replaces the announced lifetime of tokens; nil removes it.
 func expiresIn(seconds any) fault {
 	return at("token", hubsim.Fault{Token: map[string]any{"expires_in": seconds}})
 }
 
-// huge makes the tag name a manifest that is too large, beside another fault.
+// huge moves the tag to a manifest that is too large, together with another fault.
 func huge(beside fault) fault {
 	return func(m *mirror) func() {
 		m.publish(5<<20, "huge manifest")
-		mend := beside(m)
+		repair := beside(m)
 		return func() {
-			mend()
+			repair()
 			m.publish(manifestSize, "slim manifest")
 		}
 	}
 }
 
-// after lets one fault strike five requests within more than a second, and then
-// another one.
+// after applies one fault to five requests within more than a second, and then another
+// one.
 func after(earlier, then fault) fault {
 	return func(m *mirror) func() {
-		mend := earlier(m)
+		repair := earlier(m)
 		for i := range 5 {
 			m.get("manifests/another" + strconv.Itoa(i))
 			<-time.After(250 * time.Millisecond)
 		}
-		mend()
+		repair()
 		return then(m)
 	}
 }
 
-// untrusted shows a certificate that nobody knows.
+// untrusted makes the hub present an unknown certificate.
 func untrusted(m *mirror) func() {
-	m.certs.spoilt.Store(true)
-	return func() { m.certs.spoilt.Store(false) }
+	m.certs.untrusted.Store(true)
+	return func() { m.certs.untrusted.Store(false) }
 }

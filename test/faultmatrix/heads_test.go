@@ -12,9 +12,9 @@ import (
 	"mirrord/internal/oci"
 )
 
-// head asks the mirror for what HEAD tells, and holds it against what the hub
-// has: whatever the hub's own HEADs say, the mirror's are right.
-// via may be empty, and is returned.
+// head sends a HEAD to the mirror and compares its response with the hub's content:
+// the mirror's HEADs are right, whatever those of the hub. via may be empty for any;
+// head returns the actual one.
 func (m *mirror) head(path, via string) string {
 	m.t.Helper()
 	resp, err := m.client.Head("http://" + mirrorAt + "/v2/" + repo + "/" + path)
@@ -34,27 +34,28 @@ func (m *mirror) head(path, via string) string {
 	return via
 }
 
-// spent checks how many manifests the hub was asked for since the last time.
+// spent checks the number of HEADs and GETs of manifests at the hub since the last
+// call.
 func (m *mirror) spent(when string, heads, gets int) {
 	m.t.Helper()
 	synctest.Wait()
 	if n := m.hub.Counters(); n.ManifestHEADs != heads || n.ManifestRequests != gets {
-		m.t.Errorf("%s: the hub was asked by %d HEADs and %d GETs, want %d and %d", when, n.ManifestHEADs, n.ManifestRequests, heads, gets)
+		m.t.Errorf("%s: %d HEADs and %d GETs at the hub, want %d and %d", when, n.ManifestHEADs, n.ManifestRequests, heads, gets)
 	}
 	m.hub.Reset()
 }
 
-// TestHeads lets the hub's HEADs of manifests lie, and holds the mirror's
-// against what the hub has: of a tag that is uncached, fresh, expired, moved and
-// stale. A manifest costs one pull, and so does each check of a tag of which
-// only a GET tells. Only what could be true of an uncached one is passed on.
+// TestHeads makes the hub's HEADs of manifests wrong, and compares the mirror's with
+// the hub's content, for a tag that is uncached, fresh, expired, moved and stale. A
+// manifest costs one pull, and so does each check of a tag whose HEADs are useless.
+// Only a plausible HEAD of an uncached manifest is passed on.
 func TestHeads(t *testing.T) {
 	for _, f := range headFaults {
 		t.Run(f.fault, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				m := newMirror(t, nil)
-				mend := f.strike(m)
+				repair := f.inject(m)
 				m.headUncached("uncached", f.claim, 1)
 				m.mustGet(tagPath)
 				m.hub.Reset()
@@ -62,19 +63,19 @@ func TestHeads(t *testing.T) {
 				m.head("manifests/"+m.named.String(), "hit")
 				m.spent("fresh", 0, 0)
 				m.headExpired(f.claim)
-				mend()
+				repair()
 				m.publish(manifestSize+100, "newer manifest")
-				mend = f.strike(m)
+				repair = f.inject(m)
 				<-time.After(expiryTime)
 				m.hub.Reset()
-				m.head(tagPath, "fill") // that it can be had takes a GET
-				if f.claim == inVain {
+				m.head(tagPath, "fill") // a GET shows that it is available
+				if f.claim == useless {
 					m.spent("moved", 0, 1)
 				} else {
 					m.spent("moved", 1, 1)
 				}
 				m.mustGet(tagPath)
-				mend()
+				repair()
 				m.hub.Inject(hubsim.Fault{Status: 503})
 				<-time.After(expiryTime)
 				m.head(tagPath, "stale")
@@ -83,14 +84,14 @@ func TestHeads(t *testing.T) {
 	}
 }
 
-// headUncached asks for a tag whose content is not cached.
+// headUncached sends a HEAD for a tag whose content is not cached.
 func (m *mirror) headUncached(when string, c claim, heads int) {
 	m.t.Helper()
 	m.hub.Reset()
 	switch c {
 	case right:
 		m.head(tagPath, "pass")
-	case open, inVain:
+	case open, useless:
 		m.head(tagPath, "fill")
 		m.spent(when, heads, 1)
 	case wrong:
@@ -101,20 +102,20 @@ func (m *mirror) headUncached(when string, c claim, heads int) {
 	}
 }
 
-// headExpired asks for a tag that has not moved.
+// headExpired sends a HEAD for an expired tag that has not moved.
 func (m *mirror) headExpired(c claim) {
 	m.t.Helper()
 	<-time.After(expiryTime)
 	m.head(tagPath, "revalidated")
-	if c == inVain {
+	if c == useless {
 		m.spent("expired", 0, 1)
 	} else {
 		m.spent("expired", 1, 0)
 	}
 }
 
-// TestHeadByDigest is the same for a digest that is not cached. That a HEAD
-// tells no digest does not matter then.
+// TestHeadByDigest is the same for a digest that is not cached. Then it does not
+// matter if a HEAD has no digest.
 func TestHeadByDigest(t *testing.T) {
 	for _, f := range headFaults {
 		if f.claim == wrong {
@@ -124,7 +125,7 @@ func TestHeadByDigest(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				m := newMirror(t, nil)
-				f.strike(m)
+				f.inject(m)
 				path := "manifests/" + m.named.String()
 				via := m.head(path, "")
 				gets := 0
@@ -141,12 +142,12 @@ func TestHeadByDigest(t *testing.T) {
 	}
 }
 
-// TestHeadsInVain: of a repository whose HEADs do not tell, none is sent for an
-// hour, and then one, which may.
-func TestHeadsInVain(t *testing.T) {
+// When HEADs of a repository do not describe its manifests, none is sent for an hour,
+// and then one to try again.
+func TestUselessHeadsPauseForAnHour(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMirror(t, nil)
-		mend := m.hub.Inject(hubsim.Fault{Op: "manifest-head", Status: 501})
+		repair := m.hub.Inject(hubsim.Fault{Op: "manifest-head", Status: 501})
 		m.mustGet(tagPath)
 		m.spent("at first", 1, 1)
 		for range 5 {
@@ -154,16 +155,16 @@ func TestHeadsInVain(t *testing.T) {
 			m.mustGet(tagPath)
 			m.spent("remembered", 0, 1)
 		}
-		mend()
+		repair()
 		<-time.After(expiryTime)
 		m.mustGet(tagPath)
 		m.spent("after an hour", 1, 0)
 	})
 }
 
-// TestNoGetInVain: where the GET fails too it is not the method, and the next
-// check is a HEAD again.
-func TestNoGetInVain(t *testing.T) {
+// When the GET fails, too, the method is not the reason, and the next check is a HEAD
+// again.
+func TestFailedGetKeepsHeads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMirror(t, nil)
 		m.mustGet(tagPath)

@@ -26,15 +26,15 @@ const (
 
 var layer = ocitest.Content(layerSize, 2)
 
-// lazily is a client that wants parts of a layer which the mirror does not have.
-type lazily struct {
+// lazyClient is a client that reads parts of a layer which is not cached.
+type lazyClient struct {
 	*mirror
 	layer []byte
-	first time.Duration // until its first part far from the beginning was complete
+	first time.Duration // time until its first part far from the beginning was complete
 }
 
-// request sends a request for the layer; the caller closes the answer's body.
-func (c *lazily) request(method, ranges string) *http.Response {
+// request sends a request for the layer; the caller closes the body of the response.
+func (c *lazyClient) request(method, ranges string) *http.Response {
 	req, err := http.NewRequestWithContext(c.t.Context(), method, "http://"+mirrorAt+"/v2/"+repo+"/blobs/"+oci.FromBytes(c.layer).String(), nil)
 	check(c.t, err)
 	if ranges != "" {
@@ -45,11 +45,11 @@ func (c *lazily) request(method, ranges string) *http.Response {
 	return resp
 }
 
-// span names a range as HTTP does.
+// span returns a range in the notation of HTTP.
 func span(begin, end int) string { return fmt.Sprintf("%d-%d", begin, end-1) }
 
-// part asks for one range and checks its bytes.
-func (c *lazily) part(ranges string, begin, end int) {
+// part requests one range and checks its bytes.
+func (c *lazyClient) part(ranges string, begin, end int) {
 	resp := c.request(http.MethodGet, "bytes="+ranges)
 	defer func() { _ = resp.Body.Close() }()
 	got, err := io.ReadAll(resp.Body)
@@ -58,8 +58,8 @@ func (c *lazily) part(ranges string, begin, end int) {
 	}
 }
 
-// parts asks for several ranges in one request and checks their bytes.
-func (c *lazily) parts(spans ...[2]int) (via string) {
+// parts requests several ranges in one request and checks their bytes.
+func (c *lazyClient) parts(spans ...[2]int) (via string) {
 	var asked []string
 	for _, s := range spans {
 		asked = append(asked, span(s[0], s[1]))
@@ -80,9 +80,9 @@ func (c *lazily) parts(spans ...[2]int) (via string) {
 	return resp.Header.Get("X-Mirrord-Cache")
 }
 
-// chunk asks for all from begin on, and leaves with what it has read up to end:
-// so containerd fetches a layer in parallel.
-func (c *lazily) chunk(begin, end int) {
+// chunk requests everything from begin on, and disconnects when it has read up to end,
+// which is how containerd fetches a layer in parallel.
+func (c *lazyClient) chunk(begin, end int) {
 	resp := c.request(http.MethodGet, fmt.Sprintf("bytes=%d-", begin))
 	defer func() { _ = resp.Body.Close() }()
 	got := make([]byte, end-begin)
@@ -109,16 +109,16 @@ func inParallel(workers, size int, do func(begin, end int)) {
 	all.Wait()
 }
 
-// timed notes how long the first far part takes.
-func (c *lazily) timed(ask func()) {
+// timed measures how long the first far part takes.
+func (c *lazyClient) timed(ask func()) {
 	begun := time.Now()
 	ask()
 	c.first = time.Since(begun)
 }
 
-// These ask as the clients do of which the wire contract tells.
-var lazyClients = map[string]func(*lazily){
-	"stargz": func(c *lazily) {
+// lazyClients request ranges like the clients in docs/clients.md.
+var lazyClients = map[string]func(*lazyClient){
+	"stargz": func(c *lazyClient) {
 		c.part("0-1", 0, 2)
 		_ = c.request(http.MethodHead, "").Body.Close()
 		c.timed(func() { c.part(span(layerSize-51, layerSize), layerSize-51, layerSize) })
@@ -128,14 +128,14 @@ var lazyClients = map[string]func(*lazily){
 			c.parts([2]int{at, at + 50_000}, [2]int{at + 60_000, at + 70_000})
 		}
 	},
-	"SOCI": func(c *lazily) {
+	"SOCI": func(c *lazyClient) {
 		c.part("0-0", 0, 1)
 		inParallel(4, 1<<20, func(begin, end int) { c.part(span(begin, end), begin, end) })
 	},
-	"containerd": func(c *lazily) {
+	"containerd": func(c *lazyClient) {
 		inParallel(4, 1<<20, c.chunk)
 	},
-	"podman": func(c *lazily) {
+	"podman": func(c *lazyClient) {
 		c.timed(func() {
 			via := c.parts([2]int{layerSize - 160_000, layerSize - 70_000}, [2]int{layerSize - 70_000, layerSize - 200})
 			if via != string(oci.Pass) {
@@ -148,45 +148,45 @@ var lazyClients = map[string]func(*lazily){
 		}
 		c.parts(wanted...)
 	},
-	"eighths": func(c *lazily) {
+	"eighths": func(c *lazyClient) {
 		inParallel(8, layerSize/8, func(begin, end int) { c.part(span(begin, end), begin, end) })
 	},
-	"the end": func(c *lazily) {
+	"the end": func(c *lazyClient) {
 		c.timed(func() { c.part(span(layerSize-60_000, layerSize-1000), layerSize-60_000, layerSize-1000) })
 	},
-	"the very end": func(c *lazily) {
+	"the very end": func(c *lazyClient) {
 		c.timed(func() { c.part("-60000", layerSize-60_000, layerSize) })
 	},
-	"the end, late": func(c *lazily) {
+	"the end, late": func(c *lazyClient) {
 		resp := c.request(http.MethodGet, "")
 		_, err := io.CopyN(io.Discard, resp.Body, layerSize-400_000)
 		check(c.t, err)
 		c.timed(func() { c.part("-60000", layerSize-60_000, layerSize) })
 		_ = resp.Body.Close()
 	},
-	"resumed": func(c *lazily) {
+	"resumed": func(c *lazyClient) {
 		c.part(fmt.Sprintf("%d-", layerSize/2), layerSize/2, layerSize)
 		c.part(fmt.Sprintf("%d-%d", layerSize-100_000, layerSize), layerSize-100_000, layerSize) // as regclient does
 	},
 }
 
-// No client makes a blob cost more than 1.2 times its size, however it asks for
-// it, and a part far ahead takes a round trip of its own and its bytes.
+// No pattern of ranges makes a blob cost more than 1.2 times its size upstream, and a
+// part far ahead takes only a round trip and the time for its bytes.
 func TestLazyClients(t *testing.T) {
 	for name, pull := range lazyClients {
 		for _, rate := range []int64{1 << 20, 8 << 20} {
 			for _, noRanges := range []bool{false, true} {
 				t.Run(fmt.Sprintf("%s, %d MiB a second, no ranges %t", name, rate>>20, noRanges), func(t *testing.T) {
 					t.Parallel()
-					synctest.Test(t, func(t *testing.T) { tryLazily(t, pull, rate, noRanges) })
+					synctest.Test(t, func(t *testing.T) { tryLazyClient(t, pull, rate, noRanges) })
 				})
 			}
 		}
 	}
 }
 
-func tryLazily(t *testing.T, pull func(*lazily), rate int64, noRanges bool) {
-	c := &lazily{mirror: newMirror(t, nil), layer: layer}
+func tryLazyClient(t *testing.T, pull func(*lazyClient), rate int64, noRanges bool) {
+	c := &lazyClient{mirror: newMirror(t, nil), layer: layer}
 	c.hub.AddBlob(repo, layer)
 	c.hub.Inject(hubsim.Fault{Op: "cdn", Bandwidth: rate, Latency: roundTrip, NoRanges: noRanges})
 	c.mustGet(tagPath) // with a token and a connection
@@ -195,23 +195,23 @@ func tryLazily(t *testing.T, pull func(*lazily), rate int64, noRanges bool) {
 	if bound := 3*roundTrip + 200_000*time.Second/time.Duration(rate); c.first > bound && !noRanges {
 		t.Errorf("the first part took %s, more than %s", c.first, bound)
 	}
-	<-time.After(settleTime)
+	<-time.After(fillTime)
 	n := c.hub.Counters()
 	if n.CDNBytes > layerSize*12/10 || n.CDNBytes < layerSize {
 		t.Errorf("%d bytes for a layer of %d, in %d requests", n.CDNBytes, layerSize, n.CDNGETs)
 	}
 	if noRanges && n.CDNGETs > 2 {
-		t.Errorf("%d requests to an upstream that knows no ranges", n.CDNGETs)
+		t.Errorf("%d requests to an upstream that ignores ranges", n.CDNGETs)
 	}
 	t.Logf("%.2f times the size in %d requests, the first part after %s", float64(n.CDNBytes)/layerSize, n.CDNGETs, c.first)
-	c.checkKept()
+	c.checkCached()
 }
 
-// A layer that finds no room is read in parts for what they have, too, and with
-// one request for each; the first one opens it to see how large it is.
+// A layer that does not fit into the cache is read in parts, too, at the cost of their
+// bytes and with one request for each, plus one to learn its size.
 func TestPartsPastTheCache(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := &lazily{mirror: newMirror(t, nil), layer: ocitest.Content(maxSize+layerSize, 3)}
+		c := &lazyClient{mirror: newMirror(t, nil), layer: ocitest.Content(maxSize+layerSize, 3)}
 		c.hub.AddBlob(repo, c.layer)
 		c.hub.Inject(hubsim.Fault{Op: "cdn", Bandwidth: 8 << 20})
 		c.mustGet(tagPath)
@@ -233,8 +233,8 @@ func TestPartsPastTheCache(t *testing.T) {
 	})
 }
 
-// The end of a wrong blob never completes for a client that resumes; nor does one
-// of which the fill is right and that part alone is wrong.
+// The end of a corrupt blob never completes for a client that resumes, also if the
+// fill is right and only the separately fetched part is corrupt.
 func TestWrongTail(t *testing.T) {
 	flip := func(at int64) *int64 { return &at }
 	for name, faults := range map[string][]hubsim.Fault{
@@ -246,7 +246,7 @@ func TestWrongTail(t *testing.T) {
 			t.Run(name+", "+ranges, func(t *testing.T) {
 				t.Parallel()
 				synctest.Test(t, func(t *testing.T) {
-					c := &lazily{mirror: newMirror(t, nil), layer: layer}
+					c := &lazyClient{mirror: newMirror(t, nil), layer: layer}
 					c.hub.AddBlob(repo, layer)
 					for _, f := range faults {
 						c.hub.Inject(f)
@@ -259,8 +259,8 @@ func TestWrongTail(t *testing.T) {
 					if err == nil || int64(len(got)) >= resp.ContentLength || ctx.Err() != nil {
 						t.Errorf("%s, %d of %d bytes, %v", resp.Status, len(got), resp.ContentLength, err)
 					}
-					<-time.After(settleTime)
-					c.checkKept()
+					<-time.After(fillTime)
+					c.checkCached()
 				})
 			})
 		}

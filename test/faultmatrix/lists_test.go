@@ -12,18 +12,18 @@ import (
 	"mirrord/internal/oci"
 )
 
-// listFaults strike lists of tags and of referrers. cold is what comes of a list
-// that was never asked for; referrers is that of referrers, where it is another.
+// listFaults are faults of lists of tags and of referrers. cold is the status of an
+// uncached list of tags, referrers that of an uncached list of referrers.
 var listFaults = []struct {
 	fault           string
-	strike          fault
+	inject          fault
 	cold, referrers int
 }{
 	{"down", noEntry(""), 503, 503},
 	{"500", lists(hubsim.Fault{Status: 500}), 503, 503},
 	{"503", lists(hubsim.Fault{Status: 503}), 503, 503},
 	{"429", lists(hubsim.Fault{Abuse: true}), 503, 503},
-	{"no answer within 60 s", lists(hubsim.Fault{Latency: time.Minute}), 503, 503},
+	{"no response within 60 s", lists(hubsim.Fault{Latency: time.Minute}), 503, 503},
 	{"a body that is dropped", lists(hubsim.Fault{DropAfter: 10}), 503, 503},
 	{"a body that is cut", lists(hubsim.Fault{Status: 200, ContentType: "application/vnd.oci.image.index.v1+json", Body: `{"manif`}), 503, 503},
 	{"an empty object", lists(hubsim.Fault{Status: 200, ContentType: "application/vnd.oci.image.index.v1+json", Body: `{}`}), 503, 503},
@@ -36,10 +36,9 @@ var listFaults = []struct {
 
 func lists(f hubsim.Fault) fault { return inject(each(f, "tags", "referrers")...) }
 
-// TestLists holds lists against every trouble: what was asked for before is
-// served as the older copy that it is, and nothing comes out empty. Where a
-// registry has no referrers, and only there, clients are sent to look under the
-// tag.
+// TestLists tests lists with every fault: a cached list is served and marked as stale,
+// and no list comes out empty. Only if a registry has no referrers API, clients are
+// sent to the referrers tag.
 func TestLists(t *testing.T) {
 	for _, f := range listFaults {
 		t.Run(f.fault, func(t *testing.T) {
@@ -54,12 +53,12 @@ func TestLists(t *testing.T) {
 				}
 				<-time.After(expiryTime)
 				m.transport.CloseIdleConnections()
-				mend := f.strike(m)
+				repair := f.inject(m)
 				for path, cold := range warm {
 					m.wantList(path, "stale")
 					m.wantStatus(path+"?n=1&artifactType=x", cold)
 				}
-				mend()
+				repair()
 				<-time.After(gateTime)
 				for path := range warm {
 					m.wantList(path, "fill")
@@ -69,7 +68,7 @@ func TestLists(t *testing.T) {
 	}
 }
 
-// wantList asks for a list that has one entry.
+// wantList requests a list that has one entry.
 func (m *mirror) wantList(path string, via oci.Via) {
 	m.t.Helper()
 	header, body := m.wantStatus(path, http.StatusOK)

@@ -11,33 +11,33 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// row is a fault and what comes of it.
+// row is a fault and its outcome in the situations.
 type row struct {
 	fault  string
-	strike fault
-	// want has a line for each situation that is not as without a fault: what
-	// the client sees; whether the cache has the content after ("older": another
-	// manifest, "part": an unfinished fill); what the upstream was asked; and
-	// after how much time at most the client had the head of its answer.
+	inject fault
+	// want has a line for each situation whose outcome differs from that without a
+	// fault: what the client sees; what is cached afterwards ("previous": another
+	// manifest, "partial": an unfinished fill); the requests to the upstream; and the
+	// maximum time until the client had the header of its response.
 	want string
 }
 
-// unharmed is what comes of no fault.
+// unharmed is the outcome without a fault.
 const unharmed = `
-	cold blob    | 200 fill        | kept | token blob cdn | 1s
-	warm blob    | 200 hit         | kept | -              | 0s
-	fresh tag    | 200 hit         | kept | -              | 0s
-	expired tag  | 200 revalidated | kept | token HEAD     | 1s
-	moved tag    | 200 fill        | kept | token HEAD GET | 1s
-	uncached tag | 200 fill        | kept | token HEAD GET | 1s`
+	cold blob    | 200 fill        | cached | token blob cdn | 1s
+	warm blob    | 200 hit         | cached | -              | 0s
+	fresh tag    | 200 hit         | cached | -              | 0s
+	expired tag  | 200 revalidated | cached | token HEAD     | 1s
+	moved tag    | 200 fill        | cached | token HEAD GET | 1s
+	uncached tag | 200 fill        | cached | token HEAD GET | 1s`
 
-// harmless is what comes of a fault that makes no difference.
+// harmless is the outcome of a fault that makes no difference.
 const harmless = ""
 
-// TestFaults holds every row against every situation.
+// TestFaults tests every fault in every situation.
 func TestFaults(t *testing.T) {
 	noFault := []row{{"no fault", inject(), unharmed}}
-	run(t, withoutTLS, slices.Concat(noFault, networkFaults, bodyFaults, answerFaults, headRows(), storageFaults, tokenFaults, limitFaults))
+	run(t, withoutTLS, slices.Concat(noFault, networkFaults, bodyFaults, responseFaults, headRows(), storageFaults, tokenFaults, limitFaults))
 }
 
 func TestFaultsOverTLS(t *testing.T) {
@@ -46,23 +46,23 @@ func TestFaultsOverTLS(t *testing.T) {
 
 func run(t *testing.T, certified func(*testing.T) *certificates, rows []row) {
 	t.Helper()
-	asEver := parse(t, unharmed)
+	withoutFault := parse(t, unharmed)
 	for _, r := range rows {
 		t.Run(r.fault, func(t *testing.T) {
 			t.Parallel()
 			want, certs := parse(t, r.want), certified(t)
 			for _, s := range situations {
 				t.Run(s.name, func(t *testing.T) {
-					expected, told := want[s.name]
-					if !told {
-						expected = asEver[s.name]
+					expected, listed := want[s.name]
+					if !listed {
+						expected = withoutFault[s.name]
 					}
-					saw := try(t, r.strike, s, certs)
-					if saw.head <= expected.head {
-						saw.head = expected.head
+					got := try(t, r.inject, s, certs)
+					if got.head <= expected.head {
+						got.head = expected.head
 					}
-					if saw != expected {
-						t.Errorf("saw\n\t%s | %s\nwant\n\t%s | %s", s.name, saw, s.name, expected)
+					if got != expected {
+						t.Errorf("got\n\t%s | %s\nwant\n\t%s | %s", s.name, got, s.name, expected)
 					}
 				})
 			}
@@ -77,7 +77,7 @@ func parse(t *testing.T, lines string) map[string]seen {
 	for line := range strings.Lines(strings.TrimSpace(lines)) {
 		parts := strings.Split(line, "|")
 		if len(parts) != 5 {
-			t.Fatalf("no five columns: %q", line)
+			t.Fatalf("want five columns: %q", line)
 		}
 		for i, part := range parts {
 			parts[i] = strings.TrimSpace(part)
@@ -88,7 +88,7 @@ func parse(t *testing.T, lines string) map[string]seen {
 		if !slices.ContainsFunc(situations, func(s situation) bool { return s.name == name }) {
 			t.Fatalf("there is no situation %q", name)
 		}
-		cells[name] = seen{client: parts[1], kept: parts[2], upstream: parts[3], head: head}
+		cells[name] = seen{client: parts[1], cached: parts[2], upstream: parts[3], head: head}
 	}
 	return cells
 }

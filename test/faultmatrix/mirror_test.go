@@ -33,8 +33,8 @@ var (
 	blobDigest = oci.FromBytes(blob)
 )
 
-// mirror is the whole mirror on a network in memory, with a client before and a
-// hub behind it.
+// mirror is the whole mirror on a network in memory, with a client in front of it and
+// a hub as its upstream.
 type mirror struct {
 	t         *testing.T
 	line      *line
@@ -44,13 +44,13 @@ type mirror struct {
 	dir       string
 	client    *http.Client
 	certs     *certificates       // nil: plain HTTP
-	named     oci.Digest          // what the tag names at the hub,
+	named     oci.Digest          // the digest that the tag names at the hub,
 	manifest  []byte              // and its bytes
-	made      map[oci.Digest]bool // all that the hub ever had
+	made      map[oci.Digest]bool // all content that the hub ever had
 }
 
-// newMirror starts all of it until the end of t's bubble. With certificates the
-// hub speaks TLS.
+// newMirror starts everything, until the end of t's bubble. With certificates the hub
+// uses TLS.
 func newMirror(t *testing.T, certs *certificates) *mirror {
 	t.Helper()
 	m := &mirror{t: t, line: &line{network: new(hubsim.Network)}, dir: t.TempDir(), certs: certs, made: map[oci.Digest]bool{blobDigest: true}}
@@ -85,7 +85,7 @@ func (m *mirror) startHub() {
 	m.hub = hub
 }
 
-// publish makes the tag name a manifest of that size and name.
+// publish moves the tag to a manifest of that size and name.
 func (m *mirror) publish(size int, name string) { m.publishAs(document(size, name)) }
 
 func (m *mirror) publishAs(raw []byte) {
@@ -94,18 +94,18 @@ func (m *mirror) publishAs(raw []byte) {
 	m.made[m.named] = true
 }
 
-// document is a manifest of size bytes, other for other names.
+// document returns a manifest of size bytes that differs by name.
 func document(size int, name string) []byte {
 	return padded(size, name, fmt.Sprintf(`"mediaType":%q,`, imageType))
 }
 
-// padded is JSON of size bytes with the given members.
+// padded returns JSON of size bytes with the given members.
 func padded(size int, name, members string) []byte {
 	head := fmt.Appendf(nil, `{"schemaVersion":2,%s"name":%q,"padding":"`, members, name)
 	return append(append(head, bytes.Repeat([]byte(name), size)[:size-len(head)-2]...), `"}`...)
 }
 
-// serve lets clients reach the mirror.
+// serve serves the mirror to clients.
 func (m *mirror) serve(handler http.Handler) {
 	m.t.Helper()
 	listener, err := m.line.network.Listen(mirrorAt)

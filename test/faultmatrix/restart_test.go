@@ -16,8 +16,8 @@ import (
 	"mirrord/test/mirrortest"
 )
 
-// hubs are two registries over TCP, and a mirror of both with the daemon's own
-// index, which can be started again.
+// hubs are two registries over TCP, and a mirror of both with the real index, which can
+// be restarted.
 type hubs struct {
 	t         *testing.T
 	good, bad *hubsim.Hub
@@ -72,10 +72,10 @@ func (h *hubs) start() {
 	}
 }
 
-// described is what the mirror says of a manifest: the same by HEAD and GET.
+// described returns how the mirror describes a manifest, the same for HEAD and GET.
 func (h *hubs) described(ns, reference string) string {
 	h.t.Helper()
-	var saw [2]string
+	var got [2]string
 	for i, method := range []string{http.MethodGet, http.MethodHead} {
 		req, err := http.NewRequest(method, h.url+"/v2/"+repo+"/manifests/"+reference+"?ns="+ns, nil)
 		check(h.t, err)
@@ -84,23 +84,23 @@ func (h *hubs) described(ns, reference string) string {
 		_, err = io.Copy(io.Discard, resp.Body)
 		check(h.t, err)
 		_ = resp.Body.Close()
-		saw[i] = fmt.Sprint(resp.StatusCode, " ", resp.Header.Get("Content-Type"), " ", resp.Header.Get("Content-Length"))
+		got[i] = fmt.Sprint(resp.StatusCode, " ", resp.Header.Get("Content-Type"), " ", resp.Header.Get("Content-Length"))
 	}
-	if saw[0] != saw[1] {
-		h.t.Errorf("%s of %s: GET says %s, HEAD %s", reference, ns, saw[0], saw[1])
+	if got[0] != got[1] {
+		h.t.Errorf("%s of %s: GET says %s, HEAD %s", reference, ns, got[0], got[1])
 	}
-	return saw[0]
+	return got[0]
 }
 
 func (h *hubs) want(ns, reference, mediaType string, size int) {
 	h.t.Helper()
-	if saw, want := h.described(ns, reference), fmt.Sprint("200 ", mediaType, " ", size); saw != want {
-		h.t.Errorf("%s of %s: %s, want %s", reference, ns, saw, want)
+	if got, want := h.described(ns, reference), fmt.Sprint("200 ", mediaType, " ", size); got != want {
+		h.t.Errorf("%s of %s: %s, want %s", reference, ns, got, want)
 	}
 }
 
-// TestHeadsAfterARestart: what a HEAD has claimed of a tag is in the index, and
-// is not believed over what is cached.
+// The claims of a HEAD about a tag are in the index, but after a restart the cached
+// content is used instead.
 func TestHeadsAfterARestart(t *testing.T) {
 	t.Parallel()
 	h := newHubs(t)
@@ -120,8 +120,8 @@ func TestHeadsAfterARestart(t *testing.T) {
 	}
 }
 
-// TestPoisonedMediaType: another upstream that serves the same bytes as
-// something else says so for itself alone, at once and after a restart.
+// An upstream that serves the same bytes with another media type affects only itself,
+// at once and after a restart.
 func TestPoisonedMediaType(t *testing.T) {
 	t.Parallel()
 	const indexType, evilType = "application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json"
@@ -144,8 +144,7 @@ func TestPoisonedMediaType(t *testing.T) {
 	}
 }
 
-// TestIndexAndImageAtOnce: what two clients could take for two things is served
-// to none.
+// A document that two clients could interpret differently is not served.
 func TestIndexAndImageAtOnce(t *testing.T) {
 	t.Parallel()
 	h := newHubs(t)

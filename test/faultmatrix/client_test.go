@@ -13,25 +13,24 @@ import (
 )
 
 const (
-	clientTime = 10 * time.Minute // after which a client takes the mirror to hang
-	mostBytes  = 64 << 20         // after which it takes a body to be endless
+	clientTime = 10 * time.Minute // after which a client considers the mirror hung
+	maxBytes   = 64 << 20         // after which it considers a body endless
 )
 
-// answer is what a client has seen.
-type answer struct {
-	status  int
-	via     string
-	codes   string // of an error, in brackets that of its cause, and when to try again
-	digest  oci.Digest
-	content []byte
-	flaw    string // why a body of 200 is not complete; empty: it is
-	head    time.Duration
+// response is what a client has received.
+type response struct {
+	status     int
+	via        string
+	codes      string // of an error, with that of its cause in brackets, and Retry-After
+	digest     oci.Digest
+	content    []byte
+	incomplete string // why the body of a 200 is not complete; empty if it is
+	head       time.Duration
 }
 
-// get asks the mirror as a client does, reads the body to its end, and hashes
-// it. That it is of the length and the digest that were told is checked for
-// every answer.
-func (m *mirror) get(path string) answer {
+// get sends a GET to the mirror, reads the body to its end, and checks that a complete
+// body has the length and the digest of the header.
+func (m *mirror) get(path string) response {
 	m.t.Helper()
 	ctx, cancel := context.WithTimeout(m.t.Context(), clientTime)
 	defer cancel()
@@ -40,46 +39,46 @@ func (m *mirror) get(path string) answer {
 	begun := time.Now()
 	resp, err := m.client.Do(req)
 	if err != nil {
-		m.t.Errorf("no answer after %s: %v", time.Since(begun), err)
-		return answer{}
+		m.t.Errorf("no response after %s: %v", time.Since(begun), err)
+		return response{}
 	}
 	defer func() { _ = resp.Body.Close() }()
-	a := answer{
+	a := response{
 		status: resp.StatusCode, via: resp.Header.Get("X-Mirrord-Cache"),
 		digest: oci.Digest(resp.Header.Get("Docker-Content-Digest")), head: time.Since(begun),
 	}
-	a.content, err = io.ReadAll(io.LimitReader(resp.Body, mostBytes))
+	a.content, err = io.ReadAll(io.LimitReader(resp.Body, maxBytes))
 	switch {
 	case ctx.Err() != nil:
 		m.t.Errorf("the body hangs after %d bytes", len(a.content))
 	case a.status != http.StatusOK:
 		a.codes = codesOf(resp.Header, a.content)
 	case errors.Is(err, io.ErrUnexpectedEOF):
-		a.flaw = "cut"
+		a.incomplete = "cut"
 	case err != nil:
 		m.t.Errorf("the body ends with %v", err)
-	case len(a.content) == mostBytes:
-		a.flaw = "endless"
+	case len(a.content) == maxBytes:
+		a.incomplete = "endless"
 	default:
 		m.checkComplete(resp, a.content)
 	}
 	return a
 }
 
-// checkComplete holds a body that has come to its end against what was told.
+// checkComplete compares a complete body with the header.
 func (m *mirror) checkComplete(resp *http.Response, body []byte) {
 	m.t.Helper()
 	d := oci.FromBytes(body)
-	if told := resp.Header.Get("Docker-Content-Digest"); told != d.String() || !m.made[d] {
-		m.t.Errorf("a complete answer of digest %s, told %q; the hub has had it: %v", d, told, m.made[d])
+	if described := resp.Header.Get("Docker-Content-Digest"); described != d.String() || !m.made[d] {
+		m.t.Errorf("a complete body of digest %s, header %q; published by the hub: %v", d, described, m.made[d])
 	}
 	if resp.ContentLength != int64(len(body)) {
-		m.t.Errorf("a complete answer of %d bytes, told %d", len(body), resp.ContentLength)
+		m.t.Errorf("a complete body of %d bytes, Content-Length %d", len(body), resp.ContentLength)
 	}
 }
 
-// codesOf returns the code of the spec's JSON, that of its detail when there is
-// one, and when to try again.
+// codesOf returns the code of an error in JSON, that of its detail if there is one, and
+// Retry-After.
 func codesOf(header http.Header, body []byte) string {
 	type coded struct{ Code string }
 	var spec struct {
@@ -101,9 +100,9 @@ func codesOf(header http.Header, body []byte) string {
 	return codes
 }
 
-func (a answer) String() string {
+func (a response) String() string {
 	words := fmt.Sprint(a.status)
-	for _, word := range []string{a.via, a.codes, a.flaw} {
+	for _, word := range []string{a.via, a.codes, a.incomplete} {
 		if word != "" {
 			words += " " + word
 		}

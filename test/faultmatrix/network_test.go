@@ -10,23 +10,23 @@ import (
 	"mirrord/internal/hubsim"
 )
 
-// The names that the simulated hub has on its network.
+// The host names of the simulated hub on its network.
 const (
 	registryHost = "registry-1.docker.io"
-	tokenHost    = "auth.docker.io" // the registry by another name
+	tokenHost    = "auth.docker.io" // another name of the registry
 	cdnHost      = "production.cloudfront.docker.com"
 )
 
-// line connects the mirror with the hub, and fails as a network does.
+// line connects the mirror with the hub, with the faults of a network.
 type line struct {
 	network *hubsim.Network
 
-	mu     sync.Mutex // guards all below
-	fault  lineFault
-	astray []string // hosts that were dialled and are not the hub's
+	mu         sync.Mutex // guards all below
+	fault      lineFault
+	unexpected []string // dialled hosts that are not the hub's
 }
 
-// lineFault is what happens to new connections to a host.
+// lineFault is a fault of new connections to a host.
 type lineFault struct {
 	host  string // empty: any
 	err   error  // of the dial
@@ -68,7 +68,7 @@ func (l *line) DialContext(ctx context.Context, network, address string) (net.Co
 	return conn, err
 }
 
-// distantConn has each answer come a round trip after what was sent last.
+// distantConn delivers each response a round trip after the last request.
 type distantConn struct {
 	net.Conn
 	trip time.Duration
@@ -95,24 +95,24 @@ func (c *distantConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// dialled notes a dial to host, and returns the fault of the line.
+// dialled records a dial to host, and returns the fault of the line.
 func (l *line) dialled(host string) lineFault {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if host != registryHost && host != tokenHost && host != cdnHost {
-		l.astray = append(l.astray, host)
+		l.unexpected = append(l.unexpected, host)
 	}
 	return l.fault
 }
 
-// led returns where the mirror was led to by the hub's answers.
-func (l *line) led() []string {
+// unexpectedHosts returns the hosts to which responses of the hub led the mirror.
+func (l *line) unexpectedHosts() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.astray
+	return l.unexpected
 }
 
-// resetConn is reset after so many bytes, when another one comes.
+// resetConn is reset when more than that many bytes arrive.
 type resetConn struct {
 	net.Conn
 	left int
