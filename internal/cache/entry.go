@@ -141,7 +141,7 @@ func (c *Cache) failed(ctx context.Context, e *entry, why error) error {
 		e.failing = true
 		c.failing = append(c.failing, e)
 		c.mu.Unlock()
-		c.health.Fail(health.Disk, why)
+		c.degrade(health.Disk, why)
 	}
 	return errNotCached
 }

@@ -179,7 +179,7 @@ func (c *Cache) remove(victims []victim) {
 	for _, v := range victims {
 		if err := c.opts.Store.Remove(context.WithoutCancel(c.runner.Context()), v.digest); err != nil {
 			report2(c.opts.Hooks.RemoveFailed, v.digest, err)
-			c.health.Fail(health.Disk, err)
+			c.degrade(health.Disk, err)
 		}
 		c.mu.Lock()
 		c.leaving -= v.size

@@ -47,7 +47,7 @@ func (c *Cache) receive(f *flight, trip time.Duration, left part, have bool) boo
 	}
 	p, err := c.openPart(f.ref, f.source, left, have) // before anything is evicted for it
 	if err != nil {
-		c.health.Fail(health.Disk, err)
+		c.degrade(health.Disk, err)
 		c.decline(f, s, err)
 		return true
 	}

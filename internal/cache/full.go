@@ -83,7 +83,7 @@ func (c *Cache) probeSize() int64 {
 // room, whatever is evicted.
 func (c *Cache) checkDisk(size int64) {
 	if err := c.roomFor(min(max(size, 0), probeBytes)); err != nil {
-		c.health.Fail(health.Disk, err)
+		c.degrade(health.Disk, err)
 	}
 }
 

@@ -15,7 +15,7 @@ import (
 func (c *Cache) noteIndex(err error) {
 	if err != nil {
 		report(c.opts.Hooks.IndexFailed, err)
-		c.health.Fail(health.Index, err)
+		c.degrade(health.Index, err)
 	}
 }
 

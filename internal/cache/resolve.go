@@ -74,12 +74,11 @@ func (c *Cache) askUpstream(ctx context.Context, ref oci.Ref) (oci.Result, error
 // section 8.6). It fails when the manifest is too large to be served, which is not
 // worth a pull.
 func (c *Cache) describe(ref oci.Ref, result oci.Result) (oci.Result, error) {
-	if described, have := c.Available(ref); have {
-		result.Descriptor = described
-	}
 	result.Via = oci.Pass
-	if _, have := c.Cached(ref); have {
-		result.Via = oci.Hit
+	if cached, have := c.Cached(ref); have {
+		result.Descriptor, result.Via = cached, oci.Hit
+	} else if described, have := c.Available(ref); have {
+		result.Descriptor = described
 	}
 	return result, oci.CheckSize(ref, result.Size)
 }

@@ -12,10 +12,18 @@ import (
 	"mirrord/internal/oci"
 )
 
+// degrade notes that component fails because of err. What the shutdown interrupts
+// does not count.
+func (c *Cache) degrade(component health.Component, err error) {
+	if !c.runner.Stopped() {
+		c.health.Fail(component, err)
+	}
+}
+
 // noteDisk notes that the disk has failed, if err says so.
 func (c *Cache) noteDisk(err error) {
 	if errors.Is(err, spool.ErrDisk) {
-		c.health.Fail(health.Disk, err)
+		c.degrade(health.Disk, err)
 	}
 }
 

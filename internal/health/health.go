@@ -10,8 +10,7 @@ import (
 	"time"
 )
 
-// Component is what can fail. There are no others than these, so it serves as a
-// metric's label.
+// Component is what can fail. The set is closed, so it can be a metric label.
 type Component string
 
 const (
@@ -35,18 +34,24 @@ type Monitor struct {
 
 	mu       sync.Mutex // guards all below; no hook or retry is called under it
 	degraded map[Component]error
+	failures map[Component]int // how often Fail was called
 	retries  map[Component][]func() error
 	ticks    []func()
-	closed   bool
 }
 
 // New returns a Monitor that knows of no failure.
 func New(hooks Hooks) *Monitor {
-	return &Monitor{hooks: hooks, degraded: make(map[Component]error), retries: make(map[Component][]func() error)}
+	return &Monitor{
+		hooks:    hooks,
+		degraded: make(map[Component]error),
+		failures: make(map[Component]int),
+		retries:  make(map[Component][]func() error),
+	}
 }
 
 // OnRetry registers a retry for c, which is degraded until all of its retries
-// succeed in one round.
+// succeed in one round in which nothing else reports a failure of c: what failed
+// after its own retry would not be retried again.
 func (m *Monitor) OnRetry(c Component, retry func() error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -60,17 +65,17 @@ func (m *Monitor) OnTick(f func()) {
 	m.ticks = append(m.ticks, f)
 }
 
-// Fail notes that c fails because of err. The first failure is reported and kept
-// until c recovers.
+// Fail notes that c fails because of err. The first failure is reported, and is the
+// one that Degraded returns until c recovers.
 func (m *Monitor) Fail(c Component, err error) {
 	m.mu.Lock()
+	m.failures[c]++
 	_, known := m.degraded[c]
 	if !known {
 		m.degraded[c] = err
 	}
-	silent := known || m.closed || m.hooks.Degraded == nil // the end of the mirror is not a failure
 	m.mu.Unlock()
-	if !silent {
+	if !known && m.hooks.Degraded != nil {
 		m.hooks.Degraded(c, err)
 	}
 }
@@ -96,9 +101,6 @@ func (m *Monitor) Run(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
-			m.mu.Lock()
-			m.closed = true
-			m.mu.Unlock()
 			return nil
 		case <-ticker.C:
 			m.retry()
@@ -108,9 +110,7 @@ func (m *Monitor) Run(ctx context.Context) error {
 
 func (m *Monitor) retry() {
 	for _, c := range slices.Sorted(maps.Keys(m.Degraded())) {
-		if m.succeeds(c) {
-			m.recover(c)
-		}
+		m.retryComponent(c)
 	}
 	m.mu.Lock()
 	ticks := slices.Clone(m.ticks)
@@ -120,23 +120,22 @@ func (m *Monitor) retry() {
 	}
 }
 
-func (m *Monitor) succeeds(c Component) bool {
+func (m *Monitor) retryComponent(c Component) {
 	m.mu.Lock()
-	retries := slices.Clone(m.retries[c])
+	failures, retries := m.failures[c], slices.Clone(m.retries[c])
 	m.mu.Unlock()
 	for _, retry := range retries {
 		if retry() != nil {
-			return false
+			return
 		}
 	}
-	return true
-}
-
-func (m *Monitor) recover(c Component) {
 	m.mu.Lock()
-	delete(m.degraded, c)
+	recovered := m.failures[c] == failures
+	if recovered {
+		delete(m.degraded, c)
+	}
 	m.mu.Unlock()
-	if m.hooks.Recovered != nil {
+	if recovered && m.hooks.Recovered != nil {
 		m.hooks.Recovered(c)
 	}
 }

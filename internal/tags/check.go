@@ -148,12 +148,11 @@ func (r *Registry) askUpstream(ctx, payer context.Context, ref oci.Ref) (oci.Res
 // manifest is too large to be served, which is not worth a pull.
 func (r *Registry) describe(ref oci.Ref, result oci.Result) (oci.Result, error) {
 	at := ref.At(result.Digest)
-	if described, have := r.next.Available(at); have {
-		result.Descriptor = described
-	}
 	result.Via = oci.Pass
-	if r.cached(at) {
-		result.Via = oci.Revalidated
+	if cached, have := r.next.Cached(at); have {
+		result.Descriptor, result.Via = cached, oci.Revalidated
+	} else if described, have := r.next.Available(at); have {
+		result.Descriptor = described
 	}
 	return result, oci.CheckSize(ref, result.Size)
 }

@@ -33,7 +33,8 @@ func (w *recorder) load() {
 	}
 }
 
-// note reports that the index could not be read or written.
+// note reports that the index could not be read or written. What the shutdown
+// interrupts does not count as a failure.
 func (w *recorder) note(err error) {
 	if err == nil {
 		return
@@ -41,7 +42,9 @@ func (w *recorder) note(err error) {
 	if hook := w.tags.opts.Hooks.IndexFailed; hook != nil {
 		hook(err)
 	}
-	w.tags.opts.Health.Fail(health.Index, err)
+	if !w.tags.runner.Stopped() {
+		w.tags.opts.Health.Fail(health.Index, err)
+	}
 }
 
 // save writes what is known of refs to the index and removes the rest.
