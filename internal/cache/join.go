@@ -68,7 +68,7 @@ func (c *Cache) underWayLocked(ctx context.Context, ref oci.Ref) (*flight, bool,
 		return f, true, nil
 	}
 	if c.runner.Stopped() {
-		return nil, true, call.ErrShutdown()
+		return nil, true, call.ErrShutdown
 	}
 	err := c.missing.Recall(ref)
 	return nil, err != nil, err

@@ -97,10 +97,10 @@ func (c *Cache) Verify(ctx context.Context, o VerifyOptions, tell func(Findings,
 func (c *Cache) working(ctx context.Context) (bounded context.Context, end func(), err error) {
 	done, ok := c.runner.Hold()
 	if !ok {
-		return nil, nil, call.ErrShutdown()
+		return nil, nil, call.ErrShutdown
 	}
 	bounded, cancel := context.WithCancelCause(ctx)
-	stop := context.AfterFunc(c.runner.Context(), func() { cancel(call.ErrShutdown()) })
+	stop := context.AfterFunc(c.runner.Context(), func() { cancel(call.ErrShutdown) })
 	return bounded, func() {
 		stop()
 		cancel(nil)

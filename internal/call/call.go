@@ -1,6 +1,6 @@
 // Package call makes one call on behalf of everyone who wants its result: the
-// first caller starts it, the others wait for the same. Unlike a singleflight it
-// belongs to no caller. It ends with the owner of its Group, and each caller
+// first caller starts it, the others wait for it too. Unlike one of singleflight it
+// belongs to no caller: it ends with the owner of its Group, and each caller
 // decides how long it tolerates a silent upstream.
 package call
 
@@ -15,7 +15,7 @@ import (
 // Timeout ends a call, well below the 30 s after which containerd gives up.
 const Timeout = 20 * time.Second
 
-// Runner runs the goroutines of one owner, who ends them with Stop and Wait. Its
+// Runner runs the goroutines of one owner, which ends them with Stop and Wait. Its
 // methods may be called concurrently.
 type Runner struct {
 	ctx    context.Context
@@ -26,16 +26,16 @@ type Runner struct {
 	running sync.WaitGroup
 }
 
-// NewRunner returns a Runner.
+// NewRunner returns a Runner. Its owner calls Stop.
 func NewRunner() *Runner {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Runner{ctx: ctx, cancel: cancel}
 }
 
-// Context ends with Stop.
+// Context returns the context of what runs, which ends with Stop.
 func (r *Runner) Context() context.Context { return r.ctx }
 
-// Go runs f, for which Wait waits, and reports false after Stop.
+// Go runs f in a goroutine and returns true, or returns false after Stop.
 func (r *Runner) Go(f func()) bool {
 	done, ok := r.Hold()
 	if ok {
@@ -47,7 +47,8 @@ func (r *Runner) Go(f func()) bool {
 	return ok
 }
 
-// Hold has Wait wait until done is called, and reports false after Stop.
+// Hold makes Wait wait until done is called, for work in a goroutine of the
+// caller's. It returns false after Stop.
 func (r *Runner) Hold() (done func(), ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -58,7 +59,7 @@ func (r *Runner) Hold() (done func(), ok bool) {
 	return r.running.Done, true
 }
 
-// Stop lets nothing more begin and ends the context of what runs. It may be
+// Stop makes Go and Hold return false from now on and ends the context. It may be
 // called again.
 func (r *Runner) Stop() {
 	r.mu.Lock()
@@ -74,13 +75,11 @@ func (r *Runner) Stopped() bool {
 	return r.stopped
 }
 
-// Wait waits, after Stop, for all that runs.
+// Wait waits for everything that runs. Call it after Stop.
 func (r *Runner) Wait() { r.running.Wait() }
 
-// ErrShutdown is why nothing begins after Stop.
-func ErrShutdown() error {
-	return oci.Errorf(oci.Unavailable, "the mirror is shutting down")
-}
+// ErrShutdown refuses a call after Stop.
+var ErrShutdown = oci.Errorf(oci.Unavailable, "the mirror is shutting down")
 
 // Group has at most one call for each key in flight. Its methods may be called
 // concurrently.
@@ -104,15 +103,18 @@ type Call[V any] struct {
 	err    error
 }
 
-// Do returns the call for key that is in flight, and joined as true, or starts
-// one: f gets a context that ends after Timeout or with the owner. The call is in
-// flight until f has returned, so an f that stores its result under the owner's
-// lock is never missed by an owner who looks there and calls Do under that lock.
+// Do joins the call for key that is in flight, or starts one; it does not wait. f
+// gets a context that ends after Timeout or with the Runner. After Stop the call
+// has failed with ErrShutdown.
+//
+// The call is in flight until f has returned. So where f stores its result under a
+// lock, a caller of Do that holds this lock and does not find the result joins the
+// call that is about to store it.
 func (g *Group[K, V]) Do(key K, f func(context.Context) (V, error)) (c *Call[V], joined bool) {
 	return g.DoThen(key, f, func() {})
 }
 
-// DoThen is Do; then runs after the waiters have got the result.
+// DoThen is Do; then runs when the waiters have the result.
 func (g *Group[K, V]) DoThen(key K, f func(context.Context) (V, error), then func()) (c *Call[V], joined bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -121,7 +123,7 @@ func (g *Group[K, V]) DoThen(key K, f func(context.Context) (V, error), then fun
 	}
 	c = &Call[V]{pulse: NewPulse(), done: make(chan struct{})}
 	if !g.runner.Go(func() { g.run(key, c, f, then) }) {
-		c.err = ErrShutdown()
+		c.err = ErrShutdown
 		close(c.done)
 		return c, false
 	}

@@ -14,15 +14,16 @@ import (
 // gives up after 30 s.
 const maxWait = 10 * time.Second
 
-// Endless is the silence that a waiter tolerates who has nothing else to serve.
+// Endless is the silence that a caller without a stale copy tolerates.
 const Endless time.Duration = -1
 
-// ErrSilent ends the wait for a call, not the call.
+// ErrSilent ends the wait for a call, not the call itself.
 var ErrSilent = oci.Errorf(oci.Unavailable, "the upstream has been silent for too long")
 
-// Pulse knows when an upstream last made progress. Waiters wait for a distant one
-// that does: each round trip over a line of 300 ms is short, and a token, a HEAD
-// and a GET over new connections take ten of them. It may be used concurrently.
+// Pulse records when an upstream last made progress. A distant upstream that does
+// is waited for: each round trip over a line of 300 ms is short, and a token, a
+// HEAD and a GET over new connections take ten of them. Its methods may be called
+// concurrently.
 type Pulse struct {
 	begun time.Time
 	last  atomic.Int64 // when, in nanoseconds since begun
@@ -34,7 +35,7 @@ func NewPulse() *Pulse { return &Pulse{begun: time.Now()} }
 // Beat notes that the upstream has made progress.
 func (p *Pulse) Beat() { p.last.Store(int64(time.Since(p.begun))) }
 
-// left returns how much longer a waiter waits who tolerates that silence.
+// left returns how much longer to wait if the upstream stays silent.
 func (p *Pulse) left(silence time.Duration) time.Duration {
 	if silence < 0 {
 		return math.MaxInt64
@@ -42,9 +43,9 @@ func (p *Pulse) left(silence time.Duration) time.Duration {
 	return time.Until(p.begun.Add(min(time.Duration(p.last.Load())+silence, maxWait)))
 }
 
-// Wait returns nil when done is closed, and fails at ctx's end. Unless silence is
-// Endless it fails with ErrSilent when the upstream has been silent for that long,
-// or has made progress for ten seconds without an end.
+// Wait returns nil when done is closed, and fails with the cause of ctx when that
+// ends. Unless silence is Endless it fails with ErrSilent when the upstream has been
+// silent for that long, or has not completed within ten seconds.
 func (p *Pulse) Wait(ctx context.Context, done <-chan struct{}, silence time.Duration) error {
 	timer := time.NewTimer(p.left(silence))
 	defer timer.Stop()
