@@ -14,7 +14,7 @@ import (
 	"testing"
 )
 
-// promtool runs Prometheus's own checker in dir.
+// promtool runs promtool of Prometheus in dir.
 func promtool(t *testing.T, dir string, args ...string) {
 	t.Helper()
 	command := exec.Command("promtool", args...)
@@ -40,7 +40,7 @@ func readFile(t *testing.T, path ...string) []byte {
 	return data
 }
 
-// The alerts that operators are told to use fire when they should, and not else.
+// The documented alerts fire when they should, and only then.
 func TestAlerts(t *testing.T) {
 	_, rules, begun := strings.Cut(string(readFile(t, "..", "docs", "operations.md")), "<!-- alerts -->\n```yaml\n")
 	rules, _, ended := strings.Cut(rules, "```\n<!-- /alerts -->")
@@ -54,9 +54,9 @@ func TestAlerts(t *testing.T) {
 	promtool(t, dir, "test", "rules", "alerts.yaml")
 }
 
-// No panel of the dashboard shows NaN over a mirror that nobody has asked
-// anything, and one that is empty says why.
-func TestDashboardOfAnIdleMirror(t *testing.T) {
+// No panel of the dashboard shows NaN for a mirror without requests, and the
+// description of an empty one says why.
+func TestDashboardOfIdleMirror(t *testing.T) {
 	m := startMirror(t, startHub(t))
 	var d struct {
 		Panels []struct {
@@ -90,7 +90,7 @@ func TestDashboardOfAnIdleMirror(t *testing.T) {
 	promtool(t, dir, "test", "rules", "panels.yaml")
 }
 
-// counts is a test that expr has values, or that it has none.
+// counts returns a promtool test that expr has values, or that it has none.
 func counts(expr string, some bool) map[string]any {
 	want := 0
 	if some {
@@ -103,7 +103,7 @@ func counts(expr string, some bool) map[string]any {
 	}
 }
 
-// series are the mirror's metrics as they are now, unchanged for some minutes.
+// series returns the current metrics of the mirror, constant for some minutes.
 func (m *mirror) series(t *testing.T) (all []any) {
 	t.Helper()
 	metrics := m.metrics(t)

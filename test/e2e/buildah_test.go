@@ -14,7 +14,7 @@ func TestBuildah(t *testing.T) {
 	exercise(t, hub, m, newBuildah(t, m.address), true)
 }
 
-// buildah keeps images as podman does, and asks again in its own way.
+// buildah stores images as podman does, but retries differently.
 type buildah struct {
 	tool
 	policy string

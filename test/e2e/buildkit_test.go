@@ -15,7 +15,7 @@ func TestBuildKit(t *testing.T) {
 	exercise(t, hub, m, newBuildKit(t, m.address), true)
 }
 
-// buildKit is a daemon, asked by buildctl to build what is nothing but a base
+// buildKit is a daemon with which buildctl builds an image from nothing but a base
 // image.
 type buildKit struct{ tool }
 
@@ -38,7 +38,7 @@ func newBuildKit(t *testing.T, mirrors ...string) *buildKit {
 	return b
 }
 
-// quoted is the inside of a list in TOML.
+// quoted returns the elements of a list in TOML.
 func quoted(words []string) string {
 	return `"` + strings.Join(words, `", "`) + `"`
 }
@@ -60,7 +60,7 @@ func (b *buildKit) pull(ref string) error {
 	return err
 }
 
-// id is not told: what is built has a configuration of its own.
+// id is unknown: the built image has its own configuration.
 func (b *buildKit) id(*testing.T, image) string { return "" }
 
 func (b *buildKit) file(t *testing.T, img image) []byte {

@@ -13,24 +13,24 @@ import (
 	"mirrord/internal/hubsim"
 )
 
-// client pulls from docker.io and has been told of the mirror.
+// client is a client that pulls from docker.io and is configured for the mirror.
 type client interface {
-	// pull gets an image as a user would ask for it.
+	// pull pulls an image as a user would.
 	pull(ref string) error
-	// id is the digest of the configuration of an image that is there, "" for a
-	// client that does not tell it.
+	// id returns the digest of the configuration of a pulled image, "" for a client
+	// that does not report it.
 	id(t *testing.T, img image) string
-	// file reads a file of an image that is there, from its last layer.
+	// file reads a file of a pulled image, from its last layer.
 	file(t *testing.T, img image) []byte
-	// remove forgets an image and all of its content.
+	// remove removes an image with all its content.
 	remove(t *testing.T, ref string)
 }
 
-// exercise pulls images into nothing, by tag and by digest: with a cold cache,
-// with a warm one, with the hub's budget gone, and without a hub. The first time
-// costs what it must, the others cost nothing. What is not cached is refused
-// while the hub gives nothing, and a client that tells repeats why.
-func exercise(t *testing.T, hub *hubsim.Hub, m *mirror, c client, tells bool) {
+// exercise pulls images, by tag and by digest, into an empty client: with a cold cache,
+// with a warm one, with the hub's quota used up, and with the hub down. The first time
+// costs what it must, the others cost nothing. Content that is not cached is refused in
+// the last two cases, and a client with showsReason shows why.
+func exercise(t *testing.T, hub *hubsim.Hub, m *mirror, c client, showsReason bool) {
 	t.Helper()
 	images := append(publishAll(t, hub), publishPinned(t, hub, "pinned", 3))
 	never, neither := publishOne(t, hub, "never", 4), publishOne(t, hub, "neither", 5)
@@ -47,8 +47,8 @@ func exercise(t *testing.T, hub *hubsim.Hub, m *mirror, c client, tells bool) {
 	free(t, hub, m, c, "warm", images)
 	heal := hub.Inject(hubsim.Fault{Op: "manifest", PullLimit: true})
 	free(t, hub, m, c, "quota gone", images)
-	if said := refused(t, hub, m, c, "quota gone", never); tells != strings.Contains(said, "docker.io limits pulls until") {
-		t.Errorf("the client repeats the reason: %v, want %v: see docs/clients.md", !tells, tells)
+	if said := refused(t, hub, m, c, "quota gone", never); showsReason != strings.Contains(said, "docker.io limits pulls until") {
+		t.Errorf("the client shows the reason: %v, want %v: see docs/clients.md", !showsReason, showsReason)
 	}
 	heal()
 	hub.Down()
@@ -56,7 +56,7 @@ func exercise(t *testing.T, hub *hubsim.Hub, m *mirror, c client, tells bool) {
 	refused(t, hub, m, c, "hub down", neither)
 }
 
-// free pulls images that are cached, which the hub does not notice.
+// free pulls cached images, which costs nothing at the hub.
 func free(t *testing.T, hub *hubsim.Hub, m *mirror, c client, phase string, images []image) {
 	t.Helper()
 	time.Sleep(tagsFresh + tagsFresh/10) // the daemon wants to ask about the tags
@@ -70,15 +70,14 @@ func free(t *testing.T, hub *hubsim.Hub, m *mirror, c client, phase string, imag
 	for _, img := range images {
 		manifests, blobs = manifests+len(img.manifests), blobs+len(img.blobs)
 	}
-	// The client has nothing of its own: all it has is from the mirror.
+	// The client starts empty: everything comes from the mirror.
 	eventually(t, 5*time.Second, phase+": the mirror counts every manifest and blob", func() bool {
 		after := m.served(t)
 		return after["manifest"]-before["manifest"] >= manifests && after["blob"]-before["blob"] >= blobs
 	})
 }
 
-// refused pulls an image that is not cached while nobody has it, and returns
-// what the client then says.
+// refused pulls an image that is not available, and returns the client's error.
 func refused(t *testing.T, hub *hubsim.Hub, m *mirror, c client, phase string, img image) (said string) {
 	t.Helper()
 	spent(t, hub, m, phase, func() {
@@ -87,12 +86,12 @@ func refused(t *testing.T, hub *hubsim.Hub, m *mirror, c client, phase string, i
 			t.Fatalf("%s: %s was pulled", phase, img.ref)
 		}
 		said = err.Error()
-		t.Logf("%s: the client says: %s", phase, said)
+		t.Logf("%s: the client's error: %s", phase, said)
 	})
 	return said
 }
 
-// pullAll pulls images, looks at them, and removes them.
+// pullAll pulls images, checks them, and removes them.
 func pullAll(t *testing.T, c client, images []image) {
 	t.Helper()
 	for _, img := range images {
@@ -106,18 +105,18 @@ func pullAll(t *testing.T, c client, images []image) {
 	}
 }
 
-// check looks whether the client has what the hub has.
+// check checks that the client has the image of the hub.
 func check(t *testing.T, c client, img image) {
 	t.Helper()
 	if id := c.id(t, img); id != img.id && id != "" {
 		t.Errorf("%s has the configuration %s, want %s", img.ref, id, img.id)
 	}
 	if content := c.file(t, img); !bytes.Equal(content, img.content) {
-		t.Errorf("%s: /%s has %d bytes, want other %d", img.ref, img.file, len(content), len(img.content))
+		t.Errorf("%s: /%s has %d bytes, want different %d", img.ref, img.file, len(content), len(img.content))
 	}
 }
 
-// spent returns what an action cost the hub, and tells who reads the log.
+// spent returns, and logs, what an action cost at the hub.
 func spent(t *testing.T, hub *hubsim.Hub, m *mirror, phase string, action func()) hubsim.Counters {
 	t.Helper()
 	hub.Reset()
@@ -130,7 +129,7 @@ func spent(t *testing.T, hub *hubsim.Hub, m *mirror, phase string, action func()
 		phase, took.Seconds(), after["manifest"]-before["manifest"], after["blob"]-before["blob"],
 		n.Requests, n.ManifestGETs, n.ManifestHEADs, n.BlobGETs, n.RangeGETs, n.CDNBytes)
 	if n.CDNAuthorization != 0 {
-		t.Errorf("%s: %d requests told the CDN the registry's token", phase, n.CDNAuthorization)
+		t.Errorf("%s: %d requests sent the registry's token to the CDN", phase, n.CDNAuthorization)
 	}
 	return n
 }

@@ -1,19 +1,19 @@
 #!/bin/sh
-# Gets the newest clients for the end-to-end tests, beside those of Debian 12
+# Downloads the newest clients for the end-to-end tests, beside those of Debian 12
 # that install.sh installs: the packages of a newer Debian, unpacked into a
 # directory of their own in which the tests run them, and what is pinned here,
 # built from the Go module proxy. Nothing is installed on the machine.
 #
-# A package that cannot be had is written to the file "missing", which the tests
+# An unavailable package is recorded in the file "missing", which the tests
 # report; a pinned module that cannot be built is an error.
 set -eu
 
-# Debian's suites move; the tests print the versions that ran.
+# Debian's suites change; the tests print the versions that ran.
 suite=sid
 packages="buildah containerd cosign docker-cli docker.io podman skopeo"
 
-# What is pinned: the program's package and version. All are built from a module
-# made for one, because BuildKit's does not allow "go install".
+# Pinned versions: the package and version of each program. All are built from a module
+# of their own, because BuildKit's does not allow "go install".
 programs="
 github.com/google/go-containerregistry/cmd/crane@v0.22.1
 github.com/moby/buildkit/cmd/buildctl@v0.34.2
@@ -51,7 +51,7 @@ rm -rf "$apt/archives" # apt does not list what it has downloaded
 mkdir -p "$apt/lists/partial" "$apt/archives/partial"
 : >"$apt/status" # nothing is installed: the packages come with all they need
 
-# The archive is the one that this machine's apt uses; apt knows whose one is only
+# The archive is that of this machine's apt, which knows its origin only
 # after an update.
 archive() {
 	command -v apt-get >/dev/null 2>&1 || return 0
@@ -78,7 +78,7 @@ APT::Install-Recommends "false";
 EOF
 get() { APT_CONFIG=$apt/apt.conf apt-get -q -y "$@" </dev/null; }
 
-# files lists what has to be unpacked for some packages.
+# files lists the files to unpack for some packages.
 files() { get --print-uris install "$@" 2>/dev/null | sed -n "s/^'[^']*' \([^ ]*\.deb\) .*/\1/p" | sort; }
 
 none() { # why
@@ -91,10 +91,10 @@ none() { # why
 }
 
 [ -n "$archive" ] || none "apt knows no archive of Debian"
-get update >"$apt/log" 2>&1 || { tail -n 5 "$apt/log" >&2; none "Debian $suite cannot be had"; }
+get update >"$apt/log" 2>&1 || { tail -n 5 "$apt/log" >&2; none "Debian $suite is not available"; }
 
-# In a suite that moves a package cannot be installed now and then: then each is
-# asked for by itself, and the others do without it.
+# In a changing suite a package may be uninstallable at times: then each package is
+# tried by itself, and the others are installed without it.
 # shellcheck disable=SC2086 # a list of words
 files $packages >"$apt/wanted"
 if [ ! -s "$apt/wanted" ]; then
@@ -104,13 +104,13 @@ if [ ! -s "$apt/wanted" ]; then
 			wanted="$wanted $package"
 		else
 			say "Debian $suite has no $package that can be installed"
-			echo "$package: Debian $suite has none that can be installed" >>"$dir/missing"
+			echo "$package: not installable in Debian $suite" >>"$dir/missing"
 		fi
 	done
 	packages=$wanted
 	# shellcheck disable=SC2086 # a list of words
 	files $packages >"$apt/wanted"
-	[ -s "$apt/wanted" ] || none "Debian $suite has none that can be installed"
+	[ -s "$apt/wanted" ] || none "not installable in Debian $suite"
 fi
 cmp -s "$apt/wanted" "$dir/root/unpacked" && exit 0
 

@@ -22,7 +22,7 @@ func TestContainerd(t *testing.T) {
 	})
 }
 
-// containerd is a daemon, asked by ctr.
+// containerd is a daemon used with ctr.
 type containerd struct {
 	tool           // ctr
 	flags []string // of a pull
@@ -78,7 +78,7 @@ func (c *containerd) pull(ref string) error {
 	return err
 }
 
-// content reads a blob as containerd keeps it.
+// content reads a blob in containerd's content store.
 func (c *containerd) content(t *testing.T, digest string) string {
 	t.Helper()
 	out, err := c.run("content", "get", digest)
@@ -88,7 +88,7 @@ func (c *containerd) content(t *testing.T, digest string) string {
 	return out
 }
 
-// id follows the reference down to the configuration, and checks that one.
+// id resolves the reference down to the configuration, and checks its digest.
 func (c *containerd) id(t *testing.T, img image) string {
 	t.Helper()
 	target := ""
@@ -113,7 +113,7 @@ func (c *containerd) id(t *testing.T, img image) string {
 	return digest.FromString(c.content(t, manifest.Config.Digest.String())).String()
 }
 
-// file reads the snapshot of the topmost layer, where it is on disk.
+// file reads the snapshot of the top layer on disk.
 func (c *containerd) file(t *testing.T, img image) []byte {
 	t.Helper()
 	config, err := v1.ParseConfigFile(strings.NewReader(c.content(t, img.id)))
@@ -124,7 +124,7 @@ func (c *containerd) file(t *testing.T, img image) []byte {
 	for _, diff := range config.RootFS.DiffIDs {
 		layers = append(layers, digest.Digest(diff.String()))
 	}
-	// Not view: what prepare makes is a root for the garbage collector.
+	// Not view: a snapshot of prepare is a root for the garbage collector.
 	const key = "look"
 	c.must(t, "snapshots", "--snapshotter", "native", "prepare", key, identity.ChainID(layers).String())
 	mount := strings.Fields(c.must(t, "snapshots", "--snapshotter", "native", "mounts", "/target", key))

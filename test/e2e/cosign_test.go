@@ -16,12 +16,12 @@ import (
 	"mirrord/internal/hubsim"
 )
 
-// unsigned is what cosign says of an image without signatures.
+// unsigned is cosign's error for an image without signatures.
 const unsigned = "no signatures found"
 
-// TestCosign verifies signatures of both kinds through the mirror: those that
-// have a tag, and bundles, which are looked for as referrers. A mirror that
-// cannot give a signature must never say that there is none.
+// TestCosign verifies signatures of both kinds through the mirror: tagged ones, and
+// bundles, which are found as referrers. A mirror that cannot serve a signature must
+// never claim that there is none.
 func TestCosign(t *testing.T) {
 	for _, kind := range []string{"tag", "bundle"} {
 		t.Run(kind, func(t *testing.T) {
@@ -51,7 +51,7 @@ func TestCosign(t *testing.T) {
 			spent(t, hub, m, "not cached", func() {
 				err := c.verify(at(m.address, unseen))
 				if err == nil || strings.Contains(err.Error(), unsigned) {
-					t.Errorf("cosign takes an image for unsigned: %v", err)
+					t.Errorf("cosign considers an image unsigned: %v", err)
 				}
 				t.Logf("cosign says: %v", err)
 			})
@@ -59,7 +59,7 @@ func TestCosign(t *testing.T) {
 	}
 }
 
-// cosign has a key pair. It knows of no mirrors.
+// cosign has a key pair. It does not support mirrors.
 type cosign struct{ tool }
 
 func newCosign(t *testing.T) *cosign {
@@ -77,8 +77,8 @@ func (c *cosign) verify(ref string) error {
 	return err
 }
 
-// publish puts an image and its signature into the hub, by way of a registry
-// that can be pushed to, and returns the image by digest.
+// publish adds an image and its signature to the hub, by way of a registry that accepts
+// pushes, and returns the image by digest.
 func (c *cosign) publish(t *testing.T, hub *hubsim.Hub, repository, kind string, seed uint64) string {
 	t.Helper()
 	scratch := startRegistry(t, refusal{})
@@ -97,7 +97,7 @@ func (c *cosign) publish(t *testing.T, hub *hubsim.Hub, repository, kind string,
 		addRemote(t, hub, repository, "sha256-"+top.Hex+".sig", tag+".sig")
 		return ref
 	}
-	// A registry without referrers, as this one, has an index of them as a tag.
+	// In a registry without referrers, as this one, an index of them has a tag.
 	referrers, err := remote.Index(parse(t, tag))
 	if err != nil {
 		t.Fatal(err)
@@ -133,7 +133,7 @@ func parse(t *testing.T, ref string) name.Reference {
 	return parsed
 }
 
-// cache makes the mirror have a manifest that is asked for by digest.
+// cache makes the mirror cache a manifest by digest.
 func (m *mirror) cache(t *testing.T, ref string) {
 	t.Helper()
 	repository, digest, _ := strings.Cut(strings.TrimPrefix(ref, "docker.io/"), "@")
@@ -142,7 +142,7 @@ func (m *mirror) cache(t *testing.T, ref string) {
 	}
 }
 
-// unpacked is the package of a program that does not know its own version.
+// unpacked is the package of a program that does not report its own version.
 func unpacked(t *testing.T, program string) string {
 	t.Helper()
 	packages, err := os.ReadFile(filepath.Join(newest.root, "unpacked"))

@@ -11,8 +11,7 @@ import (
 	"mirrord/internal/hubsim"
 )
 
-// Many clients want one image that the cache does not have, all at once. The
-// hub sees one of them.
+// Many clients pull one uncached image at once. The hub sees the requests of one.
 func TestCrowd(t *testing.T) {
 	const clients = 32
 	hub := startHub(t)

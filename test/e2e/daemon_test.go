@@ -53,7 +53,7 @@ func run(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "e2e: build mirrord: %v\n%s", err, out)
 		return 1
 	}
-	// A login shell of Debian does not look where dockerd is.
+	// The PATH of a Debian login shell lacks the directory of dockerd.
 	if err := os.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin:/sbin"); err != nil {
 		fmt.Fprintln(os.Stderr, "e2e:", err)
 		return 1
@@ -63,13 +63,13 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// startHub starts a Docker Hub without a limit that lives as long as the test.
+// startHub starts a Docker Hub without a limit until the end of the test.
 func startHub(t *testing.T) *hubsim.Hub {
 	t.Helper()
 	return startLimited(t, 0)
 }
 
-// startLimited starts one that allows so many pulls in six hours.
+// startLimited starts one that allows limit pulls in six hours.
 func startLimited(t *testing.T, limit int) *hubsim.Hub {
 	t.Helper()
 	hub, err := hubsim.Start(hubsim.Options{Limit: limit})
@@ -96,7 +96,7 @@ func startMirror(t *testing.T, hub *hubsim.Hub) *mirror {
 	return m
 }
 
-// start starts the daemon, again if it has been killed: with the same addresses
+// start starts the daemon, also again after it has been killed, with the same addresses
 // and the same cache. It returns when the daemon is ready.
 func (m *mirror) start(t *testing.T) {
 	t.Helper()
@@ -115,11 +115,10 @@ func (m *mirror) start(t *testing.T) {
 	})
 }
 
-// url is where the registry is.
+// url returns the URL of the registry.
 func (m *mirror) url() string { return "http://" + m.address }
 
-// served returns how many requests from clients were answered with success, by
-// what they asked for: "manifest", "blob".
+// served returns the number of successful client requests by kind: "manifest", "blob".
 func (m *mirror) served(t *testing.T) map[string]int {
 	t.Helper()
 	served := make(map[string]int)
@@ -134,7 +133,7 @@ func (m *mirror) served(t *testing.T) map[string]int {
 	return served
 }
 
-// metrics reads what Prometheus would: the values by series, with labels.
+// metrics scrapes the mirror: it returns the values by series with labels.
 func (m *mirror) metrics(t *testing.T) map[string]float64 {
 	t.Helper()
 	answer, err := http.Get("http://" + m.admin + "/metrics")
@@ -158,7 +157,7 @@ func (m *mirror) metrics(t *testing.T) map[string]float64 {
 	return metrics
 }
 
-// freeAddress finds a port that nobody listens on, so far.
+// freeAddress returns an address with a port that is free at the moment.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

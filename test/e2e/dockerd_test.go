@@ -20,8 +20,8 @@ func TestDockerd(t *testing.T) {
 	})
 }
 
-// store is how a Docker Engine keeps images: the two ask registries by code that
-// has nothing in common.
+// store is the image store of a Docker Engine: the two use entirely different code for
+// registries.
 type store struct{ name, config, driver string }
 
 var (
@@ -29,7 +29,7 @@ var (
 	containerdStore = store{"containerd's store", `{"features": {"containerd-snapshotter": true}}`, "native"}
 )
 
-// dockerd is a Docker Engine without a network, asked by docker.
+// dockerd is a Docker Engine without a network, used with docker.
 type dockerd struct {
 	tool
 	store store
@@ -58,13 +58,13 @@ func newDockerd(t *testing.T, from release, store store, mirrors ...string) *doc
 }
 
 func (d *dockerd) pull(ref string) error {
-	// As users call it: for Docker, library/… is at docker.io.
+	// As users write it: for Docker, library/… is at docker.io.
 	_, err := d.run("pull", strings.TrimPrefix(ref, "docker.io/"))
 	return err
 }
 
-// id is the digest of the configuration, for which containerd's store has that
-// of what was asked for.
+// id returns the digest of the configuration; containerd's store reports that of the
+// requested manifest instead.
 func (d *dockerd) id(t *testing.T, img image) string {
 	t.Helper()
 	id := d.must(t, "image", "inspect", "--format", "{{.Id}}", img.ref)
@@ -74,7 +74,7 @@ func (d *dockerd) id(t *testing.T, img image) string {
 	return id
 }
 
-// file copies from a container that never runs.
+// file copies from a container that is never started.
 func (d *dockerd) file(t *testing.T, img image) []byte {
 	t.Helper()
 	container := d.must(t, "create", img.ref)

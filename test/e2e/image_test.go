@@ -13,7 +13,7 @@ import (
 	"mirrord/internal/hubsim"
 )
 
-// image is one that the hub has, and what a client of linux/amd64 should get.
+// image is an image of the hub, with what a client of linux/amd64 should get.
 type image struct {
 	ref       string   // docker.io/library/name:tag
 	id        string   // the digest of its configuration, by which clients know it
@@ -25,8 +25,8 @@ type image struct {
 	content   []byte // of that file
 }
 
-// publishAll puts an image for several platforms into the hub, and one of
-// twenty layers.
+// publishAll adds an image for several platforms to the hub, and one with twenty
+// layers.
 func publishAll(t *testing.T, hub *hubsim.Hub) []image {
 	t.Helper()
 	return []image{publishIndex(t, hub), publishLayers(t, hub, 20, 256<<10)}
@@ -73,7 +73,7 @@ func publishLayers(t *testing.T, hub *hubsim.Hub, n int, size int64) image {
 	return describe(t, "docker.io/library/layers:v1", img, top)
 }
 
-// oneLayer is an image of one layer; each seed has its own.
+// oneLayer returns an image of one layer that depends on seed.
 func oneLayer(t *testing.T, seed uint64) v1.Image {
 	t.Helper()
 	img, err := hubsim.Layers(1, 64<<10, seed, hubsim.OCI)
@@ -83,7 +83,7 @@ func oneLayer(t *testing.T, seed uint64) v1.Image {
 	return img
 }
 
-// publishOne puts one into the hub.
+// publishOne adds such an image to the hub.
 func publishOne(t *testing.T, hub *hubsim.Hub, name string, seed uint64) image {
 	t.Helper()
 	img := oneLayer(t, seed)
@@ -94,7 +94,7 @@ func publishOne(t *testing.T, hub *hubsim.Hub, name string, seed uint64) image {
 	return describe(t, "docker.io/library/"+name+":v1", img, top)
 }
 
-// publishPinned is publishOne for who asks by digest.
+// publishPinned is publishOne for pulls by digest.
 func publishPinned(t *testing.T, hub *hubsim.Hub, name string, seed uint64) image {
 	t.Helper()
 	img := publishOne(t, hub, name, seed)
@@ -128,7 +128,7 @@ func describe(t *testing.T, ref string, img v1.Image, manifests ...v1.Hash) imag
 	return described
 }
 
-// lastFile reads the archive of a layer.
+// lastFile reads the last file in the archive of a layer.
 func lastFile(t *testing.T, layer io.Reader) (name string, content []byte) {
 	t.Helper()
 	for archive := tar.NewReader(layer); ; {
@@ -149,7 +149,7 @@ func lastFile(t *testing.T, layer io.Reader) (name string, content []byte) {
 	}
 }
 
-// once counts each digest one time, as the hub should.
+// once returns a count of one for each digest, as the hub should have.
 func once(digests ...[]string) map[string]int {
 	counts := make(map[string]int)
 	for _, some := range digests {

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs the clients that the end-to-end tests pull with, for Debian 12.
-# What is there already stays as it is.
+# It does not change what is already installed.
 set -eu
 
 die() {
@@ -33,7 +33,7 @@ command -v apt-get >/dev/null 2>&1 ||
 [ "$(id -u)" -eq 0 ] ||
 	die "cannot install$packages: not root; run 'sudo sh test/e2e/install.sh'"
 
-# The tests start their own daemons: the packages shall not start theirs, which
+# The tests start their own daemons: keep the packages from starting theirs, which
 # fails in a container and then fails the installation.
 policy=/usr/sbin/policy-rc.d
 if [ ! -e $policy ]; then

@@ -27,13 +27,13 @@ func TestTools(t *testing.T) {
 	}
 }
 
-// layouts is a program that copies an image of linux/amd64 into a directory.
+// layouts is a program that copies images of linux/amd64 into directories.
 type layouts struct {
 	tool
 	copy func(ref, dir string) []string // the arguments
 }
 
-// dir is where an image goes.
+// dir returns the directory for an image.
 func (l *layouts) dir(ref string) string {
 	return l.home.path("images", strings.NewReplacer("/", "_", ":", "_", "@", "_").Replace(ref))
 }
@@ -46,7 +46,7 @@ func (l *layouts) pull(ref string) error {
 	return err
 }
 
-// image reads the one image of a layout.
+// image reads the only image of a layout.
 func (l *layouts) image(t *testing.T, ref string) v1.Image {
 	t.Helper()
 	index, err := layout.ImageIndexFromPath(l.dir(ref))
@@ -102,8 +102,8 @@ func (l *layouts) remove(t *testing.T, ref string) {
 	}
 }
 
-// at names an image of Docker Hub at the mirror, for programs that know of no
-// mirrors.
+// at returns the name of an image of Docker Hub at the mirror, for programs that do not
+// support mirrors.
 func at(mirror, ref string) string { return mirror + strings.TrimPrefix(ref, "docker.io") }
 
 func newCrane(t *testing.T, mirrors ...string) *layouts {
@@ -124,7 +124,7 @@ func newOras(t *testing.T, mirrors ...string) *layouts {
 	}}
 }
 
-// newRegctl is the one of them that knows of mirrors.
+// newRegctl returns regctl, the only one of them that supports mirrors.
 func newRegctl(t *testing.T, mirrors ...string) *layouts {
 	t.Helper()
 	h := modules.home(t, "regctl")

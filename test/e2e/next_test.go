@@ -21,11 +21,11 @@ import (
 	"mirrord/internal/hubsim"
 )
 
-// puller is a client of which no more is wanted than a pull.
+// puller is a client that only pulls.
 type puller interface{ pull(ref string) error }
 
-// families are the clients by name, told of one mirror or of two, and whether
-// they turn to the second one.
+// families are the clients by name, configured with one mirror or two, and whether they
+// fall back to the second one.
 var families = []struct {
 	name  string
 	turns bool
@@ -46,8 +46,8 @@ var families = []struct {
 	{"oras", false, func(t *testing.T, m ...string) puller { return newOras(t, m...) }},
 }
 
-// TestNextHost has an image that the mirror cannot give and the next host can:
-// each client that knows of several hosts gets it.
+// TestNextHost pulls an image that the mirror cannot serve but the next host can: every
+// client that supports several hosts gets it.
 func TestNextHost(t *testing.T) {
 	for _, family := range families {
 		if !family.turns {
@@ -67,7 +67,7 @@ func TestNextHost(t *testing.T) {
 	}
 }
 
-// turn pulls an image from the next host, after the mirror has refused it.
+// turn pulls an image from the next host after the mirror has refused it.
 func turn(t *testing.T, m *mirror, next *host, c puller, phase string, img image) {
 	t.Helper()
 	repository, _, _ := strings.Cut(strings.TrimPrefix(img.ref, "docker.io/"), ":")
@@ -80,7 +80,7 @@ func turn(t *testing.T, m *mirror, next *host, c puller, phase string, img image
 	eventually(t, 5*time.Second, "the mirror was asked first", func() bool { return m.refused(t) > refused })
 }
 
-// refused returns how many manifests the mirror did not give.
+// refused returns how many manifests the mirror did not serve.
 func (m *mirror) refused(t *testing.T) (n float64) {
 	t.Helper()
 	for series, value := range m.metrics(t) {
@@ -92,9 +92,9 @@ func (m *mirror) refused(t *testing.T) (n float64) {
 	return n
 }
 
-// TestMeasureNextHost prints the tables of docs/clients.md: what a refusal costs
-// a client in time until it asks its next host, and until it gives up when there
-// is none. Most of its time is spent waiting, so the clients go side by side.
+// TestMeasureNextHost prints the tables of docs/clients.md: how long a client takes
+// after a refusal until it asks its next host, and until it fails when there is none. It
+// mostly waits, so the clients run in parallel.
 func TestMeasureNextHost(t *testing.T) {
 	if os.Getenv("E2E_MEASURE") == "" {
 		t.Skip("it measures for ten minutes and checks nothing: E2E_MEASURE=1, or make measure")
@@ -112,7 +112,7 @@ func TestMeasureNextHost(t *testing.T) {
 	}
 }
 
-// refusals are the answers to choose from.
+// refusals are the possible responses.
 var refusals = []refusal{
 	{status: 403, code: "DENIED"},
 	{status: 404, code: "MANIFEST_UNKNOWN"},
@@ -125,7 +125,7 @@ var refusals = []refusal{
 	{status: 504, code: "UNAVAILABLE"},
 }
 
-// refusal is what a registry answers instead of manifests or blobs.
+// refusal is a response of a registry instead of manifests or blobs.
 type refusal struct {
 	kind   string // "manifests", "blobs"; empty for a registry that works
 	status int
@@ -145,8 +145,8 @@ func (r refusal) String() string {
 	return fmt.Sprint(r.status)
 }
 
-// measure pulls two images that the mirror refuses, one with a next host that
-// has it and one without, and returns a row of the table.
+// measure pulls two images that the mirror refuses, one with a next host that has it and
+// one without, and returns a row of the table.
 func measure(t *testing.T, client string, turns bool, r refusal, start func(*testing.T, ...string) puller) string {
 	var row string
 	t.Run(r.kind+" "+r.String(), func(t *testing.T) {
@@ -179,7 +179,7 @@ func measure(t *testing.T, client string, turns bool, r refusal, start func(*tes
 	return row
 }
 
-// shown is what of a refusal a client repeats.
+// shown returns which parts of a refusal a client shows.
 func shown(err error) string {
 	var words []string
 	if strings.Contains(err.Error(), bodyWords) {
@@ -191,7 +191,7 @@ func shown(err error) string {
 	return strings.Join(words, ", ")
 }
 
-// host is a registry that refuses, or not.
+// host is a registry that can refuse requests.
 type host struct {
 	address string
 	content http.Handler // without refusals
@@ -228,15 +228,14 @@ func startRegistry(t *testing.T, r refusal) *host {
 	return h
 }
 
-// publish puts an image there, and returns how users of Docker Hub would call
-// it.
+// publish adds an image to the host, and returns its name at Docker Hub.
 func (h *host) publish(t *testing.T, seed uint64) string {
 	t.Helper()
 	h.push(t, "library/image", oneLayer(t, seed))
 	return "docker.io/library/image:v1"
 }
 
-// push puts an image there as v1, past the log and the refusals.
+// push adds an image as v1, bypassing the log and the refusals.
 func (h *host) push(t *testing.T, repository string, img v1.Image) {
 	t.Helper()
 	server := httptest.NewServer(h.content)
@@ -247,7 +246,7 @@ func (h *host) push(t *testing.T, repository string, img v1.Image) {
 	}
 }
 
-// first is when the host was first asked for something of a kind.
+// first returns when the host got its first request of a kind.
 func (h *host) first(kind string) time.Time {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -259,7 +258,7 @@ func (h *host) first(kind string) time.Time {
 	return time.Time{}
 }
 
-// asked is how often.
+// asked returns how many requests of a kind the host got.
 func (h *host) asked(kind string) int {
 	h.mu.Lock()
 	defer h.mu.Unlock()

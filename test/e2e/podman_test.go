@@ -16,7 +16,7 @@ func TestPodman(t *testing.T) {
 	})
 }
 
-// podman keeps images in a storage of its own.
+// podman stores images in its own storage.
 type podman struct {
 	tool
 	policy string

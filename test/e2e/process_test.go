@@ -23,8 +23,8 @@ const (
 	logTail    = 8 << 10 // bytes of a log that a failure shows
 )
 
-// home is the directory in which a program runs. It gets little else from
-// outside, so that no login, proxy or setting of the machine has a say.
+// home is the directory in which a program runs. It gets little else from outside, so
+// that no login, proxy or setting of the machine affects it.
 type home struct {
 	dir   string
 	root  string // that programs run in, see enter
@@ -34,9 +34,9 @@ type home struct {
 	runs  sync.WaitGroup  // what run has started
 }
 
-// newHome makes a home that goes with the test, and what is mounted in it too.
-// It is not t.TempDir because that is long: podman takes a runroot of 50
-// characters, and a socket's path has 107.
+// newHome creates a home that is removed, and unmounted, with the test. It is not
+// t.TempDir because that is long: podman limits runroot to 50 characters, and the path
+// of a socket has at most 107.
 func newHome(t *testing.T) *home {
 	t.Helper()
 	dir, err := os.MkdirTemp("/tmp", "e2e-*")
@@ -58,7 +58,7 @@ func (h *home) path(elements ...string) string {
 	return filepath.Join(append([]string{h.dir}, elements...)...)
 }
 
-// write makes a file, with the directories above it, and returns its path.
+// write creates a file with its parent directories, and returns its path.
 func (h *home) write(t *testing.T, name, content string) string {
 	t.Helper()
 	path := h.path(name)
@@ -71,7 +71,7 @@ func (h *home) write(t *testing.T, name, content string) string {
 	return path
 }
 
-// unmount takes off what a daemon that was killed left mounted.
+// unmount unmounts what a killed daemon has left mounted.
 func (h *home) unmount() {
 	mounts, _ := os.ReadFile("/proc/self/mountinfo")
 	var points []string
@@ -93,13 +93,12 @@ func (h *home) command(ctx context.Context, name string, args ...string) *exec.C
 	c := exec.CommandContext(ctx, name, args...)
 	c.Dir = h.dir
 	c.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + h.dir, "TMPDIR=" + h.dir}, h.env...)
-	// Cleanup does not happen when the tests run into their timeout.
+	// Cleanup does not run when the tests time out.
 	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	return c
 }
 
-// run returns what a program wrote to its standard output until it ended, by
-// itself or with the test.
+// run runs a program until it exits or the test ends, and returns its standard output.
 func (h *home) run(name string, args ...string) (string, error) {
 	h.runs.Add(1)
 	defer h.runs.Done()
@@ -115,7 +114,7 @@ func (h *home) run(name string, args ...string) (string, error) {
 	return out.String(), nil
 }
 
-// tool is a program at home with the arguments that it always gets.
+// tool is a program in a home with its common arguments.
 type tool struct {
 	home *home
 	name string
@@ -128,13 +127,13 @@ func (c tool) run(args ...string) (string, error) {
 	return c.home.run(c.name, slices.Concat(c.args, args)...)
 }
 
-// must is run without the white space around, for what has no reason to fail.
+// must is run with the white space trimmed; it fails the test on an error.
 func (h *home) must(t *testing.T, name string, args ...string) string {
 	t.Helper()
 	return h.tool(name).must(t, args...)
 }
 
-// must is run without the white space around, for what has no reason to fail.
+// must is run with the white space trimmed; it fails the test on an error.
 func (c tool) must(t *testing.T, args ...string) string {
 	t.Helper()
 	out, err := c.run(args...)
@@ -144,8 +143,8 @@ func (c tool) must(t *testing.T, args ...string) string {
 	return strings.TrimSpace(out)
 }
 
-// process is a daemon. It ends with the test, which shows the end of its log
-// when it failed.
+// process is a daemon. It is stopped at the end of the test, which shows the end of its
+// log when it has failed.
 type process struct {
 	cmd  *exec.Cmd
 	log  *os.File
@@ -177,21 +176,20 @@ func (h *home) start(t *testing.T, name string, args ...string) *process {
 	return p
 }
 
-// await returns when the process is ready, and fails the test when it ends
-// instead.
+// await returns when the process is ready, and fails the test when it exits instead.
 func (p *process) await(t *testing.T, within time.Duration, ready func() bool) {
 	t.Helper()
 	eventually(t, within, p.cmd.Path+" is ready", func() bool {
 		select {
 		case <-p.gone:
-			t.Fatalf("%s ended before it was ready: %s", p.cmd.Path, p.cmd.ProcessState)
+			t.Fatalf("%s exited before it was ready: %s", p.cmd.Path, p.cmd.ProcessState)
 		default:
 		}
 		return ready()
 	})
 }
 
-// end asks the process to stop, and makes it.
+// end terminates the process, by force if it does not exit in time.
 func (p *process) end(t *testing.T) {
 	t.Helper()
 	_ = p.cmd.Process.Signal(syscall.SIGTERM)
@@ -203,7 +201,7 @@ func (p *process) end(t *testing.T) {
 	}
 }
 
-// kill is kill -9: the process has no time for anything.
+// kill is kill -9: the process cannot clean up.
 func (p *process) kill() {
 	_ = p.cmd.Process.Kill()
 	<-p.gone
@@ -217,7 +215,7 @@ func (p *process) tail() string {
 	return string(log[max(0, len(log)-logTail):])
 }
 
-// eventually waits for what another process does.
+// eventually waits for a condition that another process brings about.
 func eventually(t *testing.T, within time.Duration, what string, done func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(within); !done(); time.Sleep(20 * time.Millisecond) {

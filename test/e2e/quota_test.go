@@ -13,10 +13,10 @@ import (
 	"time"
 )
 
-// The hub allows five pulls, the clients want twelve images. What is cached
-// goes on being pulled when the budget is gone, a tag that has moved is served
-// in its older copy rather than for the last pull, and what was never seen is
-// refused at once, with the reason. The hub is not asked in vain.
+// The hub allows five pulls, the clients pull twelve images. Cached images can still be
+// pulled when the quota is used up, a moved tag is served as its stale copy rather than
+// for the last pull, and new images are refused immediately with the reason. The hub
+// gets no pointless requests.
 func TestQuota(t *testing.T) {
 	const limit = 5
 	hub := startLimited(t, limit)
@@ -40,13 +40,13 @@ func TestQuota(t *testing.T) {
 		!strings.HasPrefix(resp.Header.Get("Warning"), "110 ") || resp.Header.Get("Age") == "" {
 		t.Errorf("moved tag: %s, via %s, %v", resp.Status, via, resp.Header)
 	}
-	pullAll(t, podman, images[0:1]) // the older copy, whole
+	pullAll(t, podman, images[0:1]) // the stale copy, complete
 
 	pullAll(t, podman, images[4:5]) // never seen: it has the last pull
 	m.wantBudget(t, limit, 0)
 	for _, img := range images[5:7] {
 		if podman.pull(img.ref) == nil || docker.pull(img.ref) == nil {
-			t.Errorf("%s was pulled, and the budget is gone", img.ref)
+			t.Errorf("%s was pulled although the quota is used up", img.ref)
 		}
 	}
 	for i := 5; i < len(images); i++ {
@@ -66,7 +66,7 @@ func TestQuota(t *testing.T) {
 	}
 }
 
-// get asks the mirror and closes the body.
+// get sends a GET to the mirror and closes the body.
 func (m *mirror) get(t *testing.T, path string) *http.Response {
 	t.Helper()
 	resp, err := http.Get(m.url() + path)
@@ -77,7 +77,7 @@ func (m *mirror) get(t *testing.T, path string) *http.Response {
 	return resp
 }
 
-// wantRefusal wants the spec's error at once, which says what a person needs.
+// wantRefusal checks for an immediate error of the spec with a helpful message.
 func (m *mirror) wantRefusal(t *testing.T, path string, limit int) {
 	t.Helper()
 	begun := time.Now()
@@ -93,21 +93,21 @@ func (m *mirror) wantRefusal(t *testing.T, path string, limit int) {
 	if took := time.Since(begun); took > 5*time.Second {
 		t.Errorf("%s: refused after %s", path, took)
 	}
-	var told struct {
+	var refusal struct {
 		Errors []struct{ Code, Message string }
 	}
-	if err := json.Unmarshal(raw, &told); err != nil || resp.StatusCode != http.StatusServiceUnavailable ||
-		len(told.Errors) != 1 || told.Errors[0].Code != "TOOMANYREQUESTS" || resp.Header.Get("Retry-After") == "" {
+	if err := json.Unmarshal(raw, &refusal); err != nil || resp.StatusCode != http.StatusServiceUnavailable ||
+		len(refusal.Errors) != 1 || refusal.Errors[0].Code != "TOOMANYREQUESTS" || resp.Header.Get("Retry-After") == "" {
 		t.Fatalf("%s: %s %s", path, resp.Status, raw)
 	}
 	for _, words := range []string{"docker.io limits pulls", fmt.Sprint(limit, " in 6h0m0s"), "until 20", "wait, or give the mirror a login"} {
-		if !strings.Contains(told.Errors[0].Message, words) {
-			t.Errorf("%s: %q does not say %q", path, told.Errors[0].Message, words)
+		if !strings.Contains(refusal.Errors[0].Message, words) {
+			t.Errorf("%s: %q does not say %q", path, refusal.Errors[0].Message, words)
 		}
 	}
 }
 
-// wantBudget wants mirrord quota to tell it.
+// wantBudget checks the output of mirrord quota.
 func (m *mirror) wantBudget(t *testing.T, limit, left int) {
 	t.Helper()
 	raw, err := exec.Command(program, "quota", "--admin-listen", m.admin, "--json").Output()

@@ -15,7 +15,7 @@ import (
 	"testing"
 )
 
-// release is where a client comes from.
+// release is the Debian release of a client.
 type release struct {
 	name string
 	root string // a tree of its own to run in, or "" for this machine's
@@ -28,7 +28,7 @@ var (
 	modules  = release{name: "module", bin: filepath.Join(clientsDir(), "bin")}
 )
 
-// clientsDir is where clients.sh puts what it gets.
+// clientsDir is the directory of clients.sh for its downloads.
 func clientsDir() string {
 	if dir := os.Getenv("E2E_CLIENTS"); dir != "" {
 		return dir
@@ -37,16 +37,16 @@ func clientsDir() string {
 	return filepath.Join(cache, "mirrord-e2e")
 }
 
-// eachDebian runs a test with the client of Debian 12, which must be there, and
-// with the newest one.
+// eachDebian runs a test with the client of Debian 12, which must be installed, and with
+// the newest one.
 func eachDebian(t *testing.T, test func(t *testing.T, from release)) {
 	for _, from := range []release{debian12, newest} {
 		t.Run(from.name, func(t *testing.T) { test(t, from) })
 	}
 }
 
-// home makes a home in which the programs of this release run. Without them the
-// test fails, or is skipped when clients.sh says that Debian does not have them.
+// home creates a home for the programs of this release. If they are missing, the test
+// fails, or is skipped when clients.sh has recorded that Debian lacks them.
 func (r release) home(t *testing.T, programs ...string) *home {
 	t.Helper()
 	for _, name := range programs {
@@ -59,7 +59,7 @@ func (r release) home(t *testing.T, programs ...string) *home {
 	return h
 }
 
-// path is where a program of this release is, seen from outside of its root.
+// path returns the path of a program of this release from outside its root.
 func (r release) path(name string) string {
 	if r.root == "" {
 		return filepath.Join(r.bin, name) // name itself without a directory
@@ -77,10 +77,10 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// packageOf is the package of a program that is not called like it.
+// packageOf has the packages of programs whose package has another name.
 var packageOf = map[string]string{"ctr": "containerd", "dockerd": "docker.io", "docker": "docker-cli"}
 
-// absent ends the test.
+// absent fails or skips the test because a program is missing.
 func absent(t *testing.T, r release, program string) {
 	t.Helper()
 	wanted := program
@@ -91,13 +91,13 @@ func absent(t *testing.T, r release, program string) {
 	for line := range strings.Lines(string(missing)) {
 		if name, why, _ := strings.Cut(strings.TrimSpace(line), ": "); r == newest && name == wanted {
 			clients.add("NOT RUN: " + wanted + ": " + why)
-			t.Skipf("%s cannot be had: %s", program, why)
+			t.Skipf("%s is not available: %s", program, why)
 		}
 	}
 	t.Fatalf("%s has no %s: run make e2e, or sh test/e2e/install.sh and sh test/e2e/clients.sh", r.name, program)
 }
 
-// What is printed at the end.
+// Printed at the end.
 var (
 	clients = roll{title: "Clients:"} // what ran, and what could not be had
 	rows    = roll{title: "| client | what is refused | status | turns to the next host after | fails without one after | requests | repeats |\n|---|---|---|---|---|---|---|"}
@@ -125,7 +125,7 @@ func (r *roll) print() {
 	fmt.Println(r.title + "\n" + strings.Join(r.lines, "\n"))
 }
 
-// ran adds a client to the roll by the first line that it says of its version.
+// ran adds a client to the list by the first line of its version output.
 func (r release) ran(t *testing.T, version string) {
 	t.Helper()
 	line, _, _ := strings.Cut(strings.TrimSpace(version), "\n")
@@ -136,16 +136,16 @@ func (r release) ran(t *testing.T, version string) {
 // enterArg makes the test binary run a program in a root, see enter.
 const enterArg = "enter-root"
 
-// noInternet stands in for /etc/hosts: a client that gives up on the mirror
-// finds nobody at Docker Hub, at once.
+// noInternet replaces /etc/hosts: a client that falls back from the mirror to Docker Hub
+// fails immediately.
 const noInternet = `127.0.0.1 localhost
 127.0.0.1 docker.io index.docker.io registry-1.docker.io auth.docker.io
 `
 
-// enter replaces this process by a program that sees its own mounts: the root,
-// when there is one, with this machine's processes, devices and /tmp in it, and
-// the file hosts as /etc/hosts. Not chroot, after which runc and the unpackers
-// of Docker and podman cannot pivot_root.
+// enter replaces this process with a program in its own mount namespace: with the root,
+// if there is one, this machine's processes, devices and /tmp in it, and the file hosts
+// as /etc/hosts. It does not use chroot, after which runc and the unpackers of Docker
+// and podman cannot pivot_root.
 func enter(root, hosts, program string, args []string) error {
 	runtime.LockOSThread()
 	if err := syscall.Unshare(syscall.CLONE_NEWNS); err != nil {
@@ -176,8 +176,8 @@ func bind(from, to string) error {
 	return nil
 }
 
-// pivot makes a directory the root, and stays in the working directory where
-// that is below /tmp.
+// pivot makes a directory the root, and keeps the working directory if that is below
+// /tmp.
 func pivot(root string) error {
 	wd, err := os.Getwd()
 	if err != nil {

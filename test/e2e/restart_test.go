@@ -9,10 +9,10 @@ import (
 	"mirrord/internal/hubsim"
 )
 
-// The daemon dies in the middle of a pull and comes back to the same cache.
-// What was complete is there, what was not is downloaded again, and nothing is
-// taken for more than it is.
-func TestKilledInTheMiddleOfAPull(t *testing.T) {
+// The daemon is killed during a pull and restarted with the same cache. Complete content
+// is still cached, incomplete content is resumed or downloaded again, and nothing
+// incomplete is served as complete.
+func TestKilledDuringPull(t *testing.T) {
 	hub := startHub(t)
 	m := startMirror(t, hub)
 	c := newPodman(t, debian12, m.address)

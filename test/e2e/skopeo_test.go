@@ -21,7 +21,7 @@ func TestSkopeo(t *testing.T) {
 	})
 }
 
-// skopeo copies images into directories.
+// skopeo is a client that copies images into directories.
 type skopeo struct{ tool }
 
 func newSkopeo(t *testing.T, from release, mirrors ...string) *skopeo {
@@ -32,7 +32,7 @@ func newSkopeo(t *testing.T, from release, mirrors ...string) *skopeo {
 	return &skopeo{h.tool("skopeo", "--policy", policy, "--registries-conf", registries)}
 }
 
-// containersConfig tells the programs of github.com/containers of the mirror.
+// containersConfig configures the programs of github.com/containers for the mirror.
 func containersConfig(t *testing.T, h *home, mirrors []string) (registries, policy string) {
 	t.Helper()
 	config := `unqualified-search-registries = []
@@ -53,14 +53,14 @@ insecure = true
 	return registries, policy
 }
 
-// dir is where an image goes.
+// dir returns the directory for an image.
 func (s *skopeo) dir(ref string) string {
 	return s.home.path("images", strings.NewReplacer("/", "_", ":", "_").Replace(ref))
 }
 
 func (s *skopeo) pull(ref string) error { return s.copy(ref, s.dir(ref)) }
 
-// copy may run many times at once, each with a directory of its own.
+// copy can run concurrently, each time with its own directory.
 func (s *skopeo) copy(ref, dir string) error {
 	if err := os.MkdirAll(path.Dir(dir), 0o755); err != nil {
 		return err

@@ -11,8 +11,8 @@ import (
 	"mirrord/internal/hubsim"
 )
 
-// The connection to the CDN breaks once in each layer. The client does not see
-// it: it asks for each blob once and gets all of it.
+// The connection to the CDN breaks once in each layer. The client does not notice: it
+// requests each blob once and gets all of it.
 func TestUpstreamDropsEveryLayerOnce(t *testing.T) {
 	hub := startHub(t)
 	m := startMirror(t, hub)
@@ -35,13 +35,13 @@ func TestUpstreamDropsEveryLayerOnce(t *testing.T) {
 		t.Errorf("the hub was asked for %d ranges, want %d: the rest of each layer", n.RangeGETs, len(layers))
 	}
 	if served := m.served(t)["blob"]; served > len(img.blobs) {
-		t.Errorf("the client asked for %d blobs, want %d: it noticed the drops", served, len(img.blobs))
+		t.Errorf("the client requested %d blobs, want %d: it has noticed the drops", served, len(img.blobs))
 	}
 }
 
-// A byte of a layer is wrong on its way from the CDN. The client does not get
-// an image, and nobody ever gets that layer from the cache.
-func TestUpstreamSendsAWrongByte(t *testing.T) {
+// A byte of a layer from the CDN is wrong. The client does not get an image, and the
+// corrupt layer is never served from the cache.
+func TestUpstreamSendsWrongByte(t *testing.T) {
 	hub := startHub(t)
 	m := startMirror(t, hub)
 	c := newSkopeo(t, debian12, m.address)
@@ -54,7 +54,7 @@ func TestUpstreamSendsAWrongByte(t *testing.T) {
 		if err == nil {
 			t.Fatal("the pull succeeded")
 		}
-		t.Logf("the client says: %v", err)
+		t.Logf("the client's error: %v", err)
 	})
 	c.remove(t, img.ref)
 
@@ -83,11 +83,11 @@ func TestUpstreamSendsAWrongByte(t *testing.T) {
 		t.Errorf("the second pull cost %d manifest GETs, want 0", n.ManifestGETs)
 	}
 	if got := n.BlobGETsByDigest[bad]; got != 1 {
-		t.Errorf("the layer was downloaded %d times after it was healed, want 1", got)
+		t.Errorf("the layer was downloaded %d times after the fault, want 1", got)
 	}
 }
 
-// fetch returns how much of a body came, and whether that was all.
+// fetch returns how many bytes of a body arrived, and whether it was complete.
 func fetch(t *testing.T, url string) (int64, bool) {
 	t.Helper()
 	answer, err := http.Get(url)
@@ -99,7 +99,7 @@ func fetch(t *testing.T, url string) (int64, bool) {
 	return n, err == nil && answer.StatusCode == http.StatusOK
 }
 
-// encoded is what of a digest is in the URLs of the CDN.
+// encoded returns the part of a digest that is in the URLs of the CDN.
 func encoded(digest string) string {
 	_, hex, _ := strings.Cut(digest, ":")
 	return hex

@@ -1,3 +1,3 @@
-// Package officeday has a simulation of two days of an office in front of a
-// Docker Hub with a limit, for the figures of docs/quota.md.
+// Package officeday simulates two days of an office in front of a Docker Hub with a
+// pull limit, for the figures in docs/quota.md.
 package officeday

@@ -13,17 +13,17 @@ import (
 	"mirrord/internal/oci"
 )
 
-// The office: on each day 200 clients pull 10 images, at any time from nine to
-// six, out of 500 of which few are popular. Every third one is a tag that moves
-// three times a day on average, the others are versions that never do.
+// The office: each day 200 clients pull 10 images each, at random times from nine to
+// six, out of 500 images of which few are popular. Every third image has a tag that
+// moves three times a day on average; the tags of the others never move.
 const (
 	days    = 2
 	clients = 200
-	pulls   = 10 // by each client on a day
+	pulls   = 10 // by each client per day
 	images  = 500
 	popular = 1.1 // the exponent of the zipf distribution
-	moving  = 3   // every so manyth tag moves,
-	moves   = 3   // so often a day
+	moving  = 3   // every third tag moves,
+	moves   = 3   // this often per day
 
 	opens = 9 * time.Hour
 	shuts = 18 * time.Hour
@@ -38,7 +38,7 @@ type event struct {
 	move  bool
 }
 
-// calendar is what happens, in order: the same each time.
+// calendar returns the events in order, the same on each call.
 func calendar() []event {
 	random := rand.New(rand.NewPCG(seed, 1))
 	zipf := rand.NewZipf(random, popular, 1, images-1)
@@ -59,10 +59,10 @@ func calendar() []event {
 	return events
 }
 
-// office is the images at a hub.
+// office is the images of the office at a hub.
 type office struct {
 	hub      *hubsim.Hub
-	children map[oci.Digest]oci.Digest // of each index, the one manifest that clients want
+	children map[oci.Digest]oci.Digest // by index: its manifest for the platform of the clients
 	builds   []int
 }
 
@@ -78,8 +78,7 @@ func repository(i int) string { return fmt.Sprintf("corp/app%d", i) }
 
 const tag = "stable"
 
-// publish makes the next build of an image: an index with one manifest, as a
-// client of one platform sees it.
+// publish publishes the next build of an image: an index with one manifest.
 func (o *office) publish(i int) {
 	name := repository(i)
 	child := o.hub.AddManifest(name, "", string(types.OCIManifestSchema1), fmt.Appendf(nil, `{"schemaVersion":2,"n":%d,"build":%d}`, i, o.builds[i]))
@@ -88,11 +87,11 @@ func (o *office) publish(i int) {
 	o.builds[i]++
 }
 
-// result is how two days went.
+// result is the outcome of two days.
 type result struct {
 	pulls     int
-	failedNew int // pulls of images that nobody had pulled before
-	failedOld int // pulls of images that somebody had
+	failedNew int // pulls of images that no client had pulled before
+	failedOld int // pulls of images that a client had pulled before
 	stale     int
 	counted   int // manifest GETs that the hub has counted
 	refused   int // requests that it has refused

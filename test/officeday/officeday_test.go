@@ -20,7 +20,7 @@ func check(t *testing.T, err error) {
 	}
 }
 
-// live spends the days of the calendar with what registry answers.
+// live runs the calendar, with pulls from registry.
 func (o *office) live(t *testing.T, registry oci.Registry) (r result) {
 	t.Helper()
 	midnight := time.Now()
@@ -33,7 +33,7 @@ func (o *office) live(t *testing.T, registry oci.Registry) (r result) {
 		}
 		r.pulls++
 		via, err := o.pull(t, registry, e.image)
-		synctest.Wait() // the fill behind it is done
+		synctest.Wait() // waits for the fill
 		switch {
 		case err == nil:
 			known[e.image] = true
@@ -51,7 +51,7 @@ func (o *office) live(t *testing.T, registry oci.Registry) (r result) {
 	return r
 }
 
-// pull reads the index that the tag names, and the manifest in it.
+// pull reads the index that the tag names, and its manifest.
 func (o *office) pull(t *testing.T, registry oci.Registry, image int) (oci.Via, error) {
 	t.Helper()
 	ref, err := oci.ParseManifest(oci.DockerHub, repository(image), tag)
@@ -64,7 +64,7 @@ func (o *office) pull(t *testing.T, registry oci.Registry, image int) (oci.Via, 
 	return index.Via, err
 }
 
-// read fails the test for anything but the hub's limit.
+// read fails the test for any error except the hub's limit.
 func read(t *testing.T, registry oci.Registry, ref oci.Ref) (oci.Result, error) {
 	t.Helper()
 	content, err := registry.Open(t.Context(), ref)
@@ -80,7 +80,7 @@ func read(t *testing.T, registry oci.Registry, ref oci.Ref) (oci.Result, error) 
 	return content.Result, nil
 }
 
-// TestOfficeDay holds the figures of docs/quota.md against what happens.
+// TestOfficeDay compares the figures in docs/quota.md with the simulation.
 func TestOfficeDay(t *testing.T) {
 	rows := []string{
 		"| limit | | pulls counted | failed, new image | failed, known image | stale | refused |",
@@ -127,6 +127,6 @@ func TestOfficeDay(t *testing.T) {
 	_, written, _ := strings.Cut(string(doc), "<!-- office-table -->\n")
 	written, _, _ = strings.Cut(written, "\n<!-- /office-table -->")
 	if written != table {
-		t.Errorf("docs/quota.md has other figures:\n%s", written)
+		t.Errorf("docs/quota.md has different figures:\n%s", written)
 	}
 }

@@ -1,5 +1,5 @@
-// Package smalldisk gives tests a small file system of their own, to fill up, to
-// make read-only and to enlarge.
+// Package smalldisk mounts small file systems for tests, which can fill them, make
+// them read-only and resize them.
 package smalldisk
 
 import (
@@ -11,9 +11,9 @@ import (
 	"testing"
 )
 
-// Mount mounts a tmpfs with options such as size=64m at dir, or at a new directory
-// if that is empty, until the test ends, and returns where. It skips the test
-// where mounting is not possible.
+// Mount mounts a tmpfs with options such as size=64m until the test ends, at dir or, if
+// that is empty, at a new directory, which it returns. It skips the test if mounting is
+// not possible.
 func Mount(t *testing.T, dir, options string) string {
 	t.Helper()
 	if os.Getuid() != 0 {
@@ -23,15 +23,15 @@ func Mount(t *testing.T, dir, options string) string {
 		dir = t.TempDir()
 	}
 	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", options, "tmpfs", dir).CombinedOutput(); err != nil {
-		t.Skipf("no small file system to be had here: %s", out)
+		t.Skipf("cannot mount a small file system: %s", out)
 	}
 	t.Cleanup(func() { Unmount(t, dir) })
 	return dir
 }
 
-// Image mounts a file of 256 MiB that holds a file system of that kind, which is
-// the name of its mkfs, until the test ends, and returns where. It skips the test
-// where that is not possible.
+// Image mounts a file of 256 MiB with a file system of that kind, as in mkfs.<kind>,
+// until the test ends, and returns the directory. It skips the test if that is not
+// possible.
 func Image(t *testing.T, kind string) string {
 	t.Helper()
 	if os.Getuid() != 0 {
@@ -46,14 +46,14 @@ func Image(t *testing.T, kind string) string {
 		out, err = exec.Command("mount", "-o", "loop", image, dir).CombinedOutput()
 	}
 	if err != nil {
-		t.Skipf("no %s in a file to be had here: %v %s", kind, err, out)
+		t.Skipf("cannot mount a file with %s: %v %s", kind, err, out)
 	}
 	t.Cleanup(func() { Unmount(t, dir) })
 	return dir
 }
 
-// Quota is a directory on a btrfs, mounted as by Image, that takes no more than so
-// many MiB. Its file system has more, and says so.
+// Quota returns a directory with a quota of size MiB on a btrfs, mounted as by Image.
+// The file system has, and reports, more free space than the quota.
 func Quota(t *testing.T, size int) string {
 	t.Helper()
 	root := Image(t, "btrfs")
@@ -64,14 +64,14 @@ func Quota(t *testing.T, size int) string {
 		{"qgroup", "limit", fmt.Sprintf("%dM", size), dir},
 	} {
 		if out, err := exec.Command("btrfs", args...).CombinedOutput(); err != nil {
-			t.Skipf("no quota to be had here: btrfs %s: %v %s", args, err, out)
+			t.Skipf("cannot set a quota: btrfs %s: %v %s", args, err, out)
 		}
 	}
 	return dir
 }
 
-// Bind mounts the directory from at dir as well, until the test ends. It comes
-// after a Mount, which skips the test where mounting is not possible.
+// Bind also mounts the directory from at dir, until the test ends. Call Mount before,
+// which skips the test if mounting is not possible.
 func Bind(t *testing.T, from, dir string) {
 	t.Helper()
 	if out, err := exec.Command("mount", "--bind", from, dir).CombinedOutput(); err != nil {
@@ -80,7 +80,7 @@ func Bind(t *testing.T, from, dir string) {
 	t.Cleanup(func() { Unmount(t, dir) })
 }
 
-// Unmount takes off what is mounted at dir, also while it is in use.
+// Unmount unmounts dir, even while it is in use.
 func Unmount(t *testing.T, dir string) {
 	t.Helper()
 	if out, err := exec.Command("umount", "-l", dir).CombinedOutput(); err != nil {
@@ -88,7 +88,7 @@ func Unmount(t *testing.T, dir string) {
 	}
 }
 
-// Remount changes what is mounted at dir: ro, rw, or its size.
+// Remount changes the mount options of dir: ro, rw, or the size.
 func Remount(t *testing.T, dir, options string) {
 	t.Helper()
 	if out, err := exec.Command("mount", "-o", "remount,"+options, dir).CombinedOutput(); err != nil {
