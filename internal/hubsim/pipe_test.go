@@ -65,7 +65,7 @@ func TestNetworkRefuses(t *testing.T) {
 			return err
 		}
 		if err := dial(t.Context(), "hub.test:80"); !errors.Is(err, syscall.ECONNREFUSED) {
-			t.Errorf("dial where nobody listens: %v", err)
+			t.Errorf("dial without a listener: %v", err)
 		}
 		l, err := n.Listen("hub.test:80")
 		if err != nil {
@@ -77,7 +77,7 @@ func TestNetworkRefuses(t *testing.T) {
 		hurried, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if err := dial(hurried, "hub.test:80"); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("dial where nobody accepts: %v", err)
+			t.Errorf("dial without an accept: %v", err)
 		}
 		waiting := make(chan error)
 		go func() { waiting <- dial(t.Context(), "hub.test:80") }()

@@ -76,7 +76,7 @@ func TestTokenExpires(t *testing.T) {
 		}
 		issued, err := time.Parse(time.RFC3339, granted.IssuedAt)
 		if err != nil || !issued.Equal(time.Now()) || granted.ExpiresIn != 90 || granted.AccessToken != granted.Token {
-			t.Errorf("token service said %+v (%v)", granted, err)
+			t.Errorf("token service:  %+v (%v)", granted, err)
 		}
 		for _, step := range []struct {
 			wait time.Duration
@@ -95,14 +95,14 @@ func TestTokenFault(t *testing.T) {
 	h := start(t, Options{})
 	h.AddManifest(repo, "latest", imageType, []byte(`{}`))
 	h.Inject(Fault{Op: "token", Token: map[string]any{"expires_in": nil, "issued_at": "2001-02-03T04:05:06Z"}})
-	var told map[string]string // a number would not fit
-	if err := json.Unmarshal(ask(h, "GET", "/token?scope="+pull(repo), "").Body.Bytes(), &told); err != nil {
+	var reply map[string]string // a number would not fit
+	if err := json.Unmarshal(ask(h, "GET", "/token?scope="+pull(repo), "").Body.Bytes(), &reply); err != nil {
 		t.Fatal(err)
 	}
-	if told["issued_at"] != "2001-02-03T04:05:06Z" || len(told) != 3 {
-		t.Errorf("token service said %v", told)
+	if reply["issued_at"] != "2001-02-03T04:05:06Z" || len(reply) != 3 {
+		t.Errorf("token service:  %v", reply)
 	}
-	if got := ask(h, "HEAD", "/v2/"+repo+"/manifests/latest", told["token"]).Code; got != 200 {
+	if got := ask(h, "HEAD", "/v2/"+repo+"/manifests/latest", reply["token"]).Code; got != 200 {
 		t.Errorf("with that token: status %d", got)
 	}
 }

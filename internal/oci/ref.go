@@ -141,8 +141,8 @@ func (r Ref) At(d Digest) Ref {
 
 // IsReferrersTag reports whether signatures, attestations and other referrers of
 // a manifest are looked up under tag: the referrers tag schema of
-// distribution-spec 1.1 and the tags of cosign. A client that is wrongly told
-// that such a tag does not exist concludes that there are none.
+// distribution-spec 1.1 and the tags of cosign. A wrong 404 for such a tag makes
+// clients conclude that there are none.
 func IsReferrersTag(tag string) bool {
 	return strings.HasPrefix(tag, "sha256-") || strings.HasPrefix(tag, "sha512-")
 }

@@ -158,12 +158,12 @@ func FuzzRange(f *testing.F) {
 		}
 		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(content))
 	})
-	kept := files(f, content)
+	stored := files(f, content)
 	f.Fuzz(func(t *testing.T, ranges, ifRange string) {
 		want := answerOf(oracle, path, ranges, ifRange)
 		upstream := new(ocitest.Fake)
 		upstream.AddBlob("library/alpine", content)
-		for name, registry := range map[string]oci.Registry{"file": kept, "upstream": upstream, "spool": cold(t, content)} {
+		for name, registry := range map[string]oci.Registry{"file": stored, "upstream": upstream, "spool": cold(t, content)} {
 			got := answerOf(New(hub(registry)), path, ranges, ifRange)
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("%s: Range: %q, If-Range: %q: (-want +got)\n%.2000s", name, ranges, ifRange, diff)

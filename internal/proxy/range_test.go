@@ -191,10 +191,10 @@ func TestPreconditions(t *testing.T) {
 // partial is a body that records the announced parts.
 type partial struct {
 	seekable
-	told *[]oci.Span
+	announced *[]oci.Span
 }
 
-func (p partial) ReadParts(parts []oci.Span) { *p.told = parts }
+func (p partial) ReadParts(parts []oci.Span) { *p.announced = parts }
 
 // Ranges that end within the content, or are counted from its end, are parts; an
 // open range, or one that ends beyond the content, is the rest of the content.
@@ -214,11 +214,11 @@ func TestParts(t *testing.T) {
 		"bytes=-0":                 nil,
 		"items=5-9":                nil,
 	} {
-		var told []oci.Span
-		m := start(t, giving(partial{seekable{bytes.NewReader(blob)}, &told}, blobAnswer(10_000)))
+		var announced []oci.Span
+		m := start(t, giving(partial{seekable{bytes.NewReader(blob)}, &announced}, blobAnswer(10_000)))
 		m.do(http.MethodGet, blobPath, "Range", asked)
-		if !slices.Equal(told, want) {
-			t.Errorf("%s: told of %v, want %v", asked, told, want)
+		if !slices.Equal(announced, want) {
+			t.Errorf("%s: announced %v, want %v", asked, announced, want)
 		}
 	}
 }

@@ -27,7 +27,7 @@ func TestClients(t *testing.T) {
 			t.Fatalf("%v, want the client's limit for an hour", err)
 		}
 		check(t, take("192.0.2.2"))
-		check(t, c.Take(t.Context(), "docker.io")) // nobody
+		check(t, c.Take(t.Context(), "docker.io")) // no client
 		for range 6 {
 			check(t, take("2001:db8::1"))
 		}

@@ -68,7 +68,7 @@ func FuzzRetryAt(f *testing.F) {
 		want := min(max(time.Duration(seconds)*time.Second, minRetry), maxRetry)
 		for _, same := range []string{strconv.FormatInt(seconds, 10), at(now, time.Duration(seconds)*time.Second), strconv.FormatInt(now.Unix()+seconds, 10)} {
 			if n, err := strconv.ParseInt(same, 10, 64); err == nil && n != seconds && n <= epoch {
-				continue // too long ago to be told from a number of seconds
+				continue // too long ago to be distinguished from a number of seconds
 			}
 			if wait := retryAt(same, now).Sub(now); wait != want {
 				t.Errorf("%q at %v: in %v, want %v", same, now, wait, want)
@@ -132,7 +132,7 @@ func TestBothKindsOf429(t *testing.T) {
 			oci.LimitError{Kind: oci.LimitRequests, Message: "Too Many Requests (HAP429)."}, time.Minute,
 		},
 		"no errors in it": {replies{body: `{"errors":[]}`}, oci.LimitError{Kind: oci.LimitRequests, Message: "Too Many Requests"}, defaultRetry},
-		"nothing said":    {replies{header: header("Retry-After", "5")}, oci.LimitError{Kind: oci.LimitRequests, Message: "Too Many Requests"}, 5 * time.Second},
+		"no body":         {replies{header: header("Retry-After", "5")}, oci.LimitError{Kind: oci.LimitRequests, Message: "Too Many Requests"}, 5 * time.Second},
 		"a HEAD's": {
 			replies{header: header("Content-Type", "text/plain")},
 			oci.LimitError{Kind: oci.LimitRequests, Message: "Too Many Requests"}, defaultRetry,
@@ -152,7 +152,7 @@ func TestBothKindsOf429(t *testing.T) {
 			_, err := New("docker.io", "login", &test.reply).RoundTrip(pull)
 			var got *oci.LimitError
 			if !errors.As(err, &got) {
-				t.Fatalf("%v is no LimitError", err)
+				t.Fatalf("%v is not a LimitError", err)
 			}
 			wait := time.Until(got.RetryAt)
 			if wait > test.wait || wait < test.wait-10*time.Second {
@@ -190,7 +190,7 @@ func TestBudget(t *testing.T) {
 		return figures{b.Limit, b.Remaining, b.Window}
 	}
 	if f := say(); f != (figures{}) || !transport.Budget().Observed.IsZero() {
-		t.Errorf("nothing said: %+v", f)
+		t.Errorf("without headers: %+v", f)
 	}
 	want := figures{100, -2, 6 * time.Hour}
 	if f := say("ratelimit-limit", "100;w=21600", "RateLimit-Remaining", "-2;w=21600"); f != want || time.Since(transport.Budget().Observed) > time.Minute {

@@ -87,8 +87,8 @@ func TestAccessLevels(t *testing.T) {
 			if line["level"] != test.level {
 				t.Errorf("level %v, want %s", line["level"], test.level)
 			}
-			if _, told := line["error"]; told == errors.Is(test.err, context.Canceled) {
-				t.Errorf("error told: %v", told)
+			if _, hasError := line["error"]; hasError == errors.Is(test.err, context.Canceled) {
+				t.Errorf("error logged: %v", hasError)
 			}
 		})
 	}
@@ -125,7 +125,7 @@ func TestRequestMetrics(t *testing.T) {
 	cut := event(errors.New("cut short"))
 	cut.Cut, cut.Bytes = true, 1
 	m.Observe(r, cut)
-	refused := event(oci.Errorf(oci.Unavailable, "down")) // a blob: the client was told 404
+	refused := event(oci.Errorf(oci.Unavailable, "down")) // a blob: the client got 404
 	refused.Status, refused.Via, refused.Bytes = 404, "", 0
 	m.Observe(r, refused)
 	left, leave := context.WithCancel(t.Context())

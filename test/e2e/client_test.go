@@ -47,7 +47,7 @@ func exercise(t *testing.T, hub *hubsim.Hub, m *mirror, c client, showsReason bo
 	free(t, hub, m, c, "warm", images)
 	heal := hub.Inject(hubsim.Fault{Op: "manifest", PullLimit: true})
 	free(t, hub, m, c, "quota gone", images)
-	if said := refused(t, hub, m, c, "quota gone", never); showsReason != strings.Contains(said, "docker.io limits pulls until") {
+	if message := refused(t, hub, m, c, "quota gone", never); showsReason != strings.Contains(message, "docker.io limits pulls until") {
 		t.Errorf("the client shows the reason: %v, want %v: see docs/clients.md", !showsReason, showsReason)
 	}
 	heal()
@@ -78,17 +78,17 @@ func free(t *testing.T, hub *hubsim.Hub, m *mirror, c client, phase string, imag
 }
 
 // refused pulls an image that is not available, and returns the client's error.
-func refused(t *testing.T, hub *hubsim.Hub, m *mirror, c client, phase string, img image) (said string) {
+func refused(t *testing.T, hub *hubsim.Hub, m *mirror, c client, phase string, img image) (message string) {
 	t.Helper()
 	spent(t, hub, m, phase, func() {
 		err := c.pull(img.ref)
 		if err == nil {
 			t.Fatalf("%s: %s was pulled", phase, img.ref)
 		}
-		said = err.Error()
-		t.Logf("%s: the client's error: %s", phase, said)
+		message = err.Error()
+		t.Logf("%s: the client's error: %s", phase, message)
 	})
-	return said
+	return message
 }
 
 // pullAll pulls images, checks them, and removes them.
