@@ -120,9 +120,14 @@ func clip(s string) string {
 	return s
 }
 
-func (r Ref) Upstream() string   { return r.upstream }
+// Upstream is the name of the upstream, such as docker.io.
+func (r Ref) Upstream() string { return r.upstream }
+
+// Repository is the repository at the upstream, such as library/alpine.
 func (r Ref) Repository() string { return r.repository }
-func (r Ref) Kind() Kind         { return r.kind }
+
+// Kind is the kind of the content, 0 only for the zero Ref.
+func (r Ref) Kind() Kind { return r.kind }
 
 // Tag is empty for a reference by digest.
 func (r Ref) Tag() string { return r.tag }

@@ -194,11 +194,20 @@ func ParseReferrers(upstream, name, subject, query string) (Listing, error) {
 	return Listing{upstream: upstream, repository: repository, kind: Referrers, subject: d, query: query}, err
 }
 
-func (l Listing) Upstream() string   { return l.upstream }
+// Upstream is the name of the upstream, such as docker.io.
+func (l Listing) Upstream() string { return l.upstream }
+
+// Repository is the repository at the upstream, such as library/alpine.
 func (l Listing) Repository() string { return l.repository }
-func (l Listing) Kind() ListKind     { return l.kind }
-func (l Listing) Subject() Digest    { return l.subject }
-func (l Listing) Query() string      { return l.query }
+
+// Kind says what is listed.
+func (l Listing) Kind() ListKind { return l.kind }
+
+// Subject is the manifest whose referrers are listed; empty for tags.
+func (l Listing) Subject() Digest { return l.subject }
+
+// Query holds the encoded paging parameters for the upstream.
+func (l Listing) Query() string { return l.query }
 
 // String returns different strings for different Listings.
 func (l Listing) String() string {

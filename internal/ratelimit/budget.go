@@ -61,7 +61,7 @@ func (b Budget) Known() bool { return b.Limit > 0 }
 func (b Budget) Reserved(reserve int) *oci.LimitError {
 	e := &oci.LimitError{
 		Upstream: b.Upstream, Limit: b.Limit, Window: b.Window, ResetBy: b.ResetBy,
-		Message: "the last one was refused",
+		Message: "the last request was refused",
 	}
 	switch {
 	case !b.RequestsAt.IsZero():

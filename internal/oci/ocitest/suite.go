@@ -162,12 +162,12 @@ func testOpen(t *testing.T, fake *Fake, r oci.Registry) {
 	blob := Content(300_000, 2)
 	ref := BlobRef(t, fake.AddBlob(Repo, blob))
 	for range 3 {
-		got, answer, err := Read(t.Context(), r, ref)
+		got, result, err := Read(t.Context(), r, ref)
 		if err != nil || !bytes.Equal(got, blob) {
 			t.Fatalf("%d bytes, %v", len(got), err)
 		}
-		if answer.Size != int64(len(blob)) || answer.Digest != ref.Digest() || answer.Via == "" {
-			t.Errorf("answer %+v", answer)
+		if result.Size != int64(len(blob)) || result.Digest != ref.Digest() || result.Via == "" {
+			t.Errorf("result %+v", result)
 		}
 	}
 }
@@ -177,21 +177,21 @@ func testExactBytes(t *testing.T, fake *Fake, r oci.Registry) {
 	const mediaType = "application/vnd.docker.distribution.manifest.list.v2+json"
 	d := fake.AddManifest(Repo, "odd", mediaType, raw)
 	for _, reference := range []string{"odd", d.String(), "odd"} {
-		got, answer, err := Read(t.Context(), r, ManifestRef(t, reference))
+		got, result, err := Read(t.Context(), r, ManifestRef(t, reference))
 		if err != nil || !bytes.Equal(got, raw) {
 			t.Fatalf("%s: %q, %v", reference, got, err)
 		}
-		if answer.MediaType != mediaType || answer.Digest != d {
-			t.Errorf("%s: answer %+v", reference, answer)
+		if result.MediaType != mediaType || result.Digest != d {
+			t.Errorf("%s: result %+v", reference, result)
 		}
 	}
 }
 
 func testEmpty(t *testing.T, fake *Fake, r oci.Registry) {
 	ref := BlobRef(t, fake.AddBlob(Repo, nil))
-	got, answer, err := Read(t.Context(), r, ref)
-	if err != nil || len(got) != 0 || answer.Size != 0 {
-		t.Errorf("%d bytes, %+v, %v", len(got), answer, err)
+	got, result, err := Read(t.Context(), r, ref)
+	if err != nil || len(got) != 0 || result.Size != 0 {
+		t.Errorf("%d bytes, %+v, %v", len(got), result, err)
 	}
 }
 
@@ -241,7 +241,7 @@ func testUnknown(t *testing.T, fake *Fake, r oci.Registry) {
 }
 
 func testUnavailable(t *testing.T, fake *Fake, r oci.Registry) {
-	fake.Fail(func(Call) error { return oci.Errorf(oci.Unavailable, "the line is cut") })
+	fake.Fail(func(Call) error { return oci.Errorf(oci.Unavailable, "connection lost") })
 	for _, ref := range []oci.Ref{ManifestRef(t, "v1"), BlobRef(t, oci.FromBytes(nil))} {
 		if _, err := r.Resolve(t.Context(), ref); err == nil {
 			t.Errorf("resolve %s: no error", ref)
