@@ -7,20 +7,20 @@ import (
 	"github.com/dgraph-io/badger/v4/options"
 )
 
-// tune returns badger's options for a few small records that are read once, at
-// the start, and written in batches: a tenth of the memory of the defaults.
+// tune returns badger's options for small records that are read once, at start-up,
+// and written in batches: they need a tenth of the memory that the defaults need.
 //
-// The value log is never collected: a value goes there only when it is larger
-// than ValueThreshold (1 MiB), and a record is some hundred bytes. Badger
-// removes the empty log files itself when it opens.
+// The value log needs no garbage collection: only a value above ValueThreshold
+// (1 MiB) goes there, and a record has a few hundred bytes. Badger removes empty
+// log files when it opens.
 func tune(dir string, warn func(string)) badger.Options {
 	o := badger.DefaultOptions(dir)
 	o.Logger = logger{warn}
 	o.MetricsEnabled = false
-	o.DetectConflicts = false // no transaction here reads what it writes
+	o.DetectConflicts = false // no transaction reads what another one writes
 	o.MemTableSize = 8 << 20
 	o.NumMemtables = 2
-	o.NumCompactors = 2 // the least that compacts level zero too
+	o.NumCompactors = 2 // the minimum that still compacts level zero
 	o.ValueLogFileSize = 1 << 20
 
 	// Tables that are neither compressed nor encrypted are read through a memory
@@ -29,12 +29,12 @@ func tune(dir string, warn func(string)) badger.Options {
 	o.BlockCacheSize = 0
 	o.IndexCacheSize = 0
 
-	o.BypassLockGuard = true // Open has locked the directory, as badger would
+	o.BypassLockGuard = true // openDatabase has locked the directory the same way
 	return o
 }
 
-// openBadger is badger.Open with a panic of its own goroutine, which some damaged
-// files cause, made an error.
+// openBadger is badger.Open, but returns a panic in the caller's goroutine as an
+// error: some damaged files cause one.
 func openBadger(o badger.Options) (db *badger.DB, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -44,7 +44,7 @@ func openBadger(o badger.Options) (db *badger.DB, err error) {
 	return badger.Open(o)
 }
 
-// logger passes badger's errors and warnings on and drops its chatter.
+// logger forwards badger's errors and warnings and drops the rest.
 type logger struct {
 	warn func(string)
 }

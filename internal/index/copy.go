@@ -7,10 +7,9 @@ import (
 	"github.com/dgraph-io/badger/v4"
 )
 
-// openCopy opens a copy of the database in dir, in the directory for temporary
-// files, where it is removed when it is closed. Badger itself opens a database on
-// a disk that it cannot write only when it was closed properly there, and a kill
-// or a disk that fails does not do that.
+// openCopy copies the database in dir to a temporary directory and opens it there;
+// closing it removes the copy. Badger opens a database on a read-only disk only if
+// it was closed properly, which it was not after a kill or a disk failure.
 func openCopy(dir string, o Options) (*database, error) {
 	if _, err := os.Stat(dir); err != nil {
 		return nil, err
@@ -32,8 +31,8 @@ func openCopy(dir string, o Options) (*database, error) {
 	return db, nil
 }
 
-// scanCopy is scan on a copy. It is for the start, which reads each prefix once:
-// a copy may have some ten MiB.
+// scanCopy is scan on a copy. It is for start-up, which reads each prefix once: a
+// copy may take tens of MiB.
 func (ix *Index) scanCopy(prefix string, each func(*badger.Item) bool) error {
 	db, err := ix.copy()
 	if err != nil {

@@ -11,19 +11,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// minFree is how many bytes must be allocatable for badger to be let write. It writes through memory maps of sparse files: on a full disk that
-// is no error but SIGBUS, which ends the process, and again at each start.
+// minFree is how many bytes must be available before badger may write. It writes
+// through memory maps of sparse files: on a full disk that does not fail with an
+// error but with SIGBUS, which ends the process, and again at each start.
 const minFree = 64 << 20
 
-// errDisk marks what keeps the database from being written and may pass.
+// errDisk marks failures of the disk, which may recover, as opposed to damage.
 var errDisk = errors.New("the index cannot be written")
 
 // ErrFull says that the disk is too full for the database.
 var ErrFull = fmt.Errorf("%w: the disk is too full for it", errDisk)
 
-// isPassing reports whether err says nothing of the database, but of who opens it
-// or of the process.
-func isPassing(err error) bool {
+// isTransient reports whether err is not about the database but about permissions,
+// the disk or the limits of the process.
+func isTransient(err error) bool {
 	for _, cause := range []error{fs.ErrPermission, unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.ENOSPC, unix.EDQUOT, unix.EROFS} {
 		if errors.Is(err, cause) {
 			return true
@@ -32,10 +33,10 @@ func isPassing(err error) bool {
 	return false
 }
 
-// checkDisk fails with ErrFull when dir cannot take minFree bytes more, and with
-// another errDisk when nothing can be written there. Both are tried: a quota does
-// not show in the free space, and a kernel that has met an error stops writing and
-// tells nobody who only asks. take is allocate or fill.
+// checkDisk fails with ErrFull when minFree bytes are not available in dir, and with
+// another errDisk when nothing can be written there. It tries both with a file:
+// free space does not show a quota, and after an error the kernel may have stopped
+// writing to a file system that still reports free space. take is allocate or fill.
 func checkDisk(dir string, take func(*os.File) error) error {
 	err := probe(dir, take)
 	switch {
@@ -53,7 +54,7 @@ func probe(dir string, take func(*os.File) error) error {
 		return err
 	}
 	defer func() { _ = f.Close() }()
-	if err := os.Remove(f.Name()); err != nil { // now, so that a kill leaves nothing large
+	if err := os.Remove(f.Name()); err != nil { // before it grows, so that a kill leaves nothing large
 		return err
 	}
 	var stat unix.Statfs_t
@@ -66,8 +67,9 @@ func probe(dir string, take func(*os.File) error) error {
 	return take(f)
 }
 
-// allocate takes 0.2 ms on ext4. A file system that cannot do it, as ext3, is
-// believed about its free space; a write may come each second.
+// allocate takes minFree bytes for f: 0.2 ms on ext4. On a file system that cannot
+// allocate, such as ext3, it trusts the free space: there may be a write every
+// second.
 func allocate(f *os.File) error {
 	err := unix.Fallocate(int(f.Fd()), 0, 0, minFree)
 	if errors.Is(err, errors.ErrUnsupported) {
@@ -76,8 +78,8 @@ func allocate(f *os.File) error {
 	return err
 }
 
-// fill writes to a file system that cannot allocate. It is for the start: what
-// does not fit would end the process each time.
+// fill is allocate, but writes minFree bytes on a file system that cannot allocate.
+// It is for start-up, where too little space would end the process every time.
 func fill(f *os.File) error {
 	err := unix.Fallocate(int(f.Fd()), 0, 0, minFree)
 	if errors.Is(err, errors.ErrUnsupported) {
@@ -95,9 +97,9 @@ func (zeros) Read(p []byte) (int, error) {
 
 const probePrefix = "probe-"
 
-// removeProbes removes what kills have left of checkDisk.
+// removeProbes removes files that killed processes left in checkDisk.
 func removeProbes(dir string) {
-	probes, _ := filepath.Glob(filepath.Join(dir, probePrefix+"*")) // the pattern is right
+	probes, _ := filepath.Glob(filepath.Join(dir, probePrefix+"*")) // the pattern is valid
 	for _, probe := range probes {
 		_ = os.Remove(probe)
 	}

@@ -13,8 +13,8 @@ import (
 	"mirrord/test/smalldisk"
 )
 
-// A disk that fills up under the index makes its writes fail, and neither them
-// nor the close nor the next open end the process.
+// When the disk fills up, writes fail, but neither they nor Close nor the next Open
+// end the process.
 func TestFullDisk(t *testing.T) {
 	dir := smalldisk.Mount(t, "", "size=120m")
 	path := filepath.Join(dir, "index")
@@ -30,7 +30,7 @@ func TestFullDisk(t *testing.T) {
 	}
 	left := ix.db
 	check(t, ix.Close())
-	damaged := func(err error) { t.Errorf("set aside on a full disk: %v", err) }
+	damaged := func(err error) { t.Errorf("quarantined on a full disk: %v", err) }
 	ix, err = OpenOrReset(path, Options{Damaged: damaged})
 	check(t, err)
 	if err := ix.PutBlobs(blob(3)); !errors.Is(err, ErrFull) {
@@ -38,13 +38,13 @@ func TestFullDisk(t *testing.T) {
 	}
 	wantCopy(t, ix, blob(1))
 	check(t, os.Remove(hog))
-	check(t, left.Close()) // the process would have ended; its goroutines end here
+	check(t, left.Close()) // in place of the end of the process: its goroutines end here
 	check(t, ix.PutBlobs(blob(4)))
 	want(t, blobs(t, ix), map[oci.Digest]cache.BlobRecord{blob(1).Digest: blob(1), blob(4).Digest: blob(4)})
 	closeIndex(t, ix)
 }
 
-// On a disk that is read-only at the start, the same.
+// The same holds on a disk that is read-only at start-up.
 func TestReadOnlyDisk(t *testing.T) {
 	dir := smalldisk.Mount(t, "", "size=120m")
 	path := filepath.Join(dir, "index")
@@ -64,8 +64,8 @@ func TestReadOnlyDisk(t *testing.T) {
 	closeIndex(t, ix)
 }
 
-// wantCopy checks that ix, which has no database, reads those records, and then
-// tells why it has none.
+// wantCopy checks that ix, whose database is not open, reads those records from a
+// copy and then fails with the reason.
 func wantCopy(t *testing.T, ix *Index, want ...cache.BlobRecord) {
 	t.Helper()
 	t.Setenv("TMPDIR", t.TempDir())
@@ -80,14 +80,15 @@ func wantCopy(t *testing.T, ix *Index, want ...cache.BlobRecord) {
 		t.Errorf("read with %v at the end (-want +got):\n%s", last, diff)
 	}
 	for range ix.Blobs() {
-		break // nor does a reader who leaves
+		break // a reader that stops early leaves no copy either
 	}
 	if left, err := os.ReadDir(os.TempDir()); err != nil || len(left) > 0 {
-		t.Errorf("left are %v, %v", left, err)
+		t.Errorf("left behind: %v, %v", left, err)
 	}
 }
 
-// What a kill leaves is read on a read-only disk as well, though badger does not.
+// The database of a killed process is read on a read-only disk, too, which badger
+// itself cannot do.
 func TestReadOnlyDiskAfterAKill(t *testing.T) {
 	dir := smalldisk.Mount(t, "", "size=200m")
 	path, killed := filepath.Join(dir, "index"), filepath.Join(dir, "killed")

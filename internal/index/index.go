@@ -1,6 +1,6 @@
-// Package index remembers in a badger database what is cached and when it was
-// used. It is read once at the start and written behind the cache's back; the
-// blobs themselves can always rebuild it, but for tags and recency.
+// Package index stores in a badger database what is cached, when it was used, what
+// tags named, and quotas. It is read once, at start-up, and written in the
+// background. All but tags, recency and quotas can be rebuilt from the blobs.
 package index
 
 import (
@@ -24,9 +24,9 @@ import (
 var _ cache.Index = (*Index)(nil)
 
 var (
-	// ErrDamaged says that the database, or one record of it, cannot be read.
+	// ErrDamaged says that the database, or one of its records, cannot be read.
 	ErrDamaged = errors.New("index is damaged")
-	// ErrVersion says that a newer mirrord has written the database.
+	// ErrVersion says that a newer mirrord wrote the database.
 	ErrVersion = errors.New("index was written by a newer mirrord")
 	// ErrInUse says that another process, or this one, has the database open.
 	ErrInUse = errors.New("index is in use")
@@ -37,41 +37,43 @@ const (
 	schemaVersion = 1
 )
 
-// Options may be zero.
+// Options of an Index. The zero value works.
 type Options struct {
-	// Warn, when not nil, gets badger's own errors and warnings; it may be
-	// called at any time until Close returns and from several goroutines.
+	// Warn, when not nil, is called with badger's own errors and warnings, at any
+	// time until Close returns and from several goroutines.
 	Warn func(message string)
-	// Damaged, when not nil, is told why a database was set aside by OpenOrReset.
+	// Damaged, when not nil, is called with the reason when OpenOrReset has replaced
+	// a damaged database.
 	Damaged func(err error)
 }
 
-// Index is a cache.Index. What it wrote survives a kill of the process, for the
-// kernel holds the mapped log; a power failure may take the last writes.
-// Methods may be called concurrently; Close after all others have returned.
+// Index is a cache.Index and a tags.Index. What it wrote survives a kill of the
+// process, because the kernel has the mapped log; a power failure may lose the last
+// writes. Methods may be called concurrently, but Close only after all others have
+// returned.
 //
-// While the disk cannot be written at the start, there is no database: methods
-// fail with why, and each tries again, until one can open it. Those that read
-// yield what a copy of it has before they fail.
+// While the disk cannot be written at start-up, the database is not open: every
+// method tries to open it again and fails with the reason. Before they fail, those
+// that read yield the records of a copy.
 type Index struct {
 	open func() (*database, error)
 	copy func() (*database, error)
 
-	mu  sync.Mutex // guards all below; held while the database is opened
-	db  *database  // nil: not opened yet
-	end error      // why there is none any more
+	mu     sync.Mutex // guards all below; held while the database is opened
+	db     *database  // nil: not open
+	closed error      // what methods fail with after Close
 }
 
-// database is a badger that is open, in a directory that is locked.
+// database is an open badger database in a locked directory.
 type database struct {
 	*badger.DB
 	unlock func() error
 }
 
-// Open opens the database in dir and creates it when it is absent. It fails
-// with ErrInUse, with ErrVersion, or with ErrDamaged when badger cannot open
-// what is there. A disk that is full or cannot be written is no failure of
-// Open. Badger's goroutines are the Index's until Close.
+// Open opens the database in dir and creates it if it does not exist. It fails
+// with ErrInUse, with ErrVersion, or with ErrDamaged when badger cannot open the
+// database. It does not fail on a disk that is full or cannot be written. Badger's
+// goroutines run until Close.
 func Open(dir string, o Options) (*Index, error) {
 	return newIndex(dir, o, openDatabase)
 }
@@ -87,13 +89,12 @@ func newIndex(dir string, o Options, open func(string, Options) (*database, erro
 	return ix, nil
 }
 
-// database returns the database, which it opens when that could not be done
-// before.
+// database returns the database, and opens it if that failed before.
 func (ix *Index) database() (*badger.DB, error) {
 	ix.mu.Lock()
 	defer ix.mu.Unlock()
-	if ix.end != nil {
-		return nil, ix.end
+	if ix.closed != nil {
+		return nil, ix.closed
 	}
 	if ix.db == nil {
 		db, err := ix.open()
@@ -105,13 +106,13 @@ func (ix *Index) database() (*badger.DB, error) {
 	return ix.db.DB, nil
 }
 
-// Close writes what memory holds and gives up the directory. Only the first
-// call does anything.
+// Close writes what is in memory and unlocks the directory. Further calls do
+// nothing.
 func (ix *Index) Close() error {
 	ix.mu.Lock()
 	defer ix.mu.Unlock()
 	db := ix.db
-	ix.db, ix.end = nil, badger.ErrDBClosed
+	ix.db, ix.closed = nil, badger.ErrDBClosed
 	if db == nil {
 		return nil
 	}
@@ -120,7 +121,7 @@ func (ix *Index) Close() error {
 
 func openDatabase(dir string, o Options) (*database, error) {
 	err := os.MkdirAll(dir, 0o750)
-	if errors.Is(err, unix.ENOTDIR) { // somebody has put a file there
+	if errors.Is(err, unix.ENOTDIR) { // there is a file in its place
 		return nil, fmt.Errorf("open index: %w: %w", ErrDamaged, err)
 	}
 	if err != nil {
@@ -137,12 +138,12 @@ func openDatabase(dir string, o Options) (*database, error) {
 	return &database{db, unlock}, nil
 }
 
-// closeTime is how long a database may take to close.
-const closeTime = 10 * time.Second
+// closeTimeout is how long a database may take to close.
+const closeTimeout = 10 * time.Second
 
-// closeBadger leaves a database on a disk that is full or fails as a kill would:
-// closing it writes, again and again until that succeeds, and its log has all
-// that was put.
+// closeBadger does not close a database on a disk that is full or failing: closing
+// writes, again and again until that succeeds. As after a kill, the log has
+// everything that was put.
 func closeBadger(db *badger.DB) error {
 	if err := checkDisk(db.Opts().Dir, allocate); err != nil {
 		return nil
@@ -152,8 +153,8 @@ func closeBadger(db *badger.DB) error {
 	select {
 	case err := <-closed:
 		return err
-	case <-time.After(closeTime):
-		return fmt.Errorf("index does not close within %s; what it was told last is read from its log by the next start", closeTime)
+	case <-time.After(closeTimeout):
+		return fmt.Errorf("index did not close within %s; the next start reads its last writes from its log", closeTimeout)
 	}
 }
 
@@ -170,11 +171,11 @@ func openLocked(dir string, o Options) (*badger.DB, error) {
 	if err := verify(tuned); err != nil {
 		return nil, err
 	}
-	if err := sweep(dir); err != nil {
+	if err := removeEmptyLogs(dir); err != nil {
 		return nil, err
 	}
 	db, err := openBadger(tuned)
-	if isPassing(err) {
+	if isTransient(err) {
 		return nil, fmt.Errorf("%w: %w", errDisk, err)
 	}
 	if err != nil {
@@ -186,7 +187,8 @@ func openLocked(dir string, o Options) (*badger.DB, error) {
 	return db, nil
 }
 
-// checkSchema refuses a newer schema and marks a new database with this one.
+// checkSchema refuses a newer schema, and writes the current version to a new
+// database.
 func checkSchema(db *badger.DB) error {
 	return db.Update(func(txn *badger.Txn) error {
 		item, err := txn.Get([]byte(schemaKey))
@@ -202,7 +204,7 @@ func checkSchema(db *badger.DB) error {
 			case n <= 0 || version == 0:
 				return fmt.Errorf("%w: its schema version is unreadable", ErrDamaged)
 			case version > schemaVersion:
-				return fmt.Errorf("%w: schema %d, this one knows %d: upgrade, or remove the directory",
+				return fmt.Errorf("%w: it has schema %d, and this mirrord supports %d: upgrade, or remove the directory",
 					ErrVersion, version, schemaVersion)
 			}
 			return nil
@@ -210,20 +212,20 @@ func checkSchema(db *badger.DB) error {
 	})
 }
 
-// Blobs yields the blob records. One that cannot be decoded is told as an error
-// that wraps ErrDamaged and names it, and the sequence goes on; any other error
-// is the last.
+// Blobs yields the blob records. For one that cannot be decoded it yields an error
+// that wraps ErrDamaged and names the record, and continues; any other error ends
+// the sequence.
 func (ix *Index) Blobs() iter.Seq2[cache.BlobRecord, error] {
 	return records(ix, blobPrefix, decodeBlob)
 }
 
-// Tags yields the tag records, with errors as Blobs has them.
+// Tags yields the tag records, and errors as Blobs does.
 func (ix *Index) Tags() iter.Seq2[tags.Record, error] {
 	return records(ix, tagPrefix, decodeTag)
 }
 
-// PutBlobs writes new records and replaces old ones. A very large batch is
-// written in several steps, and an error may leave some of them done.
+// PutBlobs writes new records and replaces old ones. A very large batch is written
+// in several transactions, some of which may have been committed when it fails.
 func (ix *Index) PutBlobs(records ...cache.BlobRecord) error {
 	err := ix.write(func(batch *badger.WriteBatch) error {
 		for _, r := range records {
@@ -236,7 +238,7 @@ func (ix *Index) PutBlobs(records ...cache.BlobRecord) error {
 	return wrap("put blob records", err)
 }
 
-// RemoveBlobs forgets the blobs ds. Absent ones are no error.
+// RemoveBlobs removes the records of ds, of which some may be absent.
 func (ix *Index) RemoveBlobs(ds ...oci.Digest) error {
 	err := ix.write(func(batch *badger.WriteBatch) error {
 		for _, d := range ds {
@@ -249,7 +251,7 @@ func (ix *Index) RemoveBlobs(ds ...oci.Digest) error {
 	return wrap("remove blob records", err)
 }
 
-// PutTag writes t or replaces it. It fails when t.Ref names no tag.
+// PutTag writes t, or replaces an old record. It fails when t.Ref is not a tag.
 func (ix *Index) PutTag(t tags.Record) error {
 	if t.Ref.Tag() == "" {
 		return fmt.Errorf("put tag record: %s is not a tag", t.Ref)
@@ -260,7 +262,7 @@ func (ix *Index) PutTag(t tags.Record) error {
 	return wrap("put tag record", err)
 }
 
-// RemoveTags forgets the tags refs. Absent ones are no error.
+// RemoveTags removes the records of refs, of which some may be absent.
 func (ix *Index) RemoveTags(refs ...oci.Ref) error {
 	err := ix.write(func(batch *badger.WriteBatch) error {
 		for _, ref := range refs {
@@ -296,7 +298,7 @@ func wrap(what string, err error) error {
 	return nil
 }
 
-// records yields what decode makes of every key with the prefix.
+// records yields the decoded values of all keys with the prefix.
 func records[R any](ix *Index, prefix string, decode func(key string, value []byte) (R, error)) iter.Seq2[R, error] {
 	return func(yield func(R, error) bool) {
 		var none R
@@ -311,7 +313,7 @@ func records[R any](ix *Index, prefix string, decode func(key string, value []by
 			err = scan(db, prefix, each)
 		case errors.Is(err, errDisk):
 			if failed := ix.scanCopy(prefix, each); failed != nil {
-				err = fmt.Errorf("%w; nor can a copy be read: %w", err, failed)
+				err = fmt.Errorf("%w; a copy cannot be read either: %w", err, failed)
 			}
 		}
 		if err != nil && more {
@@ -320,12 +322,12 @@ func records[R any](ix *Index, prefix string, decode func(key string, value []by
 	}
 }
 
-// scan calls each with the items of that prefix until it returns false.
+// scan calls each with the items that have the prefix, until it returns false.
 func scan(db *badger.DB, prefix string, each func(*badger.Item) bool) error {
 	return db.View(func(txn *badger.Txn) error {
 		o := badger.DefaultIteratorOptions
 		o.Prefix = []byte(prefix)
-		o.PrefetchValues = false // values lie beside their keys; prefetching starts a goroutine for each
+		o.PrefetchValues = false // values are stored next to their keys; prefetching starts a goroutine for each
 		cursor := txn.NewIterator(o)
 		defer cursor.Close()
 		for cursor.Rewind(); cursor.Valid() && each(cursor.Item()); cursor.Next() {

@@ -59,7 +59,7 @@ func TestRoundTrip(t *testing.T) {
 	want(t, indexedTags(t, ix), wantTags)
 }
 
-func TestNothing(t *testing.T) {
+func TestEmptyBatches(t *testing.T) {
 	ix := open(t, t.TempDir())
 	check(t, ix.PutBlobs())
 	check(t, ix.RemoveBlobs())
@@ -73,7 +73,7 @@ func TestPutTagRefusesDigest(t *testing.T) {
 	record := tag(t, oci.DockerHub, "alpine", "3")
 	record.Ref = record.Ref.At(record.Latest.Digest)
 	if err := ix.PutTag(record); err == nil {
-		t.Error("a reference by digest was put as a tag")
+		t.Error("a reference by digest was accepted as a tag")
 	}
 }
 
@@ -116,7 +116,7 @@ func TestConcurrent(t *testing.T) {
 	}
 }
 
-// More than one of badger's transactions holds, and than one memtable.
+// A batch may be larger than a transaction of badger, and than a memtable.
 func TestLargeBatch(t *testing.T) {
 	dir := t.TempDir()
 	ix := open(t, dir)
@@ -132,7 +132,7 @@ func TestLargeBatch(t *testing.T) {
 	}
 }
 
-// A copy of the directory of an open database is what a kill would leave.
+// A copy of the directory of an open database is what a kill leaves.
 func TestKilled(t *testing.T) {
 	dir, killed := t.TempDir(), filepath.Join(t.TempDir(), "killed")
 	ix := open(t, dir)
@@ -146,7 +146,7 @@ func TestKilled(t *testing.T) {
 	want(t, indexedTags(t, survivor), map[string]tags.Record{record.Ref.String(): record})
 }
 
-func TestDamagedRecordIsPassedOver(t *testing.T) {
+func TestDamagedRecordIsSkipped(t *testing.T) {
 	ix := open(t, t.TempDir())
 	record := tag(t, oci.DockerHub, "alpine", "3")
 	check(t, ix.PutBlobs(blob(1), blob(2), blob(3)))
@@ -157,11 +157,11 @@ func TestDamagedRecordIsPassedOver(t *testing.T) {
 			txn.Set([]byte(tagPrefix+"no tag"), encodeTag(record)))
 	}))
 
-	var whole, damaged int
+	var intact, damaged int
 	for r, err := range ix.Blobs() {
 		switch {
 		case err == nil:
-			whole++
+			intact++
 		case errors.Is(err, ErrDamaged) && strings.Contains(err.Error(), blob(2).Digest.String()) && r == (cache.BlobRecord{}):
 			damaged++
 		default:
@@ -171,15 +171,15 @@ func TestDamagedRecordIsPassedOver(t *testing.T) {
 	for r, err := range ix.Tags() {
 		switch {
 		case err == nil:
-			whole++
+			intact++
 		case errors.Is(err, ErrDamaged) && r == (tags.Record{}):
 			damaged++
 		default:
 			t.Errorf("tag %v: %v", r, err)
 		}
 	}
-	if whole != 3 || damaged != 2 {
-		t.Errorf("%d whole records and %d damaged ones, want 3 and 2", whole, damaged)
+	if intact != 3 || damaged != 2 {
+		t.Errorf("%d intact records and %d damaged ones, want 3 and 2", intact, damaged)
 	}
 }
 

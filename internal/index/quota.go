@@ -7,8 +7,8 @@ import (
 	"github.com/dgraph-io/badger/v4"
 )
 
-// Quotas returns what PutQuotas wrote last, by name; with an error what could be
-// read of it.
+// Quotas returns the values that PutQuotas wrote last, by name. When it fails it
+// returns those that could be read.
 func (ix *Index) Quotas() (map[string][]byte, error) {
 	quotas := make(map[string][]byte)
 	decode := func(key string, value []byte) (struct{}, error) {
@@ -23,7 +23,7 @@ func (ix *Index) Quotas() (map[string][]byte, error) {
 	return quotas, nil
 }
 
-// PutQuotas writes new values and replaces old ones; it does not look into them.
+// PutQuotas writes new values and replaces old ones. The values are opaque.
 func (ix *Index) PutQuotas(quotas map[string][]byte) error {
 	err := ix.write(func(batch *badger.WriteBatch) error {
 		for name, value := range quotas {

@@ -15,8 +15,8 @@ import (
 	"mirrord/test/smalldisk"
 )
 
-// A quota shows neither in the free space nor to who makes an empty file. Badger's
-// maps of sparse files would end the process by SIGBUS, and again at each start.
+// Neither the free space nor creating an empty file shows a quota. Badger's memory
+// maps of sparse files would end the process with SIGBUS, at every start.
 func TestQuota(t *testing.T) {
 	dir := smalldisk.Quota(t, 100)
 	path := filepath.Join(dir, "index")
@@ -24,7 +24,7 @@ func TestQuota(t *testing.T) {
 	check(t, err)
 	check(t, ix.PutBlobs(blob(1)))
 	hog := filepath.Join(dir, "hog")
-	check(t, os.WriteFile(hog, make([]byte, 80<<20), 0o600)) // an empty file can be made
+	check(t, os.WriteFile(hog, make([]byte, 80<<20), 0o600)) // an empty file can be created
 	for range 100 {
 		if err := ix.PutBlobs(blob(2)); !errors.Is(err, ErrFull) || !errors.Is(err, unix.EDQUOT) {
 			t.Fatalf("put over a quota: %v", err)
@@ -33,8 +33,8 @@ func TestQuota(t *testing.T) {
 	left := ix.db
 	check(t, ix.Close())
 	check(t, os.Remove(hog))
-	check(t, left.Close()) // the process would have ended
-	fillDisk(t, hog)       // nor can one be made
+	check(t, left.Close()) // in place of the end of the process
+	fillDisk(t, hog)       // now not even an empty one
 	ix, err = Open(path, Options{})
 	check(t, err)
 	if err := ix.PutBlobs(blob(3)); !errors.Is(err, ErrFull) {
@@ -46,8 +46,8 @@ func TestQuota(t *testing.T) {
 	closeIndex(t, ix)
 }
 
-// Where nothing can be allocated the start writes, and each write believes what
-// the file system says.
+// On a file system that cannot allocate, start-up writes a file, and each write to
+// the index trusts the free space.
 func TestNoFallocate(t *testing.T) {
 	dir := smalldisk.Image(t, "ext3")
 	path := filepath.Join(dir, "index")
@@ -74,7 +74,7 @@ func TestNoFallocate(t *testing.T) {
 	closeIndex(t, ix)
 }
 
-// A kill between the two steps of a probe leaves a file, until the next start.
+// A file that a kill left in the middle of a probe is removed at the next start.
 func TestProbesAreRemoved(t *testing.T) {
 	dir := filled(t)
 	for i := range 3 {
@@ -84,7 +84,7 @@ func TestProbesAreRemoved(t *testing.T) {
 	check(t, ix.PutBlobs(blob(3)))
 	left, err := filepath.Glob(filepath.Join(dir, "probe-*"))
 	if err != nil || len(left) > 0 {
-		t.Errorf("left are %v, %v", left, err)
+		t.Errorf("left behind: %v, %v", left, err)
 	}
 	closeIndex(t, ix)
 }

@@ -14,24 +14,24 @@ import (
 	"mirrord/internal/tags"
 )
 
-// Keys are "b/<digest>", "t/<upstream> <repository>:<tag>" and "q/<name>", which
-// has somebody else's bytes. The value of the others is the version of its
-// encoding, one byte, and then fields in a fixed order: numbers as varints,
-// strings with their length before them.
+// Keys are "b/<digest>" for blobs, "t/<upstream> <repository>:<tag>" for tags and
+// "q/<name>" for quotas, whose values are opaque. A value of the other two is the
+// version of its encoding, in one byte, and then fields in a fixed order: numbers
+// are varints, and strings have their length in front.
 const (
 	blobPrefix  = "b/"
 	tagPrefix   = "t/"
 	quotaPrefix = "q/"
-	blobVersion = 3 // 1 had no Verified; 3 is for what has an Origin, so that an older mirrord can read the rest
+	blobVersion = 3 // 1 had no Verified; 3 only for records with an Origin, so that an older mirrord can read the others
 	tagVersion  = 3 // 1 had no Confirmed, 2 no Refused
 )
 
 var (
-	errShort    = errors.New("the record ends early")
-	errLong     = errors.New("bytes after the record's end")
-	errKey      = errors.New("the key is not one of a record")
-	errSize     = errors.New("the size is out of range")
-	errNoDigest = errors.New("the digest is missing")
+	errShort    = errors.New("the record is truncated")
+	errLong     = errors.New("extra bytes after the record")
+	errKey      = errors.New("invalid key")
+	errSize     = errors.New("size out of range")
+	errNoDigest = errors.New("missing digest")
 )
 
 func blobKey(d oci.Digest) []byte { return []byte(blobPrefix + d.String()) }
@@ -40,7 +40,7 @@ func tagKey(ref oci.Ref) []byte {
 	return []byte(tagPrefix + ref.Upstream() + " " + ref.Repository() + ":" + ref.Tag())
 }
 
-// encodeBlob returns the value of r: its digest is in the key.
+// encodeBlob returns the value of r, whose digest is in the key.
 func encodeBlob(r cache.BlobRecord) []byte {
 	b := []byte{blobVersion - 1}
 	b = appendString(b, r.MediaType)
@@ -54,7 +54,7 @@ func encodeBlob(r cache.BlobRecord) []byte {
 	return b
 }
 
-// decodeBlob returns the record of a key and its value. It keeps neither.
+// decodeBlob returns the record of a key and its value, and retains neither.
 func decodeBlob(key string, value []byte) (cache.BlobRecord, error) {
 	text, ok := strings.CutPrefix(key, blobPrefix)
 	if !ok {
@@ -68,7 +68,7 @@ func decodeBlob(key string, value []byte) (cache.BlobRecord, error) {
 	r := cache.BlobRecord{
 		Descriptor: oci.Descriptor{MediaType: d.name(), Digest: digest, Size: d.size()},
 		Used:       d.seconds(),
-		Verified:   time.Unix(0, 0).UTC(), // when it came in, and that was long ago
+		Verified:   time.Unix(0, 0).UTC(), // unknown: when it was fetched, long ago
 	}
 	if d.version > 1 {
 		r.Verified = d.seconds()
@@ -82,8 +82,8 @@ func decodeBlob(key string, value []byte) (cache.BlobRecord, error) {
 	return r, nil
 }
 
-// encodeTag returns the value of t: its Ref is in the key. Only a refused tag
-// needs a mirrord that knows of refusals.
+// encodeTag returns the value of t, whose Ref is in the key. Only a refused tag gets
+// the version that an older mirrord cannot read.
 func encodeTag(t tags.Record) []byte {
 	b := []byte{tagVersion}
 	if t.Refused == "" {
@@ -102,7 +102,7 @@ func encodeTag(t tags.Record) []byte {
 	return b
 }
 
-// decodeTag returns the record of a key and its value. It keeps neither.
+// decodeTag returns the record of a key and its value, and retains neither.
 func decodeTag(key string, value []byte) (tags.Record, error) {
 	ref, err := parseTagKey(key)
 	if err != nil {
@@ -141,7 +141,7 @@ func parseTagKey(key string) (oci.Ref, error) {
 		return oci.Ref{}, errKey
 	}
 	upstream, name, ok := strings.Cut(name, " ")
-	repository, tag, named := strings.Cut(name, ":") // a repository has no colon
+	repository, tag, named := strings.Cut(name, ":") // a repository name contains no colon
 	if !ok || !named || strings.Contains(tag, ":") {
 		return oci.Ref{}, errKey
 	}
@@ -158,8 +158,8 @@ func appendDescriptor(b []byte, d oci.Descriptor) []byte {
 	return binary.AppendUvarint(b, uint64(d.Size))
 }
 
-// decoder reads the fields of a value. After the first error every field is
-// zero; end tells the error.
+// decoder reads the fields of a value. After the first error all fields are zero,
+// and end returns the error.
 type decoder struct {
 	version byte
 	rest    []byte
@@ -206,8 +206,8 @@ func (d *decoder) uvarint() uint64 {
 	return advance(d, v, n)
 }
 
-// advance takes the n bytes of v, where n is as binary.Varint tells it: not
-// positive for an error.
+// advance skips the n bytes of v, which binary.Varint returned: n is not positive
+// for an error.
 func advance[V int64 | uint64](d *decoder, v V, n int) V {
 	if n <= 0 {
 		d.fail(errShort)
@@ -237,10 +237,10 @@ func (d *decoder) bytes() []byte {
 	return field
 }
 
-// name is a string of which there are few: all records share one copy of it.
+// name reads a string that many records have: they share one copy of it.
 func (d *decoder) name() string { return unique.Make(string(d.bytes())).Value() }
 
-// descriptor is a descriptor, or zero when it has no digest.
+// descriptor reads a descriptor; it is zero without a digest.
 func (d *decoder) descriptor() oci.Descriptor {
 	mediaType, text, size := d.name(), string(d.bytes()), d.size()
 	if text == "" {

@@ -17,39 +17,39 @@ func TestDecodeRefuses(t *testing.T) {
 	blobKey, tagKey := string(blobKey(blob(2).Digest)), string(tagKey(record.Ref))
 	for i := range encodeBlob(blob(2)) {
 		if _, err := decodeBlob(blobKey, encodeBlob(blob(2))[:i]); err == nil {
-			t.Errorf("the first %d bytes of a blob record are one", i)
+			t.Errorf("the first %d bytes of a blob record were decoded", i)
 		}
 	}
 	for i := range encodeTag(record) {
 		if _, err := decodeTag(tagKey, encodeTag(record)[:i]); err == nil {
-			t.Errorf("the first %d bytes of a tag record are one", i)
+			t.Errorf("the first %d bytes of a tag record were decoded", i)
 		}
 	}
 	if _, err := decodeBlob(blobKey, append(encodeBlob(blob(2)), 0)); err == nil {
-		t.Error("a blob record with one byte more is one")
+		t.Error("a blob record with an extra byte was decoded")
 	}
 	negative := blob(2)
 	negative.Size = -1
 	if _, err := decodeBlob(blobKey, encodeBlob(negative)); err == nil {
-		t.Error("a negative size was read")
+		t.Error("a negative size was decoded")
 	}
 	for _, key := range []string{"", "b/", "b/sha256:ab", tagKey} {
 		if _, err := decodeBlob(key, encodeBlob(blob(2))); err == nil {
-			t.Errorf("%q is a blob's key", key)
+			t.Errorf("%q was accepted as the key of a blob", key)
 		}
 	}
 	for _, key := range []string{"", "t/", "t/docker.io", "t/docker.io alpine", "t/docker.io A:3", "t/docker.io alpine:3:4", "t/docker.io alpine:" + blob(1).Digest.String(), blobKey} {
 		if _, err := decodeTag(key, encodeTag(record)); err == nil {
-			t.Errorf("%q is a tag's key", key)
+			t.Errorf("%q was accepted as the key of a tag", key)
 		}
 	}
 	record.Latest = oci.Descriptor{}
 	if _, err := decodeTag(tagKey, encodeTag(record)); err == nil {
-		t.Error("a tag that names nothing was read")
+		t.Error("a tag without a digest was decoded")
 	}
 }
 
-// What decodes must encode to what decodes to the same.
+// Whatever can be decoded is the same after encoding and decoding it again.
 func FuzzDecode(f *testing.F) {
 	ref, err := oci.ParseManifest(oci.DockerHub, "alpine", "3")
 	if err != nil {
@@ -68,7 +68,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add(string(tagKey(ref)), append(record, 2))
 	f.Fuzz(func(t *testing.T, key string, value []byte) {
 		if r, err := decodeBlob(key, value); err == nil {
-			clear(value) // badger's memory, which a record must not keep
+			clear(value) // it is badger's memory, which a record must not retain
 			again, err := decodeBlob(string(blobKey(r.Digest)), encodeBlob(r))
 			if err != nil || again != r || len(r.MediaType) > len(value) {
 				t.Errorf("%+v comes back as %+v, %v", r, again, err)
@@ -84,12 +84,12 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// What encodes decodes to the same, whatever an upstream calls a media type.
+// Records are the same after encoding and decoding, whatever the media type is.
 func FuzzEncode(f *testing.F) {
 	f.Add("alpine", "3", "application/json", uint64(7), int64(1_700_000_000_123))
 	f.Add("a/b.c", "v1_2", "\xff\x00", uint64(math.MaxUint64), int64(math.MinInt64))
 	f.Fuzz(func(t *testing.T, repository, tag, mediaType string, size uint64, at int64) {
-		at /= 2 // an hour before and after it there is time too
+		at /= 2 // leave space for an hour before and after it
 		moment := time.Unix(at/1000, 0).UTC()
 		b := cache.BlobRecord{Descriptor: blob(1).Descriptor, Used: moment, Verified: moment.Add(time.Hour)}
 		b.MediaType, b.Size = mediaType, int64(size>>1)
@@ -113,7 +113,7 @@ func FuzzEncode(f *testing.F) {
 	})
 }
 
-// Records of the version before are read: what is missing in them is filled in.
+// Records of older versions can be decoded; what they lack is filled in.
 func TestOldTagRecord(t *testing.T) {
 	t.Parallel()
 	want := tag(t, oci.DockerHub, "library/alpine", "3")
@@ -141,8 +141,8 @@ func TestOldBlobRecord(t *testing.T) {
 	}
 }
 
-// Whose word a media type is comes back; only such a record needs a mirrord that
-// knows of it.
+// The origin of a media type is restored. Only a record that has one gets the
+// version that an older mirrord cannot read.
 func TestBlobOrigin(t *testing.T) {
 	t.Parallel()
 	for origin, version := range map[string]byte{"": 2, "docker.io library/alpine": 3} {
@@ -156,7 +156,7 @@ func TestBlobOrigin(t *testing.T) {
 	}
 }
 
-// Quotas come back as they were written, after a restart too.
+// Quotas are read as they were written, also after a restart.
 func TestQuotas(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

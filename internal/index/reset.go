@@ -12,12 +12,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const asideMark = ".damaged-"
+const damagedSuffix = ".damaged-" // and the time, in Unix seconds
 
-// OpenOrReset is Open, but puts a new database in the place of a damaged one,
-// which is renamed to <dir>.damaged-<unix seconds> for a person to look at; an
-// older such directory is removed. When not even a new one can be opened the
-// fault is not the old one's: it is put back.
+// OpenOrReset is Open, but replaces a damaged database with a new one. It renames
+// the damaged one to <dir>.damaged-<unix seconds> for inspection and removes older
+// such directories. When a new database cannot be opened either, the old one is not
+// at fault: it is put back.
 func OpenOrReset(dir string, o Options) (*Index, error) {
 	return newIndex(filepath.Clean(dir), o, openOrReset)
 }
@@ -27,15 +27,15 @@ func openOrReset(dir string, o Options) (*database, error) {
 	if err == nil || !errors.Is(err, ErrDamaged) {
 		return db, err
 	}
-	aside := dir + asideMark + strconv.FormatInt(time.Now().Unix(), 10)
-	if failure := errors.Join(os.RemoveAll(aside), os.Rename(dir, aside)); failure != nil {
-		return nil, fmt.Errorf("set damaged index aside: %w (%w)", failure, err)
+	quarantine := dir + damagedSuffix + strconv.FormatInt(time.Now().Unix(), 10)
+	if failure := errors.Join(os.RemoveAll(quarantine), os.Rename(dir, quarantine)); failure != nil {
+		return nil, fmt.Errorf("move damaged index to %s: %w (%w)", quarantine, failure, err)
 	}
 	db, failure := openDatabase(dir, o)
 	if failure != nil {
-		return nil, errors.Join(err, failure, os.RemoveAll(dir), os.Rename(aside, dir))
+		return nil, errors.Join(err, failure, os.RemoveAll(dir), os.Rename(quarantine, dir))
 	}
-	if failure := removeOlder(dir, aside); failure != nil && o.Warn != nil {
+	if failure := removeOlder(dir, quarantine); failure != nil && o.Warn != nil {
 		o.Warn(fmt.Sprintf("remove older damaged indexes: %v", failure))
 	}
 	if o.Damaged != nil {
@@ -44,21 +44,21 @@ func openOrReset(dir string, o Options) (*database, error) {
 	return db, nil
 }
 
-// removeOlder removes what was set aside for dir before.
+// removeOlder removes the damaged databases of dir but the newest.
 func removeOlder(dir, newest string) error {
 	parent := filepath.Dir(dir)
 	entries, err := os.ReadDir(parent)
 	for _, entry := range entries {
 		path := filepath.Join(parent, entry.Name())
-		if strings.HasPrefix(path, dir+asideMark) && path != newest {
+		if strings.HasPrefix(path, dir+damagedSuffix) && path != newest {
 			err = errors.Join(err, os.RemoveAll(path))
 		}
 	}
 	return err
 }
 
-// lock takes dir as badger itself would, so that badger's own tools see it, but
-// with an error that can be told from damage.
+// lock locks dir the way badger does, so that badger's own tools respect it, but
+// fails with an error that can be distinguished from damage.
 func lock(dir string) (unlock func() error, err error) {
 	f, err := os.Open(dir)
 	if err != nil {

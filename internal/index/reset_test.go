@@ -12,7 +12,7 @@ import (
 	"mirrord/internal/oci"
 )
 
-// filled makes an index whose records lie in a table, and closes it.
+// filled creates an index whose records are in a table, and closes it.
 func filled(t *testing.T) (dir string) {
 	t.Helper()
 	dir = filepath.Join(t.TempDir(), "index")
@@ -37,20 +37,20 @@ func reset(t *testing.T, dir string) error {
 	return rebuilt
 }
 
-func aside(t *testing.T, dir string) []string {
+func quarantined(t *testing.T, dir string) []string {
 	t.Helper()
-	paths, err := filepath.Glob(dir + asideMark + "*")
+	paths, err := filepath.Glob(dir + damagedSuffix + "*")
 	check(t, err)
 	return paths
 }
 
-func TestResetLeavesWholeIndex(t *testing.T) {
+func TestResetLeavesIntactIndex(t *testing.T) {
 	dir := filled(t)
 	if err := reset(t, dir); err != nil {
-		t.Errorf("a whole index was rebuilt: %v", err)
+		t.Errorf("an intact index was rebuilt: %v", err)
 	}
-	if got := aside(t, dir); len(got) > 0 {
-		t.Errorf("set aside: %v", got)
+	if got := quarantined(t, dir); len(got) > 0 {
+		t.Errorf("quarantined: %v", got)
 	}
 }
 
@@ -72,7 +72,7 @@ func TestReset(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := filled(t)
-			older := dir + asideMark + "1"
+			older := dir + damagedSuffix + "1"
 			check(t, os.Mkdir(older, 0o750))
 			check(t, damage(dir))
 			if _, err := Open(dir, Options{}); !errors.Is(err, ErrDamaged) {
@@ -81,8 +81,8 @@ func TestReset(t *testing.T) {
 			if err := reset(t, dir); !errors.Is(err, ErrDamaged) {
 				t.Fatalf("rebuilt: %v, want ErrDamaged", err)
 			}
-			if got := aside(t, dir); len(got) != 1 || got[0] == older {
-				t.Errorf("set aside: %v, want one, not %s", got, older)
+			if got := quarantined(t, dir); len(got) != 1 || got[0] == older {
+				t.Errorf("quarantined: %v, want one, not %s", got, older)
 			}
 		})
 	}
@@ -100,8 +100,9 @@ func flip(name string, at int) error {
 	return os.WriteFile(name, content, 0o600)
 }
 
-// A kill while a table is written leaves a part of it, unknown to the manifest.
-func TestUnlistedTableIsNoDamage(t *testing.T) {
+// A kill while a table is written leaves a partial one that the manifest does not
+// list.
+func TestUnlistedTableIsNotDamage(t *testing.T) {
 	dir := filled(t)
 	check(t, os.WriteFile(filepath.Join(dir, "000009.sst"), make([]byte, 100), 0o600))
 	if err := reset(t, dir); err != nil {
@@ -109,8 +110,8 @@ func TestUnlistedTableIsNoDamage(t *testing.T) {
 	}
 }
 
-// A kill may come between the making of a log and its first byte.
-func TestEmptyLogIsNoDamage(t *testing.T) {
+// A kill may leave a log of zero bytes.
+func TestEmptyLogIsNotDamage(t *testing.T) {
 	for _, name := range []string{"00099.mem", "000099.vlog"} {
 		dir := filled(t)
 		check(t, os.WriteFile(filepath.Join(dir, name), nil, 0o600))
@@ -131,7 +132,7 @@ func TestResetNeverTouchesNewerOrUsed(t *testing.T) {
 	if _, err := OpenOrReset(dir, Options{}); !errors.Is(err, ErrVersion) {
 		t.Errorf("newer: %v", err)
 	}
-	if got := aside(t, dir); len(got) > 0 {
-		t.Errorf("set aside: %v", got)
+	if got := quarantined(t, dir); len(got) > 0 {
+		t.Errorf("quarantined: %v", got)
 	}
 }

@@ -13,11 +13,10 @@ import (
 	"github.com/dgraph-io/ristretto/v2/z"
 )
 
-// verify reads every table of the database and checks its checksums. Badger
-// opens tables in goroutines of its own, where a truncated file is a panic that
-// ends the process, and so would end it at each start from then on. Here it is
-// an error. Tables that the manifest does not list are left alone: a kill
-// leaves half of one, and badger removes it.
+// verify reads all tables of the database and checks their checksums. Badger opens
+// tables in its own goroutines, where a truncated file causes a panic that ends the
+// process, at every start. Here it is an error. Tables that the manifest does not
+// list are ignored: a kill leaves a partial one, which badger removes.
 func verify(o badger.Options) error {
 	f, err := os.Open(filepath.Join(o.Dir, badger.ManifestFilename))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -33,7 +32,7 @@ func verify(o badger.Options) error {
 	}
 	for id := range manifest.Tables {
 		err := verifyTable(table.NewFilename(id, o.Dir))
-		if isPassing(err) {
+		if isTransient(err) {
 			return fmt.Errorf("%w: %w", errDisk, err)
 		}
 		if err != nil {
@@ -45,7 +44,7 @@ func verify(o badger.Options) error {
 
 func verifyTable(name string) (err error) {
 	defer func() {
-		if recover() != nil { // it holds a dump of the table
+		if recover() != nil { // the value has a dump of the table
 			err = fmt.Errorf("table %s is malformed", name)
 		}
 	}()
@@ -60,10 +59,9 @@ func verifyTable(name string) (err error) {
 	return t.Close(-1)
 }
 
-// sweep removes logs without a byte. Badger makes such a file and then sets its
-// length; when a kill comes between the two it is an error at each start from
-// then on.
-func sweep(dir string) error {
+// removeEmptyLogs removes logs of zero bytes. Badger creates a log and then sets its
+// length; a kill in between makes every later start fail.
+func removeEmptyLogs(dir string) error {
 	files, err := os.ReadDir(dir)
 	if err != nil {
 		return err
