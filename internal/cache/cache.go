@@ -1,6 +1,11 @@
 // Package cache is a Registry in front of a Registry, by digest: what was fetched
 // once is served from disk, one fetch serves every client that waits for it, and
 // the least recently used blobs are evicted for new ones.
+//
+// A cold blob is read in open.go (join a flight, or start one, and attach a reader
+// to it) and in fill.go (ask the upstream, reserve space, copy, verify, store,
+// land). The state that one mutex guards is in plain structs: blobs, space, parts,
+// flights, hotManifests.
 package cache
 
 import (
@@ -60,81 +65,56 @@ type Cache struct {
 	health *health.Monitor
 	runner *call.Runner // of fills, checks and scrubs; its context outlives every client
 
-	evictTurn  chan struct{} // holds one while a batch is evicted, until it is off the disk
-	indexTurn  chan struct{} // holds one while the index is written
-	partial    bool          // the index could not be read whole; for New and health's retries alone
-	boot       string        // of the kernel, in the names of parts
+	evictor    *evictor
+	recorder   *recorder
+	partDir    *partDir
 	missing    *negative.Cache
 	checks     *call.Group[oci.Ref, oci.Result]  // HEADs in flight
 	verifyings *call.Group[oci.Digest, struct{}] // of files that were found on the disk
 
 	// mu guards all below. No I/O, hook or index call happens under it.
-	mu        sync.Mutex
-	entries   map[oci.Digest]*entry
-	dirty     map[oci.Digest]struct{} // entries whose recency the index does not know
-	manifests *lru.Bytes[manifest]    // hot ones, and those that could not be stored, by digest
-	unstored  map[oci.Ref]struct{}    // manifests that could not be stored
-	flights   map[flightKey]*flight
-	evicting  map[oci.Digest]chan struct{} // whose file is being removed or put: closed when that is done
-	parts     map[partKey]part             // what failed fills left behind
-	budgets   *lru.Bytes[*spool.Budget]    // by budgetKey: of blobs that are not cached yet
-	declined  *lru.Bytes[time.Time]        // when there was no space for a digest
-	used      int64                        // bytes of entries
-	reading   int64                        // those of them that are being read
-	reserved  int64                        // bytes promised to fills
-	claimed   int64                        // bytes of unfinished fills whose flights have no reservation yet
-	leaving   int64                        // bytes that have been forgotten and are still on the disk
-	open      int64                        // bytes of fills that were removed and that clients have open
-	rooms     map[*room]struct{}
-	turns     turns
-	inVain    int64                   // bytes that were evicted for writes which failed all the same; 0: it helps
-	configs   map[oci.Digest]struct{} // that cached manifests name
-
-	metadataUsed int64 // bytes of entries that Metadata orders
-
-	failing []*entry // that the disk has not given since it fails
-	stats   Stats
-
-	pullsByTag map[string]int64 // by upstream: pulls by tag that no response is set against yet
+	mu         sync.Mutex
+	blobs      *blobs
+	space      *space
+	parts      *parts
+	flights    *flights
+	hot        *hotManifests
+	budgets    *lru.Bytes[*spool.Budget] // by budgetKey: of blobs that are not cached yet
+	declined   *lru.Bytes[time.Time]     // when there was no space for a digest
+	pullsByTag map[string]int64          // by upstream: pulls by tag that no response is set against yet
+	stats      Stats
 }
-
-const manifestMemory = 64 << 20 // bytes of manifests in memory
 
 // New returns a Cache that knows what the index knows. It starts nothing: call
 // Run. It fails when the directory of unfinished fills cannot be read.
 func New(o Options) (*Cache, error) {
 	runner := call.NewRunner()
+	blobs, parts := newBlobs(o), newParts()
 	c := &Cache{
 		next:       o.Next,
 		opts:       o,
 		health:     o.Health,
 		runner:     runner,
-		turns:      newTurns(cmp.Or(o.MaxFills, DefaultMaxFills)),
-		evictTurn:  make(chan struct{}, 1),
-		indexTurn:  make(chan struct{}, 1),
-		boot:       bootID(),
 		missing:    negative.New(),
 		checks:     call.NewGroup[oci.Ref, oci.Result](runner),
 		verifyings: call.NewGroup[oci.Digest, struct{}](runner),
-		entries:    make(map[oci.Digest]*entry),
-		dirty:      make(map[oci.Digest]struct{}),
-		manifests:  lru.NewBytes[manifest](manifestMemory),
-		unstored:   make(map[oci.Ref]struct{}),
-		flights:    make(map[flightKey]*flight),
-		evicting:   make(map[oci.Digest]chan struct{}),
-		parts:      make(map[partKey]part),
-		rooms:      make(map[*room]struct{}),
-		configs:    make(map[oci.Digest]struct{}),
+		blobs:      blobs,
+		parts:      parts,
+		space:      newSpace(o, blobs, parts),
+		flights:    newFlights(cmp.Or(o.MaxFills, DefaultMaxFills)),
+		hot:        newHotManifests(),
 		budgets:    lru.NewBytes[*spool.Budget](budgetsBytes),
 		declined:   lru.NewBytes[time.Time](declinedBytes),
-		stats:      newStats(),
 		pullsByTag: make(map[string]int64),
+		stats:      newStats(),
 	}
-	if err := c.load(); err != nil {
+	c.evictor, c.recorder, c.partDir = newEvictor(c), newRecorder(c), newPartDir(c)
+	c.recorder.load()
+	if err := c.partDir.load(); err != nil {
 		return nil, err
 	}
 	c.health.OnRetry(health.Disk, c.retryDisk)
-	c.health.OnRetry(health.Index, c.catchUp)
+	c.health.OnRetry(health.Index, c.recorder.catchUp)
 	c.health.OnTick(c.storeManifests)
 	return c, nil
 }
@@ -145,10 +125,51 @@ func (c *Cache) Open(ctx context.Context, ref oci.Ref) (*oci.Content, error) {
 	if !ref.ByDigest() {
 		return c.next.Open(ctx, ref)
 	}
-	return c.openDigest(ctx, ref)
+	return c.OpenWithin(ctx, ref, call.Endless)
 }
 
 // List passes on.
 func (c *Cache) List(ctx context.Context, l oci.Listing) (*oci.Page, error) {
 	return c.next.List(ctx, l)
+}
+
+// add caches e as the most recently used, in the place of what its digest had. The
+// caller holds mu.
+func (c *Cache) add(e *entry) {
+	if c.blobs.get(e.digest) != nil {
+		c.hot.remove(e.digest)
+	}
+	c.blobs.add(e)
+}
+
+// forget drops e. The caller holds mu.
+func (c *Cache) forget(e *entry) {
+	c.hot.remove(e.digest)
+	c.blobs.forget(e.digest)
+}
+
+// entryOf returns the entry of d, or nil.
+func (c *Cache) entryOf(d oci.Digest) *entry {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.blobs.get(d)
+}
+
+// release ends a reader's use of e.
+func (c *Cache) release(e *entry) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.blobs.release(e)
+}
+
+func report[A any](hook func(A), a A) {
+	if hook != nil {
+		hook(a)
+	}
+}
+
+func report2[A, B any](hook func(A, B), a A, b B) {
+	if hook != nil {
+		hook(a, b)
+	}
 }

@@ -11,28 +11,29 @@ import (
 func (c *Cache) CheckAccounts() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	b, s, t := c.blobs, c.space, c.flights.turns
 	var used, metadata int64
-	for _, e := range c.entries {
+	for _, e := range b.entries {
 		used += e.size
 		if e.metadata {
 			metadata += e.size
 		}
 	}
 	switch {
-	case used != c.used || metadata != c.metadataUsed:
-		return fmt.Errorf("%d bytes used, %d of metadata; counted %d and %d", used, metadata, c.used, c.metadataUsed)
-	case c.reading != 0 || c.reserved != 0 || c.claimed != 0 || c.leaving != 0 || c.open != 0:
-		return fmt.Errorf("reading %d, reserved %d, claimed %d, leaving %d, open %d", c.reading, c.reserved, c.claimed, c.leaving, c.open)
-	case len(c.rooms)+len(c.flights)+len(c.evicting)+len(c.turns.order)+len(c.turns.queues) > 0 || c.turns.free != cmp.Or(c.opts.MaxFills, DefaultMaxFills):
-		return fmt.Errorf("%d rooms, %d flights, %d being evicted, %d queues, %d turns", len(c.rooms), len(c.flights), len(c.evicting), len(c.turns.order), c.turns.free)
+	case used != b.used || metadata != b.metadataUsed:
+		return fmt.Errorf("%d bytes used, %d of metadata; counted %d and %d", used, metadata, b.used, b.metadataUsed)
+	case b.reading != 0 || s.reserved != 0 || s.claimed != 0 || s.leaving != 0 || s.open != 0:
+		return fmt.Errorf("reading %d, reserved %d, claimed %d, leaving %d, open %d", b.reading, s.reserved, s.claimed, s.leaving, s.open)
+	case len(s.reservations)+len(c.flights.inFlight)+len(b.busy)+len(t.order)+len(t.queues) > 0 || t.free != cmp.Or(c.opts.MaxFills, DefaultMaxFills):
+		return fmt.Errorf("%d reservations, %d flights, %d busy files, %d queues, %d turns", len(s.reservations), len(c.flights.inFlight), len(b.busy), len(t.order), t.free)
 	}
 	named := make(map[oci.Digest]bool)
-	for _, e := range c.entries {
+	for _, e := range b.entries {
 		named[e.config] = true
 	}
-	for d := range c.configs {
+	for d := range b.configs {
 		if !named[d] {
-			return fmt.Errorf("the config %s is named by nothing", d)
+			return fmt.Errorf("no manifest names the config %s", d)
 		}
 	}
 	return nil

@@ -9,86 +9,213 @@ import (
 	"time"
 
 	"mirrord/internal/cache/spool"
+	"mirrord/internal/health"
 	"mirrord/internal/oci"
 )
 
-// fill copies what the upstream sends through the spool over p into the store,
-// in the room that was made for it. It reports false when f is to start over.
-func (c *Cache) fill(f *flight, s *spool.Spool, p part, room *room) bool {
+// fill runs one flight: it asks the upstream, and copies what that sends through a
+// spool into the store, or hands it to the waiters when the cache cannot take it.
+type fill struct {
+	cache       *Cache
+	flight      *flight
+	spool       *spool.Spool
+	part        part
+	reservation *reservation
+	unlock      func() // ends lockFile, for a caller who holds mu; nil before
+}
+
+const copyBuffer = 128 << 10
+
+func (l *fill) run() {
+	c, f := l.cache, l.flight
+	defer c.endTurn(f)
+	left := c.claimPart(f.ref)
+	asked := time.Now()
+	source, err := l.request(left.written)
+	if err != nil {
+		c.returnPart(f.ref, left)
+		l.fail(err)
+		return
+	}
+	f.source = source
+	if !l.receive(time.Since(asked), left) {
+		l.startOver()
+	}
+}
+
+// request opens the content upstream, of which written bytes are on the disk
+// already, unless it is a manifest that memory has. A manifest is read whole.
+func (l *fill) request(written int64) (*oci.Content, error) {
+	f := l.flight
+	if f.manifest != nil {
+		return inMemory(f.manifest.result(f.ref.Digest(), oci.Fill), f.manifest.raw), nil
+	}
+	ctx := oci.WithProgress(oci.WithPartHint(f.ctx, oci.Span{Begin: written}), f.pulse.Beat)
+	source, err := l.cache.next.Open(ctx, f.ref)
+	if err != nil || f.ref.Kind() == oci.Blob {
+		return source, err
+	}
+	if err := oci.CheckSize(f.ref, source.Size); err != nil {
+		_ = source.Close()
+		return nil, err
+	}
+	return l.readManifest(source)
+}
+
+// fail ends a flight that has no response for its waiters.
+func (l *fill) fail(err error) {
+	c, f := l.cache, l.flight
 	c.mu.Lock()
-	room.spool = s
+	delete(c.flights.inFlight, keyOf(f.ref))
+	c.stats.Fills--
+	if oci.Temporary(err) {
+		c.stats.Failed++
+	}
+	c.missing.Note(f.ref, err)
+	c.mu.Unlock()
+	if !errors.Is(err, oci.ErrUnusable) {
+		f.refund()
+	}
+	f.cancel()
+	f.fail(err)
+}
+
+// receive fills the cache from the flight's source, or ends the flight when that
+// cannot be. It reports false when the flight has to start over, with no file open:
+// on a full disk that would take up all there is while the upstream is asked again.
+func (l *fill) receive(latency time.Duration, left part) bool {
+	c, f := l.cache, l.flight
+	l.spool = spool.New(f.source.Size, latency, c.evictor.write)
+	defer l.spool.Release()
+	if !c.awaitTurn(f, l.spool) {
+		c.returnPart(f.ref, left)
+		l.drop()
+		return true
+	}
+	if c.evictor.hasNoEffect() {
+		c.returnPart(f.ref, left)
+		l.decline(errFull)
+		return true
+	}
+	var err error
+	if l.part, err = c.partDir.open(f.ref, f.source, left); err != nil { // before anything is evicted for it
+		c.degrade(health.Disk, err)
+		l.decline(err)
+		return true
+	}
+	if l.reservation, err = c.reserve(f.ref, f.source.Size, l.part.written); err != nil {
+		_ = l.part.file.Close()
+		c.discardPart(l.part)
+		l.decline(err)
+		return true
+	}
+	l.spool.Begin(l.part.file, l.part.written)
+	return l.copyAndStore()
+}
+
+// drop ends a flight whose last waiter has left before its turn.
+func (l *fill) drop() {
+	f := l.flight
+	f.cancel()
+	_ = f.source.Close()
+	l.spool.Finish(errDropped)
+	if f.spool == nil {
+		f.fail(errDropped)
+	}
+}
+
+var errDropped = oci.Errorf(oci.Unavailable, "the download was dropped before it began: no client waited for it any more")
+
+// decline ends a flight that the cache has no space for: waiters are given what the
+// upstream sends, readers of the spool read it from there.
+func (l *fill) decline(why error) {
+	c, f := l.cache, l.flight
+	c.noteDeclined(f.ref.Digest())
+	if f.spool == nil && f.manifest == nil {
+		c.handOff(f)
+		return
+	}
+	defer f.cancel()
+	_ = f.source.Close()
+	c.mu.Lock()
+	c.end(f)
+	c.mu.Unlock()
+	if f.manifest != nil {
+		f.result = f.manifest.result(f.ref.Digest(), oci.Pass)
+		close(f.opened)
+		return
+	}
+	l.spool.Finish(fmt.Errorf("%w: %w", spool.ErrDisk, why))
+}
+
+// startOver hands off, from its beginning, what has turned out to be larger than the
+// cache or its disk. It has no readers: its size was not known.
+func (l *fill) startOver() {
+	c, f := l.cache, l.flight
+	c.noteDeclined(f.ref.Digest())
+	_ = f.source.Close()
+	source, err := l.request(0)
+	if err != nil {
+		l.fail(err)
+		return
+	}
+	f.source = source
+	c.handOff(f)
+}
+
+// copyAndStore copies the source into the spool and stores it, in the space that is
+// reserved. It reports false when the flight has to start over.
+func (l *fill) copyAndStore() bool {
+	c, f := l.cache, l.flight
+	c.mu.Lock()
+	l.reservation.spool = l.spool
 	c.mu.Unlock()
 	if f.source.Size > 0 && f.spool == nil {
-		f.open(s, f.source.Size)
+		f.open(l.spool, f.source.Size)
 	}
-	err := c.pour(f, s, p.written, room)
+	err := l.copy()
 	if err != nil {
 		c.noteDisk(err)
-		c.setAside(f.ref, p, s, err)
+		c.leavePart(f.ref, l.part, l.spool, err)
 	}
-	if noRoom := errors.Is(err, errNoRoom); noRoom || errors.Is(err, spool.ErrDisk) {
+	if noSpace := errors.Is(err, errNoSpace); noSpace || errors.Is(err, spool.ErrDisk) {
 		if f.spool == nil {
-			room.release()
+			l.reservation.release()
 			return false
 		}
-		if noRoom { // who has been answered reads the rest from the upstream, as when the disk fails
+		if noSpace { // readers get the rest from the upstream, as when the disk fails
 			err = fmt.Errorf("%w: %w", spool.ErrDisk, err)
 		}
 	}
 	defer f.cancel()
 	defer func() { _ = f.source.Close() }()
 	if err != nil {
-		c.land(f, s, err, room)
-		s.Finish(err) // after landing: who comes now gets a flight of his own
+		l.land(err)
+		l.spool.Finish(err) // after landing: a client that comes now starts another flight
 		return true
 	}
-	s.Finish(nil)
-	err = c.store(f, s)
+	l.spool.Finish(nil)
+	err = l.store()
 	c.noteDisk(err)
-	c.land(f, s, err, room)
+	l.land(err)
 	return true
 }
 
-// startOver hands over, from its beginning, what has turned out to be larger
-// than the cache or its disk. Nobody has been answered: its size was not known.
-func (c *Cache) startOver(f *flight) {
-	c.noteDeclined(f.ref.Digest())
-	_ = f.source.Close()
-	source, err := c.launch(f, 0)
-	if err != nil {
-		c.fail(f, err)
-		return
-	}
-	f.source = source
-	c.handOver(f)
-}
-
-// open answers everybody who waits: the content can be read from s.
-func (f *flight) open(s *spool.Spool, size int64) {
-	f.answer = f.source.Result
-	f.answer.Via, f.answer.Size = oci.Fill, size
-	if f.ref.Kind() == oci.Blob {
-		f.answer.MediaType = ""
-	}
-	f.spool = s
-	close(f.opened)
-}
-
-// pour moves the source through the hash into the spool and verifies it. The
-// bytes that the spool holds already are hashed first.
-func (c *Cache) pour(f *flight, s *spool.Spool, have int64, room *room) error {
-	want := f.source.Descriptor
+// copy moves the source through the hash into the spool and verifies it. The bytes
+// that the spool holds already are hashed first.
+func (l *fill) copy() error {
+	want, have := l.flight.source.Descriptor, l.part.written
 	verifier := want.Digest.Verifier()
-	body := oci.Unverified(f.source.Body)
+	body := oci.Unverified(l.flight.source.Body)
 	if seeker, ok := body.(io.Seeker); ok {
-		if _, err := io.Copy(verifier, io.NewSectionReader(s.File(), 0, have)); err != nil {
+		if _, err := io.Copy(verifier, io.NewSectionReader(l.part.file, 0, have)); err != nil {
 			return fmt.Errorf("%w: read unfinished fill: %w", spool.ErrDisk, err)
 		}
 		if _, err := seeker.Seek(have, io.SeekStart); err != nil {
 			return err
 		}
 	}
-	to := io.MultiWriter(room, verifier, s) // hashed before a reader can have it
+	to := io.MultiWriter(l.reservation, verifier, l.spool) // hashed before a reader can have it
 	var from io.Reader = body
 	if want.Size != oci.UnknownSize {
 		from = io.LimitReader(body, want.Size-have+1)
@@ -96,21 +223,20 @@ func (c *Cache) pour(f *flight, s *spool.Spool, have int64, room *room) error {
 	if _, err := io.CopyBuffer(to, from, make([]byte, copyBuffer)); err != nil {
 		return err
 	}
-	return oci.CheckContent(want, s.Written(), verifier)
+	return oci.CheckContent(want, l.spool.Written(), verifier)
 }
 
-const copyBuffer = 128 << 10
-
-// store puts the verified content of s. Until its landing the digest is held:
-// nobody else touches the file.
-func (c *Cache) store(f *flight, s *spool.Spool) error {
-	d := f.ref.Digest()
-	replacing := c.hold(f)
-	need := min(s.Written(), copyBuffer) // what is not on the disk before it is synced is not known
-	if err := c.makingRoom(need, func() error { return c.opts.Store.Put(c.runner.Context(), d, s.File()) }); err != nil {
-		c.countOpen(s)
-		_ = os.Remove(s.File().Name())
-		if !replacing { // it may be in place all the same, and nobody would count it
+// store stores the verified content. The file of the digest is locked until the
+// flight has landed.
+func (l *fill) store() error {
+	c, d := l.cache, l.flight.ref.Digest()
+	replacing := l.lockFile()
+	need := min(l.spool.Written(), copyBuffer) // how much is not on the disk before it is synced is not known
+	put := func() error { return c.opts.Store.Put(c.runner.Context(), d, l.part.file) }
+	if err := c.evictor.write(need, put); err != nil {
+		c.countOpen(l.spool)
+		_ = os.Remove(l.part.file.Name())
+		if !replacing { // it may be in place all the same, and nothing would count it
 			_ = c.opts.Store.Remove(context.WithoutCancel(c.runner.Context()), d)
 		}
 		return fmt.Errorf("%w: store blob %s: %w", spool.ErrDisk, d, err)
@@ -118,49 +244,93 @@ func (c *Cache) store(f *flight, s *spool.Spool) error {
 	return nil
 }
 
-// land ends a flight: what it fetched is kept, or the error told.
-func (c *Cache) land(f *flight, s *spool.Spool, err error, room *room) {
-	var left []part
+// lockFile waits until a file of the digest that is being removed is gone, so that
+// the removal cannot hit the new one, and then keeps all others from the file until
+// l.unlock. What is cached under the digest is forgotten, but for its type, so that
+// it is not evicted meanwhile; it comes back unless something has replaced it.
+// lockFile reports whether there is such a thing.
+func (l *fill) lockFile() bool {
+	c, e := l.cache, l.flight.entry
+	d := e.digest
+	c.mu.Lock()
+	for busy := c.blobs.busy[d]; busy != nil; busy = c.blobs.busy[d] {
+		c.mu.Unlock()
+		<-busy
+		c.mu.Lock()
+	}
+	defer c.mu.Unlock()
+	locked := make(chan struct{})
+	c.blobs.busy[d] = locked
+	old := c.blobs.get(d)
+	var replaced int64 // bytes of a file that is on the disk until the new one takes its name
+	if old != nil {
+		e.typed, e.config = old.typed, old.config
+		replaced = old.size
+		c.space.leaving += replaced
+		c.forget(old)
+	}
+	l.unlock = func() {
+		c.space.leaving -= replaced
+		if old != nil && c.blobs.get(d) == nil {
+			c.add(old)
+		}
+		delete(c.blobs.busy, d)
+		close(locked)
+	}
+	return old != nil
+}
+
+// land ends the flight: what it fetched is cached from now on, unless err is set.
+func (l *fill) land(err error) {
+	c, f := l.cache, l.flight
+	var leaving []part
 	if err == nil && f.manifest != nil {
 		f.entry.config = configOf(f.manifest.raw)
 	}
 	c.mu.Lock()
-	room.releaseLocked()
+	c.space.end(l.reservation)
 	if err == nil {
-		left = c.dropPart(f.ref)
-		now := time.Now()
-		f.entry.size, f.entry.used, f.entry.verified = s.Written(), now, now
-		if f.manifest != nil {
-			f.entry.typed = f.manifest.typed
-		}
-		c.keep(f.entry)
+		leaving = c.leaveParts(c.parts.take(partOf(f.ref)))
+		l.addEntry()
 		c.budgets.Remove(budgetKey(f.ref))
 	} else {
 		c.stats.Failed++
 	}
-	c.endFlight(f)
-	f.letGo()
-	c.mu.Unlock()
-	c.removeDropped(left)
-	if err == nil {
-		c.noteIndex(c.tellIndex(f.ref.Digest()))
+	c.end(f)
+	if l.unlock != nil {
+		l.unlock()
 	}
-	c.tell(f, s, err)
+	c.mu.Unlock()
+	c.partDir.removeLeaving(leaving)
+	if err == nil {
+		c.recorder.save(f.ref.Digest())
+	}
+	l.conclude(err)
 }
 
-// tell answers who still waits for a flight, and reports a failure that came
-// after the answer and is not the end of the mirror. One of the disk costs no
-// client anything.
-func (c *Cache) tell(f *flight, s *spool.Spool, err error) {
+// addEntry caches what was stored. The caller holds mu.
+func (l *fill) addEntry() {
+	e, now := l.flight.entry, time.Now()
+	e.size, e.used, e.verified = l.spool.Written(), now, now
+	if l.flight.manifest != nil {
+		e.typed = l.flight.manifest.typed
+	}
+	l.cache.add(e)
+}
+
+// conclude releases the waiters of a flight that has landed, and reports a failure
+// that came after their response and is not the end of the mirror. A failure of the
+// disk costs no client anything.
+func (l *fill) conclude(err error) {
+	c, f := l.cache, l.flight
 	switch {
 	case f.spool != nil && errors.Is(err, spool.ErrDisk):
-	case f.spool != nil && err != nil && c.runner.Context().Err() == nil:
+	case f.spool != nil && err != nil && !c.runner.Stopped():
 		report2(c.opts.Hooks.FillFailed, f.ref, err)
 	case f.spool != nil:
 	case err != nil:
-		f.err = oci.Errorf(oci.Unavailable, "fetch %s: %w", f.ref, err)
-		close(f.opened)
+		f.fail(oci.Errorf(oci.Unavailable, "fetch %s: %w", f.ref, err))
 	default:
-		f.open(s, s.Written())
+		f.open(l.spool, l.spool.Written())
 	}
 }

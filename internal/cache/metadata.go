@@ -7,76 +7,75 @@ import (
 )
 
 const (
-	metadataParts = 100      // manifests and configs have that part of the cache for themselves,
-	metadataBytes = 64 << 20 // at least that much,
-	metadataMost  = 8        // and no more than that part: of a small cache
+	metadataParts = 100      // manifests and configs have this part of the cache for themselves,
+	metadataBytes = 64 << 20 // at least this much,
+	metadataMost  = 8        // and at most this part: of a small cache
 )
 
-// metadataShare returns how many bytes of manifests and configs are not evicted
-// for other blobs: they are small, and fetching manifests is what costs quota.
-func (c *Cache) metadataShare() int64 {
-	return max(c.opts.MaxSize/metadataParts, min(metadataBytes, c.opts.MaxSize/metadataMost))
+// metadataShare returns how many bytes of manifests and configs are not evicted for
+// other blobs: they are small, and fetching manifests is what costs quota.
+func metadataShare(maxSize int64) int64 {
+	return max(maxSize/metadataParts, min(metadataBytes, maxSize/metadataMost))
 }
 
 // isMetadata reports whether a blob of that size is a manifest, or the config that
-// a cached manifest names. A larger one takes no part of their share, whatever it
-// is called. The caller holds mu.
-func (c *Cache) isMetadata(d oci.Digest, manifest bool, size int64) bool {
-	_, config := c.configs[d]
-	return c.opts.Metadata != nil && (manifest || config) && size <= min(oci.MaxManifestSize, c.metadataShare()/4)
+// a cached manifest names. A larger one has no part in their share, whatever it is
+// called.
+func (b *blobs) isMetadata(d oci.Digest, manifest bool, size int64) bool {
+	_, config := b.configs[d]
+	return b.metadata != nil && (manifest || config) && size <= min(oci.MaxManifestSize, b.share/4)
 }
 
-// classify counts e, which is kept from now on, among the metadata or the other
-// blobs. The caller holds mu.
-func (c *Cache) classify(e *entry) {
-	e.metadata = c.isMetadata(e.digest, e.mediaType != "", e.size)
+// classify has e ordered among the metadata or the other blobs.
+func (b *blobs) classify(e *entry) {
+	e.metadata = b.isMetadata(e.digest, e.mediaType != "", e.size)
 	if !e.metadata {
-		c.opts.Policy.Add(e.digest, e.size)
+		b.policy.Add(e.digest, e.size)
 		return
 	}
-	c.opts.Metadata.Add(e.digest, e.size)
-	c.metadataUsed += e.size
+	b.metadata.Add(e.digest, e.size)
+	b.metadataUsed += e.size
 }
 
-// declassify undoes classify. The caller holds mu.
-func (c *Cache) declassify(e *entry) {
+// declassify undoes classify.
+func (b *blobs) declassify(e *entry) {
 	if !e.metadata {
-		c.opts.Policy.Remove(e.digest)
+		b.policy.Remove(e.digest)
 		return
 	}
-	c.opts.Metadata.Remove(e.digest)
-	c.metadataUsed -= e.size
+	b.metadata.Remove(e.digest)
+	b.metadataUsed -= e.size
 }
 
-// policyOf returns what orders e. The caller holds mu.
-func (c *Cache) policyOf(e *entry) Policy {
+// reclassify classifies e again, of which more is known now.
+func (b *blobs) reclassify(e *entry) {
+	b.declassify(e)
+	b.classify(e)
+}
+
+// policyOf returns what orders e.
+func (b *blobs) policyOf(e *entry) Policy {
 	if e.metadata {
-		return c.opts.Metadata
+		return b.metadata
 	}
-	return c.opts.Policy
+	return b.policy
 }
 
-// noteConfig notes that the manifest e, which is kept, names config. After a
-// restart it is noted again when the manifest is read. The caller holds mu.
-func (c *Cache) noteConfig(e *entry, config oci.Digest) {
+// noteConfig notes that the cached manifest e names config. After a restart it is
+// noted again when the manifest is read.
+func (b *blobs) noteConfig(e *entry, config oci.Digest) {
 	if config == "" {
 		return
 	}
 	e.config = config
-	c.configs[config] = struct{}{}
-	if named := c.entries[config]; named != nil && !named.metadata {
-		c.reclassify(named)
+	b.configs[config] = struct{}{}
+	if named := b.entries[config]; named != nil && !named.metadata {
+		b.reclassify(named)
 	}
 }
 
-// reclassify counts e anew, of which more is known now. The caller holds mu.
-func (c *Cache) reclassify(e *entry) {
-	c.declassify(e)
-	c.classify(e)
-}
-
-// configOf returns the digest of the config that a manifest names, or an empty
-// one: an index names none.
+// configOf returns the digest of the config that a manifest names, or an empty one:
+// an index names none.
 func configOf(raw []byte) oci.Digest {
 	var manifest struct {
 		Config struct {

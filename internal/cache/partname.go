@@ -3,19 +3,17 @@ package cache
 import (
 	"crypto/rand"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"time"
 
 	"mirrord/internal/oci"
 )
 
-// partName is what the name of a part's file tells. The size of a file that was
-// not synced is no measure of what it holds after a power failure, but it is after
-// a kill: the kernel has all that was written.
+// partName is what the name of a part's file says. The size of a file that was not
+// synced is no measure of its content after a power failure, but it is after a
+// kill: the kernel has everything that was written.
 //
 //	<algorithm>-<hex>.<kind>.<boot>.<synced>.<unique end>
 type partName struct {
@@ -40,7 +38,7 @@ func (n partName) trusted(size int64, boot string) int64 {
 }
 
 // parsePart reads a name. What an older mirrord wrote, without boot and synced, is
-// no part any more.
+// not a part any more.
 func parsePart(name string) (partName, bool) {
 	fields := strings.Split(name, ".")
 	if len(fields) != 5 {
@@ -72,51 +70,8 @@ func renamePart(p *part, n partName) error {
 	return nil
 }
 
-// reopenPart opens p to go on with it. What is written from now on counts as of
-// this boot.
-func (c *Cache) reopenPart(p *part) (*os.File, error) {
-	if name, ok := parsePart(filepath.Base(p.path)); ok {
-		name.boot, name.synced = c.boot, min(name.synced, p.written)
-		if err := renamePart(p, name); err != nil {
-			return nil, err
-		}
-	}
-	return os.OpenFile(p.path, os.O_RDWR, 0)
-}
-
-// syncPartsTime bounds what the end of the mirror takes for it, but for the file
-// in hand.
-const syncPartsTime = 10 * time.Second
-
-// syncParts writes what unfinished fills have left to the disk, and in their names
-// how much that is. It is for the end, of the machine perhaps. A name that does not
-// get to the disk says less than is there.
-func (c *Cache) syncParts() {
-	c.mu.Lock()
-	parts := maps.Clone(c.parts)
-	c.mu.Unlock()
-	begun := time.Now()
-	for key, p := range parts {
-		if time.Since(begun) > syncPartsTime {
-			return
-		}
-		if syncFile(p.path) == nil {
-			_ = renamePart(&p, partName{key, c.boot, p.written})
-		}
-	}
-}
-
-func syncFile(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = f.Close() }()
-	return f.Sync()
-}
-
-// bootID tells one boot of the kernel from another. Where that is not known, each
-// process counts as one.
+// bootID identifies one boot of the kernel. Where that is not known, each process
+// counts as one.
 func bootID() string {
 	raw, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if id := strings.TrimSpace(string(raw)); err == nil && id != "" && !strings.ContainsAny(id, "./") {

@@ -3,22 +3,21 @@ package cache
 import (
 	"context"
 	"errors"
-	"maps"
 
 	"mirrord/internal/oci"
 )
 
-// Reconciliation is what a walk over the directory found: blobs that the index
-// did not know, records whose blob is gone or has another size, and what is no
-// blob and is left alone.
+// Reconciliation is what a walk over the directory found: blobs that the index did
+// not know, records whose blob is missing or has another size, and strays, which
+// are not blobs and are left alone.
 type Reconciliation struct {
 	Adopted, Lost, Strays int
 }
 
-// reconcile holds the directory against the index: a crash can leave a file
-// that the index does not know, a person or a disk can take one away.
+// reconcile reconciles the directory with the index: a crash can leave a file that
+// the index does not know, a person or a disk can remove one.
 func (c *Cache) reconcile(ctx context.Context) {
-	before := c.known()
+	unseen := c.entries()
 	var found Reconciliation
 	var errs []error
 	for blob, err := range c.opts.Store.All(ctx) {
@@ -30,17 +29,17 @@ func (c *Cache) reconcile(ctx context.Context) {
 			errs = append(errs, err)
 		case blob.Stray != "":
 			found.Strays++
-		case before[blob.Digest] != nil && before[blob.Digest].size == blob.Size:
-			delete(before, blob.Digest)
-		case c.adopt(blob) != nil:
+		case unseen[blob.Digest] != nil && unseen[blob.Digest].size == blob.Size:
+			delete(unseen, blob.Digest)
+		case c.adopt(blob):
 			found.Adopted++
 		default:
-			c.reject(blob)
+			c.removeUnwanted(blob)
 		}
 	}
 	if len(errs) == 0 { // with errors, what was not seen may be there
-		for _, e := range before {
-			if c.lose(ctx, e) {
+		for _, e := range unseen {
+			if c.dropLost(ctx, e) {
 				found.Lost++
 			}
 		}
@@ -49,54 +48,53 @@ func (c *Cache) reconcile(ctx context.Context) {
 	report2(c.opts.Hooks.Reconciled, found, errors.Join(errs...))
 }
 
-// known returns what is kept now.
-func (c *Cache) known() map[oci.Digest]*entry {
+// entries returns what is cached now.
+func (c *Cache) entries() map[oci.Digest]*entry {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return maps.Clone(c.entries)
+	return c.blobs.all()
 }
 
-// adopt keeps a file that nobody knew, and returns its entry; nil when there is
-// one, or no room without evicting what was used. Nobody has hashed the file: that
-// is done before it is served, as a manifest too if it says that it is one.
-func (c *Cache) adopt(b Blob) *entry {
+// adopt caches a file that was not known, and reports whether it did: not if it is
+// known, or there is no space without evicting what was used. The file is hashed
+// before it is served, as a manifest too if it says that it is one.
+func (c *Cache) adopt(b Blob) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.entries[b.Digest] != nil || c.evicting[b.Digest] != nil || !c.fits(b) {
-		return nil
+	if c.isKnown(b.Digest) || !c.space.fits(b.Size) {
+		return false
 	}
-	e := newEntry(BlobRecord{Descriptor: oci.Descriptor{Digest: b.Digest, Size: b.Size}, Used: b.ModTime})
-	c.keep(e)
-	return e
+	c.add(newEntry(BlobRecord{Descriptor: oci.Descriptor{Digest: b.Digest, Size: b.Size}, Used: b.ModTime}))
+	return true
 }
 
-// fits reports whether b finds room. The caller holds mu.
-func (c *Cache) fits(b Blob) bool { return c.used+c.reserved+b.Size <= c.opts.MaxSize }
+// isKnown reports whether d is cached, or its file is being removed or put. The
+// caller holds mu.
+func (c *Cache) isKnown(d oci.Digest) bool {
+	return c.blobs.get(d) != nil || c.blobs.busy[d] != nil
+}
 
-// reject removes a file that nobody knew and that there is no room for: most
-// likely it was being evicted.
-func (c *Cache) reject(b Blob) {
-	defer c.makeAlone()()
+// removeUnwanted removes a file that is not known and that there is no space for:
+// most likely it was being evicted.
+func (c *Cache) removeUnwanted(b Blob) {
+	defer c.evictor.lock()()
 	c.mu.Lock()
-	unwanted := c.entries[b.Digest] == nil && c.evicting[b.Digest] == nil && !c.fits(b)
-	v := victim{digest: b.Digest, size: b.Size, gone: make(chan struct{})}
-	if unwanted {
-		c.evicting[b.Digest] = v.gone
-		c.leaving += v.size
+	if c.isKnown(b.Digest) || c.space.fits(b.Size) {
+		c.mu.Unlock()
+		return
 	}
+	v := c.evictor.condemnFile(b.Digest, b.Size)
 	c.mu.Unlock()
-	if unwanted {
-		c.evict(condemned{victims: []victim{v}})
-	}
+	c.evictor.evict(batch{victims: []victim{v}})
 }
 
-// lose drops the record of a blob whose file was not found, unless it can be
-// opened after all: it may have been put again meanwhile.
-func (c *Cache) lose(ctx context.Context, e *entry) bool {
+// dropLost drops an entry whose file was not found, and reports whether it did: the
+// file may have been put again meanwhile.
+func (c *Cache) dropLost(ctx context.Context, e *entry) bool {
 	if c.entryOf(e.digest) != e { // it was evicted meanwhile
 		return false
 	}
-	body, err := c.openStored(ctx, e)
+	body, err := c.openEntry(ctx, e)
 	if err == nil {
 		_ = body.Close()
 	}

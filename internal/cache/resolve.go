@@ -10,7 +10,7 @@ import (
 
 // Resolve answers a ref by digest from the cache where it can, and describes what
 // Open would serve. It moves content only where the upstream describes a manifest
-// in response to GET alone; it caches that then.
+// in response to GET alone; it caches that then. A ref by tag is passed on.
 func (c *Cache) Resolve(ctx context.Context, ref oci.Ref) (oci.Result, error) {
 	if !ref.ByDigest() {
 		return c.next.Resolve(ctx, ref)
@@ -33,28 +33,23 @@ func (c *Cache) resolve(ctx context.Context, ref oci.Ref) (oci.Result, error) {
 	}
 }
 
-// lookUp describes content that is cached or being filled.
+// lookUp describes content that is cached or has been fetched.
 func (c *Cache) lookUp(ref oci.Ref) (oci.Result, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if e := c.entries[ref.Digest()]; e.serves(ref) {
-		c.touch(e)
-		return e.answer(ref, oci.Hit), true
+	if e := c.blobs.get(ref.Digest()); e.serves(ref) {
+		c.blobs.touch(e)
+		return e.result(ref, oci.Hit), true
 	}
-	if m, hot := c.hotManifest(ref); hot {
-		return m.answer(ref.Digest(), oci.Hit), true
+	if m, hot := c.hot.get(ref); hot {
+		return m.result(ref.Digest(), oci.Hit), true
 	}
-	if f := c.flights[keyOf(ref)]; f != nil && f.answered() && f.serves(ref) {
-		return f.answer, true
-	}
-	return oci.Result{}, false
+	return c.flights.fetched(ref)
 }
 
 // askUpstream asks about content that is not cached, once for everyone who does.
 func (c *Cache) askUpstream(ctx context.Context, ref oci.Ref) (oci.Result, error) {
-	c.mu.Lock()
 	if err := c.missing.Recall(ref); err != nil {
-		c.mu.Unlock()
 		return oci.Result{}, err
 	}
 	check, _ := c.checks.Do(ref, func(ctx context.Context) (oci.Result, error) {
@@ -65,7 +60,6 @@ func (c *Cache) askUpstream(ctx context.Context, ref oci.Ref) (oci.Result, error
 		c.missing.Note(ref, err)
 		return result, err
 	})
-	c.mu.Unlock()
 	return check.Wait(ctx, call.Endless)
 }
 
@@ -85,7 +79,7 @@ func (c *Cache) describe(ref oci.Ref, result oci.Result) (oci.Result, error) {
 
 // describeByGet describes a manifest that the response to a HEAD does not describe.
 func (c *Cache) describeByGet(ctx context.Context, ref oci.Ref) (oci.Result, error) {
-	content, err := c.openDigest(ctx, ref)
+	content, err := c.Open(ctx, ref)
 	if err != nil {
 		return oci.Result{}, err
 	}

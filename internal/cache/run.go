@@ -18,7 +18,7 @@ const (
 // Run once.
 func (c *Cache) Run(ctx context.Context) error {
 	defer c.shutDown()
-	c.runner.Go(func() { c.scrub(c.runner.Context()) })
+	c.runner.Go(func() { newScrubber(c).run(c.runner.Context()) })
 	flush, tend := time.NewTicker(flushEvery), time.NewTicker(tendEvery)
 	defer flush.Stop()
 	defer tend.Stop()
@@ -27,7 +27,7 @@ func (c *Cache) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-flush.C:
-			c.flush()
+			c.recorder.flush()
 		case <-tend.C:
 			c.tend()
 		}
@@ -35,28 +35,28 @@ func (c *Cache) Run(ctx context.Context) error {
 }
 
 func (c *Cache) shutDown() {
-	c.mu.Lock() // whoever holds it and finds the runner running may start a flight
+	c.mu.Lock() // whoever holds it and finds the runner not stopped may start a flight
 	c.runner.Stop()
 	c.mu.Unlock()
 	c.runner.Wait()
-	c.flush()
-	c.syncParts()
+	c.recorder.flush()
+	c.partDir.sync()
 }
 
-// tend drops unfinished fills that are too old, and evicts what is over the limits.
+// tend removes unfinished fills that are too old, and evicts what is over the
+// limits.
 func (c *Cache) tend() {
 	c.mu.Lock()
-	parts := c.dropPartsBefore(time.Now().Add(-partAge))
+	old := c.leaveParts(c.parts.takeBefore(time.Now().Add(-partAge))...)
 	c.mu.Unlock()
-	c.removeDropped(parts)
+	c.partDir.removeLeaving(old)
 	c.trim()
 }
 
-// trim evicts what is over the limits, if they were lowered or something else
-// filled the disk. While the disk fails that frees no space.
+// trim evicts what is over the limits, if they were lowered or something else filled
+// the disk. While the disk fails that frees no space.
 func (c *Cache) trim() {
-	if c.health.Failing(health.Disk) {
-		return
+	if !c.health.Failing(health.Disk) {
+		(&reservation{cache: c, metadata: true}).grow(0)
 	}
-	(&room{cache: c, metadata: true}).grow(0)
 }

@@ -14,37 +14,44 @@ const (
 	scrubIdle = time.Minute // which a pass takes at least
 )
 
-// scrub holds the directory against the index and then, unless it is off,
-// hashes all that is kept, again and again, so that one pass takes c.opts.Scrub. Who
-// was hashed longest ago comes first, so a pass that a restart ends is gone on
-// with.
-func (c *Cache) scrub(ctx context.Context) {
-	limit := rate.NewLimiter(scrubRate, copyBuffer)
+// scrubber reconciles the directory with the index and, unless that is off, hashes
+// everything that is cached, again and again.
+type scrubber struct {
+	cache *Cache
+	limit *rate.Limiter
+}
+
+func newScrubber(c *Cache) *scrubber { return &scrubber{c, rate.NewLimiter(scrubRate, copyBuffer)} }
+
+// run makes pass after pass, each of which takes Options.Scrub, until ctx ends.
+// What was hashed longest ago comes first, so a pass that a restart ends is
+// resumed.
+func (s *scrubber) run(ctx context.Context) {
 	for {
 		begun := time.Now()
-		c.reconcile(ctx)
-		if c.opts.Scrub <= 0 || ctx.Err() != nil {
+		s.cache.reconcile(ctx)
+		if s.cache.opts.Scrub <= 0 || ctx.Err() != nil {
 			return
 		}
-		c.scrubAll(ctx, limit)
+		s.pass(ctx)
 		sleep(ctx, scrubIdle-time.Since(begun))
 	}
 }
 
-func (c *Cache) scrubAll(ctx context.Context, limit *rate.Limiter) {
-	all, total := c.leastProven()
-	for _, s := range all {
+func (s *scrubber) pass(ctx context.Context) {
+	all, total := s.leastVerified()
+	for _, one := range all {
 		begun := time.Now()
-		if err := c.prove(ctx, s.entry, limit); ctx.Err() != nil {
+		if err := s.cache.verify(ctx, one.entry, s.limit); ctx.Err() != nil {
 			return
 		} else if err == nil {
-			c.countScrubbed(s.entry)
+			s.count(one.entry)
 		}
-		if s.verified.IsZero() {
-			continue // what nobody has ever hashed does not wait
+		if one.verified.IsZero() {
+			continue // what was never hashed does not wait
 		}
-		share := float64(s.entry.size) / float64(total)
-		sleep(ctx, time.Duration(share*float64(c.opts.Scrub))-time.Since(begun))
+		share := float64(one.entry.size) / float64(total)
+		sleep(ctx, time.Duration(share*float64(s.cache.opts.Scrub))-time.Since(begun))
 	}
 }
 
@@ -54,27 +61,27 @@ type scrubbed struct {
 	verified time.Time
 }
 
-// leastProven returns what is kept, that first which was hashed longest ago,
-// and its bytes, which are never 0.
-func (c *Cache) leastProven() (all []scrubbed, total int64) {
-	c.mu.Lock()
-	all = make([]scrubbed, 0, len(c.entries))
-	for _, e := range c.entries {
+// leastVerified returns the entries, that first which was hashed longest ago, and
+// their bytes, which are never 0.
+func (s *scrubber) leastVerified() (all []scrubbed, total int64) {
+	s.cache.mu.Lock()
+	all = make([]scrubbed, 0, len(s.cache.blobs.entries))
+	for _, e := range s.cache.blobs.entries {
 		all = append(all, scrubbed{e, e.verified})
 		total += e.size
 	}
-	c.mu.Unlock()
+	s.cache.mu.Unlock()
 	slices.SortFunc(all, func(a, b scrubbed) int {
 		return cmp.Or(a.verified.Compare(b.verified), cmp.Compare(a.entry.digest, b.entry.digest))
 	})
 	return all, max(total, 1)
 }
 
-func (c *Cache) countScrubbed(e *entry) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.stats.Scrubbed++
-	c.stats.ScrubbedBytes += e.size
+func (s *scrubber) count(e *entry) {
+	s.cache.mu.Lock()
+	defer s.cache.mu.Unlock()
+	s.cache.stats.Scrubbed++
+	s.cache.stats.ScrubbedBytes += e.size
 }
 
 // sleep waits, if d is positive, until it has passed or ctx ends.

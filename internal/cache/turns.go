@@ -14,31 +14,32 @@ import (
 const (
 	// DefaultMaxFills is how many blobs are filled at once where MaxFills is 0.
 	DefaultMaxFills = 32
+
 	// idleAfter is how long a fill that waits for its turn keeps its connection,
-	// which would be asked for again.
+	// which would have to be opened again.
 	idleAfter = 5 * time.Second
 )
 
 // turns decides which fill may run next. Fills queue by the client that waits for
-// them and the upstream that they come from, and the queues take turns: who asks
-// for hundreds of blobs delays himself. A queue is as long as the requests that
-// its client has in flight, because a fill that nobody waits for leaves it.
-// Guarded by Cache.mu.
+// them and the upstream that they come from, and the queues take turns: a client
+// that asks for hundreds of blobs delays itself. A queue is as long as the requests
+// that its client has in flight, because a fill without waiters leaves it. Guarded
+// by Cache.mu.
 type turns struct {
-	free   int // turns that nobody has; 0 while somebody waits
+	free   int // turns that are not taken; 0 while a fill waits
 	queues map[queueKey][]*flight
 	order  []queueKey // of queues, none of them empty: the first one is next
 }
 
 type queueKey struct {
-	client   netip.Prefix // zero: nobody on a network
+	client   netip.Prefix // zero: not a client on a network
 	upstream string
 }
 
 func newTurns(n int) turns { return turns{free: n, queues: make(map[queueKey][]*flight)} }
 
-// enter gives f a turn, if there is one, or queues it for each client that waits
-// for it. Without such a client it does neither.
+// enter gives f a turn, if there is one, or queues it for each client that waits for
+// it. Without such a client it does neither.
 func (t *turns) enter(f *flight) {
 	switch {
 	case t.free > 0:
@@ -60,8 +61,8 @@ func (t *turns) push(client netip.Prefix, f *flight) {
 	t.queues[key] = append(t.queues[key], f)
 }
 
-// pull takes f out of the queue of client.
-func (t *turns) pull(client netip.Prefix, f *flight) {
+// remove takes f out of the queue of client.
+func (t *turns) remove(client netip.Prefix, f *flight) {
 	key := queueKey{client, f.ref.Upstream()}
 	t.queues[key] = slices.DeleteFunc(t.queues[key], func(other *flight) bool { return other == f })
 	if len(t.queues[key]) == 0 {
@@ -70,10 +71,10 @@ func (t *turns) pull(client netip.Prefix, f *flight) {
 	}
 }
 
-// call ends the waiting of f, with a turn or without.
+// call ends the wait of f, with a turn or without.
 func (t *turns) call(f *flight, turn bool) {
 	for client := range f.waiters {
-		t.pull(client, f)
+		t.remove(client, f)
 	}
 	f.queued, f.turn = false, turn
 	close(f.called)
@@ -90,18 +91,18 @@ func (t *turns) pass() {
 	t.call(t.queues[key][0], true)
 }
 
-// enlist counts the client behind ctx among those who wait for f. The caller
+// join counts the client behind ctx among the waiters of f, until leave. The caller
 // holds mu.
-func (c *Cache) enlist(ctx context.Context, f *flight) {
+func (s *flights) join(ctx context.Context, f *flight) {
 	client, _ := oci.ClientOf(ctx)
 	f.waiters[client]++
 	if f.queued && f.waiters[client] == 1 {
-		c.turns.push(client, f)
+		s.turns.push(client, f)
 	}
 }
 
-// leave ends enlist. A fill that nobody waits for any more is dropped, unless its
-// turn has come: then it is completed.
+// leave ends join. A fill without waiters is dropped, unless it has had its turn:
+// then it is completed.
 func (c *Cache) leave(ctx context.Context, f *flight) {
 	client, _ := oci.ClientOf(ctx)
 	c.mu.Lock()
@@ -113,28 +114,22 @@ func (c *Cache) leave(ctx context.Context, f *flight) {
 	if !f.queued {
 		return
 	}
-	c.turns.pull(client, f)
+	c.flights.turns.remove(client, f)
 	if len(f.waiters) == 0 {
-		c.turns.call(f, false)
-		c.endFlight(f) // who comes now begins another
+		c.flights.turns.call(f, false)
+		c.end(f) // the next client starts another
 	}
 }
 
-// awaitTurn waits until f, whose source is open, may fill s, and reports false
-// when its last waiter leaves before that. Waiters are answered meanwhile, if the
-// size is known: containerd gives up after 30 s without an answer, but not after
-// it. A manifest is small and does not queue behind layers.
+// awaitTurn waits until f, whose source is open, may fill s, and reports false when
+// its last waiter leaves before that. Waiters have their response meanwhile, if the
+// size is known: containerd gives up after 30 s without one. A manifest is small
+// and does not queue behind layers.
 func (c *Cache) awaitTurn(f *flight, s *spool.Spool) bool {
 	if f.ref.Kind() == oci.Manifest {
 		return true
 	}
-	c.mu.Lock()
-	c.turns.enter(f)
-	turn, queued := f.turn, f.queued
-	if !turn && !queued {
-		c.endFlight(f)
-	}
-	c.mu.Unlock()
+	turn, queued := c.enterQueue(f)
 	if !queued {
 		return turn
 	}
@@ -149,26 +144,37 @@ func (c *Cache) awaitTurn(f *flight, s *spool.Spool) bool {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if f.queued { // the mirror ends, as the upstream's body will tell
-		c.turns.call(f, false)
+	if f.queued { // the mirror ends, as reading the upstream's body will show
+		c.flights.turns.call(f, false)
 		return true
 	}
 	return f.turn
 }
 
+// enterQueue gives f a turn or queues it. A flight without waiters ends.
+func (c *Cache) enterQueue(f *flight) (turn, queued bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.flights.turns.enter(f)
+	if !f.turn && !f.queued {
+		c.end(f)
+	}
+	return f.turn, f.queued
+}
+
 // awaitCall waits until f is called, no longer than patience if that is not
 // negative, and reports whether there is nothing more to wait for.
 func (c *Cache) awaitCall(f *flight, patience time.Duration) bool {
-	var tired <-chan time.Time
+	var over <-chan time.Time
 	if patience >= 0 {
 		timer := time.NewTimer(patience)
 		defer timer.Stop()
-		tired = timer.C
+		over = timer.C
 	}
 	select {
 	case <-f.called:
 	case <-c.runner.Context().Done():
-	case <-tired:
+	case <-over:
 		return false
 	}
 	return true
@@ -180,6 +186,6 @@ func (c *Cache) endTurn(f *flight) {
 	defer c.mu.Unlock()
 	if f.turn {
 		f.turn = false
-		c.turns.pass()
+		c.flights.turns.pass()
 	}
 }
