@@ -21,7 +21,10 @@ import (
 	"mirrord/internal/tags"
 )
 
-var _ cache.Index = (*Index)(nil)
+var (
+	_ cache.Index = (*Index)(nil)
+	_ tags.Index  = (*Index)(nil)
+)
 
 var (
 	// ErrDamaged says that the database, or one of its records, cannot be read.

@@ -13,7 +13,7 @@ import (
 	"mirrord/test/cachetest"
 )
 
-// Each tag has a freshness of its own, across a restart too.
+// Each tag has its own freshness, also after a restart.
 func TestFreshnessByTag(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
@@ -45,35 +45,35 @@ func TestFreshnessByTag(t *testing.T) {
 	})
 }
 
-// While it is revalidated a tag is served at once, as what it is: perhaps old.
+// While a tag is revalidated it is served at once, as a stale copy.
 func TestServedWhileRevalidated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
 		tag := ocitest.ManifestRef(t, "v1")
-		older := cachetest.Put(fake, "v1", 1)
+		stale := cachetest.Put(fake, "v1", 1)
 		f := start(t, fake, func(o *cachetest.Options) { o.Tags.Revalidate = time.Hour })
-		f.MustRead(t, tag, older, oci.Fill)
+		f.MustRead(t, tag, stale, oci.Fill)
 		f.Settled(t)
 		newer := cachetest.Put(fake, "v1", 2)
 		<-time.After(10 * time.Minute)
 		fake.Fail(func(ocitest.Call) error { <-time.After(time.Second); return nil })
 		begun := time.Now()
-		f.MustRead(t, tag, older, oci.Stale)
+		f.MustRead(t, tag, stale, oci.Stale)
 		if took := time.Since(begun); took > 0 {
 			t.Errorf("served after %s", took)
 		}
 		if n := f.Stats().Tags.Stale[oci.StaleRefreshing]; n != 1 {
-			t.Errorf("%d answers while refreshing, want 1", n)
+			t.Errorf("%d stale copies while refreshing, want 1", n)
 		}
 		<-time.After(2 * time.Second)
 		f.MustRead(t, tag, newer, oci.Fill)
 		f.Settled(t)
-		<-time.After(2 * time.Hour) // longer than that nobody is served blindly
+		<-time.After(2 * time.Hour) // after Revalidate the client waits for the upstream
 		f.MustRead(t, tag, newer, oci.Revalidated)
 	})
 }
 
-// A copy that nobody has confirmed for too long is not served.
+// A copy that the upstream has not confirmed for too long is not served.
 func TestTooStale(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
@@ -91,7 +91,7 @@ func TestTooStale(t *testing.T) {
 			t.Errorf("%v, want the upstream's error", err)
 		}
 		if n := f.Stats().Tags.Tags; n != 0 {
-			t.Errorf("%d tags are known, want the old one forgotten", n)
+			t.Errorf("%d tags are known, want none", n)
 		}
 
 		fake.Fail(nil)
@@ -99,14 +99,14 @@ func TestTooStale(t *testing.T) {
 		fake.Fail(cachetest.Down)
 		f.Stop()
 		<-time.After(49 * time.Hour)
-		f.Restart(t, limit) // it grew too old while nobody ran
+		f.Restart(t, limit) // it grew too old while the mirror was down
 		if _, _, err := ocitest.Read(t.Context(), f, tag); !errors.Is(err, cachetest.ErrDown) {
 			t.Errorf("%v, want the upstream's error", err)
 		}
 	})
 }
 
-// What the upstream does not have it is not asked for again, for half a minute.
+// That the upstream does not have something is remembered for half a minute.
 func TestMissingIsRemembered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
@@ -136,8 +136,8 @@ func TestMissingIsRemembered(t *testing.T) {
 	})
 }
 
-// Where signatures are looked for, "none" is not remembered: it would hide one
-// that has just come.
+// That there is no signature is not remembered: it would hide one that has just been
+// pushed.
 func TestMissingSignatureIsNotRemembered(t *testing.T) {
 	fake := new(ocitest.Fake)
 	f := start(t, fake)
@@ -150,8 +150,8 @@ func TestMissingSignatureIsNotRemembered(t *testing.T) {
 	f.MustRead(t, ref, raw, oci.Fill)
 }
 
-// A crowd that asks the same is one question: HEADs by digest, lists.
-func TestQuestionsAreShared(t *testing.T) {
+// Clients that ask for the same at once share one request: HEADs by digest, lists.
+func TestRequestsAreShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
 		raw := cachetest.Put(fake, "v1", 1)
@@ -182,9 +182,9 @@ func TestQuestionsAreShared(t *testing.T) {
 	})
 }
 
-// An answer that has cost a pull for nothing is not asked for again at once: each
-// client would cost another.
-func TestUselessAnswerIsRemembered(t *testing.T) {
+// A response that has cost a pull and is useless is remembered: otherwise each client
+// would cost another pull.
+func TestUselessResponseIsRemembered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
 		tag, old := ocitest.ManifestRef(t, "v1"), cachetest.Put(fake, "v1", 1)

@@ -12,22 +12,21 @@ import (
 	"mirrord/test/cachetest"
 )
 
-// mustAgree asks for ref by HEAD and then by GET, which must be of one mind.
+// mustAgree requests ref by HEAD and then by GET, which must agree.
 func (f *fixture) mustAgree(t *testing.T, ref oci.Ref, want []byte, via oci.Via) {
 	t.Helper()
-	answer, err := f.Resolve(t.Context(), ref)
-	if err != nil || answer.Digest != oci.FromBytes(want) || answer.Via != via || answer.Size != int64(len(want)) {
-		t.Errorf("HEAD %s: %+v, %v, want %s via %s", ref, answer, err, oci.FromBytes(want), via)
+	result, err := f.Resolve(t.Context(), ref)
+	if err != nil || result.Digest != oci.FromBytes(want) || result.Via != via || result.Size != int64(len(want)) {
+		t.Errorf("HEAD %s: %+v, %v, want %s via %s", ref, result, err, oci.FromBytes(want), via)
 	}
 	got, second, err := ocitest.Read(t.Context(), f, ref)
-	if err != nil || second.Digest != answer.Digest || string(got) != string(want) {
+	if err != nil || second.Digest != result.Digest || string(got) != string(want) {
 		t.Errorf("GET %s after the HEAD: %+v, %d bytes, %v", ref, second, len(got), err)
 	}
 }
 
-// A tag has moved, and what it names now cannot be had: HEAD and GET both are
-// the older copy's, from the first HEAD on, and the upstream is not asked for it
-// each time.
+// A tag has moved to a manifest that cannot be fetched: HEAD and GET both serve the
+// stale copy, from the first HEAD on, without a request upstream each time.
 func TestHeadIsWhatGetServes(t *testing.T) {
 	for name, fail := range map[string]func() error{
 		"error":     func() error { return cachetest.ErrDown },
@@ -39,9 +38,9 @@ func TestHeadIsWhatGetServes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				fake := new(ocitest.Fake)
-				tag, older := ocitest.ManifestRef(t, "v1"), cachetest.Put(fake, "v1", 1)
+				tag, stale := ocitest.ManifestRef(t, "v1"), cachetest.Put(fake, "v1", 1)
 				f := start(t, fake)
-				f.MustRead(t, tag, older, oci.Fill)
+				f.MustRead(t, tag, stale, oci.Fill)
 				f.Settled(t)
 				newer := cachetest.Put(fake, "v1", 2)
 				fake.Fail(func(c ocitest.Call) error {
@@ -52,10 +51,10 @@ func TestHeadIsWhatGetServes(t *testing.T) {
 				})
 				<-time.After(2 * time.Minute)
 				begun := time.Now()
-				f.mustAgree(t, tag, older, oci.Stale)
-				f.mustAgree(t, tag, older, oci.Stale)
+				f.mustAgree(t, tag, stale, oci.Stale)
+				f.mustAgree(t, tag, stale, oci.Stale)
 				if took := time.Since(begun); took > 2*time.Second {
-					t.Errorf("four answers after %s", took)
+					t.Errorf("four responses took %s", took)
 				}
 				if n := fake.Calls("Open", oci.FromBytes(newer).String()); n != 1 {
 					t.Errorf("%d GETs of the new manifest, want 1", n)
@@ -68,13 +67,13 @@ func TestHeadIsWhatGetServes(t *testing.T) {
 	}
 }
 
-// A denied manifest is denied, to HEAD and GET alike.
+// A manifest that is denied is denied for HEAD and GET alike.
 func TestDeniedNewManifest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
-		tag, older := ocitest.ManifestRef(t, "v1"), cachetest.Put(fake, "v1", 1)
+		tag, stale := ocitest.ManifestRef(t, "v1"), cachetest.Put(fake, "v1", 1)
 		f := start(t, fake)
-		f.MustRead(t, tag, older, oci.Fill)
+		f.MustRead(t, tag, stale, oci.Fill)
 		f.Settled(t)
 		cachetest.Put(fake, "v1", 2)
 		denied := oci.Errorf(oci.Denied, "no")
@@ -89,22 +88,22 @@ func TestDeniedNewManifest(t *testing.T) {
 	})
 }
 
-// A HEAD of a tag that has moved costs the one pull that the GET is spared. A
-// HEAD of what was never pulled costs none, and is no hit.
+// A HEAD of a tag that has moved costs one pull, which the next GET saves. A HEAD of
+// a tag that was never pulled costs none, and is not a hit.
 func TestWhatHeadsCost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
-		tag, older := ocitest.ManifestRef(t, "v1"), cachetest.Put(fake, "v1", 1)
+		tag, stale := ocitest.ManifestRef(t, "v1"), cachetest.Put(fake, "v1", 1)
 		f := start(t, fake)
 		for _, want := range []oci.Via{oci.Pass, oci.Known, oci.Known} {
-			if answer, err := f.Resolve(t.Context(), tag); err != nil || answer.Via != want {
-				t.Errorf("HEAD: %+v, %v, want %s", answer, err, want)
+			if result, err := f.Resolve(t.Context(), tag); err != nil || result.Via != want {
+				t.Errorf("HEAD: %+v, %v, want %s", result, err, want)
 			}
 		}
-		if n := fake.Calls("Open", oci.FromBytes(older).String()); n != 0 {
-			t.Errorf("HEADs of what was never pulled have cost %d pulls", n)
+		if n := fake.Calls("Open", oci.FromBytes(stale).String()); n != 0 {
+			t.Errorf("HEADs of a tag that was never pulled cost %d pulls", n)
 		}
-		f.MustRead(t, tag, older, oci.Fill)
+		f.MustRead(t, tag, stale, oci.Fill)
 		f.Settled(t)
 		newer := cachetest.Put(fake, "v1", 2)
 		<-time.After(2 * time.Minute)
@@ -117,15 +116,15 @@ func TestWhatHeadsCost(t *testing.T) {
 	})
 }
 
-// distant is a Registry whose answers come after so many steps, each of which
-// shows that it is at work.
+// distant is a Registry whose responses take a number of steps; it reports progress
+// after each.
 type distant struct {
 	oci.Registry
 	steps int
 	step  time.Duration
 }
 
-func (d *distant) travel(ctx context.Context) {
+func (d *distant) delay(ctx context.Context) {
 	for range d.steps {
 		<-time.After(d.step)
 		oci.Progress(ctx)()
@@ -133,16 +132,16 @@ func (d *distant) travel(ctx context.Context) {
 }
 
 func (d *distant) Resolve(ctx context.Context, ref oci.Ref) (oci.Result, error) {
-	d.travel(ctx)
+	d.delay(ctx)
 	return d.Registry.Resolve(ctx, ref)
 }
 
 func (d *distant) Open(ctx context.Context, ref oci.Ref) (*oci.Content, error) {
-	d.travel(ctx)
+	d.delay(ctx)
 	return d.Registry.Open(ctx, ref)
 }
 
-// Silence ends a client's wait, progress does not, up to a bound.
+// Silence ends a client's wait; progress prolongs it, up to a limit.
 func TestProgressIsWaitedFor(t *testing.T) {
 	for _, test := range []struct {
 		steps       int
@@ -173,14 +172,14 @@ func TestProgressIsWaitedFor(t *testing.T) {
 			begun := time.Now()
 			f.MustRead(t, tag, raw, test.via)
 			if took := time.Since(begun); took < test.least || took > test.most {
-				t.Errorf("%+v: answered after %s", test, took)
+				t.Errorf("%+v: took %s", test, took)
 			}
 			<-time.After(time.Hour)
 		})
 	}
 }
 
-// A wait that ends says so.
+// A wait that ends because of silence is counted as such.
 func TestSilenceIsCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
@@ -191,7 +190,7 @@ func TestSilenceIsCounted(t *testing.T) {
 		fake.Fail(func(ocitest.Call) error { <-time.After(5 * time.Second); return nil })
 		f.MustRead(t, tag, raw, oci.Stale)
 		if n := f.Stats().Tags.Stale[oci.StaleSlow]; n != 1 {
-			t.Errorf("%d answers for slowness, want 1", n)
+			t.Errorf("%d stale copies because of silence, want 1", n)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -203,14 +202,14 @@ func TestSilenceIsCounted(t *testing.T) {
 	})
 }
 
-// What comes after a client's wait is served at once, also of a tag that is
-// never fresh.
+// A manifest that arrives after a client's wait has ended is served to the next, also
+// for a tag that is never fresh.
 func TestLateManifestIsServed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
-		tag, older := ocitest.ManifestRef(t, "v1"), cachetest.Put(fake, "v1", 1)
+		tag, stale := ocitest.ManifestRef(t, "v1"), cachetest.Put(fake, "v1", 1)
 		f := start(t, fake, func(o *cachetest.Options) { o.Tags.Fresh = cachetest.Always(0) })
-		f.MustRead(t, tag, older, oci.Fill)
+		f.MustRead(t, tag, stale, oci.Fill)
 		f.Settled(t)
 		newer := cachetest.Put(fake, "v1", 2)
 		fake.Fail(func(c ocitest.Call) error {
@@ -219,7 +218,7 @@ func TestLateManifestIsServed(t *testing.T) {
 			}
 			return nil
 		})
-		f.mustAgree(t, tag, older, oci.Stale)
+		f.mustAgree(t, tag, stale, oci.Stale)
 		<-time.After(4 * time.Second)
 		f.mustAgree(t, tag, newer, oci.Revalidated)
 	})

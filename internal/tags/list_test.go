@@ -38,7 +38,7 @@ func sign(fake *ocitest.Fake, subject oci.Digest, n int) {
 	fake.AddManifest(ocitest.Repo, "", ocispec.MediaTypeImageManifest, fmt.Appendf(nil, `{"n":%d,"subject":{"digest":%q}}`, n, subject))
 }
 
-// mustList asks for l, which must have entries so many.
+// mustList requests l and checks the number of its entries, and where it came from.
 func (f *fixture) mustList(t *testing.T, l oci.Listing, entries int, via oci.Via) *oci.Page {
 	t.Helper()
 	page, err := f.List(t.Context(), l)
@@ -51,8 +51,8 @@ func (f *fixture) mustList(t *testing.T, l oci.Listing, entries int, via oci.Via
 	return page
 }
 
-// Lists are served while they are fresh, asked about then, and served as what
-// they are while the upstream is in trouble.
+// Lists are served from the cache while they are fresh, then requested again, and
+// served as stale copies while the upstream fails.
 func TestListLife(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
@@ -80,11 +80,11 @@ func TestListLife(t *testing.T) {
 			calls := fake.Calls("List", ocitest.Repo)
 			f.mustList(t, l, 2, oci.Stale)
 			if fake.Calls("List", ocitest.Repo) != calls {
-				t.Error("an upstream that has failed is asked again at once")
+				t.Error("an upstream that has just failed is asked again")
 			}
 		}
 		if n := f.Stats().Tags.Stale[oci.StaleUnavailable]; n != 4 {
-			t.Errorf("%d stale answers are counted, want 4", n)
+			t.Errorf("%d stale lists are counted, want 4", n)
 		}
 		<-time.After(31 * 24 * time.Hour)
 		if _, err := f.List(t.Context(), tags); !errors.Is(err, cachetest.ErrDown) {
@@ -93,8 +93,8 @@ func TestListLife(t *testing.T) {
 	})
 }
 
-// Each page is one of its own.
-func TestListPagesAreApart(t *testing.T) {
+// Pages are cached separately.
+func TestListPagesAreSeparate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
 		for i := range 3 {
@@ -110,7 +110,7 @@ func TestListPagesAreApart(t *testing.T) {
 	})
 }
 
-// A silent upstream keeps nobody waiting who can have the older list.
+// A silent upstream is not waited for longer than MaxSilence when there is a stale list.
 func TestSilentListIsStale(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
@@ -122,14 +122,14 @@ func TestSilentListIsStale(t *testing.T) {
 		begun := time.Now()
 		f.mustList(t, tagsList(t, ""), 1, oci.Stale)
 		if took := time.Since(begun); took != 1500*time.Millisecond {
-			t.Errorf("stale list after %s", took)
+			t.Errorf("the stale list took %s", took)
 		}
 		<-time.After(time.Minute)
 	})
 }
 
-// No list is empty but by the upstream's word of now: there may be a signature
-// since.
+// A list is empty only if the upstream says so now: a signature may have been pushed
+// since it was cached.
 func TestListIsNeverFalselyEmpty(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
@@ -150,9 +150,9 @@ func TestListIsNeverFalselyEmpty(t *testing.T) {
 	})
 }
 
-// That a registry has no referrers API is known while it is cachetest.Down, so that
-// clients look under the tag, which is cached. Where it has sent referrers, these
-// are served and not that.
+// That a registry has no referrers API is remembered while it is down, so that
+// clients fall back to the referrers tag, which is cached. If it has sent referrers
+// before, those are served instead.
 func TestNoReferrersAPI(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
@@ -178,7 +178,7 @@ func TestNoReferrersAPI(t *testing.T) {
 	})
 }
 
-// What the upstream refuses is refused, and not served when it is down then.
+// A list that the upstream has refused is not served when it is down afterwards.
 func TestRefusedList(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
@@ -197,7 +197,7 @@ func TestRefusedList(t *testing.T) {
 	})
 }
 
-// A large list is passed on, and the memory of the others is bounded.
+// A large list is not cached, and the memory for the others is bounded.
 func TestLargeListIsNotCached(t *testing.T) {
 	fake := new(ocitest.Fake)
 	for i := range 3000 {
@@ -210,6 +210,6 @@ func TestLargeListIsNotCached(t *testing.T) {
 	for n := range 100 {
 		f.mustList(t, tagsList(t, fmt.Sprint("n=", 2000+n)), 2000+n, oci.Fill)
 	}
-	f.mustList(t, tagsList(t, "n=2000"), 2000, oci.Fill) // it has made room
+	f.mustList(t, tagsList(t, "n=2000"), 2000, oci.Fill) // it was evicted
 	f.mustList(t, tagsList(t, "n=2099"), 2099, oci.Hit)
 }

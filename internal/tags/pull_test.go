@@ -19,15 +19,15 @@ import (
 	"mirrord/test/cachetest"
 )
 
-// inVain makes Resolve tell nothing.
-func inVain(c ocitest.Call) error {
+// needsGet makes Resolve fail as for an upstream whose HEADs are useless.
+func needsGet(c ocitest.Call) error {
 	if c.Method == "Resolve" {
 		return oci.Errorf(oci.Unavailable, "%w", oci.ErrNeedsGet)
 	}
 	return nil
 }
 
-// mustResolve checks that HEAD describes raw, and how it came.
+// mustResolve checks that HEAD describes raw, and where it came from.
 func (f *fixture) mustResolve(t *testing.T, ref oci.Ref, raw []byte, via oci.Via) {
 	t.Helper()
 	got, err := f.Resolve(t.Context(), ref)
@@ -37,15 +37,15 @@ func (f *fixture) mustResolve(t *testing.T, ref oci.Ref, raw []byte, via oci.Via
 	}
 }
 
-// A tag of which no HEAD tells is asked about by GET: a pull, which is booked,
-// and whose content is cached, so that nothing is pulled twice.
+// Where a HEAD does not say what a tag names, a GET does: it is a pull, which is
+// booked, and its content is cached, so that nothing is pulled twice.
 func TestTagByGet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
 		purse := new(purse)
 		tag := ocitest.ManifestRef(t, "v1")
 		raw := cachetest.Put(fake, "v1", 1)
-		fake.Fail(inVain)
+		fake.Fail(needsGet)
 		f := start(t, fake, withQuota(purse))
 		f.mustResolve(t, tag, raw, oci.Fill)
 		f.Settled(t)
@@ -57,10 +57,10 @@ func TestTagByGet(t *testing.T) {
 			t.Errorf("%d GETs of the tag, %d pulls booked, want 2", gets, purse.taken)
 		}
 		if n := f.Stats().Saved[ocitest.Upstream]; n != 1 {
-			t.Errorf("%d pulls saved by three answers for two pulls", n)
+			t.Errorf("%d pulls saved by three responses for two pulls, want 1", n)
 		}
 
-		purse.say(errReserve, nil)
+		purse.set(errReserve, nil)
 		cachetest.Put(fake, "v1", 2)
 		<-time.After(2 * time.Minute)
 		f.mustResolve(t, tag, raw, oci.Stale)
@@ -76,8 +76,8 @@ func TestTagByGet(t *testing.T) {
 	})
 }
 
-// What the GET of a tag does not bring costs nothing, but for what is useless:
-// that is remembered.
+// A GET of a tag that fails costs no pull, unless its response was useless: that one
+// is remembered.
 func TestTagByGetFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
@@ -93,7 +93,7 @@ func TestTagByGetFails(t *testing.T) {
 			{oci.Errorf(oci.Unavailable, "%w", oci.ErrUnusable), 3, 1},
 		} {
 			fake.Fail(func(c ocitest.Call) error {
-				if err := inVain(c); err != nil {
+				if err := needsGet(c); err != nil {
 					return err
 				}
 				return test.err
@@ -110,7 +110,7 @@ func TestTagByGetFails(t *testing.T) {
 	})
 }
 
-// shares is a Quota that has pulls for one client alone.
+// shares is a Quota with pulls for one client only.
 type shares struct{ client string }
 
 func (s shares) Save(ctx context.Context, u string) error { return s.Take(ctx, u) }
@@ -122,25 +122,25 @@ func (s shares) Take(ctx context.Context, _ string) error {
 }
 func (shares) Return(context.Context, string) {}
 
-// A client without a share of the pulls is refused alone: another that waits for
-// the same tag is not.
+// A client that has used up its share is refused, but not another client that waits
+// for the same tag.
 func TestTagByGetOfTwoClients(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
 		tag := ocitest.ManifestRef(t, "v1")
 		raw := cachetest.Put(fake, "v1", 1)
-		fake.Fail(func(c ocitest.Call) error { <-time.After(time.Second); return inVain(c) })
+		fake.Fail(func(c ocitest.Call) error { <-time.After(time.Second); return needsGet(c) })
 		f := start(t, fake, func(o *cachetest.Options) { o.Cache.Quota, o.Tags.Quota = shares{"192.0.2.2"}, shares{"192.0.2.2"} })
 		var clients sync.WaitGroup
 		clients.Go(func() {
 			if _, _, err := ocitest.Read(from(t, "192.0.2.1"), f, tag); !errors.Is(err, errClient) {
-				t.Errorf("without a share: %v", err)
+				t.Errorf("the client without a share: %v", err)
 			}
 		})
 		<-time.After(100 * time.Millisecond)
 		clients.Go(func() {
 			if got, _, err := ocitest.Read(from(t, "192.0.2.2"), f, tag); err != nil || string(got) != string(raw) {
-				t.Errorf("with a share: %q, %v", got, err)
+				t.Errorf("the client with a share: %q, %v", got, err)
 			}
 		})
 		clients.Wait()
@@ -151,8 +151,9 @@ func from(t *testing.T, address string) context.Context {
 	return oci.WithClient(t.Context(), &net.TCPAddr{IP: net.ParseIP(address)})
 }
 
-// What is measured is asked about once, where tags are never fresh too.
-func TestMeasuredByOneQuestion(t *testing.T) {
+// A manifest that a HEAD does not describe completely is fetched once, also where
+// tags are never fresh.
+func TestIncompleteHeadCostsOneGet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
 		fake.Claim(func(d oci.Descriptor) oci.Descriptor { d.Size = 0; return d })
@@ -168,8 +169,8 @@ func TestMeasuredByOneQuestion(t *testing.T) {
 	})
 }
 
-// Whatever a HEAD claims, what is cached is described by the cached copy: while
-// it is fresh, confirmed, stale, and after a restart.
+// Whatever a HEAD claims, a cached manifest is described by its copy: while it is
+// fresh, revalidated or stale, and after a restart.
 func TestCachedIsDescribedByTheCopy(t *testing.T) {
 	for name, claim := range map[string]func(oci.Descriptor) oci.Descriptor{
 		"size 0":       func(d oci.Descriptor) oci.Descriptor { d.Size = 0; return d },
@@ -214,8 +215,8 @@ func (s slowStore) Put(ctx context.Context, d oci.Digest, file *os.File) error {
 	return s.Store.Put(ctx, d, file)
 }
 
-// A manifest that the disk is slow to take serves its tag at once, when the
-// upstream fails right after its answer.
+// A manifest that is still being stored on a slow disk is served for its tag when the
+// upstream fails right after it was fetched.
 func TestTagOfAManifestBeingStored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)

@@ -3,7 +3,6 @@ package tags_test
 import (
 	"context"
 	"errors"
-	"net"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -15,17 +14,17 @@ import (
 	"mirrord/test/cachetest"
 )
 
-// purse is a Quota that is told what to say, and counts.
+// purse is a Quota whose decisions a test sets, and which counts pulls.
 type purse struct {
-	mu          sync.Mutex
-	spare, take error
-	taken       int
+	mu         sync.Mutex
+	save, take error // what Save and Take return
+	taken      int
 }
 
 func (p *purse) Save(context.Context, string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.spare
+	return p.save
 }
 
 func (p *purse) Take(context.Context, string) error {
@@ -43,10 +42,10 @@ func (p *purse) Return(context.Context, string) {
 	p.taken--
 }
 
-func (p *purse) say(spare, take error) {
+func (p *purse) set(save, take error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.spare, p.take = spare, take
+	p.save, p.take = save, take
 }
 
 func withQuota(p *purse) func(*cachetest.Options) {
@@ -58,104 +57,105 @@ var (
 	errClient  = &oci.LimitError{Kind: oci.LimitClient, Upstream: ocitest.Upstream}
 )
 
-// With few pulls left a tag that has moved is answered with the copy of before,
-// GET and HEAD alike; only what was never seen is fetched.
+// With few pulls left the stale copy of a tag that has moved is served, for GET and
+// HEAD alike; only tags that were never pulled are fetched.
 func TestReserve(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
 		purse := new(purse)
 		tag, unseen := ocitest.ManifestRef(t, "v1"), ocitest.ManifestRef(t, "v2")
-		older := cachetest.Put(fake, "v1", 1)
+		stale := cachetest.Put(fake, "v1", 1)
 		f := start(t, fake, withQuota(purse))
-		f.MustRead(t, tag, older, oci.Fill)
+		f.MustRead(t, tag, stale, oci.Fill)
 		f.Settled(t)
 		confirmed := time.Now()
 		<-time.After(2 * time.Minute)
-		purse.say(errReserve, nil)
-		f.MustRead(t, tag, older, oci.Revalidated) // it has not moved: that is no stale answer
+		purse.set(errReserve, nil)
+		f.MustRead(t, tag, stale, oci.Revalidated) // it has not moved, so the copy is not stale
 		confirmed = confirmed.Add(2 * time.Minute)
 
 		newer := cachetest.Put(fake, "v1", 2)
 		<-time.After(2 * time.Minute)
-		f.MustRead(t, tag, older, oci.Stale)
-		f.MustRead(t, tag, older, oci.Stale) // while the answer of the check is fresh, too
-		answer, err := f.Resolve(t.Context(), tag)
-		if err != nil || answer.Digest != oci.FromBytes(older) || answer.Reason != oci.StaleReason(oci.LimitReserve) || !answer.Checked.Equal(confirmed) {
-			t.Errorf("HEAD: %+v, %v; want the older copy, confirmed %s", answer, err, confirmed)
+		f.MustRead(t, tag, stale, oci.Stale)
+		f.MustRead(t, tag, stale, oci.Stale) // also while the result of the check is fresh
+		result, err := f.Resolve(t.Context(), tag)
+		if err != nil || result.Digest != oci.FromBytes(stale) || result.Reason != oci.StaleReason(oci.LimitReserve) || !result.Checked.Equal(confirmed) {
+			t.Errorf("HEAD: %+v, %v; want the stale copy, confirmed %s", result, err, confirmed)
 		}
 		third := cachetest.Put(fake, "v2", 3)
 		f.MustRead(t, unseen, third, oci.Fill)
 		if s := f.Stats(); s.Tags.Stale[oci.StaleReason(oci.LimitReserve)] != 3 || s.Tags.Checks[tags.Moved] != 1 || s.Tags.Checks[tags.Same] != 1 || s.Tags.Checks[tags.FirstSeen] != 2 {
 			t.Errorf("%+v", s)
 		}
-		purse.say(nil, nil)
+		purse.set(nil, nil)
 		f.MustRead(t, tag, newer, oci.Fill)
 	})
 }
 
-// The older copy's age is kept across a restart and further moves of the tag.
-func TestAgeOfTheOlderCopy(t *testing.T) {
+// The age of the stale copy is remembered across a restart and further moves of the
+// tag.
+func TestAgeOfTheStaleCopy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
 		purse := new(purse)
 		tag := ocitest.ManifestRef(t, "v1")
-		older := cachetest.Put(fake, "v1", 1)
+		stale := cachetest.Put(fake, "v1", 1)
 		f := start(t, fake, withQuota(purse))
 		confirmed := time.Now()
-		f.MustRead(t, tag, older, oci.Fill)
+		f.MustRead(t, tag, stale, oci.Fill)
 		f.Settled(t)
-		purse.say(errReserve, nil)
+		purse.set(errReserve, nil)
 		for n := range 3 {
 			cachetest.Put(fake, "v1", 10+n)
 			<-time.After(2 * time.Minute)
-			f.MustRead(t, tag, older, oci.Stale)
+			f.MustRead(t, tag, stale, oci.Stale)
 		}
 		f.Stop()
 		f.Restart(t, withQuota(purse))
-		answer, err := f.Resolve(t.Context(), tag)
-		if err != nil || answer.Via != oci.Stale || !answer.Checked.Equal(confirmed) {
-			t.Errorf("%+v, %v; want the copy of %s", answer, err, confirmed)
+		result, err := f.Resolve(t.Context(), tag)
+		if err != nil || result.Via != oci.Stale || !result.Checked.Equal(confirmed) {
+			t.Errorf("%+v, %v; want the copy confirmed %s", result, err, confirmed)
 		}
 	})
 }
 
-// A client that has used up its share gets what is kept, and the reason for
-// what is not. Joining another's fetch costs it nothing.
+// A client that has used up its share is served what is cached, and gets an error
+// for the rest. Joining another client's fetch costs it nothing.
 func TestClientShare(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
 		purse := new(purse)
 		tag, unseen := ocitest.ManifestRef(t, "v1"), ocitest.ManifestRef(t, "v2")
-		kept := cachetest.Put(fake, "v1", 1)
+		cached := cachetest.Put(fake, "v1", 1)
 		f := start(t, fake, withQuota(purse))
-		f.MustRead(t, tag, kept, oci.Fill)
+		f.MustRead(t, tag, cached, oci.Fill)
 		f.Settled(t)
-		purse.say(nil, errClient)
-		f.MustRead(t, tag, kept, oci.Hit)
+		purse.set(nil, errClient)
+		f.MustRead(t, tag, cached, oci.Hit)
 		other := cachetest.Put(fake, "v2", 2)
 		if _, _, err := ocitest.Read(t.Context(), f, unseen); !errors.Is(err, errClient) {
 			t.Errorf("%v, want the client's limit", err)
 		}
 		cachetest.Put(fake, "v1", 3)
 		<-time.After(2 * time.Minute)
-		f.MustRead(t, tag, kept, oci.Stale)
+		f.MustRead(t, tag, cached, oci.Stale)
 		if n := fake.Calls("Open", oci.FromBytes(other).String()); n != 0 {
 			t.Errorf("%d fetches for a client without a share", n)
 		}
 
-		purse.say(nil, nil)
+		purse.set(nil, nil)
 		fake.Fail(func(ocitest.Call) error { <-time.After(time.Second); return nil })
 		var clients sync.WaitGroup
 		clients.Go(func() { f.MustRead(t, unseen, other, oci.Fill) })
-		<-time.After(1500 * time.Millisecond) // the tag is known, the content is being fetched
-		purse.say(nil, errClient)
+		<-time.After(1500 * time.Millisecond) // the tag has been resolved, and its manifest is being fetched
+		purse.set(nil, errClient)
 		clients.Go(func() { f.MustRead(t, unseen, other, oci.Fill) })
 		clients.Wait()
 	})
 }
 
-// What the upstream does not give costs no share.
-func TestPullIsGivenBack(t *testing.T) {
+// A pull that fails upstream costs no share.
+func TestFailedPullIsReturned(t *testing.T) {
 	fake := new(ocitest.Fake)
 	purse := new(purse)
 	raw := cachetest.Put(fake, "v1", 1)
@@ -177,7 +177,7 @@ func TestPullIsGivenBack(t *testing.T) {
 	}
 }
 
-// The pulls that the cache spares are counted: all answers but the first.
+// The pulls that the cache saves are counted: all GETs but the first.
 func TestSavedPulls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
@@ -193,29 +193,7 @@ func TestSavedPulls(t *testing.T) {
 			t.Fatal(err)
 		}
 		if n := f.Stats().Saved[ocitest.Upstream]; n != 3 {
-			t.Errorf("%d pulls saved, want 3: a HEAD would not have counted", n)
+			t.Errorf("%d pulls saved, want 3: a HEAD is not a pull", n)
 		}
 	})
-}
-
-// The client of a context is an IPv4 address or an IPv6 site.
-func TestClientOf(t *testing.T) {
-	for address, want := range map[string]string{
-		"192.0.2.7:1234":              "192.0.2.7/32",
-		"[::ffff:192.0.2.7]:1234":     "192.0.2.7/32",
-		"[2001:db8:1:2:3:4:5:6]:1234": "2001:db8:1:2::/64",
-		"[fe80::1%eth0]:1234":         "fe80::/64",
-	} {
-		a, err := net.ResolveTCPAddr("tcp", address)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got, ok := oci.ClientOf(oci.WithClient(t.Context(), a))
-		if !ok || got.String() != want {
-			t.Errorf("%s: %s, %v; want %s", address, got, ok, want)
-		}
-	}
-	if got, ok := oci.ClientOf(t.Context()); ok {
-		t.Errorf("nobody is %s", got)
-	}
 }

@@ -16,7 +16,7 @@ import (
 	"mirrord/test/cachetest"
 )
 
-// The whole life of a tag: asked once a window, fetched once a digest.
+// The life of a tag: it is checked once a window, and each digest is fetched once.
 func TestTagLife(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
@@ -35,7 +35,7 @@ func TestTagLife(t *testing.T) {
 		f.MustRead(t, tag, second, oci.Revalidated)
 		f.MustRead(t, tag, second, oci.Hit)
 
-		cachetest.Put(fake, "v1", 1) // it moves back to what is kept
+		cachetest.Put(fake, "v1", 1) // it moves back to a cached manifest
 		<-time.After(time.Minute)
 		f.MustRead(t, tag, first, oci.Revalidated)
 
@@ -53,26 +53,26 @@ func TestTagLife(t *testing.T) {
 	})
 }
 
-// A HEAD moves no content, and the GET after it asks nothing but the content.
+// A HEAD moves no content, and the GET after it fetches nothing but the content.
 func TestHeadThenGet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
 		tag := ocitest.ManifestRef(t, "v1")
 		raw := cachetest.Put(fake, "v1", 1)
 		f := start(t, fake)
-		answer, err := f.Resolve(t.Context(), tag)
-		if err != nil || answer.Via != oci.Pass || answer.Digest != oci.FromBytes(raw) {
-			t.Fatalf("%+v, %v", answer, err)
+		result, err := f.Resolve(t.Context(), tag)
+		if err != nil || result.Via != oci.Pass || result.Digest != oci.FromBytes(raw) {
+			t.Fatalf("%+v, %v", result, err)
 		}
-		if n := fake.Calls("Open", answer.Digest.String()); n != 0 {
+		if n := fake.Calls("Open", result.Digest.String()); n != 0 {
 			t.Errorf("a HEAD fetched the content")
 		}
-		f.MustRead(t, tag.At(answer.Digest), raw, oci.Fill)
+		f.MustRead(t, tag.At(result.Digest), raw, oci.Fill)
 		f.Settled(t)
 		f.MustRead(t, tag, raw, oci.Hit)
-		answer, err = f.Resolve(t.Context(), tag)
-		if err != nil || answer.Via != oci.Hit || answer.MediaType != ocispec.MediaTypeImageManifest {
-			t.Errorf("%+v, %v", answer, err)
+		result, err = f.Resolve(t.Context(), tag)
+		if err != nil || result.Via != oci.Hit || result.MediaType != ocispec.MediaTypeImageManifest {
+			t.Errorf("%+v, %v", result, err)
 		}
 		if n := fake.Calls("Resolve", "v1"); n != 1 {
 			t.Errorf("%d HEADs, want 1", n)
@@ -84,16 +84,16 @@ func TestHeadOfColdBlobDownloadsNothing(t *testing.T) {
 	fake := new(ocitest.Fake)
 	ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, ocitest.Content(1000, 1)))
 	f := start(t, fake)
-	answer, err := f.Resolve(t.Context(), ref)
-	if err != nil || answer.Size != 1000 || answer.Via != oci.Pass {
-		t.Errorf("%+v, %v", answer, err)
+	result, err := f.Resolve(t.Context(), ref)
+	if err != nil || result.Size != 1000 || result.Via != oci.Pass {
+		t.Errorf("%+v, %v", result, err)
 	}
 	if n := fake.Calls("Open", ref.Reference()); n != 0 {
 		t.Errorf("%d fetches, want none", n)
 	}
 }
 
-// Each way in which an upstream cannot be asked is answered with the copy.
+// Whatever the reason that the upstream cannot be asked, the stale copy is served.
 func TestStale(t *testing.T) {
 	for name, err := range map[string]error{
 		"down":        cachetest.ErrDown,
@@ -105,39 +105,39 @@ func TestStale(t *testing.T) {
 				fake := new(ocitest.Fake)
 				tag := ocitest.ManifestRef(t, "v1")
 				raw := cachetest.Put(fake, "v1", 1)
-				var told atomic.Int32
+				var reports atomic.Int32
 				f := start(t, fake, func(o *cachetest.Options) {
-					o.Tags.Hooks.Stale = func(oci.Ref, error) { told.Add(1) }
+					o.Tags.Hooks.Stale = func(oci.Ref, error) { reports.Add(1) }
 				})
 				f.MustRead(t, tag, raw, oci.Fill)
 				<-time.After(2 * time.Minute)
 				fake.Fail(func(ocitest.Call) error { return err })
 				f.MustRead(t, tag, raw, oci.Stale)
-				answer, err := f.Resolve(t.Context(), tag)
-				if err != nil || answer.Via != oci.Stale || answer.Digest != oci.FromBytes(raw) {
-					t.Errorf("resolve: %+v, %v", answer, err)
+				result, err := f.Resolve(t.Context(), tag)
+				if err != nil || result.Via != oci.Stale || result.Digest != oci.FromBytes(raw) {
+					t.Errorf("resolve: %+v, %v", result, err)
 				}
 				f.MustRead(t, tag, raw, oci.Stale)
 				if n := fake.Calls("Resolve", "v1"); n != 2 {
-					t.Errorf("%d HEADs, want 2: after a failure the upstream has a pause", n)
+					t.Errorf("%d HEADs, want 2: a check that has failed is not repeated at once", n)
 				}
-				synctest.Wait() // it is told after the answer
-				if n := told.Load(); n != 1 {
-					t.Errorf("told %d times, want once a check", n)
+				synctest.Wait() // the hook is called after the response
+				if n := reports.Load(); n != 1 {
+					t.Errorf("reported %d times, want once for each check", n)
 				}
 				fake.Fail(nil)
 				<-time.After(11 * time.Second)
 				f.MustRead(t, tag, raw, oci.Revalidated)
 				synctest.Wait()
-				if n := told.Load(); n != 1 {
-					t.Errorf("told %d times, also of a check that succeeded", n)
+				if n := reports.Load(); n != 1 {
+					t.Errorf("reported %d times, also for a check that succeeded", n)
 				}
 			})
 		})
 	}
 }
 
-// An upstream that does not answer keeps nobody waiting who can have the copy.
+// A client with a stale copy does not wait long for an upstream that does not respond.
 func TestStaleWithinTwoSeconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
@@ -150,29 +150,29 @@ func TestStaleWithinTwoSeconds(t *testing.T) {
 		begun := time.Now()
 		f.MustRead(t, tag, raw, oci.Stale)
 		if took := time.Since(begun); took > 2*time.Second {
-			t.Errorf("stale answer after %s", took)
+			t.Errorf("the stale copy took %s", took)
 		}
 		<-time.After(5 * time.Second)
 		begun = time.Now()
-		f.MustRead(t, tag, raw, oci.Stale) // the check has been under way for long
+		f.MustRead(t, tag, raw, oci.Stale) // the check is still in flight
 		if took := time.Since(begun); took > 0 {
-			t.Errorf("second stale answer after %s", took)
+			t.Errorf("the second stale copy took %s", took)
 		}
 		<-time.After(time.Minute)
 	})
 }
 
-// The tag has moved, HEAD says so, and the new content cannot be had: in time
-// the copy of the old one is served.
-func TestStaleWhenNewContentCannotBeHad(t *testing.T) {
-	for name, wait := range map[string]time.Duration{"refused": 0, "no answer": 15 * time.Second} {
+// A tag has moved to content that cannot be fetched: the stale copy is served, in
+// time.
+func TestStaleWhenNewContentCannotBeFetched(t *testing.T) {
+	for name, wait := range map[string]time.Duration{"refused": 0, "no response": 15 * time.Second} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				fake := new(ocitest.Fake)
 				tag := ocitest.ManifestRef(t, "v1")
-				older := cachetest.Put(fake, "v1", 1)
+				stale := cachetest.Put(fake, "v1", 1)
 				f := start(t, fake)
-				f.MustRead(t, tag, older, oci.Fill)
+				f.MustRead(t, tag, stale, oci.Fill)
 				newer := cachetest.Put(fake, "v1", 2)
 				<-time.After(2 * time.Minute)
 				fake.Fail(func(c ocitest.Call) error {
@@ -183,12 +183,12 @@ func TestStaleWhenNewContentCannotBeHad(t *testing.T) {
 					return &oci.LimitError{Kind: oci.LimitPulls, Upstream: ocitest.Upstream}
 				})
 				begun := time.Now()
-				f.MustRead(t, tag, older, oci.Stale)
+				f.MustRead(t, tag, stale, oci.Stale)
 				if took := time.Since(begun); took > 2*time.Second {
-					t.Errorf("stale answer after %s", took)
+					t.Errorf("the stale copy took %s", took)
 				}
 				<-time.After(time.Minute)
-				f.MustRead(t, tag, older, oci.Stale) // the older copy is not lost by the second check
+				f.MustRead(t, tag, stale, oci.Stale) // the second check does not lose the stale copy
 				<-time.After(time.Minute)
 				fake.Fail(nil)
 				f.MustRead(t, tag, newer, oci.Fill)
@@ -197,10 +197,9 @@ func TestStaleWhenNewContentCannotBeHad(t *testing.T) {
 	}
 }
 
-// Not found and denied are told as they are, at once, whatever is kept, and are
-// what was last confirmed when the upstream is down then: a restart keeps that.
-// The copy is not lost by it.
-func TestRefusalsAreTold(t *testing.T) {
+// Not found and denied are returned at once, whatever is cached, and again while the
+// upstream is down, also after a restart. The copy is not lost.
+func TestRefusalsAreReturned(t *testing.T) {
 	for _, code := range []oci.Code{oci.ManifestUnknown, oci.NameUnknown, oci.Denied} {
 		t.Run(string(code), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -213,7 +212,7 @@ func TestRefusalsAreTold(t *testing.T) {
 				refusal := oci.Errorf(code, "no")
 				fake.Fail(func(ocitest.Call) error { return refusal })
 				f.mustRefuse(t, tag, refusal)
-				synctest.Wait() // the index is told after the answer
+				synctest.Wait() // the index is written after the response
 				fake.Fail(cachetest.Down)
 				f.mustRefuse(t, tag, refusal)
 				<-time.After(time.Hour)
@@ -221,9 +220,9 @@ func TestRefusalsAreTold(t *testing.T) {
 				f.Stop()
 				f.Restart(t)
 				f.mustRefuse(t, tag, refusal)
-				f.MustRead(t, tag.At(oci.FromBytes(raw)), raw, oci.Hit) // by digest it is what it was
+				f.MustRead(t, tag.At(oci.FromBytes(raw)), raw, oci.Hit) // by digest it is still served
 
-				fake.Fail(nil) // it comes back, moved, and cannot be fetched: the copy is there
+				fake.Fail(nil) // it exists again, has moved, and cannot be fetched
 				cachetest.Put(fake, "v1", 2)
 				<-time.After(time.Minute)
 				fake.Fail(failOpen)
@@ -233,14 +232,14 @@ func TestRefusalsAreTold(t *testing.T) {
 				<-time.After(2 * time.Minute)
 				f.mustRefuse(t, tag, refusal)
 				fake.Fail(cachetest.Down)
-				<-time.After(31 * 24 * time.Hour) // that is too long ago to be said again
+				<-time.After(31 * 24 * time.Hour) // too long ago to be returned again
 				f.mustRefuse(t, tag, cachetest.ErrDown)
 			})
 		})
 	}
 }
 
-// mustRefuse asks for ref by HEAD and GET, which must fail with want's code.
+// mustRefuse requests ref by HEAD and GET, which must fail with the code of want.
 func (f *fixture) mustRefuse(t *testing.T, ref oci.Ref, want error) {
 	t.Helper()
 	if _, err := f.Resolve(t.Context(), ref); oci.CodeOf(err) != oci.CodeOf(want) {
@@ -258,9 +257,9 @@ func failOpen(c ocitest.Call) error {
 	return nil
 }
 
-// That there were no signatures is not said again while the upstream is down:
-// they may have come since.
-func TestMissingSignaturesAreNotTheLastWord(t *testing.T) {
+// That there was no signature is not returned again while the upstream is down: it
+// may have been pushed since.
+func TestRefusedSignatureIsNotRemembered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
 		name := "sha256-" + strings.Repeat("0", 64) + ".sig"
@@ -275,7 +274,7 @@ func TestMissingSignaturesAreNotTheLastWord(t *testing.T) {
 	})
 }
 
-// What a callback does is its own affair: it is called without a lock held.
+// Fresh may call back: it is called without a lock held.
 func TestFreshIsCalledWithoutLock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
@@ -288,7 +287,7 @@ func TestFreshIsCalledWithoutLock(t *testing.T) {
 	})
 }
 
-// A thousand clients of one expired tag are one question.
+// A thousand clients of an expired tag share one check.
 func TestHerdAtAnExpiredTag(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
@@ -309,7 +308,7 @@ func TestHerdAtAnExpiredTag(t *testing.T) {
 	})
 }
 
-// What was never seen cannot be served: the error is the client's to know.
+// Without a copy the client gets the upstream's error.
 func TestNeverSeenWhileDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
