@@ -75,7 +75,7 @@ func openIndex(dir string, log *zap.Logger) (*index.Index, error) {
 
 // unusable says what to do about a directory that openStorage has failed with.
 func unusable(dir string, err error) error {
-	for _, told := range []error{disk.ErrInUse, disk.ErrFormat, disk.ErrNotDirectory, disk.ErrApart, index.ErrVersion} {
+	for _, told := range []error{disk.ErrInUse, disk.ErrFormat, disk.ErrNotDirectory, disk.ErrFileSystem, index.ErrVersion} {
 		if errors.Is(err, told) {
 			return refusal{err} // says it itself
 		}

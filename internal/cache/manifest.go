@@ -66,10 +66,7 @@ func (t typed) appliesTo(ref oci.Ref) bool {
 // for another repository only.
 var errOtherType = errors.New("its media type is known for another repository only")
 
-const (
-	manifestMemory = 64 << 20 // bytes of manifests in memory
-	itemBytes      = 512      // of memory that one takes beside its content: its key, its places in a map and a list, and headers
-)
+const manifestMemory = 64 << 20 // bytes of manifests in memory
 
 // hotManifests are the manifests in memory: those that were used last, and those
 // that could not be stored, each of which would cost a pull for each request.
@@ -93,7 +90,7 @@ func (h *hotManifests) get(ref oci.Ref) (manifest, bool) {
 }
 
 func (h *hotManifests) add(d oci.Digest, m manifest) {
-	h.memory.Add(d.String(), m, int64(len(m.raw)+len(m.mediaType)+len(m.origin))+itemBytes)
+	h.memory.Add(d.String(), m, int64(len(m.raw)+len(m.mediaType)+len(m.origin))+lru.ItemOverhead)
 }
 
 func (h *hotManifests) remove(d oci.Digest) { h.memory.Remove(d.String()) }

@@ -1,6 +1,6 @@
 // Package negative is a negative cache: it remembers for a short time that the
-// upstream does not have something, so that clients that ask again and again cost
-// no requests.
+// upstream does not have something, so that repeated requests of clients do not reach
+// the upstream.
 package negative
 
 import (
@@ -13,9 +13,8 @@ import (
 )
 
 const (
-	lifetime  = 30 * time.Second
-	maxBytes  = 1 << 20 // of what is remembered
-	itemBytes = 512     // of memory that an item takes beside its key and error
+	lifetime = 30 * time.Second
+	maxBytes = 1 << 20
 )
 
 // Cache remembers errors by reference. Its methods may be called concurrently;
@@ -33,9 +32,9 @@ type remembered struct {
 // New returns an empty Cache.
 func New() *Cache { return &Cache{errors: lru.NewBytes[remembered](maxBytes)} }
 
-// Note remembers err if it says that there is no ref, or that asking for it costs
-// a pull without effect. What may be attached to an image at any moment, such as a
-// signature, is not remembered.
+// Note remembers err for 30 s if it says that ref does not exist, or that a pull of it
+// is useless. It ignores other errors, nil, and tags of signatures and the like, which
+// may be pushed at any moment.
 func (c *Cache) Note(ref oci.Ref, err error) {
 	if err == nil || oci.IsReferrersTag(ref.Tag()) || !IsUnknown(err) && !errors.Is(err, oci.ErrUnusable) {
 		return
@@ -43,10 +42,10 @@ func (c *Cache) Note(ref oci.Ref, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	k := key(ref)
-	c.errors.Add(k, remembered{err, time.Now().Add(lifetime)}, int64(len(k)+len(err.Error()))+itemBytes)
+	c.errors.Add(k, remembered{err, time.Now().Add(lifetime)}, int64(len(k)+len(err.Error()))+lru.ItemOverhead)
 }
 
-// Recall returns the error that Note remembers of ref, or nil.
+// Recall returns the error that Note remembers for ref, or nil.
 func (c *Cache) Recall(ref oci.Ref) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"mirrord/internal/cache/lru"
 	"mirrord/internal/call"
 	"mirrord/internal/oci"
 )
@@ -12,7 +13,6 @@ import (
 const (
 	listMemory  = 16 << 20  // bytes of lists that are cached
 	maxListPage = 256 << 10 // bytes of one page; a larger one is not cached
-	itemBytes   = 512       // of memory that a page takes beside its content and key
 )
 
 // list is the upstream's last response for one page of a list: the page, or with
@@ -127,6 +127,6 @@ func (r *Registry) addList(l oci.Listing, known *list) bool {
 		r.lists.Remove(key)
 		return false
 	}
-	r.lists.Add(key, known, size+int64(len(key))+itemBytes)
+	r.lists.Add(key, known, size+int64(len(key))+lru.ItemOverhead)
 	return true
 }

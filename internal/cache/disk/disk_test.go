@@ -117,7 +117,7 @@ func TestInvalidDigest(t *testing.T) {
 	}
 }
 
-func TestAllPassesOverForeignFiles(t *testing.T) {
+func TestAllYieldsStrays(t *testing.T) {
 	dir := t.TempDir()
 	store := open(t, dir)
 	d := put(t, store, dir, "content")
@@ -127,7 +127,7 @@ func TestAllPassesOverForeignFiles(t *testing.T) {
 		"sha256/README",
 		"sha256/" + other.Encoded()[:2] + "/README",
 		"sha256/" + other.Encoded()[:2] + "/" + other.Encoded() + ".tmp",
-		"sha256/zz/" + other.Encoded(), // not its place
+		"sha256/zz/" + other.Encoded(), // the wrong directory
 		"sha256/" + other.Encoded(),    // one level too high
 		"md5/d4/d41d8cd98f00b204e9800998ecf8427e",
 		"lost+found/x/y/z",
@@ -164,7 +164,7 @@ func all(t *testing.T, store *disk.Store) (got []oci.Digest, strays []string) {
 	return got, strays
 }
 
-// Strays go when they are discarded, and nothing else does.
+// Discard removes strays and nothing else.
 func TestDiscard(t *testing.T) {
 	dir := t.TempDir()
 	store := open(t, dir)
@@ -181,16 +181,16 @@ func TestDiscard(t *testing.T) {
 		}
 	}
 	if err := store.Discard(t.Context(), "../../etc"); err == nil {
-		t.Error("discards outside of its directory")
+		t.Error("it has removed something outside its directory")
 	}
 	if got, strays := all(t, store); len(got) != 1 || got[0] != d || len(strays) != 0 {
-		t.Errorf("left are %v and the strays %q", got, strays)
+		t.Errorf("left behind: %v and the strays %q", got, strays)
 	}
 }
 
-// What lies in the place of a blob and is no plain file does not serve, does not
-// keep the caller waiting, and gives way.
-func TestNoPlainFile(t *testing.T) {
+// Something other than a regular file in the place of a blob is not opened, does not
+// block, and is replaced or removed.
+func TestNotARegularFile(t *testing.T) {
 	for name, lay := range map[string]func(path string) error{
 		"directory": func(path string) error { return os.MkdirAll(filepath.Join(path, "below"), 0o750) },
 		"link":      func(path string) error { return os.Symlink("/etc/hostname", path) },
@@ -224,7 +224,7 @@ func TestNoPlainFile(t *testing.T) {
 	}
 }
 
-func TestAllTellsMissingRoot(t *testing.T) {
+func TestAllReportsMissingRoot(t *testing.T) {
 	dir := t.TempDir()
 	store := open(t, dir)
 	if err := os.Remove(filepath.Join(dir, "blobs")); err != nil {
@@ -250,7 +250,7 @@ func TestPutAfterDirectoriesWereRemoved(t *testing.T) {
 		}
 		put(t, store, dir, "content")
 		if filepath.Base(gone) == "blobs" {
-			continue // what somebody puts there is not removed
+			continue // a file in place of this one is never removed
 		}
 		if err := errors.Join(os.RemoveAll(gone), os.WriteFile(gone, nil, 0o600)); err != nil {
 			t.Fatal(err)

@@ -21,7 +21,7 @@ func TestFormat(t *testing.T) {
 			t.Errorf("%q: %v", was, err)
 		}
 		if now, err := os.ReadFile(path); err != nil || string(now) != "1\n" {
-			t.Errorf("%q: marked with %q, %v", was, now, err)
+			t.Errorf("%q: the file holds %q, %v", was, now, err)
 		}
 	}
 	if err := os.WriteFile(path, []byte("2\n"), 0o600); err != nil {
@@ -31,6 +31,6 @@ func TestFormat(t *testing.T) {
 		t.Errorf("a newer format: %v", err)
 	}
 	if now, err := os.ReadFile(path); err != nil || string(now) != "2\n" {
-		t.Errorf("a newer format is marked with %q, %v", now, err)
+		t.Errorf("a newer format is the file holds %q, %v", now, err)
 	}
 }

@@ -13,13 +13,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrInUse is what Lock's error wraps when another daemon has the directory.
+// ErrInUse says that another process has locked the directory.
 var ErrInUse = errors.New("is used by another mirrord")
 
-// Lock takes dir, created when absent, for this process alone until unlock or
-// the process's end, however it ends. It fails with ErrInUse, at once, when
-// another has it. The file dir/lock holds the owner's process id and stays:
-// removing it would let two owners lock two files of one name.
+// Lock locks dir, which it creates if absent, for this process until unlock is called
+// or the process ends, for whatever reason. It fails with ErrInUse, without waiting,
+// when another process has locked it. The file dir/lock holds the owner's process id.
+// It is never removed: two owners could then lock two files of that name.
 func Lock(dir string) (unlock func() error, err error) {
 	if err := MakeDir(dir); err != nil {
 		return nil, fmt.Errorf("lock cache directory: %w", err)
@@ -46,16 +46,16 @@ func Lock(dir string) (unlock func() error, err error) {
 
 func inUse(dir string, f *os.File) error {
 	var owner string
-	// Empty for the moment between an owner's lock and its writing.
+	// The file is empty between an owner's lock and its write.
 	if text, err := io.ReadAll(io.LimitReader(f, 32)); err == nil && len(text) > 0 {
 		owner = fmt.Sprintf(" (pid %s)", strings.TrimSpace(string(text)))
 	}
 	return fmt.Errorf("cache directory %s %w%s: stop it or choose another cache.dir", dir, ErrInUse, owner)
 }
 
-// openLock opens the lock file for reading, which is enough to lock it: a file
-// that is open for writing would keep the file system from being made read-only.
-// On a read-only disk that has none it is dir itself.
+// openLock opens the lock file for reading, which is enough to lock it: a file system
+// with a file open for writing could not be remounted read-only. On a read-only disk
+// without a lock file it opens dir itself.
 func openLock(dir string) (*os.File, error) {
 	path := filepath.Join(dir, "lock")
 	f, err := os.Open(path)
@@ -68,7 +68,8 @@ func openLock(dir string) (*os.File, error) {
 	return f, err
 }
 
-// writePID is for a person; a disk that does not take it does not matter yet.
+// writePID writes the process id for the error of another process. A failure does
+// not matter here.
 func writePID(dir string) {
 	_ = os.WriteFile(filepath.Join(dir, "lock"), []byte(strconv.Itoa(os.Getpid())+"\n"), blobMode)
 }

@@ -36,7 +36,7 @@ func TestLock(t *testing.T) {
 	}
 }
 
-// An owner that was killed leaves its file, with a longer process id perhaps.
+// A killed owner leaves its file, maybe with a longer process id.
 func TestLockAfterKill(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "lock"), []byte("1234567890\n"), 0o640); err != nil {

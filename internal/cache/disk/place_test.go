@@ -19,8 +19,7 @@ func check(t *testing.T, err error) {
 	}
 }
 
-// A blob directory that is a link serves, is walked and is written like any
-// other.
+// A blob directory that is a link is read, walked and written like any other.
 func TestLinkedBlobs(t *testing.T) {
 	dir, elsewhere := t.TempDir(), filepath.Join(t.TempDir(), "blobs")
 	check(t, os.Mkdir(elsewhere, 0o750))
@@ -43,8 +42,8 @@ func TestLinkedBlobs(t *testing.T) {
 	}
 }
 
-// What is in the place of a directory and is none is refused, and stays: the
-// disk that a link leads to may be mounted later.
+// Something else in the place of a directory is refused and not removed: the disk
+// that a link leads to may be mounted later.
 func TestNotADirectory(t *testing.T) {
 	for name, lay := range map[string]func(path string) error{
 		"dangling link":  func(path string) error { return os.Symlink("/nowhere/at/all", path) },
@@ -76,7 +75,7 @@ func TestNotADirectory(t *testing.T) {
 	}
 }
 
-// So does what comes into its place while the Store is used.
+// The same holds for something that is put there while the Store is in use.
 func TestNotADirectoryLater(t *testing.T) {
 	dir := t.TempDir()
 	store := open(t, dir)
@@ -90,7 +89,7 @@ func TestNotADirectoryLater(t *testing.T) {
 	}
 }
 
-// A link below the blob directory would not be walked.
+// A link below the blob directory is refused: it would not be walked.
 func TestLinkedAlgorithm(t *testing.T) {
 	dir, elsewhere := t.TempDir(), t.TempDir()
 	open(t, dir)
@@ -104,8 +103,7 @@ func TestLinkedAlgorithm(t *testing.T) {
 	}
 }
 
-// Files cannot be renamed from one file system into another, nor from one mount
-// of it into another.
+// Files cannot be renamed across file systems, nor across mounts of one.
 func TestCheckRename(t *testing.T) {
 	dir := t.TempDir()
 	store := open(t, dir)
@@ -116,11 +114,11 @@ func TestCheckRename(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if err := store.CheckRename(smalldisk.Mount(t, "", "size=1m")); !errors.Is(err, disk.ErrApart) {
+	if err := store.CheckRename(smalldisk.Mount(t, "", "size=1m")); !errors.Is(err, disk.ErrFileSystem) {
 		t.Errorf("another file system: %v", err)
 	}
 	smalldisk.Bind(t, near, near)
-	if err := store.CheckRename(near); !errors.Is(err, disk.ErrApart) {
+	if err := store.CheckRename(near); !errors.Is(err, disk.ErrFileSystem) {
 		t.Errorf("another mount: %v", err)
 	}
 }

@@ -1,8 +1,8 @@
-// Package disk keeps blobs as files in a directory:
+// Package disk stores blobs as files in a directory:
 //
 //	<dir>/blobs/<algorithm>/<first two hex digits>/<hex>
 //
-// A file there is whole, verified and synced: it comes by rename only.
+// A file there is complete, verified and synced, because it is created by rename.
 package disk
 
 import (
@@ -32,52 +32,52 @@ const (
 type Store struct {
 	root string // <dir>/blobs
 
-	// mu guards linked and serialises the making of directories, so that no Put
-	// returns before the directories above its blob are durable. Held over I/O
-	// only at the first Put into each directory.
-	mu     sync.Mutex
-	linked map[string]bool // leaf directories whose own names were synced by this Store
+	// mu guards durable and serialises the creation of directories, so that no Put
+	// returns before the directories above its blob are durable. It is held during I/O
+	// only for the first Put into each directory.
+	mu      sync.Mutex
+	durable map[string]bool // leaf directories whose names this Store has synced
 }
 
-// Open returns the Store in dir, which is created when it is absent. blobs may be
-// a link to a directory, on another disk for instance; what is neither is
-// ErrNotDirectory. A read-only disk without one is an empty Store.
+// Open returns the Store in dir, which it creates if absent. dir/blobs may be a link
+// to a directory, for example on another disk; Open fails with ErrNotDirectory when it
+// is something else. On a read-only disk without blobs the Store is empty.
 func Open(dir string) (*Store, error) {
 	root := filepath.Join(dir, "blobs")
 	if err := MakeDir(root); err != nil && !errors.Is(err, unix.EROFS) {
 		return nil, fmt.Errorf("open blob directory: %w", err)
 	}
-	if err := syncDir(dir); err != nil && !errors.Is(err, unix.EROFS) { // which keeps nobody from reading
+	if err := syncDir(dir); err != nil && !errors.Is(err, unix.EROFS) { // it can be read all the same
 		return nil, fmt.Errorf("open blob directory: %w", err)
 	}
 	if target, err := filepath.EvalSymlinks(root); err == nil {
-		root = target // a walk does not begin at a link
+		root = target // a walk does not follow a link at its root
 	}
 	if err := checkLinks(root); err != nil {
 		return nil, fmt.Errorf("open blob directory: %w", err)
 	}
-	return &Store{root: root, linked: make(map[string]bool)}, nil
+	return &Store{root: root, durable: make(map[string]bool)}, nil
 }
 
-// Open returns the blob d as the *os.File that it is, so that the kernel can
-// send it. It fails with fs.ErrNotExist when d is not kept: what lies in its
-// place and is no plain file is not it.
+// Open returns the blob d as an *os.File, so that the kernel can send it. It fails
+// with fs.ErrNotExist when d is not stored, also if something other than a regular
+// file is in its place.
 func (s *Store) Open(_ context.Context, d oci.Digest) (io.ReadSeekCloser, error) {
 	path, err := s.path(d)
 	if err != nil {
 		return nil, fmt.Errorf("open blob: %w", err)
 	}
-	// A pipe does not keep the caller waiting, a link leads nowhere.
+	// Neither wait for the writer of a pipe nor follow a link.
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0)
 	if errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENXIO) || errors.Is(err, unix.ENOTDIR) {
-		err = fmt.Errorf("%w: %s is no plain file", fs.ErrNotExist, path)
+		err = fmt.Errorf("%w: %s is not a regular file", fs.ErrNotExist, path)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open blob: %w", err)
 	}
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%w: %s is no plain file", fs.ErrNotExist, path)
+		err = fmt.Errorf("%w: %s is not a regular file", fs.ErrNotExist, path)
 	}
 	if err != nil {
 		_ = f.Close()
@@ -86,9 +86,9 @@ func (s *Store) Open(_ context.Context, d oci.Digest) (io.ReadSeekCloser, error)
 	return f, nil
 }
 
-// Put keeps the content of f as d and renames f, which must lie on the same
-// file system. After an error f still has its name, unless the last sync was
-// what failed: then the blob is in place and may not survive a power failure.
+// Put stores the content of f as d by renaming f, which must be on the same file
+// system. After an error f still has its name, unless the last sync failed: then the
+// blob is in place but may not survive a power failure.
 func (s *Store) Put(_ context.Context, d oci.Digest, f *os.File) error {
 	path, err := s.path(d)
 	if err != nil {
@@ -104,7 +104,7 @@ func (s *Store) place(path string, f *os.File) error {
 	if err := f.Chmod(blobMode); err != nil {
 		return err
 	}
-	// Before the rename: a name must never be durable before its bytes.
+	// Sync before the rename: the name must not become durable before the bytes.
 	if err := f.Sync(); err != nil {
 		return err
 	}
@@ -112,14 +112,14 @@ func (s *Store) place(path string, f *os.File) error {
 	if err := s.makeLeaf(leaf); err != nil {
 		return err
 	}
-	if err := moveInto(f.Name(), path); err != nil {
+	if err := replace(f.Name(), path); err != nil {
 		return err
 	}
 	return syncDir(leaf)
 }
 
-// moveInto renames, also to where a directory has no business to be.
-func moveInto(from, to string) error {
+// replace renames from to to, and removes a directory in the place of to.
+func replace(from, to string) error {
 	err := os.Rename(from, to)
 	if !errors.Is(err, unix.EISDIR) && !errors.Is(err, fs.ErrExist) {
 		return err
@@ -130,8 +130,8 @@ func moveInto(from, to string) error {
 	return os.Rename(from, to)
 }
 
-// Remove unlinks d. It does not sync: a file that a power failure brings back
-// is adopted like any other.
+// Remove unlinks d. It does not sync: a file that reappears after a power failure is
+// adopted like any other.
 func (s *Store) Remove(_ context.Context, d oci.Digest) error {
 	path, err := s.path(d)
 	if err != nil {
@@ -143,7 +143,7 @@ func (s *Store) Remove(_ context.Context, d oci.Digest) error {
 	return nil
 }
 
-// Discard removes what All has told of as a stray.
+// Discard removes a stray that All has reported.
 func (s *Store) Discard(_ context.Context, stray string) error {
 	if !filepath.IsLocal(stray) {
 		return fmt.Errorf("remove stray %q: it is not in the blob directory", stray)
@@ -154,7 +154,7 @@ func (s *Store) Discard(_ context.Context, stray string) error {
 	return nil
 }
 
-// Free returns how many bytes an unprivileged user may still write.
+// Free returns how many bytes are available to an unprivileged user.
 func (s *Store) Free() (int64, error) {
 	var stat unix.Statfs_t
 	if err := unix.Statfs(s.root, &stat); err != nil {
@@ -163,8 +163,8 @@ func (s *Store) Free() (int64, error) {
 	return int64(stat.Bavail) * int64(stat.Bsize), nil
 }
 
-// path is where d lies. A digest that is not valid has no place, so nothing
-// that a digest says can lead out of root.
+// path returns the path of d. It fails for an invalid digest, so no digest can lead
+// out of root.
 func (s *Store) path(d oci.Digest) (string, error) {
 	if err := d.Validate(); err != nil {
 		return "", fmt.Errorf("digest %q: %w", string(d), err)
@@ -173,8 +173,8 @@ func (s *Store) path(d oci.Digest) (string, error) {
 	return filepath.Join(s.root, d.Algorithm().String(), hex[:2], hex), nil
 }
 
-// makeLeaf makes leaf and the directory above it, and syncs their names when
-// this Store has not done so or when somebody has removed them meanwhile.
+// makeLeaf creates leaf and the directories above it, and syncs their names unless
+// this Store has done so and they have not been removed since.
 func (s *Store) makeLeaf(leaf string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -192,10 +192,10 @@ func (s *Store) makeLeaf(leaf string) error {
 	if err != nil {
 		return err
 	}
-	if s.linked[leaf] && !newLeaf && !newAlgorithm && !newRoot {
+	if s.durable[leaf] && !newLeaf && !newAlgorithm && !newRoot {
 		return nil
 	}
-	delete(s.linked, leaf)
+	delete(s.durable, leaf)
 	err = errors.Join(syncDir(algorithm), syncDir(s.root))
 	if newRoot {
 		err = errors.Join(err, syncDir(filepath.Dir(s.root)))
@@ -203,12 +203,12 @@ func (s *Store) makeLeaf(leaf string) error {
 	if err != nil {
 		return err
 	}
-	s.linked[leaf] = true
+	s.durable[leaf] = true
 	return nil
 }
 
-// makeDir reports whether it was made now. What is in its place and is no
-// directory gives way.
+// makeDir creates dir if it is absent and reports whether it did. It removes anything
+// else that is in its place.
 func makeDir(dir string) (bool, error) {
 	err := os.Mkdir(dir, dirMode)
 	if errors.Is(err, fs.ErrExist) {

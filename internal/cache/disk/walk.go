@@ -12,11 +12,11 @@ import (
 	"mirrord/internal/cache"
 )
 
-// All yields every blob, and as a stray what is not a plain file with a blob's
-// name in the place of that blob; directories that lead to no file are passed
-// over. A directory that cannot be read is told as an error, its blobs are
-// missing, and the walk goes on; the end of ctx is told as the last error. It
-// holds the names of one directory in memory at a time.
+// All yields all blobs, and as strays all other files: those without the name of a
+// blob, in the wrong place, or not regular. Empty directories are skipped. For a
+// directory that cannot be read it yields an error and continues without its blobs;
+// when ctx ends it yields a last error. It holds the names of one directory in memory
+// at a time.
 func (s *Store) All(ctx context.Context) iter.Seq2[cache.Blob, error] {
 	return func(yield func(cache.Blob, error) bool) {
 		visit := func(path string, entry fs.DirEntry, err error) error {
@@ -34,18 +34,18 @@ func (s *Store) All(ctx context.Context) iter.Seq2[cache.Blob, error] {
 			}
 			return fs.SkipAll
 		}
-		_ = filepath.WalkDir(s.root, visit) // visit tells every error
+		_ = filepath.WalkDir(s.root, visit) // visit yields every error
 	}
 }
 
-// blob returns the blob or the stray that entry is, or zero for a directory.
+// blob returns entry as a blob or a stray, or the zero Blob for a directory.
 func (s *Store) blob(path string, entry fs.DirEntry) (cache.Blob, error) {
 	if entry.IsDir() {
 		return cache.Blob{}, nil
 	}
 	algorithm := filepath.Base(filepath.Dir(filepath.Dir(path)))
 	d := digest.NewDigestFromEncoded(digest.Algorithm(algorithm), filepath.Base(path))
-	if place, err := s.path(d); err != nil || place != path || !entry.Type().IsRegular() {
+	if right, err := s.path(d); err != nil || right != path || !entry.Type().IsRegular() {
 		name, err := filepath.Rel(s.root, path)
 		return cache.Blob{Stray: name}, err
 	}

@@ -2,8 +2,12 @@ package lru
 
 import "github.com/hashicorp/golang-lru/v2/simplelru"
 
-// Bytes keeps the most recently used values whose sizes add up to a number of
-// bytes at most. Not safe for concurrent use.
+// ItemOverhead is how many bytes an item takes in memory besides its content: its
+// key, its places in a map and a list, and headers.
+const ItemOverhead = 512
+
+// Bytes holds the most recently used values, up to a maximum sum of their sizes. Not
+// safe for concurrent use.
 type Bytes[V any] struct {
 	order *simplelru.LRU[string, sized[V]]
 	max   int64
@@ -15,7 +19,7 @@ type sized[V any] struct {
 	size  int64
 }
 
-// NewBytes returns an empty Bytes for max bytes; zero keeps nothing.
+// NewBytes returns an empty Bytes for max bytes; with zero it stores nothing.
 func NewBytes[V any](max int64) *Bytes[V] {
 	return &Bytes[V]{order: unbounded[string, sized[V]](), max: max}
 }
@@ -26,9 +30,9 @@ func (b *Bytes[V]) Get(key string) (V, bool) {
 	return item.value, ok
 }
 
-// Add keeps v, of size bytes, as the most recently used and forgets what was
-// used longest ago until all fits. It replaces what key had. A value that is
-// larger than the bound is not kept.
+// Add stores v, of size bytes, as the most recently used, and drops the least
+// recently used values until the rest fits. It replaces the value of key. A value
+// that is larger than the maximum is not stored.
 func (b *Bytes[V]) Add(key string, v V, size int64) {
 	b.Remove(key)
 	if size > b.max {
@@ -42,7 +46,7 @@ func (b *Bytes[V]) Add(key string, v V, size int64) {
 	}
 }
 
-// Remove forgets key. An unknown one is no error.
+// Remove removes key. An unknown key is ignored.
 func (b *Bytes[V]) Remove(key string) {
 	if item, ok := b.order.Peek(key); ok {
 		b.order.Remove(key)
@@ -50,8 +54,8 @@ func (b *Bytes[V]) Remove(key string) {
 	}
 }
 
-// Len is the number of values.
+// Len returns the number of values.
 func (b *Bytes[V]) Len() int { return b.order.Len() }
 
-// Size is the sum of the sizes in bytes.
+// Size returns the sum of the sizes in bytes.
 func (b *Bytes[V]) Size() int64 { return b.size }

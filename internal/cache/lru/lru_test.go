@@ -12,7 +12,7 @@ import (
 
 var _ cache.Policy = (*lru.Policy)(nil)
 
-// drain removes victim after victim.
+// drain removes all victims and returns them in order.
 func drain(p *lru.Policy) (order []oci.Digest) {
 	for d, ok := p.Victim(); ok; d, ok = p.Victim() {
 		order = append(order, d)
@@ -51,8 +51,8 @@ func TestPolicy(t *testing.T) {
 	}
 }
 
-// simplelru bounds entries; a Policy must not.
-func TestPolicyKeepsAll(t *testing.T) {
+// simplelru limits the number of entries; a Policy must not.
+func TestPolicyHasNoLimit(t *testing.T) {
 	p := lru.NewPolicy()
 	for i := range 100_000 {
 		p.Add(oci.Digest(fmt.Sprint(i)), 10)
@@ -72,7 +72,7 @@ func TestBytes(t *testing.T) {
 	b.Add("c", "C", 2)
 	holds(t, b, 10, "a", "b", "c")
 	b.Get("a")
-	b.Add("d", "D", 5) // forgets b alone would leave 11
+	b.Add("d", "D", 5) // dropping b alone would leave 11
 	holds(t, b, 9, "a", "d")
 	b.Add("a", "AA", 1)
 	holds(t, b, 6, "a", "d")

@@ -1,5 +1,5 @@
-// Package lru orders what is cached by its last use and counts its bytes. None
-// of its types has a lock: the caller holds one around every call.
+// Package lru orders cached items by their last use and counts their bytes. Its
+// types have no lock: the caller holds one during every call.
 package lru
 
 import (
@@ -10,8 +10,8 @@ import (
 	"mirrord/internal/oci"
 )
 
-// Policy is a cache.Policy: the victim is what was used longest ago. It only
-// orders; nothing leaves it but by Remove. Not safe for concurrent use.
+// Policy is a cache.Policy whose victim is the least recently used blob. It evicts
+// nothing itself: a blob stays until Remove. Not safe for concurrent use.
 type Policy struct {
 	order *simplelru.LRU[oci.Digest, int64] // the value is the size
 	bytes int64
@@ -22,8 +22,8 @@ func NewPolicy() *Policy {
 	return &Policy{order: unbounded[oci.Digest, int64]()}
 }
 
-// Add puts d in as the most recently used, with its size in bytes; for one
-// that is in already both are renewed.
+// Add adds d, of size bytes, as the most recently used. If d is known already, its
+// size and recency are updated.
 func (p *Policy) Add(d oci.Digest, size int64) {
 	if old, ok := p.order.Peek(d); ok {
 		p.bytes -= old
@@ -32,10 +32,10 @@ func (p *Policy) Add(d oci.Digest, size int64) {
 	p.bytes += size
 }
 
-// Touch makes d the most recently used. An unknown one is no error.
+// Touch makes d the most recently used. An unknown d is ignored.
 func (p *Policy) Touch(d oci.Digest) { p.order.Get(d) }
 
-// Remove forgets d. An unknown one is no error.
+// Remove removes d. An unknown d is ignored.
 func (p *Policy) Remove(d oci.Digest) {
 	if size, ok := p.order.Peek(d); ok {
 		p.order.Remove(d)
@@ -43,21 +43,21 @@ func (p *Policy) Remove(d oci.Digest) {
 	}
 }
 
-// Victim returns what was used longest ago, and false when there is nothing.
-// It stays until Remove.
+// Victim returns the least recently used digest, and false when there is none. It
+// stays until Remove.
 func (p *Policy) Victim() (oci.Digest, bool) {
 	d, _, ok := p.order.GetOldest()
 	return d, ok
 }
 
-// Bytes is the sum of the sizes.
+// Bytes returns the sum of the sizes.
 func (p *Policy) Bytes() int64 { return p.bytes }
 
-// Len is the number of digests.
+// Len returns the number of digests.
 func (p *Policy) Len() int { return p.order.Len() }
 
-// unbounded returns an LRU that evicts nothing of itself: simplelru bounds the
-// number of entries, the types here bound bytes. The bound reserves no memory.
+// unbounded returns an LRU that never evicts on its own: simplelru limits the number
+// of entries, and the types here limit bytes. The limit allocates no memory.
 func unbounded[K comparable, V any]() *simplelru.LRU[K, V] {
 	order, err := simplelru.NewLRU[K, V](math.MaxInt, nil)
 	if err != nil {

@@ -12,14 +12,14 @@ import (
 	"mirrord/internal/oci"
 )
 
-// large returns n bytes that are the same for the same n.
+// large returns n pseudo-random bytes that depend only on n.
 func large(n int) []byte {
 	p := make([]byte, n)
-	_, _ = rand.NewChaCha8([32]byte{byte(n)}).Read(p) // it never fails
+	_, _ = rand.NewChaCha8([32]byte{byte(n)}).Read(p) // it cannot fail
 	return p
 }
 
-// file returns a file with the content, as a fill leaves it.
+// file returns a file with that content, as a fill creates it.
 func (s *suite) file(content []byte) *os.File {
 	s.Helper()
 	f := s.temp()

@@ -19,16 +19,16 @@ import (
 	"mirrord/internal/oci"
 )
 
-// Run checks that Stores keep the contract of cache.Store. open makes an empty
-// one for a test, and temp, which makes empty files that the Store can take over
-// and fails the test itself; what they need is released with t.Cleanup.
+// Run checks that a Store keeps the contract of cache.Store. open returns an empty
+// Store for a test, and temp, which creates empty files that the Store can rename. Both
+// fail the test themselves and register their cleanup with t.
 func Run(t *testing.T, open func(t *testing.T) (s cache.Store, temp func() *os.File)) {
 	tests := []struct {
 		name string
 		run  func(*suite)
 	}{
 		{"round trip", (*suite).roundTrip},
-		{"put takes the name, not the file", (*suite).takesName},
+		{"put renames the file, which stays open", (*suite).renames},
 		{"put replaces", (*suite).replaces},
 		{"absent", (*suite).absent},
 		{"remove", (*suite).remove},
@@ -68,7 +68,7 @@ func (s *suite) roundTrip() {
 	}
 }
 
-func (s *suite) takesName() {
+func (s *suite) renames() {
 	f := s.file([]byte("content"))
 	d := digest.FromString("content")
 	if err := s.store.Put(s.Context(), d, f); err != nil {
@@ -89,7 +89,7 @@ func (s *suite) takesName() {
 
 func (s *suite) replaces() {
 	d := digest.FromString("kept")
-	s.put(d, []byte("kep")) // damaged, as a disk may leave it
+	s.put(d, []byte("kep")) // truncated, as by a disk failure
 	r := s.open(d)
 	s.put(d, []byte("kept"))
 	s.want(d, []byte("kept"))
@@ -166,7 +166,7 @@ func (s *suite) seek() {
 		part := content[at:min(at+100, int64(len(content)))]
 		got := make([]byte, len(part))
 		if _, err := io.ReadFull(r, got); err != nil || !bytes.Equal(got, part) {
-			s.Errorf("what is read at %d differs: %v", at, err)
+			s.Errorf("the content at %d differs: %v", at, err)
 		}
 	}
 }
