@@ -216,12 +216,12 @@ func (b *body) contradicted(err error) error {
 	if !errors.As(err, &refused) || refused.size == oci.UnknownSize || b.size == oci.UnknownSize || refused.size == b.size {
 		return err
 	}
-	return fmt.Errorf("%w: %d bytes, was %d", errSize, refused.size, b.size)
+	return fmt.Errorf("%w: %d bytes, expected %d", errSize, refused.size, b.size)
 }
 
 func (b *body) begin() error {
 	if err := b.stream.begin(); err != nil {
-		return oci.Errorf(oci.Unavailable, "%s sends no byte of blob %s: %w", b.registry.Name, b.ref.Digest(), redact(err))
+		return oci.Errorf(oci.Unavailable, "%s sent no data of blob %s: %w", b.registry.Name, b.ref.Digest(), redact(err))
 	}
 	b.fed = true
 	return nil
@@ -258,7 +258,7 @@ func (b *body) Seek(offset int64, whence int) (int64, error) {
 		offset += b.size
 	}
 	if offset < 0 {
-		return 0, fmt.Errorf("seek to %d: before the beginning", offset)
+		return 0, fmt.Errorf("seek to %d: negative offset", offset)
 	}
 	b.offset = offset
 	return offset, nil

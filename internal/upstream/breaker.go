@@ -101,8 +101,8 @@ func pathOf(req *http.Request) string {
 }
 
 var (
-	errSlow    = errors.New("it did not answer in time")
-	errUnasked = errors.New("the host was not asked to the end") // whoever asked has left, or may not ask it
+	errSlow    = errors.New("it did not respond in time")
+	errUnasked = errors.New("the request says nothing about the host") // whoever asked has left, or may not ask it
 )
 
 // failure returns what an exchange says against its host. Nothing, when there is
@@ -112,7 +112,7 @@ func failure(ctx context.Context, resp *http.Response, err error) error {
 	case err == nil && resp.StatusCode < http.StatusInternalServerError:
 		return nil
 	case err == nil:
-		return errors.New("it answered " + resp.Status)
+		return errors.New("it responded with " + resp.Status)
 	case errors.Is(why, context.DeadlineExceeded), errors.Is(why, errAnswerTime):
 		return errSlow
 	case why != nil, errors.Is(err, errPrivate):

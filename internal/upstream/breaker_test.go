@@ -203,7 +203,7 @@ func TestProbesFindTheRecovery(t *testing.T) {
 		n.set(hubHost, status(503))
 		b := newBreakers(n)
 		b.fail(t)
-		b.wantEvents(t, "opened registry.example: it answered 503 Service Unavailable")
+		b.wantEvents(t, "opened registry.example: it responded with 503 Service Unavailable")
 		n.set(hubHost, hanging)
 		defer b.run(t)()
 		refusedFor := func(d time.Duration) {
@@ -244,7 +244,7 @@ func TestProbeBelowAPath(t *testing.T) {
 		stop := b.run(t)
 		<-time.After(probeEvery + time.Second)
 		stop()
-		b.wantEvents(t, "opened registry.example: it answered 503 Service Unavailable", "closed registry.example")
+		b.wantEvents(t, "opened registry.example: it responded with 503 Service Unavailable", "closed registry.example")
 	})
 }
 
@@ -269,7 +269,7 @@ func TestRunEnds(t *testing.T) {
 			t.Errorf("ended after %v, want %v: when the probe has", took, end+lingers)
 		}
 		n.wantProbes(t, map[string]int{"GET https://registry.example/v2/": 1})
-		if err := b.wantRefused(t, n); !strings.Contains(err.Error(), "failed 5 times in a row, the last time: it answered 500") {
+		if err := b.wantRefused(t, n); !strings.Contains(err.Error(), "failed 5 times in a row (last error: it responded with 500") {
 			t.Errorf("%v: the probe that was ended counts", err)
 		}
 	})
@@ -322,8 +322,8 @@ func TestRefusalSaysWhy(t *testing.T) {
 		defer stop()
 		check(t, b.Run(ctx))
 		err := b.wantRefused(t, n)
-		const want = `docker.io: its host registry.example has failed 8 times in a row, the last time: ` +
-			`Get "https://registry.example/x": connection refused; until it answers again nothing is sent to it but a probe every 5s`
+		const want = `docker.io: host registry.example has failed 8 times in a row (last error: ` +
+			`Get "https://registry.example/x": connection refused); no requests are sent to it until a probe succeeds (one every 5s)`
 		if err.Error() != want {
 			t.Errorf("%v\nwant %v", err, want)
 		}
@@ -375,7 +375,7 @@ func TestManyClients(t *testing.T) {
 			n.set(hubHost, status(200))
 			<-time.After(probeEvery)
 			synctest.Wait()
-			b.wantEvents(t, "opened "+hubHost+": it answered 503 Service Unavailable", "closed "+hubHost)
+			b.wantEvents(t, "opened "+hubHost+": it responded with 503 Service Unavailable", "closed "+hubHost)
 		}
 	})
 }

@@ -27,14 +27,14 @@ func (r *Registry) refusalError(q request, refused *refusal) error {
 		return oci.Errorf(oci.Unavailable, "%s: %w: %s%s", r.Name, needsGet(refused), refused.status, refused.words)
 	case !refused.fromRegistry:
 		// Links of a storage host expire: this says nothing of the content.
-		return oci.Errorf(oci.Unavailable, "%s: its storage %s answered %s%s", r.Name, refused.host, refused.status, refused.words)
+		return oci.Errorf(oci.Unavailable, "%s: storage host %s responded with %s%s", r.Name, refused.host, refused.status, refused.words)
 	case refused.code == http.StatusUnauthorized && (refused.word || refused.reason() == insufficientScope):
 		// With a fresh token: Docker Hub does not tell missing from private.
-		return oci.Errorf(oci.NameUnknown, "%s: repository %s does not exist, or its login may not pull it%s", r.Name, q.repository, refused.words)
+		return oci.Errorf(oci.NameUnknown, "%s: repository %s does not exist, or the login may not pull it%s", r.Name, q.repository, refused.words)
 	case refused.code == http.StatusForbidden && (refused.word || refused.reason() == insufficientScope):
 		return oci.Errorf(oci.Denied, "%s: pull of %s denied%s", r.Name, q.repository, refused.words)
 	}
-	return oci.Errorf(oci.Unavailable, "%s answered %s%s", r.Name, refused.status, refused.words)
+	return oci.Errorf(oci.Unavailable, "%s responded with %s%s", r.Name, refused.status, refused.words)
 }
 
 // getMayTell reports whether a GET may be answered where this HEAD was refused:
@@ -47,7 +47,7 @@ func getMayTell(q request, refused *refusal) bool {
 
 // errUnclear is an oci.ErrNeedsGet of one moment and one login: the next HEAD may
 // be let in.
-var errUnclear = fmt.Errorf("%w this time", oci.ErrNeedsGet)
+var errUnclear = fmt.Errorf("%w in this response", oci.ErrNeedsGet)
 
 // needsGet returns errUnclear unless it is the method that was refused.
 func needsGet(refused *refusal) error {

@@ -25,7 +25,7 @@ const (
 )
 
 // errMoved says that the registry sends another challenge by now.
-var errMoved = errors.New("the registry has moved its token service")
+var errMoved = errors.New("the registry now names another token service")
 
 // exchange gets what the registry asks for, and remembers it.
 func (t *tokens) exchange(ctx context.Context, repository string) (authorization, error) {
@@ -34,7 +34,7 @@ func (t *tokens) exchange(ctx context.Context, repository string) (authorization
 		a, err = t.answer(ctx, repository)
 	}
 	if err != nil {
-		return authorization{}, t.failed("gives no token for "+repository, err)
+		return authorization{}, t.failed("cannot get a token for "+repository, err)
 	}
 	a.got = time.Now()
 	t.byRepo.Add(repository, a)
@@ -45,7 +45,7 @@ func (t *tokens) exchange(ctx context.Context, repository string) (authorization
 func (t *tokens) answer(ctx context.Context, repository string) (authorization, error) {
 	c, err := t.ask(ctx)
 	if err != nil {
-		return authorization{}, t.failed("cannot be asked whether it wants a login", err)
+		return authorization{}, t.failed("cannot find out whether a login is required", err)
 	}
 	if c.scheme == "" {
 		return authorization{until: time.Now().Add(time.Hour)}, nil
@@ -116,7 +116,7 @@ func (t *tokens) token(ctx context.Context, c challenge, login authn.AuthConfig,
 		value = token.AccessToken
 	}
 	if !isTokenValue(value) {
-		return authorization{}, errors.New("the token service sent no token that fits in a header")
+		return authorization{}, errors.New("the token service sent no token that is valid in a header")
 	}
 	ttl := defaultTTL
 	if token.ExpiresIn > 0 {
@@ -154,9 +154,9 @@ func (t *tokens) failed(what string, err error) error {
 	}
 	var refused *transport.Error
 	if !errors.As(err, &refused) {
-		return oci.Errorf(oci.Unavailable, "%s %s: %w", t.name, what, firstLine{redact(err)})
+		return oci.Errorf(oci.Unavailable, "%s: %s: %w", t.name, what, firstLine{redact(err)})
 	}
-	return oci.Errorf(oci.Unavailable, "%s %s: %d %s", t.name, what, refused.StatusCode, http.StatusText(refused.StatusCode))
+	return oci.Errorf(oci.Unavailable, "%s: %s: %d %s", t.name, what, refused.StatusCode, http.StatusText(refused.StatusCode))
 }
 
 // firstLine is an error without what the library repeats of a token service's

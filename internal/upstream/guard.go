@@ -109,7 +109,7 @@ func (g *guard) checkLiteral(u *url.URL) error {
 	return nil
 }
 
-var errPrivate = errors.New("the upstream leads to a private address, which it may not")
+var errPrivate = errors.New("the upstream leads to a private address, which is not allowed")
 
 // check refuses an address that is further inside than the upstream.
 func (g *guard) check(at netip.Addr) error {
@@ -122,7 +122,7 @@ func (g *guard) check(at netip.Addr) error {
 	case home.IsValid():
 		return fmt.Errorf("%w: to %s from %s", errPrivate, at, home)
 	}
-	return fmt.Errorf("%w: to %s, and a proxy hides where it is itself (if both are in this network, name them in NO_PROXY)", errPrivate, at)
+	return fmt.Errorf("%w: to %s, and a proxy hides the upstream's own address (if both are in this network, name them in NO_PROXY)", errPrivate, at)
 }
 
 // The parts of the address space, as far as they differ in who may lead there.

@@ -42,7 +42,7 @@ func (r *Registry) heed(ctx context.Context, q request, sent authorization, refu
 	}
 	switch {
 	case foreign != nil:
-		return false, r.tokens.failed("names another token service", foreign)
+		return false, r.tokens.failed("rejected its token service", foreign)
 	case sent.header == "":
 		refused.word = refused.word || told // there is no login that it might let in
 		return false, r.refusalError(q, refused)

@@ -136,13 +136,13 @@ func (s *streak) long(now time.Time) bool {
 func (s *streak) sure() bool { return s.hostwide || len(s.paths) > 1 }
 
 // errOpen marks what was refused without asking the host.
-var errOpen = errors.New("the host is not asked")
+var errOpen = errors.New("no requests are sent to the host")
 
 // refusal makes the error of a request that is not sent. The caller holds mu.
 func (h *host) refusal() error {
 	return &oci.Error{
 		Code: oci.Unavailable,
-		Message: fmt.Sprintf("%s: its host %s has failed %d times in a row, the last time: %v; until it answers again nothing is sent to it but a probe every %s",
+		Message: fmt.Sprintf("%s: host %s has failed %d times in a row (last error: %v); no requests are sent to it until a probe succeeds (one every %s)",
 			h.Name, h.ping.Host, h.streak.number, h.streak.lastFail, probeEvery),
 		Err: errOpen,
 	}

@@ -77,11 +77,11 @@ func (t *tokens) demanded(refused *refusal) (challenge, error) {
 	case refused.code >= 400 && refused.code < 500:
 		return challenge{}, nil
 	default:
-		return challenge{}, errors.New("it answered " + refused.status)
+		return challenge{}, errors.New("it responded with " + refused.status)
 	}
 	c, ok := choose(refused.challenges)
 	if !ok {
-		return challenge{}, fmt.Errorf("it asks for authorization %s, which is not supported", schemesOf(refused.challenges))
+		return challenge{}, fmt.Errorf("it requires authorization by %s, which is not supported", schemesOf(refused.challenges))
 	}
 	return c, t.checkRealm(c)
 }

@@ -40,16 +40,16 @@ func (r *Registry) List(ctx context.Context, q oci.Listing) (*oci.Page, error) {
 	}
 	defer func() { _ = resp.Body.Close() }()
 	if t := mediaType(resp); q.Kind() == oci.Referrers && t != ocispec.MediaTypeImageIndex {
-		return nil, r.noReferrers("it sends %q where an index of referrers should be", t)
+		return nil, r.noReferrers("the response is %q, not an index of referrers", t)
 	}
 	body := &rationed{from: progressing(ctx, io.LimitReader(resp.Body, maxList+1)), ration: r.lists}
 	defer body.release()
 	raw, err := io.ReadAll(body)
 	if err == nil && len(raw) > maxList {
-		err = fmt.Errorf("it is larger than %d bytes: ask for fewer with n", maxList)
+		err = fmt.Errorf("it is larger than %d bytes: request fewer with n", maxList)
 	}
 	if err != nil {
-		return nil, oci.Errorf(oci.Unavailable, "%s: list of %s broke off: %w", r.Name, q.Repository(), redact(err))
+		return nil, oci.Errorf(oci.Unavailable, "%s: cannot read the list of %s: %w", r.Name, q.Repository(), redact(err))
 	}
 	page := &oci.Page{Next: next(resp), Via: oci.Pass}
 	if err := readPage(page, q, resp, raw); err != nil {
@@ -67,17 +67,17 @@ func readPage(page *oci.Page, q oci.Listing, resp *http.Response, raw []byte) er
 		Name      *string
 	}
 	if err := json.Unmarshal(raw, &body); err != nil {
-		return fmt.Errorf("its answer is not JSON: %w", err)
+		return fmt.Errorf("invalid JSON: %w", err)
 	}
 	switch {
 	case q.Kind() == oci.Referrers && body.Manifests == nil:
-		return errors.New("its answer is not an index")
+		return errors.New("the response is not an index")
 	case q.Kind() == oci.Referrers:
 		page.Index, page.FiltersApplied = raw, resp.Header.Get("OCI-Filters-Applied")
 	case body.Tags != nil:
 		page.Tags = *body.Tags
 	case body.Name == nil: // tags may be null
-		return errors.New("its answer is not a list of tags")
+		return errors.New("the response is not a list of tags")
 	}
 	return nil
 }
@@ -89,7 +89,7 @@ type rationed struct {
 	taken  int64
 }
 
-var errRation = errors.New("the mirror is reading as many large lists as it can")
+var errRation = errors.New("too many large lists are being read at once")
 
 func (r *rationed) Read(p []byte) (int, error) {
 	n, err := r.from.Read(p)
@@ -123,7 +123,7 @@ func (r *Registry) listRefusal(q request, refused *refusal) error {
 		return r.noReferrers("%s%s", refused.status, refused.words)
 	case q.list.Kind() == oci.Tags && refused.code == http.StatusBadRequest,
 		q.list.Kind() == oci.Tags && refused.code == http.StatusMethodNotAllowed && q.list.Query() != "": // Amazon, of a large n
-		return oci.Errorf(oci.Unsupported, "%w: %s answered %s%s", oci.ErrParameter, r.Name, refused.status, refused.words)
+		return oci.Errorf(oci.Unsupported, "%w: %s responded with %s%s", oci.ErrParameter, r.Name, refused.status, refused.words)
 	}
 	return nil
 }

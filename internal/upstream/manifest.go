@@ -12,7 +12,7 @@ import (
 )
 
 func tooLarge(upstream string, ref oci.Ref) error {
-	return oci.Errorf(oci.Unavailable, "%s: manifest %s is larger than %d bytes; such are not served", upstream, ref, oci.MaxManifestSize)
+	return oci.Errorf(oci.Unavailable, "%s: manifest %s is larger than the limit of %d bytes", upstream, ref, oci.MaxManifestSize)
 }
 
 // getManifest fetches a manifest and checks all that can be checked.
@@ -27,7 +27,7 @@ func (r *Registry) getManifest(ctx context.Context, ref oci.Ref) (oci.Descriptor
 	defer func() { _ = resp.Body.Close() }()
 	raw, err := io.ReadAll(progressing(ctx, io.LimitReader(resp.Body, oci.MaxManifestSize+1)))
 	if err != nil {
-		return oci.Descriptor{}, nil, oci.Errorf(oci.Unavailable, "%s: manifest %s broke off: %w", r.Name, ref, redact(err))
+		return oci.Descriptor{}, nil, oci.Errorf(oci.Unavailable, "%s: cannot read manifest %s: %w", r.Name, ref, redact(err))
 	}
 	d, err := r.checkManifest(ref, resp, raw)
 	if err != nil {
@@ -50,7 +50,7 @@ func (r *Registry) checkManifest(ref oci.Ref, resp *http.Response, raw []byte) (
 	told := mediaType(resp)
 	own, err := oci.ManifestType(raw)
 	if err != nil && oci.IsManifestType(told) {
-		return oci.Descriptor{}, oci.Errorf(oci.Unavailable, "%s sends for %s what is %w%s", r.Name, ref, err, encoded(resp))
+		return oci.Descriptor{}, oci.Errorf(oci.Unavailable, "%s: the response for %s is %w%s", r.Name, ref, err, encoded(resp))
 	}
 	described := oci.Descriptor{MediaType: cmp.Or(own, told), Digest: d, Size: int64(len(raw))}
 	return described, checkMediaType(r.Name, described.MediaType)
@@ -59,7 +59,7 @@ func (r *Registry) checkManifest(ref oci.Ref, resp *http.Response, raw []byte) (
 // encoded says in words that an answer is compressed, which was not asked for.
 func encoded(resp *http.Response) string {
 	if isEncoded(resp) {
-		return fmt.Sprintf(" (it says Content-Encoding: %.20q, which was not asked for)", resp.Header.Get("Content-Encoding"))
+		return fmt.Sprintf(" (with Content-Encoding: %.20q, which was not requested)", resp.Header.Get("Content-Encoding"))
 	}
 	return ""
 }
@@ -76,7 +76,7 @@ func digestOf(ref oci.Ref, resp *http.Response, raw []byte) (oci.Digest, error) 
 		return oci.FromBytes(raw), nil
 	}
 	if got := want.Algorithm().FromBytes(raw); got != want {
-		return "", fmt.Errorf("sends a manifest of digest %s for %s", got, ref)
+		return "", fmt.Errorf("sent a manifest with digest %s for %s", got, ref)
 	}
 	return cmp.Or(ref.Digest(), oci.FromBytes(raw)), nil
 }
@@ -90,7 +90,7 @@ func checkMediaType(upstream, t string) error {
 	case oci.IsManifestType(t):
 		return nil
 	}
-	return oci.Errorf(oci.Unavailable, "%s sends %q where a manifest should be: is it a registry?", upstream, t)
+	return oci.Errorf(oci.Unavailable, "%s sent %q instead of a manifest: is it a registry?", upstream, t)
 }
 
 func isSchema1(t string) bool {
@@ -98,5 +98,5 @@ func isSchema1(t string) bool {
 }
 
 func schema1(upstream string) error {
-	return oci.Errorf(oci.ManifestUnknown, "%s has only a manifest of schema 1, which no client takes any more", upstream)
+	return oci.Errorf(oci.ManifestUnknown, "%s has only a schema 1 manifest, which clients no longer support", upstream)
 }

@@ -22,7 +22,7 @@ import (
 // nothing around it.
 func wantOpen(t *testing.T, err error) {
 	t.Helper()
-	if !errors.Is(err, errOpen) || oci.CodeOf(err) != oci.Unavailable || !strings.HasPrefix(err.Error(), "docker.io: its host ") {
+	if !errors.Is(err, errOpen) || oci.CodeOf(err) != oci.Unavailable || !strings.HasPrefix(err.Error(), "docker.io: host ") {
 		t.Errorf("error %v, want the refusal of a breaker", err)
 	}
 }

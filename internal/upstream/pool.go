@@ -64,7 +64,7 @@ func NewPool(o PoolOptions) *Pool {
 
 func (p *Pool) Resolve(ctx context.Context, ref oci.Ref) (oci.Result, error) {
 	if ref.Kind() == oci.Manifest && p.heads.useless(ref.Repository()) {
-		return oci.Result{}, oci.Errorf(oci.Unavailable, "%s: %w: the last one of %s did not", p.Name, oci.ErrNeedsGet, ref.Repository())
+		return oci.Result{}, oci.Errorf(oci.Unavailable, "%s: %w: the last one for repository %s did not", p.Name, oci.ErrNeedsGet, ref.Repository())
 	}
 	answer, err := try(p, ref.Repository(), false, func(r *Registry) (oci.Result, error) { return r.Resolve(ctx, ref) })
 	if !ref.ByDigest() && errors.Is(err, oci.ErrNeedsGet) && !errors.Is(err, errUnclear) {

@@ -12,10 +12,10 @@ import (
 
 // errRange says that a part of the blob cannot be had from this answer; the
 // whole may.
-var errRange = errors.New("the upstream does not keep to the range")
+var errRange = errors.New("the upstream does not honor the range")
 
 // errSize says that the upstream has something of another size by this name.
-var errSize = errors.New("the upstream tells another size than before")
+var errSize = errors.New("the blob's size has changed at the upstream")
 
 // span is the part of a blob that an answer has: from first up to and without
 // end, of size bytes. end and size are oci.UnknownSize where it does not tell.
@@ -33,11 +33,11 @@ func spanOf(resp *http.Response) (span, error) {
 	header := resp.Header.Get("Content-Range")
 	figures := contentRanges.FindStringSubmatch(header)
 	if figures == nil || figures[1] == "" || mediaType(resp) == "multipart/byteranges" {
-		return span{}, fmt.Errorf("%w: answer 206 of type %q with Content-Range %q", errRange, mediaType(resp), header)
+		return span{}, fmt.Errorf("%w: 206 response of type %q with Content-Range %q", errRange, mediaType(resp), header)
 	}
 	s := span{first: number(figures[1]), end: number(figures[2]) + 1, size: number(figures[3])}
 	if s.first >= s.end || s.size != oci.UnknownSize && s.end > s.size {
-		return span{}, fmt.Errorf("%w: answer 206 with Content-Range %q", errRange, header)
+		return span{}, fmt.Errorf("%w: 206 response with Content-Range %q", errRange, header)
 	}
 	return s, nil
 }
@@ -58,11 +58,11 @@ func (s span) fits(offset, size int64) error {
 	whole := s.first == 0 && s.end == s.size
 	switch {
 	case size != oci.UnknownSize && s.size != oci.UnknownSize && s.size != size:
-		return fmt.Errorf("%w: %d bytes, was %d", errSize, s.size, size)
+		return fmt.Errorf("%w: %d bytes, expected %d", errSize, s.size, size)
 	case size != oci.UnknownSize && s.end > size:
-		return fmt.Errorf("%w: at least %d bytes, was %d", errSize, s.end, size)
+		return fmt.Errorf("%w: at least %d bytes, expected %d", errSize, s.end, size)
 	case s.first > offset, s.end != oci.UnknownSize && s.end <= offset && !whole:
-		return fmt.Errorf("%w: it sends bytes %d to %d, asked for %d", errRange, s.first, s.end-1, offset)
+		return fmt.Errorf("%w: it sent bytes %d to %d, requested from %d", errRange, s.first, s.end-1, offset)
 	}
 	return nil
 }
@@ -71,7 +71,7 @@ func (s span) fits(offset, size int64) error {
 // oci.UnknownSize: it does not.
 type unsatisfied struct{ size int64 }
 
-func (unsatisfied) Error() string        { return "the range is refused" }
+func (unsatisfied) Error() string        { return "the range was refused" }
 func (unsatisfied) Is(target error) bool { return target == errRange }
 
 // unsatisfiedBy reads the Content-Range of an answer 416: "bytes */1234".

@@ -15,10 +15,10 @@ import (
 func checkRealm(upstream *url.URL, realm string) error {
 	u, err := url.Parse(realm)
 	if err != nil || u.Host == "" {
-		return fmt.Errorf("its token service %q is no address", realm)
+		return fmt.Errorf("its token service has an invalid URL: %q", realm)
 	}
 	if u.Scheme != "https" && u.Scheme != upstream.Scheme {
-		return fmt.Errorf("its token service %s does not speak https", u.Host)
+		return fmt.Errorf("its token service %s does not use https", u.Host)
 	}
 	if sameSite(upstream.Hostname(), u.Hostname()) {
 		return nil
@@ -67,4 +67,4 @@ func (s tokenService) RoundTrip(req *http.Request) (*http.Response, error) {
 // denial is a token service's refusal of a scope or of a login.
 type denial struct{ *refusal }
 
-func (d *denial) Error() string { return "it answered " + d.status + d.words }
+func (d *denial) Error() string { return "it responded with " + d.status + d.words }

@@ -15,10 +15,10 @@ const maxHops = 10 // redirects followed
 func redirects(upstream *url.URL) func(*http.Request, []*http.Request) error {
 	return func(req *http.Request, via []*http.Request) error {
 		if len(via) > maxHops {
-			return fmt.Errorf("%w: more than %d of them", errRedirect, maxHops)
+			return fmt.Errorf("%w: more than %d redirects", errRedirect, maxHops)
 		}
 		if req.URL.Scheme != "https" && req.URL.Scheme != upstream.Scheme {
-			return fmt.Errorf("%w: %s://%s does not speak https", errRedirect, req.URL.Scheme, req.URL.Host)
+			return fmt.Errorf("%w: %s://%s does not use https", errRedirect, req.URL.Scheme, req.URL.Host)
 		}
 		if req.URL.Host != upstream.Host {
 			// Accept is asked for with manifests only: some registries
@@ -30,7 +30,7 @@ func redirects(upstream *url.URL) func(*http.Request, []*http.Request) error {
 }
 
 // errRedirect says that a redirect is not followed.
-var errRedirect = errors.New("the upstream's redirect is refused")
+var errRedirect = errors.New("the upstream's redirect was not followed")
 
 func onlyFor(h http.Header, names ...string) http.Header {
 	kept := make(http.Header, len(names))

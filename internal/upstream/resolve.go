@@ -19,7 +19,7 @@ import (
 // redirects and second tries included. containerd gives up after 30 s.
 const answerTime = 15 * time.Second
 
-var errAnswerTime = fmt.Errorf("no answer within %s", answerTime)
+var errAnswerTime = fmt.Errorf("no response within %s", answerTime)
 
 // untilAnswer returns a context that ends after answerTime unless answered is
 // called before. What is sent with it tells oci.Progress.
@@ -74,7 +74,7 @@ func (r *Registry) digestByHead(ref oci.Ref, resp *http.Response) (oci.Digest, e
 	told, err := oci.ParseDigest(header)
 	switch {
 	case ref.ByDigest() && err == nil && told.Algorithm() == ref.Digest().Algorithm() && told != ref.Digest():
-		return "", oci.Errorf(oci.Unavailable, "%s answers with digest %s for %s", r.Name, told, ref)
+		return "", oci.Errorf(oci.Unavailable, "%s responded with digest %s for %s", r.Name, told, ref)
 	case err == nil && (ref.ByDigest() || told.Algorithm() == digest.SHA256):
 		return cmp.Or(ref.Digest(), told), nil
 	case mediaType(resp) == pageType:
@@ -82,7 +82,7 @@ func (r *Registry) digestByHead(ref oci.Ref, resp *http.Response) (oci.Digest, e
 	case ref.ByDigest():
 		return ref.Digest(), nil
 	}
-	return "", oci.Errorf(oci.Unavailable, "%s: %w: its digest for %s is %.80q", r.Name, oci.ErrNeedsGet, ref, header)
+	return "", oci.Errorf(oci.Unavailable, "%s: %w: Docker-Content-Digest for %s is %.80q", r.Name, oci.ErrNeedsGet, ref, header)
 }
 
 // digestHeader returns Docker-Content-Digest without the quotes that some put
@@ -150,7 +150,7 @@ func (r *Registry) measureBlob(ctx context.Context, ref oci.Ref) (oci.Descriptor
 	if resp.StatusCode == http.StatusPartialContent && !isEncoded(resp) {
 		part, err := spanOf(resp)
 		if err == nil && part.size == oci.UnknownSize {
-			err = errors.New("answer 206 without the size of the whole")
+			err = errors.New("206 response without the total size")
 		}
 		if err != nil {
 			return oci.Descriptor{}, oci.Errorf(oci.Unavailable, "%s: %w", r.Name, err)
@@ -179,5 +179,5 @@ func checkBlobType(upstream string, ref oci.Ref, resp *http.Response) error {
 	if mediaType(resp) != pageType || resp.Header.Get("Docker-Content-Digest") == ref.Digest().String() {
 		return nil
 	}
-	return oci.Errorf(oci.Unavailable, "%s sends an HTML page where blob %s should be: is there a login or a proxy on the way?", upstream, ref.Digest())
+	return oci.Errorf(oci.Unavailable, "%s sent an HTML page instead of blob %s: is there a login page or a proxy in between?", upstream, ref.Digest())
 }

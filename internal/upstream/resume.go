@@ -16,7 +16,7 @@ func (b *body) recover(err error) error {
 		err = io.ErrUnexpectedEOF
 	}
 	if !b.worthResuming(err) || b.givesUp(err) {
-		return oci.Errorf(oci.CodeOf(err), "%s: blob %s broke off at byte %d of %d: %w", b.registry.Name, b.ref.Digest(), b.offset, b.size, redact(err))
+		return oci.Errorf(oci.CodeOf(err), "%s: download of blob %s broke off at byte %d of %d: %w", b.registry.Name, b.ref.Digest(), b.offset, b.size, redact(err))
 	}
 	if !errors.Is(err, errOpen) {
 		b.registry.Resumed()

@@ -85,7 +85,7 @@ func (t *tokens) judge(ctx context.Context, c challenge, login authn.AuthConfig,
 	}
 	err := oci.Errorf(oci.Denied, "%s: pull of %s denied by its token service%s", t.name, repository, refused.words)
 	if refused.code == http.StatusUnauthorized {
-		err = oci.Errorf(oci.NameUnknown, "%s: repository %s does not exist, or its login may not pull it%s", t.name, repository, refused.words)
+		err = oci.Errorf(oci.NameUnknown, "%s: repository %s does not exist, or the login may not pull it%s", t.name, repository, refused.words)
 	}
 	return authorization{key: c.key(), denied: err, until: time.Now().Add(deniedTime)}, nil
 }
@@ -100,12 +100,12 @@ func (t *tokens) checkLogin(ctx context.Context, login authn.AuthConfig, probe f
 		refused, err := probe(ctx)
 		switch {
 		case err != nil:
-			return none, t.failed("cannot be asked whether it takes the login", err)
+			return none, t.failed("cannot check the login", err)
 		case refused == nil:
 			t.vouch(login)
 			return none, nil
 		case !refusesLogin(refused):
-			return none, t.failed("does not tell whether it takes the login", &denial{refused})
+			return none, t.failed("cannot tell whether the login is valid", &denial{refused})
 		}
 		return none, t.blame(login, refused)
 	})
@@ -123,7 +123,7 @@ func refusesLogin(refused *refusal) bool {
 func (t *tokens) blame(login authn.AuthConfig, refused *refusal) error {
 	err := &oci.Error{
 		Code:    oci.Unavailable,
-		Message: fmt.Sprintf("%s refuses the login: check its user name and password (it answered %s%s)", t.name, refused.status, refused.words),
+		Message: fmt.Sprintf("%s refuses the login: check its user name and password (it responded with %s%s)", t.name, refused.status, refused.words),
 		Err:     errLogin,
 	}
 	t.setStanding(standing{login: login, until: time.Now().Add(asideTime), err: err})

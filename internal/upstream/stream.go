@@ -29,7 +29,7 @@ const (
 )
 
 var (
-	errIdle = fmt.Errorf("no byte for %s", idleTime)
+	errIdle = fmt.Errorf("no data for %s", idleTime)
 	errDrip = fmt.Errorf("less than %d KiB in %s", dripBytes>>10, dripTime)
 )
 

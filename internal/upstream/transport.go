@@ -113,7 +113,7 @@ type attempt struct {
 	bound  *time.Timer // nil: none
 }
 
-var errSilent = errors.New("the connection is silent")
+var errSilent = errors.New("no response over the idle connection")
 
 func (a *attempt) roundTrip(pool *http.Transport, req *http.Request) (*http.Response, error) {
 	ctx, end := context.WithCancelCause(req.Context())
