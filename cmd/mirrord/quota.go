@@ -17,7 +17,7 @@ func logins(pools []*upstream.Pool) []telemetry.Login {
 	var all []telemetry.Login
 	for _, p := range pools {
 		for i, usable := range p.Usable() {
-			all = append(all, telemetry.Login{Upstream: p.Name, Credential: p.Members[i].Name, Usable: usable})
+			all = append(all, telemetry.Login{Upstream: p.Name(), Credential: p.Members()[i].Name, Usable: usable})
 		}
 	}
 	return all

@@ -109,7 +109,7 @@ func New(o Options) (*Stack, error) {
 // what is known of its hosts.
 func newPool(u Upstream, hosts *upstream.Breakers, ledger *ratelimit.Ledger) *upstream.Pool {
 	o := upstream.PoolOptions{
-		Name: u.Name, Reach: hosts.Reach, Reserve: u.Reserve, Aside: u.Hooks.LoginFails, Back: u.Hooks.LoginWorks,
+		Name: u.Name, Reach: hosts.Reach, Reserve: u.Reserve, LoginDisabled: u.Hooks.LoginFails, LoginRestored: u.Hooks.LoginWorks,
 	}
 	for _, c := range u.Credentials {
 		quota, err := ledger.Transport(u.Name, c.Name, hosts)

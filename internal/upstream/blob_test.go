@@ -39,7 +39,7 @@ func TestBlobFromEveryKindOfRegistry(t *testing.T) {
 	}
 }
 
-func TestHeadMovesNoBlob(t *testing.T) {
+func TestHeadTransfersNoBlob(t *testing.T) {
 	t.Parallel()
 	h := startHub(t, hubsim.Options{})
 	d := h.AddBlob(repo, ocitest.Content(100_000, 1))
@@ -140,7 +140,7 @@ func TestBlobHeads(t *testing.T) {
 	}
 }
 
-func TestBodyGoesOnAfterDrops(t *testing.T) {
+func TestBodyResumesAfterDrops(t *testing.T) {
 	t.Parallel()
 	h := startHub(t, hubsim.Options{})
 	content := ocitest.Content(900_000, 2)
@@ -150,7 +150,7 @@ func TestBodyGoesOnAfterDrops(t *testing.T) {
 	}
 	c := connect(t, h.URL())
 	resumed := 0
-	c.Resumed = func() { resumed++ }
+	c.opts.Resumed = func() { resumed++ }
 	wantBlob(t, c, d, len(content))
 	n := h.Counters()
 	if n.RangeGETs != 5 || n.CDNGETs != 6 || n.BlobGETs != 6 || resumed != 5 || n.CDNBytes != int64(len(content)) {
@@ -180,8 +180,8 @@ func TestLinksThatExpireAtOnce(t *testing.T) {
 	c := connect(t, h.URL())
 	_, err := read(t, c, blobRef(t, d))
 	c.wantCode(t, err, oci.Unavailable)
-	if n := h.Counters(); n.CDNForbidden != firstTries || n.BlobGETs != firstTries {
-		t.Errorf("%d refused after %d redirects, want %d", n.CDNForbidden, n.BlobGETs, firstTries)
+	if n := h.Counters(); n.CDNForbidden != initialTries || n.BlobGETs != initialTries {
+		t.Errorf("%d refused after %d redirects, want %d", n.CDNForbidden, n.BlobGETs, initialTries)
 	}
 }
 
@@ -212,7 +212,7 @@ func TestBadBodies(t *testing.T) {
 }
 
 // What comes after the last byte of a blob is nobody's.
-func TestBodyWithoutAnEnd(t *testing.T) {
+func TestEndlessBody(t *testing.T) {
 	t.Parallel()
 	h := startHub(t, hubsim.Options{})
 	content := ocitest.Content(100_000, 4)
@@ -361,7 +361,7 @@ func TestResumeWithoutRangesAnswersAtOnce(t *testing.T) {
 }
 
 // A storage host that limits, and repeats the signed link.
-func TestLimitOfStorageTellsNoSecret(t *testing.T) {
+func TestStorageLimitContainsNoSecret(t *testing.T) {
 	t.Parallel()
 	storage := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusTooManyRequests)

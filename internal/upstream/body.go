@@ -15,15 +15,15 @@ import (
 )
 
 const (
-	firstTries  = 2               // requests for a blob before anybody is answered
-	patience    = 5 * time.Second // a first request that took longer is the last: clients wait 30 s
-	maxFailures = 8               // in a row while a blob is read, with some bytes but less than progress between them
-	maxRefusals = 3               // in a row, to go on with a blob that was sent until then
-	progress    = 1 << 20         // bytes after which earlier failures are forgotten
-	readOn      = 64 << 10        // bytes that are read and dropped rather than asked for anew behind them
-	smallPart   = 64 << 10        // bytes of a range that was cut short for no reason: fewer are a failure
-	firstPause  = 100 * time.Millisecond
-	maxPause    = 5 * time.Second
+	initialTries = 2               // requests for a blob before anybody is answered
+	firstTryTime = 5 * time.Second // a first request that took longer is the last: clients wait 30 s
+	maxFailures  = 8               // in a row while a blob is read, with some bytes but less than progress between them
+	maxRefusals  = 3               // in a row, to go on with a blob that was sent until then
+	progress     = 1 << 20         // bytes after which earlier failures are forgotten
+	maxSkip      = 64 << 10        // bytes that are read and dropped rather than asked for anew behind them
+	minPart      = 64 << 10        // bytes of a range that was cut short for no reason: fewer are a failure
+	firstPause   = 100 * time.Millisecond
+	maxPause     = 5 * time.Second
 )
 
 // How long a download goes on without a byte while its clients wait. They have
@@ -103,8 +103,8 @@ func (b *body) ends(err error) bool {
 }
 
 func (b *body) read(p []byte) (int, error) {
-	if b.stream != nil && !b.reaches(b.offset) {
-		small := b.offset == b.part.end && b.part.end-b.part.first < smallPart
+	if b.stream != nil && !b.canReach(b.offset) {
+		small := b.offset == b.part.end && b.part.end-b.part.first < minPart
 		b.disconnect()
 		if small {
 			return 0, io.ErrUnexpectedEOF
@@ -126,14 +126,14 @@ func (b *body) read(p []byte) (int, error) {
 	return n, err
 }
 
-// reaches reports whether the stream comes to offset. To read on to there is
+// canReach reports whether the stream comes to offset. To read on to there is
 // only worth it for a little, and where the upstream has not begun at what was
 // asked for.
-func (b *body) reaches(offset int64) bool {
+func (b *body) canReach(offset int64) bool {
 	if b.part.end != oci.UnknownSize && offset >= b.part.end {
 		return false
 	}
-	return b.at == offset || b.at < offset && (b.early || offset-b.at <= readOn)
+	return b.at == offset || b.at < offset && (b.early || offset-b.at <= maxSkip)
 }
 
 // skipAhead drops what an upstream sends before the offset.
@@ -155,12 +155,12 @@ func (b *body) advance(n int64) {
 	}
 }
 
-// connectFirst connects before anybody is answered: soon or not at all.
-func (b *body) connectFirst() error {
+// connectWithRetry connects before anybody is answered: soon or not at all.
+func (b *body) connectWithRetry() error {
 	begun := time.Now()
 	for try := 1; ; try++ {
 		err := b.connect()
-		if err == nil || try == firstTries || time.Since(begun) > patience || !b.worthAnotherFirst(err) {
+		if err == nil || try == initialTries || time.Since(begun) > firstTryTime || !b.mayRetryFirst(err) {
 			return err
 		}
 		if err := b.wait(err); err != nil {
@@ -193,12 +193,12 @@ func (b *body) connect() error {
 // request waits for the first byte of the answer: until then who asks can still
 // be told that there are none.
 func (b *body) request() error {
-	ctx, answered, cancel := untilAnswer(b.ctx)
+	ctx, answered, cancel := withResponseTimeout(b.ctx)
 	defer answered()
 	resp, err := b.registry.getBlob(ctx, b.ref, b.byteRange())
 	if err != nil {
 		cancel()
-		return b.contradicted(err)
+		return b.checkRangeSize(err)
 	}
 	b.stream = newStream(resp.Body, cancel)
 	if err = b.accept(resp); err == nil {
@@ -210,8 +210,8 @@ func (b *body) request() error {
 	return err
 }
 
-// contradicted returns err, or that the refusal of a range tells another size.
-func (b *body) contradicted(err error) error {
+// checkRangeSize returns err, or that the refusal of a range tells another size.
+func (b *body) checkRangeSize(err error) error {
 	var refused unsatisfied
 	if !errors.As(err, &refused) || refused.size == oci.UnknownSize || b.size == oci.UnknownSize || refused.size == b.size {
 		return err
@@ -221,7 +221,7 @@ func (b *body) contradicted(err error) error {
 
 func (b *body) begin() error {
 	if err := b.stream.begin(); err != nil {
-		return oci.Errorf(oci.Unavailable, "%s sent no data of blob %s: %w", b.registry.Name, b.ref.Digest(), redact(err))
+		return oci.Errorf(oci.Unavailable, "%s sent no data of blob %s: %w", b.registry.opts.Name, b.ref.Digest(), redact(err))
 	}
 	b.fed = true
 	return nil
@@ -229,10 +229,10 @@ func (b *body) begin() error {
 
 // accept checks that the answer has the byte at offset, and learns the size.
 func (b *body) accept(resp *http.Response) error {
-	if err := checkBlobType(b.registry.Name, b.ref, resp); err != nil {
+	if err := checkBlobType(b.registry.opts.Name, b.ref, resp); err != nil {
 		return err
 	}
-	part, err := spanOf(resp)
+	part, err := parseSpan(resp)
 	if err != nil {
 		return err
 	}

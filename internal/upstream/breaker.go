@@ -14,11 +14,11 @@ import (
 )
 
 const (
-	hostFailures = 5               // in a row
-	hostSpread   = time.Second     // over at least this time, and nothing is sent to a host any more
-	probeEvery   = 5 * time.Second // but a probe
-	probeTime    = 9 * time.Second // for its answer, so that the next one is not missed
-	maxHosts     = 64              // of one upstream that are remembered: a registry names a few
+	hostFailures   = 5               // in a row
+	minFailureTime = time.Second     // over at least this time, and nothing is sent to a host any more
+	probeEvery     = 5 * time.Second // but a probe
+	probeTime      = 9 * time.Second // for its answer, so that the next one is not missed
+	maxHosts       = 64              // of one upstream that are remembered: a registry names a few
 )
 
 // BreakerOptions are those of Breakers. All are needed. The hooks are called
@@ -40,7 +40,7 @@ type BreakerOptions struct {
 // can hold a host shut by repeating what that cannot answer. It may be used
 // concurrently.
 type Breakers struct {
-	BreakerOptions
+	opts  BreakerOptions
 	hosts *lru.Cache[string, *host] // by scheme and host
 }
 
@@ -50,13 +50,13 @@ func NewBreakers(o BreakerOptions) *Breakers {
 	if err != nil {
 		panic(err) // only for a size below one
 	}
-	return &Breakers{BreakerOptions: o, hosts: hosts}
+	return &Breakers{opts: o, hosts: hosts}
 }
 
 // RoundTrip sends req unless its host is known to fail.
 func (b *Breakers) RoundTrip(req *http.Request) (*http.Response, error) {
 	h := b.host(req.URL)
-	if err := h.refused(); err != nil {
+	if err := h.checkOpen(); err != nil {
 		return nil, err
 	}
 	return b.send(h, req, false)
@@ -68,25 +68,25 @@ func (b *Breakers) host(u *url.URL) *host {
 	if h, ok := b.hosts.Get(key); ok {
 		return h
 	}
-	h := newHost(u, &b.BreakerOptions)
+	h := newHost(u, &b.opts)
 	if earlier, ok, _ := b.hosts.PeekOrAdd(key, h); ok {
 		return earlier
 	}
 	return h
 }
 
-// send sends a request to h and settles it.
+// send sends a request to h and records the outcome.
 func (b *Breakers) send(h *host, req *http.Request, probe bool) (*http.Response, error) {
 	var connected atomic.Bool
 	ctx := httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
 		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
 	})
-	x := exchange{sent: time.Now(), path: pathOf(req), ping: OperationOf(req) == Ping}
-	resp, err := b.Next.RoundTrip(req.WithContext(ctx))
-	x.connected, x.answered = connected.Load() || err == nil, err == nil
-	x.failed = failure(req.Context(), resp, err)
-	if x.failed != errUnasked {
-		h.settle(x, probe)
+	o := outcome{sent: time.Now(), path: pathOf(req), ping: OperationOf(req) == Ping}
+	resp, err := b.opts.Next.RoundTrip(req.WithContext(ctx))
+	o.connected, o.responded = connected.Load() || err == nil, err == nil
+	o.failed = hostFailure(req.Context(), resp, err)
+	if o.failed != errInconclusive {
+		h.record(o, probe)
 	}
 	return resp, err
 }
@@ -101,22 +101,22 @@ func pathOf(req *http.Request) string {
 }
 
 var (
-	errSlow    = errors.New("it did not respond in time")
-	errUnasked = errors.New("the request says nothing about the host") // whoever asked has left, or may not ask it
+	errSlow         = errors.New("it did not respond in time")
+	errInconclusive = errors.New("the request says nothing about the host") // whoever asked has left, or may not ask it
 )
 
-// failure returns what an exchange says against its host. Nothing, when there is
+// hostFailure returns what an exchange says against its host. Nothing, when there is
 // an answer below 500: limits, too, are those of a host that lives.
-func failure(ctx context.Context, resp *http.Response, err error) error {
+func hostFailure(ctx context.Context, resp *http.Response, err error) error {
 	switch why := context.Cause(ctx); {
 	case err == nil && resp.StatusCode < http.StatusInternalServerError:
 		return nil
 	case err == nil:
 		return errors.New("it responded with " + resp.Status)
-	case errors.Is(why, context.DeadlineExceeded), errors.Is(why, errAnswerTime):
+	case errors.Is(why, context.DeadlineExceeded), errors.Is(why, errResponseTimeout):
 		return errSlow
 	case why != nil, errors.Is(err, errPrivate):
-		return errUnasked
+		return errInconclusive
 	}
 	return redact(err)
 }
@@ -146,7 +146,7 @@ func (b *Breakers) Run(ctx context.Context) error {
 			return nil
 		}
 		for _, h := range b.hosts.Values() {
-			if h.admitProbe() {
+			if h.startProbe() {
 				probes.Go(func() { b.probe(ctx, h) })
 			}
 		}
@@ -156,8 +156,8 @@ func (b *Breakers) Run(ctx context.Context) error {
 // probe asks the host for what a registry answers to everybody. A host that is
 // no registry says that it has no such thing, which will do.
 func (b *Breakers) probe(ctx context.Context, h *host) {
-	defer h.probed()
-	ctx, cancel := context.WithTimeout(asking(ctx, Ping), probeTime)
+	defer h.endProbe()
+	ctx, cancel := context.WithTimeout(withOperation(ctx, Ping), probeTime)
 	defer cancel()
 	req := &http.Request{Method: http.MethodGet, URL: h.ping, Header: http.Header{"User-Agent": {userAgent}}}
 	resp, err := b.send(h, req.WithContext(ctx), true)

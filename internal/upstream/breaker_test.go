@@ -17,8 +17,8 @@ import (
 )
 
 // between is the time between two requests, so that hostFailures of them fill
-// hostSpread.
-const between = hostSpread / (hostFailures - 1)
+// minFailureTime.
+const between = minFailureTime / (hostFailures - 1)
 
 // fail makes the breaker of hubHost open.
 func (b *breakers) fail(t *testing.T) {
@@ -63,7 +63,7 @@ func offered(do behaviour) behaviour {
 	}
 }
 
-func TestFiveFailuresInARowOpen(t *testing.T) {
+func TestBreakerOpensAfterFiveFailures(t *testing.T) {
 	refused := broken(errors.New("connection refused"))
 	reset := offered(broken(errors.New("connection reset by peer")))
 	for name, test := range map[string]struct {
@@ -83,7 +83,7 @@ func TestFiveFailuresInARowOpen(t *testing.T) {
 		"limited":                  {[]behaviour{status(429)}, 20, between, 20},
 		"in one moment":            {[]behaviour{status(503)}, 20, 0, 20},
 		"in less than a second":    {[]behaviour{status(503)}, 20, between / 10, 20},
-		"in a second":              {[]behaviour{status(503)}, 20, hostSpread / 10, 11},
+		"in a second":              {[]behaviour{status(503)}, 20, minFailureTime / 10, 11},
 		"503 to one path":          {[]behaviour{status(503)}, 1, between, 20},
 		"503 to four paths":        {[]behaviour{status(503)}, 4, between, 20},
 		"503 to five paths":        {[]behaviour{status(503)}, 5, between, 5},
@@ -115,7 +115,7 @@ func TestFiveFailuresInARowOpen(t *testing.T) {
 
 // What a client asks for again and again, and what hangs or breaks off each time,
 // has the host probed, and does not decide about it.
-func TestOnePathThatFails(t *testing.T) {
+func TestOneFailingPath(t *testing.T) {
 	for name, test := range map[string]struct {
 		path, ping behaviour
 		open       bool
@@ -154,7 +154,7 @@ func TestOnePathThatFails(t *testing.T) {
 
 // A client that leaves says nothing of the host; that the time for an answer is
 // over does.
-func TestWhoEndsARequest(t *testing.T) {
+func TestCanceledRequests(t *testing.T) {
 	for name, test := range map[string]struct {
 		bound func(context.Context) (context.Context, context.CancelFunc)
 		sent  int // of 20
@@ -173,7 +173,7 @@ func TestWhoEndsARequest(t *testing.T) {
 			return context.WithTimeout(ctx, time.Second)
 		}, 5},
 		"the bound of an answer": {func(ctx context.Context) (context.Context, context.CancelFunc) {
-			ctx, _, cancel := untilAnswer(ctx)
+			ctx, _, cancel := withResponseTimeout(ctx)
 			return ctx, cancel
 		}, 5},
 	} {
@@ -197,7 +197,7 @@ func TestWhoEndsARequest(t *testing.T) {
 
 // While clients come four times a second, the host hangs, and later lives: none
 // of them waits for it, not even when a probe is due or under way.
-func TestProbesFindTheRecovery(t *testing.T) {
+func TestProbesDetectRecovery(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNetwork()
 		n.set(hubHost, status(503))
@@ -249,7 +249,7 @@ func TestProbeBelowAPath(t *testing.T) {
 }
 
 // The end of the mirror ends a probe, which is no failure of the host's.
-func TestRunEnds(t *testing.T) {
+func TestRunWaitsForProbes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNetwork()
 		n.set(hubHost, status(500))
@@ -276,11 +276,11 @@ func TestRunEnds(t *testing.T) {
 }
 
 // One host's breaker is its own, and one that hangs holds no other's probe up.
-func TestEachHostByItself(t *testing.T) {
+func TestHostsAreIndependent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNetwork()
 		b := newBreakers(n)
-		b.Opened = func(string, error) {}
+		b.opts.Opened = func(string, error) {}
 		hosts := []string{"http://a.example/x?sig=1", "https://a.example/x", "https://b.example:8443/x", "https://c.example/x"}
 		for _, host := range []string{"a.example", "b.example:8443"} {
 			n.set(host, status(502))
@@ -312,7 +312,7 @@ func TestEachHostByItself(t *testing.T) {
 	})
 }
 
-func TestRefusalSaysWhy(t *testing.T) {
+func TestOpenBreakerError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNetwork()
 		n.set(hubHost, broken(errors.New(`Get "https://user:s3cret@registry.example/x?sig=s3cret": connection refused`)))
@@ -349,7 +349,7 @@ func TestHostsAreBounded(t *testing.T) {
 
 // Many clients of a host that fails, lives, and fails again: each change is told
 // once, and what is sent in vain is bounded.
-func TestManyClients(t *testing.T) {
+func TestBreakerWithManyClients(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const clients = 50
 		n := newNetwork()
@@ -361,7 +361,7 @@ func TestManyClients(t *testing.T) {
 			for i := range clients {
 				all.Go(func() {
 					for !errors.Is(b.get(t.Context(), hub+strconv.Itoa(i)), errOpen) {
-						<-time.After(hostSpread)
+						<-time.After(minFailureTime)
 					}
 				})
 			}

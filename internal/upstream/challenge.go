@@ -44,9 +44,9 @@ func choose(all []challenge) (challenge, bool) {
 	return challenge{}, false
 }
 
-// reasonOf returns why a Bearer token was refused, as RFC 6750, section 3.1,
+// bearerError returns why a Bearer token was refused, as RFC 6750, section 3.1,
 // has it; empty when that is not told.
-func reasonOf(all []challenge) string {
+func bearerError(all []challenge) string {
 	for _, c := range all {
 		if c.scheme == bearer && c.params["error"] != "" {
 			return c.params["error"]

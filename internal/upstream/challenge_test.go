@@ -80,7 +80,7 @@ func TestChoose(t *testing.T) {
 		`Bearer realm="y",error="insufficient_scope"`: "insufficient_scope",
 		`Basic error="x", Bearer realm="y"`:           "",
 	} {
-		if got := reasonOf(parseChallenges(headerOf(line))); got != want {
+		if got := bearerError(parseChallenges(headerOf(line))); got != want {
 			t.Errorf("%q: reason %q, want %q", line, got, want)
 		}
 	}

@@ -10,7 +10,7 @@ import (
 
 // Some registries redirect manifests: the storage must know what is accepted,
 // and says what does not exist.
-func TestManifestElsewhere(t *testing.T) {
+func TestManifestOnStorageHost(t *testing.T) {
 	t.Parallel()
 	storage := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Accept") != acceptManifests || strings.HasSuffix(r.URL.Path, "absent") {
@@ -33,7 +33,7 @@ func TestManifestElsewhere(t *testing.T) {
 }
 
 // What stands before the storage says nothing of a manifest.
-func TestManifestElsewhereBehindAFilter(t *testing.T) {
+func TestManifestOnStorageHostBehindAFilter(t *testing.T) {
 	t.Parallel()
 	for _, status := range []int{401, 403, 404} {
 		storage := serve(t, answer(status, "<html>Blocked", "Content-Type", "text/html"))

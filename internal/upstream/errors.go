@@ -14,47 +14,47 @@ import (
 
 // refusalError makes the error of a refusal.
 func (r *Registry) refusalError(q request, refused *refusal) error {
-	if err := r.listRefusal(q, refused); err != nil {
+	if err := r.listError(q, refused); err != nil {
 		return err
 	}
 	switch {
 	case refused.code == http.StatusRequestedRangeNotSatisfiable:
-		return oci.Errorf(oci.Unavailable, "%s: %w%s", r.Name, refused.unsatisfied, refused.words)
-	case refused.code == http.StatusNotFound && refused.word && (refused.fromRegistry || q.what.Kind() != oci.Blob):
+		return oci.Errorf(oci.Unavailable, "%s: %w%s", r.opts.Name, refused.unsatisfied, refused.message)
+	case refused.code == http.StatusNotFound && refused.authoritative && (refused.fromRegistry || q.ref.Kind() != oci.Blob):
 		// Registries such as registry.k8s.io redirect manifests too.
-		return oci.Errorf(unknown(q.what), "%s: not found%s", r.Name, refused.words)
-	case q.method == http.MethodHead && getMayTell(q, refused):
-		return oci.Errorf(oci.Unavailable, "%s: %w: %s%s", r.Name, needsGet(refused), refused.status, refused.words)
+		return oci.Errorf(unknown(q.ref), "%s: not found%s", r.opts.Name, refused.message)
+	case q.method == http.MethodHead && getMaySucceed(q, refused):
+		return oci.Errorf(oci.Unavailable, "%s: %w: %s%s", r.opts.Name, needsGet(refused), refused.status, refused.message)
 	case !refused.fromRegistry:
 		// Links of a storage host expire: this says nothing of the content.
-		return oci.Errorf(oci.Unavailable, "%s: storage host %s responded with %s%s", r.Name, refused.host, refused.status, refused.words)
-	case refused.code == http.StatusUnauthorized && (refused.word || refused.reason() == insufficientScope):
+		return oci.Errorf(oci.Unavailable, "%s: storage host %s responded with %s%s", r.opts.Name, refused.host, refused.status, refused.message)
+	case refused.code == http.StatusUnauthorized && (refused.authoritative || refused.reason() == insufficientScope):
 		// With a fresh token: Docker Hub does not tell missing from private.
-		return oci.Errorf(oci.NameUnknown, "%s: repository %s does not exist, or the login may not pull it%s", r.Name, q.repository, refused.words)
-	case refused.code == http.StatusForbidden && (refused.word || refused.reason() == insufficientScope):
-		return oci.Errorf(oci.Denied, "%s: pull of %s denied%s", r.Name, q.repository, refused.words)
+		return oci.Errorf(oci.NameUnknown, "%s: repository %s does not exist, or the login may not pull it%s", r.opts.Name, q.repository, refused.message)
+	case refused.code == http.StatusForbidden && (refused.authoritative || refused.reason() == insufficientScope):
+		return oci.Errorf(oci.Denied, "%s: pull of %s denied%s", r.opts.Name, q.repository, refused.message)
 	}
-	return oci.Errorf(oci.Unavailable, "%s responded with %s%s", r.Name, refused.status, refused.words)
+	return oci.Errorf(oci.Unavailable, "%s responded with %s%s", r.opts.Name, refused.status, refused.message)
 }
 
-// getMayTell reports whether a GET may be answered where this HEAD was refused:
+// getMaySucceed reports whether a GET may be answered where this HEAD was refused:
 // links are signed for one method, some registries refuse the HEAD of blobs, and
 // a HEAD has no body to tell by. A token is refused to both alike.
-func getMayTell(q request, refused *refusal) bool {
+func getMaySucceed(q request, refused *refusal) bool {
 	byMethod := refused.code >= 400 && refused.code < 500 || refused.code == http.StatusNotImplemented
-	return byMethod && !refused.page && (refused.reason() == "" || q.what.Kind() == oci.Blob)
+	return byMethod && !refused.html && (refused.reason() == "" || q.ref.Kind() == oci.Blob)
 }
 
-// errUnclear is an oci.ErrNeedsGet of one moment and one login: the next HEAD may
+// errNeedsGetNow is an oci.ErrNeedsGet of one moment and one login: the next HEAD may
 // be let in.
-var errUnclear = fmt.Errorf("%w in this response", oci.ErrNeedsGet)
+var errNeedsGetNow = fmt.Errorf("%w in this response", oci.ErrNeedsGet)
 
 // needsGet returns errUnclear unless it is the method that was refused.
 func needsGet(refused *refusal) error {
 	switch refused.code {
 	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound:
 		if refused.fromRegistry {
-			return errUnclear
+			return errNeedsGetNow
 		}
 	}
 	return oci.ErrNeedsGet
@@ -73,15 +73,15 @@ func unknown(ref oci.Ref) oci.Code {
 // unreachable makes the error of a request without an answer. A signed link is
 // a secret for as long as it is valid, so no query is repeated.
 func (r *Registry) unreachable(err error) error {
-	if refused := refusedByOurs(err); refused != nil {
+	if refused := localRefusal(err); refused != nil {
 		return refused
 	}
-	return oci.Errorf(oci.Unavailable, "%s cannot be reached: %w", r.Name, redact(err))
+	return oci.Errorf(oci.Unavailable, "%s cannot be reached: %w", r.opts.Name, redact(err))
 }
 
-// refusedByOurs returns the error of a transport that refuses by itself, the
+// localRefusal returns the error of a transport that refuses by itself, the
 // quota's or the breakers', or nil. It says all that there is to say.
-func refusedByOurs(err error) error {
+func localRefusal(err error) error {
 	var limit *oci.LimitError
 	if errors.As(err, &limit) {
 		return limit

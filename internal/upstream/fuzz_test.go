@@ -97,7 +97,7 @@ func FuzzNext(f *testing.F) {
 	f.Fuzz(func(t *testing.T, query, other string) {
 		header := make(http.Header)
 		header.Add("Link", other)
-		before := next(&http.Response{Header: header})
+		before := nextQuery(&http.Response{Header: header})
 		if !strings.Contains(other, before) {
 			t.Errorf("%q leads to %q", other, before)
 		}
@@ -106,7 +106,7 @@ func FuzzNext(f *testing.F) {
 			return
 		}
 		header.Add("Link", "<"+u.String()+`>; rel="next"`)
-		if got := next(&http.Response{Header: header}); got != query {
+		if got := nextQuery(&http.Response{Header: header}); got != query {
 			t.Errorf("after %q, %q leads to %q", other, query, got)
 		}
 	})

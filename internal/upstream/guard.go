@@ -56,22 +56,22 @@ func (g *guard) proxy(req *http.Request) (*url.URL, error) {
 	return proxy, err
 }
 
-// anywhere is the context key of a dial that may lead to any address.
-type anywhere struct{}
+// trustedKey is the context key of a dial that may lead to any address.
+type trustedKey struct{}
 
 func (g *guard) dial(ctx context.Context, d *net.Dialer, network, address string) (net.Conn, error) {
 	g.mu.Lock()
 	trusted := address == g.upstream || g.proxies[address]
 	g.mu.Unlock()
-	conn, err := d.DialContext(context.WithValue(ctx, anywhere{}, trusted), network, address)
+	conn, err := d.DialContext(context.WithValue(ctx, trustedKey{}, trusted), network, address)
 	if err == nil && address == g.upstream {
-		g.met(conn.RemoteAddr())
+		g.recordUpstream(conn.RemoteAddr())
 	}
 	return conn, err
 }
 
-// met notes where the upstream is.
-func (g *guard) met(remote net.Addr) {
+// recordUpstream notes where the upstream is.
+func (g *guard) recordUpstream(remote net.Addr) {
 	if tcp, ok := remote.(*net.TCPAddr); ok {
 		g.mu.Lock()
 		defer g.mu.Unlock()
@@ -80,7 +80,7 @@ func (g *guard) met(remote net.Addr) {
 }
 
 func (g *guard) control(ctx context.Context, _, address string, _ syscall.RawConn) error {
-	if trusted, _ := ctx.Value(anywhere{}).(bool); trusted {
+	if trusted, _ := ctx.Value(trustedKey{}).(bool); trusted {
 		return nil
 	}
 	at, err := netip.ParseAddrPort(address)
@@ -117,7 +117,7 @@ func (g *guard) check(at netip.Addr) error {
 	home := g.home
 	g.mu.Unlock()
 	switch {
-	case mayLead(home, at):
+	case mayReach(home, at):
 		return nil
 	case home.IsValid():
 		return fmt.Errorf("%w: to %s from %s", errPrivate, at, home)
@@ -129,17 +129,17 @@ func (g *guard) check(at netip.Addr) error {
 type area int
 
 const (
-	public   area = iota
-	inside        // private: RFC 1918, 4193, 6598 and 8215
-	itself        // the mirror's own host
-	linkOnly      // the link, where cloud metadata is
-	nowhere       // multicast, unspecified, metadata elsewhere: no registry's storage
+	public    area = iota
+	private        // private: RFC 1918, 4193, 6598 and 8215
+	loopback       // the mirror's own host
+	linkLocal      // the link, where cloud metadata is
+	forbidden      // multicast, unspecified, metadata elsewhere: no registry's storage
 )
 
 var (
-	// insides are private spaces that netip does not count as such: carrier-grade
+	// extraPrivate are private spaces that netip does not count as such: carrier-grade
 	// NAT (RFC 6598), a network's own NAT64 (RFC 8215) and site-local addresses.
-	insides = []netip.Prefix{
+	extraPrivate = []netip.Prefix{
 		netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("64:ff9b:1::/48"), netip.MustParsePrefix("fec0::/10"),
 	}
 	// nat64 is the prefix of IPv4 addresses that a NAT64 leads to: RFC 6052.
@@ -170,33 +170,33 @@ func areaOf(a netip.Addr) area {
 	contains := func(p netip.Prefix) bool { return p.Contains(a) }
 	switch {
 	case !a.IsValid(), metadata[a]:
-		return nowhere
+		return forbidden
 	case a.IsLoopback():
-		return itself
+		return loopback
 	case a.IsLinkLocalUnicast():
-		return linkOnly
-	case a.IsPrivate(), slices.ContainsFunc(insides, contains):
-		return inside
+		return linkLocal
+	case a.IsPrivate(), slices.ContainsFunc(extraPrivate, contains):
+		return private
 	case a.IsGlobalUnicast():
 		return public
 	}
-	return nowhere
+	return forbidden
 }
 
-// mayLead reports whether an upstream at home may lead to an address. From within
+// mayReach reports whether an upstream at home may lead to an address. From within
 // a network all of that may be reached, as Harbor leads to its MinIO; the
 // mirror's own host and the link only from there.
-func mayLead(home, to netip.Addr) bool {
+func mayReach(home, to netip.Addr) bool {
 	from := areaOf(home)
 	switch areaOf(to) {
 	case public:
 		return true
-	case inside:
-		return from == inside || from == itself || from == linkOnly
-	case itself:
-		return from == itself
-	case linkOnly:
-		return from == linkOnly
+	case private:
+		return from == private || from == loopback || from == linkLocal
+	case loopback:
+		return from == loopback
+	case linkLocal:
+		return from == linkLocal
 	}
 	return false
 }

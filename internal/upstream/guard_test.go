@@ -15,7 +15,7 @@ import (
 )
 
 // Where an upstream may lead, by where it is itself.
-func TestMayLead(t *testing.T) {
+func TestMayReach(t *testing.T) {
 	t.Parallel()
 	var unknown netip.Addr
 	at := netip.MustParseAddr
@@ -33,7 +33,7 @@ func TestMayLead(t *testing.T) {
 			name string
 			at   netip.Addr
 		}{{"p", at("1.1.1.1")}, {"p", unknown}, {"i", at("10.9.9.9")}, {"s", at("127.0.0.1")}, {"s", at("::1")}, {"l", at("169.254.7.7")}} {
-			if want := strings.Contains(from, home.name); mayLead(home.at, at(to)) != want {
+			if want := strings.Contains(from, home.name); mayReach(home.at, at(to)) != want {
 				t.Errorf("from %s to %s: %v, want %v", home.at, to, !want, want)
 			}
 		}
@@ -42,12 +42,12 @@ func TestMayLead(t *testing.T) {
 
 // Addresses that are given as such are refused before anything is dialled, by
 // where the upstream is as far as that is known.
-func TestLiterals(t *testing.T) {
+func TestLiteralAddresses(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
-		upstream, met string // where it was met; empty: not yet, or a proxy was
-		to            string
-		ok            bool
+		upstream, recordUpstream string // where it was met; empty: not yet, or a proxy was
+		to                       string
+		ok                       bool
 	}{
 		{"https://registry-1.docker.io", "", "https://127.0.0.1/x", false},
 		{"https://registry-1.docker.io", "1.1.1.1", "https://169.254.169.254/latest/meta-data", false},
@@ -74,11 +74,11 @@ func TestLiterals(t *testing.T) {
 		to, err := url.Parse(test.to)
 		check(t, err)
 		g := newGuard(u)
-		if test.met != "" {
-			g.met(&net.TCPAddr{IP: net.ParseIP(test.met), Port: 443})
+		if test.recordUpstream != "" {
+			g.recordUpstream(&net.TCPAddr{IP: net.ParseIP(test.recordUpstream), Port: 443})
 		}
 		if err := g.checkLiteral(to); (err == nil) != test.ok || err != nil && !errors.Is(err, errPrivate) {
-			t.Errorf("from %s at %q to %s: %v, want ok %v", test.upstream, test.met, test.to, err, test.ok)
+			t.Errorf("from %s at %q to %s: %v, want ok %v", test.upstream, test.recordUpstream, test.to, err, test.ok)
 		}
 	}
 }
@@ -115,7 +115,7 @@ func TestGuard(t *testing.T) {
 	named.upstream = "localhost:" + port
 	check(t, dial(named, "localhost:"+port))
 	check(t, dial(named, address)) // it was met at a private address, and leads to others
-	trusted := context.WithValue(t.Context(), anywhere{}, true)
+	trusted := context.WithValue(t.Context(), trustedKey{}, true)
 	if err := public.control(trusted, "tcp", "127.0.0.1:1", nil); err != nil {
 		t.Error(err)
 	}
@@ -147,9 +147,9 @@ func TestStorageAtALiteral(t *testing.T) {
 		if address != harbor.Host {
 			return transport.guard.dial(ctx, d, network, address)
 		}
-		conn, err := d.DialContext(context.WithValue(ctx, anywhere{}, true), network, u.Host) // what its DNS says
+		conn, err := d.DialContext(context.WithValue(ctx, trustedKey{}, true), network, u.Host) // what its DNS says
 		if err == nil {
-			transport.guard.met(conn.RemoteAddr())
+			transport.guard.recordUpstream(conn.RemoteAddr())
 		}
 		return conn, err
 	}
@@ -189,7 +189,7 @@ func TestLiteralBehindAProxy(t *testing.T) {
 }
 
 // The transport of a public upstream connects to nothing at home.
-func TestTransportOfAPublicUpstream(t *testing.T) {
+func TestPublicUpstreamReachesNoPrivateAddress(t *testing.T) {
 	t.Parallel()
 	h := startHub(t, hubsim.Options{})
 	public, err := url.Parse("https://registry.example")

@@ -13,24 +13,24 @@ const (
 	maxHeads = 4096 // repositories
 )
 
-// heads remembers the repositories whose HEADs do not tell what a tag names, so
+// uselessHeads remembers the repositories whose HEADs do not tell what a tag names, so
 // that a check sends the GET at once. It is kept by repository: one odd image
 // that a client asks for must not turn the free checks of a whole upstream into
 // pulls. It may be used concurrently.
-type heads struct{ until *lru.Cache[string, time.Time] }
+type uselessHeads struct{ until *lru.Cache[string, time.Time] }
 
-func newHeads() heads {
+func newUselessHeads() uselessHeads {
 	until, err := lru.New[string, time.Time](maxHeads)
 	if err != nil {
 		panic(err) // only for a size below one
 	}
-	return heads{until}
+	return uselessHeads{until}
 }
 
-func (h heads) add(repository string)    { h.until.Add(repository, time.Now().Add(headTime)) }
-func (h heads) remove(repository string) { h.until.Remove(repository) }
+func (h uselessHeads) add(repository string)    { h.until.Add(repository, time.Now().Add(headTime)) }
+func (h uselessHeads) remove(repository string) { h.until.Remove(repository) }
 
-func (h heads) useless(repository string) bool {
+func (h uselessHeads) has(repository string) bool {
 	until, ok := h.until.Get(repository)
 	return ok && time.Now().Before(until)
 }

@@ -12,33 +12,33 @@ import (
 
 // host is one host of an upstream. While it fails, only probes are sent to it.
 type host struct {
-	*BreakerOptions
+	opts *BreakerOptions
 	ping *url.URL // what a probe asks for
 
 	mu       sync.Mutex // guards all below; held while Opened and Closed are called, and for no I/O
 	open     bool       // nothing is sent but probes
 	probing  bool       // one is in flight
-	answered time.Time  // when it last gave a good answer
+	lastGood time.Time  // when it last gave a good answer
 	streak   streak     // of failures since then
 }
 
 // streak are failures in a row. A host is not known to fail by one path alone:
 // what a client asks for again and again may be all that fails there.
 type streak struct {
-	number   int             // of failures; answers count once for each path
+	count    int             // of failures; answers count once for each path
 	since    time.Time       // when the first failed request was sent
 	paths    map[string]bool // that have failed, up to hostFailures
-	hostwide bool            // one was no path's fault: there was no connection, or no answer to a ping
-	lastFail error
+	hostWide bool            // one was no path's fault: there was no connection, or no answer to a ping
+	lastErr  error
 }
 
-// exchange is what came of one request.
-type exchange struct {
+// outcome is what came of one request.
+type outcome struct {
 	sent      time.Time
 	path      string // what was asked for,
 	ping      bool   // that is what a probe asks for
 	connected bool   // there was a connection to the host
-	answered  bool   // there was an answer
+	responded bool   // there was an answer
 	failed    error  // what it says against the host; nil: nothing
 }
 
@@ -49,7 +49,7 @@ func newHost(u *url.URL, o *BreakerOptions) *host {
 	if u.Scheme == o.URL.Scheme && u.Host == o.URL.Host {
 		root = o.URL
 	}
-	return &host{BreakerOptions: o, ping: apiURL(root, "", "")}
+	return &host{opts: o, ping: apiURL(root, "", "")}
 }
 
 func (h *host) failing() bool {
@@ -58,8 +58,8 @@ func (h *host) failing() bool {
 	return h.open
 }
 
-// refused says why a client's request is not sent to the host; nil: it is.
-func (h *host) refused() error {
+// checkOpen says why a client's request is not sent to the host; nil: it is.
+func (h *host) checkOpen() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if !h.open {
@@ -68,72 +68,72 @@ func (h *host) refused() error {
 	return h.refusal()
 }
 
-// admitProbe reports whether a probe is to be sent: the host fails, or one path
-// does and it is not known whether the host does. Its end is for probed.
-func (h *host) admitProbe() bool {
+// startProbe reports whether a probe is to be sent: the host fails, or one path
+// does and it is not known whether the host does. Its end is for endProbe.
+func (h *host) startProbe() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.probing || !h.open && !h.streak.long(time.Now()) {
+	if h.probing || !h.open && !h.streak.longEnough(time.Now()) {
 		return false
 	}
 	h.probing = true
 	return true
 }
 
-func (h *host) probed() {
+func (h *host) endProbe() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.probing = false
 }
 
-// settle notes what came of a request. A request that was sent before the host
+// record notes what came of a request. A request that was sent before the host
 // was found to fail says nothing new when it ends: only a probe does then.
-func (h *host) settle(x exchange, probe bool) {
+func (h *host) record(o outcome, probe bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.open && !probe {
 		return
 	}
-	if x.failed == nil {
-		h.streak, h.answered = streak{}, time.Now()
+	if o.failed == nil {
+		h.streak, h.lastGood = streak{}, time.Now()
 		if h.open {
 			h.open = false
-			h.Closed(h.ping.Host)
+			h.opts.Closed(h.ping.Host)
 		}
 		return
 	}
-	if x.sent.Before(h.answered) {
-		x.sent = h.answered
+	if o.sent.Before(h.lastGood) {
+		o.sent = h.lastGood
 	}
-	h.streak.add(x, h.open)
-	if !h.open && h.streak.long(time.Now()) && h.streak.sure() {
+	h.streak.add(o, h.open)
+	if !h.open && h.streak.longEnough(time.Now()) && h.streak.conclusive() {
 		h.open = true
-		h.Opened(h.ping.Host, x.failed)
+		h.opts.Opened(h.ping.Host, o.failed)
 	}
 }
 
 // add counts a failure; each is counted once the host is known to fail.
-func (s *streak) add(x exchange, known bool) {
-	if s.number == 0 {
-		s.since, s.paths = x.sent, make(map[string]bool)
+func (s *streak) add(o outcome, known bool) {
+	if s.count == 0 {
+		s.since, s.paths = o.sent, make(map[string]bool)
 	}
-	if known || x.ping || !x.answered || !s.paths[x.path] {
-		s.number++
+	if known || o.ping || !o.responded || !s.paths[o.path] {
+		s.count++
 	}
 	if len(s.paths) < hostFailures {
-		s.paths[x.path] = true
+		s.paths[o.path] = true
 	}
-	s.hostwide = s.hostwide || x.ping || !x.connected
-	s.lastFail = x.failed
+	s.hostWide = s.hostWide || o.ping || !o.connected
+	s.lastErr = o.failed
 }
 
-// long reports whether there are enough failures over enough time.
-func (s *streak) long(now time.Time) bool {
-	return s.number >= hostFailures && now.Sub(s.since) >= hostSpread
+// longEnough reports whether there are enough failures over enough time.
+func (s *streak) longEnough(now time.Time) bool {
+	return s.count >= hostFailures && now.Sub(s.since) >= minFailureTime
 }
 
-// sure reports whether the failures are those of more than one path.
-func (s *streak) sure() bool { return s.hostwide || len(s.paths) > 1 }
+// conclusive reports whether the failures are those of more than one path.
+func (s *streak) conclusive() bool { return s.hostWide || len(s.paths) > 1 }
 
 // errOpen marks what was refused without asking the host.
 var errOpen = errors.New("no requests are sent to the host")
@@ -143,7 +143,7 @@ func (h *host) refusal() error {
 	return &oci.Error{
 		Code: oci.Unavailable,
 		Message: fmt.Sprintf("%s: host %s has failed %d times in a row (last error: %v); no requests are sent to it until a probe succeeds (one every %s)",
-			h.Name, h.ping.Host, h.streak.number, h.streak.lastFail, probeEvery),
+			h.opts.Name, h.ping.Host, h.streak.count, h.streak.lastErr, probeEvery),
 		Err: errOpen,
 	}
 }

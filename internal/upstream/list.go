@@ -24,7 +24,7 @@ const (
 
 // List asks for one page.
 func (r *Registry) List(ctx context.Context, q oci.Listing) (*oci.Page, error) {
-	ctx, _, cancel := untilAnswer(ctx)
+	ctx, _, cancel := withResponseTimeout(ctx)
 	defer cancel()
 	path := q.Repository() + "/tags/list"
 	accept := "application/json"
@@ -40,20 +40,20 @@ func (r *Registry) List(ctx context.Context, q oci.Listing) (*oci.Page, error) {
 	}
 	defer func() { _ = resp.Body.Close() }()
 	if t := mediaType(resp); q.Kind() == oci.Referrers && t != ocispec.MediaTypeImageIndex {
-		return nil, r.noReferrers("the response is %q, not an index of referrers", t)
+		return nil, r.noReferrersError("the response is %q, not an index of referrers", t)
 	}
-	body := &rationed{from: progressing(ctx, io.LimitReader(resp.Body, maxList+1)), ration: r.lists}
+	body := &budgetedReader{from: progressing(ctx, io.LimitReader(resp.Body, maxList+1)), budget: r.lists}
 	defer body.release()
 	raw, err := io.ReadAll(body)
 	if err == nil && len(raw) > maxList {
 		err = fmt.Errorf("it is larger than %d bytes: request fewer with n", maxList)
 	}
 	if err != nil {
-		return nil, oci.Errorf(oci.Unavailable, "%s: cannot read the list of %s: %w", r.Name, q.Repository(), redact(err))
+		return nil, oci.Errorf(oci.Unavailable, "%s: cannot read the list of %s: %w", r.opts.Name, q.Repository(), redact(err))
 	}
-	page := &oci.Page{Next: next(resp), Via: oci.Pass}
+	page := &oci.Page{Next: nextQuery(resp), Via: oci.Pass}
 	if err := readPage(page, q, resp, raw); err != nil {
-		return nil, oci.Errorf(oci.Unavailable, "%s: list of %s: %w", r.Name, q.Repository(), err)
+		return nil, oci.Errorf(oci.Unavailable, "%s: list of %s: %w", r.opts.Name, q.Repository(), err)
 	}
 	return page, nil
 }
@@ -82,58 +82,58 @@ func readPage(page *oci.Page, q oci.Listing, resp *http.Response, raw []byte) er
 	return nil
 }
 
-// rationed reads no more than is left of a ration that it shares with others.
-type rationed struct {
+// budgetedReader reads no more than is left of a ration that it shares with others.
+type budgetedReader struct {
 	from   io.Reader
-	ration *semaphore.Weighted
+	budget *semaphore.Weighted
 	taken  int64
 }
 
-var errRation = errors.New("too many large lists are being read at once")
+var errListMemory = errors.New("too many large lists are being read at once")
 
-func (r *rationed) Read(p []byte) (int, error) {
+func (r *budgetedReader) Read(p []byte) (int, error) {
 	n, err := r.from.Read(p)
-	if !r.ration.TryAcquire(int64(n)) {
-		return 0, errRation
+	if !r.budget.TryAcquire(int64(n)) {
+		return 0, errListMemory
 	}
 	r.taken += int64(n)
 	return n, err
 }
 
-func (r *rationed) release() { r.ration.Release(r.taken) }
+func (r *budgetedReader) release() { r.budget.Release(r.taken) }
 
-// noReferrers makes the error of a registry without a referrers API.
-func (r *Registry) noReferrers(format string, args ...any) error {
-	return oci.Errorf(oci.Unsupported, "%s: %w: %w", r.Name, oci.ErrNoReferrers, fmt.Errorf(format, args...))
+// noReferrersError makes the error of a registry without a referrers API.
+func (r *Registry) noReferrersError(format string, args ...any) error {
+	return oci.Errorf(oci.Unsupported, "%s: %w: %w", r.opts.Name, oci.ErrNoReferrers, fmt.Errorf(format, args...))
 }
 
-// listRefusal makes the error of a list that was refused for what is asked, or
+// listError makes the error of a list that was refused for what is asked, or
 // nil when content would be refused alike. Whether a registry has a referrers API
 // nobody can tell but by its refusals, and no two agree: distribution says "404
 // page not found", others 405, 501 or a page. quay.io says 400 where it does not
 // know the subject. NAME_UNKNOWN is passed on only where the registry says it:
 // clients look under no tag then.
-func (r *Registry) listRefusal(q request, refused *refusal) error {
+func (r *Registry) listError(q request, refused *refusal) error {
 	switch {
 	case q.list == oci.Listing{}, refused.has("DENIED", "UNAUTHORIZED", "TOOMANYREQUESTS"):
 		return nil
 	case q.list.Kind() == oci.Referrers && refused.code == http.StatusNotFound && refused.has("NAME_UNKNOWN"):
 		return nil
-	case q.list.Kind() == oci.Referrers && slices.Contains(withoutReferrers, refused.code):
-		return r.noReferrers("%s%s", refused.status, refused.words)
+	case q.list.Kind() == oci.Referrers && slices.Contains(noReferrersStatuses, refused.code):
+		return r.noReferrersError("%s%s", refused.status, refused.message)
 	case q.list.Kind() == oci.Tags && refused.code == http.StatusBadRequest,
 		q.list.Kind() == oci.Tags && refused.code == http.StatusMethodNotAllowed && q.list.Query() != "": // Amazon, of a large n
-		return oci.Errorf(oci.Unsupported, "%w: %s responded with %s%s", oci.ErrParameter, r.Name, refused.status, refused.words)
+		return oci.Errorf(oci.Unsupported, "%w: %s responded with %s%s", oci.ErrParameter, r.opts.Name, refused.status, refused.message)
 	}
 	return nil
 }
 
-var withoutReferrers = []int{
+var noReferrersStatuses = []int{
 	http.StatusBadRequest, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotAcceptable, http.StatusNotImplemented,
 }
 
-// next returns the query of the Link to the next page: RFC 8288.
-func next(resp *http.Response) string {
+// nextQuery returns the query of the Link to the next page: RFC 8288.
+func nextQuery(resp *http.Response) string {
 	links := strings.Split(strings.Join(resp.Header.Values("Link"), ","), "<")
 	for _, link := range links[1:] {
 		target, parameters, ok := strings.Cut(link, ">")

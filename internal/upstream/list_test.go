@@ -121,7 +121,7 @@ func TestReferrers(t *testing.T) {
 // What an upstream answers where it has no referrers API, or does not know the
 // subject, lets clients look under the tag; its trouble never does. Only its own
 // NAME_UNKNOWN is one.
-func TestReferrersAreTheUpstreams(t *testing.T) {
+func TestReferrersResponses(t *testing.T) {
 	t.Parallel()
 	const index = "{ \"manifests\": [] }\n"
 	spec := func(code string) string { return `{"errors":[{"code":"` + code + `"}]}` }
@@ -189,7 +189,7 @@ func TestRefusedListQueries(t *testing.T) {
 }
 
 // All lists that are being read share one bound.
-func TestListsShareTheirBound(t *testing.T) {
+func TestListsShareTheirMemory(t *testing.T) {
 	t.Parallel()
 	list := `{"tags":["` + strings.Repeat("a", 1<<20) + `"]}`
 	c := connect(t, serve(t, openly(answer(200, list))).URL)
@@ -197,7 +197,7 @@ func TestListsShareTheirBound(t *testing.T) {
 		t.Fatal("the bound is taken already")
 	}
 	_, err := c.List(t.Context(), tagsOf(t, ""))
-	if c.wantCode(t, err, oci.Unavailable); !errors.Is(err, errRation) {
+	if c.wantCode(t, err, oci.Unavailable); !errors.Is(err, errListMemory) {
 		t.Error(err)
 	}
 	c.lists.Release(listsMemory - 1<<20)

@@ -74,14 +74,14 @@ func TestTokenDeniedForOneRepository(t *testing.T) {
 }
 
 // What one login is denied by the token service another may have.
-func TestPoolAsksOthersWhatOneIsDenied(t *testing.T) {
+func TestPoolRetriesDeniedWithOtherLogins(t *testing.T) {
 	h := startHub(t, hubsim.Options{Users: users})
 	digests := fill(h, "corp/a", 2)
 	p := pool(t, h, "small", "large")
 	h.Inject(hubsim.Fault{Op: "token", Match: "repository:corp/", Status: 403, Times: 1, Body: `{"errors":[{"code":"DENIED"}]}`})
 	check(t, pull(t, p, "corp/a", digests[0]))
 	p.wantEvents(t)
-	if p.finds.Len() != 1 {
+	if p.preferred.Len() != 1 {
 		t.Error("who may pull is not remembered")
 	}
 }
@@ -105,7 +105,7 @@ func TestTokenDeniedWithoutLogin(t *testing.T) {
 
 // A login that cannot be told from a good one is not blamed, and nothing is said
 // to be denied.
-func TestTokenServiceThatCannotTell(t *testing.T) {
+func TestUnavailableTokenServiceBlamesNoLogin(t *testing.T) {
 	t.Parallel()
 	h := startHub(t, hubsim.Options{Users: users})
 	h.Inject(hubsim.Fault{Op: "token", Status: 403, Times: 1, Body: `{"errors":[{"code":"DENIED"}]}`})

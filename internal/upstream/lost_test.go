@@ -159,7 +159,7 @@ func TestDownloadOverALostConnection(t *testing.T) {
 
 // One path hangs while a blob comes over the same connection: the blob is not
 // cut, and who asks next does so over another connection.
-func TestLivingConnectionIsNotCut(t *testing.T) {
+func TestSlowConnectionIsNotCut(t *testing.T) {
 	content := ocitest.Content(60_000, 1)
 	onBoth(t, func(t *testing.T, http2 bool) {
 		var blobs int

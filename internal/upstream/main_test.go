@@ -117,7 +117,7 @@ func (c *client) wantCode(t *testing.T, err error, code oci.Code) {
 	for _, req := range c.sent.all() {
 		_, token, _ := strings.Cut(req.Header.Get("Authorization"), " ")
 		secrets = append(secrets, token)
-		if req.URL.Host != c.URL.Host {
+		if req.URL.Host != c.opts.URL.Host {
 			secrets = append(secrets, req.URL.RawQuery)
 			for _, values := range req.URL.Query() {
 				secrets = append(secrets, values...)

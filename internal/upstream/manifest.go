@@ -19,7 +19,7 @@ func tooLarge(upstream string, ref oci.Ref) error {
 func (r *Registry) getManifest(ctx context.Context, ref oci.Ref) (oci.Descriptor, []byte, error) {
 	resp, err := r.do(ctx, request{
 		operation: ManifestGet, method: http.MethodGet, url: r.contentURL(ref),
-		repository: ref.Repository(), accept: acceptManifests, what: ref,
+		repository: ref.Repository(), accept: acceptManifests, ref: ref,
 	})
 	if err != nil {
 		return oci.Descriptor{}, nil, err
@@ -27,7 +27,7 @@ func (r *Registry) getManifest(ctx context.Context, ref oci.Ref) (oci.Descriptor
 	defer func() { _ = resp.Body.Close() }()
 	raw, err := io.ReadAll(progressing(ctx, io.LimitReader(resp.Body, oci.MaxManifestSize+1)))
 	if err != nil {
-		return oci.Descriptor{}, nil, oci.Errorf(oci.Unavailable, "%s: cannot read manifest %s: %w", r.Name, ref, redact(err))
+		return oci.Descriptor{}, nil, oci.Errorf(oci.Unavailable, "%s: cannot read manifest %s: %w", r.opts.Name, ref, redact(err))
 	}
 	d, err := r.checkManifest(ref, resp, raw)
 	if err != nil {
@@ -41,19 +41,19 @@ func (r *Registry) getManifest(ctx context.Context, ref oci.Ref) (oci.Descriptor
 // or application/json, and the wrong type of one would reach all.
 func (r *Registry) checkManifest(ref oci.Ref, resp *http.Response, raw []byte) (oci.Descriptor, error) {
 	if len(raw) > oci.MaxManifestSize {
-		return oci.Descriptor{}, tooLarge(r.Name, ref)
+		return oci.Descriptor{}, tooLarge(r.opts.Name, ref)
 	}
 	d, err := digestOf(ref, resp, raw)
 	if err != nil {
-		return oci.Descriptor{}, oci.Errorf(oci.Unavailable, "%s %w%s", r.Name, err, encoded(resp))
+		return oci.Descriptor{}, oci.Errorf(oci.Unavailable, "%s %w%s", r.opts.Name, err, encoded(resp))
 	}
 	told := mediaType(resp)
 	own, err := oci.ManifestType(raw)
 	if err != nil && oci.IsManifestType(told) {
-		return oci.Descriptor{}, oci.Errorf(oci.Unavailable, "%s: the response for %s is %w%s", r.Name, ref, err, encoded(resp))
+		return oci.Descriptor{}, oci.Errorf(oci.Unavailable, "%s: the response for %s is %w%s", r.opts.Name, ref, err, encoded(resp))
 	}
 	described := oci.Descriptor{MediaType: cmp.Or(own, told), Digest: d, Size: int64(len(raw))}
-	return described, checkMediaType(r.Name, described.MediaType)
+	return described, checkMediaType(r.opts.Name, described.MediaType)
 }
 
 // encoded says in words that an answer is compressed, which was not asked for.

@@ -196,7 +196,7 @@ func TestDigestOnARedirect(t *testing.T) {
 }
 
 // A manifest's type is what it says itself, and its digest what it hashes to.
-func TestManifestTellsItsType(t *testing.T) {
+func TestManifestTypeFromItsBytes(t *testing.T) {
 	t.Parallel()
 	const typed = `{"mediaType":"` + imageType + `"}`
 	sha512 := digest.SHA512.FromString(typed).String()

@@ -132,7 +132,7 @@ func (b *breakers) wantEvents(t *testing.T, want ...string) {
 
 // get asks as a Registry does, for which a 5xx is an error.
 func (b *breakers) get(ctx context.Context, address string) error {
-	req, err := http.NewRequestWithContext(asking(ctx, ManifestHead), http.MethodGet, address, nil)
+	req, err := http.NewRequestWithContext(withOperation(ctx, ManifestHead), http.MethodGet, address, nil)
 	if err != nil {
 		return err
 	}

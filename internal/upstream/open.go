@@ -22,7 +22,7 @@ type wholeBody struct{ *bytes.Reader }
 func (wholeBody) Close() error { return nil }
 
 func (r *Registry) openManifest(ctx context.Context, ref oci.Ref) (*oci.Content, error) {
-	ctx, _, cancel := untilAnswer(ctx)
+	ctx, _, cancel := withResponseTimeout(ctx)
 	defer cancel()
 	d, raw, err := r.getManifest(ctx, ref)
 	if err != nil {
@@ -37,14 +37,14 @@ func (r *Registry) openManifest(ctx context.Context, ref oci.Ref) (*oci.Content,
 // openBlob connects at the offset that is hinted at, or at 0 when the upstream
 // does not send a part. All of it together has answerTime.
 func (r *Registry) openBlob(ctx context.Context, ref oci.Ref) (*oci.Content, error) {
-	ctx, answered, cancel := untilAnswer(ctx)
+	ctx, answered, cancel := withResponseTimeout(ctx)
 	part := oci.PartHint(ctx)
 	b := r.newBody(ctx, ref, part.Begin)
 	if part.End > 0 {
 		b.parts = []oci.Span{part}
 	}
 	b.release = cancel
-	if err := b.connectFirst(); err != nil {
+	if err := b.connectWithRetry(); err != nil {
 		cancel()
 		return nil, err
 	}
@@ -54,7 +54,7 @@ func (r *Registry) openBlob(ctx context.Context, ref oci.Ref) (*oci.Content, err
 	}
 	answered()
 	if ctx.Err() != nil { // the time was over before that
-		return nil, errors.Join(oci.Errorf(oci.Unavailable, "%s: %w", r.Name, context.Cause(ctx)), b.Close())
+		return nil, errors.Join(oci.Errorf(oci.Unavailable, "%s: %w", r.opts.Name, context.Cause(ctx)), b.Close())
 	}
 	d := oci.Descriptor{Digest: ref.Digest(), Size: b.size}
 	return &oci.Content{Result: oci.Result{Descriptor: d, Via: oci.Pass}, Body: oci.Verify(b, d)}, nil
@@ -63,7 +63,7 @@ func (r *Registry) openBlob(ctx context.Context, ref oci.Ref) (*oci.Content, err
 // sizeOf asks for the size of a blob whose GET does not tell, which can do
 // without: it does not have long.
 func (r *Registry) sizeOf(ctx context.Context, ref oci.Ref) int64 {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, firstTryTime)
 	defer cancel()
 	d, err := r.Resolve(ctx, ref)
 	if err != nil {
@@ -76,6 +76,6 @@ func (r *Registry) sizeOf(ctx context.Context, ref oci.Ref) int64 {
 func (r *Registry) getBlob(ctx context.Context, ref oci.Ref, byteRange string) (*http.Response, error) {
 	return r.do(ctx, request{
 		operation: BlobGet, method: http.MethodGet, url: r.contentURL(ref),
-		repository: ref.Repository(), byteRange: byteRange, what: ref,
+		repository: ref.Repository(), byteRange: byteRange, ref: ref,
 	})
 }

@@ -22,8 +22,8 @@ const (
 
 type operationKey struct{}
 
-// asking marks requests, the hops of their redirects included, as made for op.
-func asking(ctx context.Context, op Operation) context.Context {
+// withOperation marks requests, the hops of their redirects included, as made for op.
+func withOperation(ctx context.Context, op Operation) context.Context {
 	return context.WithValue(ctx, operationKey{}, op)
 }
 

@@ -56,7 +56,7 @@ func TestStorageFails(t *testing.T) {
 
 // A registry that accepts and says nothing: who asks first waits, and then nobody
 // does.
-func TestSilentUpstreamIsLeftAlone(t *testing.T) {
+func TestBreakerOpensForASilentUpstream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var silent atomic.Bool
 		u, transport := inMemory(t, func(w http.ResponseWriter, r *http.Request) {
@@ -136,7 +136,7 @@ func TestDownloadOutlivesAnOutage(t *testing.T) {
 				defer b.run(t)()
 				c := connectBy(t, u, b)
 				resumed := 0
-				c.Resumed = func() { resumed++ }
+				c.opts.Resumed = func() { resumed++ }
 				raw, err := read(t, c, blobRef(t, oci.FromBytes(content)))
 				took := time.Since(back)
 				if test.ok && (err != nil || !bytes.Equal(raw, content) || took > probeEvery+2*maxPause) {

@@ -34,7 +34,7 @@ func TestBlobThatIsAPage(t *testing.T) {
 }
 
 // A page in the middle of a download is one more break of it.
-func TestPageInTheMiddle(t *testing.T) {
+func TestPageWhileResuming(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		content := ocitest.Content(100_000, 1)
 		c := inBubble(t, flaky(content, answer(200, "<html>", "Content-Type", "text/html")))
@@ -47,7 +47,7 @@ func TestPageInTheMiddle(t *testing.T) {
 }
 
 // A body that idles has no connection, and goes on where it was when it is read.
-func TestIdle(t *testing.T) {
+func TestIdleDisconnects(t *testing.T) {
 	t.Parallel()
 	h := startHub(t, hubsim.Options{})
 	content := ocitest.Content(3<<20, 7)

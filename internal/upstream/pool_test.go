@@ -43,10 +43,10 @@ func poolBy(t *testing.T, h *hubsim.Hub, transport http.RoundTripper, members ..
 	check(t, err)
 	p := &pooled{ledger: ratelimit.NewLedger(nil), dir: t.TempDir()}
 	o := PoolOptions{
-		Name:    oci.DockerHub,
-		Reserve: func(limit int) int { return (limit + 9) / 10 },
-		Aside:   func(member string, _ error, _ time.Time) { p.note("aside " + member) },
-		Back:    func(member string) { p.note("back " + member) },
+		Name:          oci.DockerHub,
+		Reserve:       func(limit int) int { return (limit + 9) / 10 },
+		LoginDisabled: func(member string, _ error, _ time.Time) { p.note("aside " + member) },
+		LoginRestored: func(member string) { p.note("back " + member) },
 	}
 	for _, name := range members {
 		quota, err := p.ledger.Transport(oci.DockerHub, name, transport)
@@ -117,13 +117,13 @@ var users = map[string]string{"small": "right", "large": "right"}
 
 // Each pull is spent where most are left, an anonymous one last, and none is
 // refused before all are spent.
-func TestPoolSpendsWhereMostIsLeft(t *testing.T) {
+func TestPoolUsesTheLargestBudget(t *testing.T) {
 	t.Parallel()
 	h := startHub(t, hubsim.Options{Users: users, Limit: 4, UserLimits: map[string]int{"small": 3, "large": 6}})
 	p := pool(t, h, "anonymous", "small", "large")
 	digests := fill(h, repo, 20)
-	for i := range p.Members { // what each has left is known to it by a HEAD
-		_, err := p.Members[i].Registry.Resolve(t.Context(), manifestRef(t, "v0"))
+	for i := range p.opts.Members { // what each has left is known to it by a HEAD
+		_, err := p.opts.Members[i].Registry.Resolve(t.Context(), manifestRef(t, "v0"))
 		check(t, err)
 	}
 	for _, d := range digests[:3] {
@@ -138,7 +138,7 @@ func TestPoolSpendsWhereMostIsLeft(t *testing.T) {
 	if got, want := p.spent(), "anonymous 0 small 3 large 6 "; got != want {
 		t.Errorf("spent %q, want %q", got, want)
 	}
-	if why := p.Spare(); why != nil {
+	if why := p.CheckReserve(); why != nil {
 		t.Errorf("%v, while the anonymous pulls are all left", why)
 	}
 	for _, d := range digests[9:13] {
@@ -147,7 +147,7 @@ func TestPoolSpendsWhereMostIsLeft(t *testing.T) {
 	if n := h.Counters().Refused; n != 0 {
 		t.Errorf("%d pulls were refused, want none", n)
 	}
-	if why, ok := p.Spare().(*oci.LimitError); !ok || why.Kind != oci.LimitReserve {
+	if why, ok := p.CheckReserve().(*oci.LimitError); !ok || why.Kind != oci.LimitReserve {
 		t.Errorf("%v, want the reserve", why)
 	}
 	for _, d := range digests[13:] {
@@ -163,7 +163,7 @@ func TestPoolSpendsWhereMostIsLeft(t *testing.T) {
 }
 
 // What one may not see another may; who, is remembered.
-func TestPoolFindsWhoMayPull(t *testing.T) {
+func TestPoolRemembersTheAllowedLogin(t *testing.T) {
 	t.Parallel()
 	h := startHub(t, hubsim.Options{Users: users})
 	const private = "corp/private"
@@ -187,7 +187,7 @@ func TestPoolFindsWhoMayPull(t *testing.T) {
 
 // A HEAD that one login is refused, and of which nobody knows why, is sent with
 // the others before it is given up, and sent again the next time: it is free.
-func TestPoolAsksOthersByHead(t *testing.T) {
+func TestPoolTriesOthersByHead(t *testing.T) {
 	t.Parallel()
 	h := startHub(t, hubsim.Options{Users: users})
 	fill(h, repo, 1)
@@ -210,7 +210,7 @@ func TestPoolAsksOthersByHead(t *testing.T) {
 }
 
 // While a login cannot be asked nobody knows that an image does not exist.
-func TestPoolTellsNoFalseAbsence(t *testing.T) {
+func TestPoolReportsNoFalseAbsence(t *testing.T) {
 	t.Parallel()
 	h := startHub(t, hubsim.Options{Users: users, UserLimits: map[string]int{"large": 1}})
 	const private = "corp/private"
@@ -225,7 +225,7 @@ func TestPoolTellsNoFalseAbsence(t *testing.T) {
 }
 
 // The abuse limiter is everybody's: the others are not tried.
-func TestPoolLeavesAnUpstreamAlone(t *testing.T) {
+func TestPoolStopsAtAnUnavailableUpstream(t *testing.T) {
 	t.Parallel()
 	h := startHub(t, hubsim.Options{Users: users})
 	p := pool(t, h, "small", "large", "anonymous")
@@ -260,14 +260,14 @@ func TestProbe(t *testing.T) {
 		}
 		probe(0)
 		<-time.After(10 * time.Minute)
-		_, err := p.Members[0].Registry.Resolve(t.Context(), manifestRef(t, "v0"))
+		_, err := p.opts.Members[0].Registry.Resolve(t.Context(), manifestRef(t, "v0"))
 		if err == nil {
 			t.Fatal("there is no v0")
 		}
 		check(t, pull(t, p, repo, fill(h, repo, 1)[0])) // large has no limit: it is asked first
 		<-time.After(6 * time.Minute)
 		probe(2) // an answer without figures tells none
-		p.Name = "ghcr.io"
+		p.opts.Name = "ghcr.io"
 		<-time.After(time.Hour)
 		probe(0)
 	})
@@ -275,7 +275,7 @@ func TestProbe(t *testing.T) {
 
 // What a HEAD by digest is refused says nothing of the HEADs of tags: a client
 // that asks for odd digests must not turn the free checks of tags into pulls.
-func TestHeadByDigestTeachesNothingOfTags(t *testing.T) {
+func TestHeadByDigestDoesNotAffectTags(t *testing.T) {
 	t.Parallel()
 	h := startHub(t, hubsim.Options{})
 	digests := fill(h, repo, 2)

@@ -18,24 +18,24 @@ const (
 // member that gives no answer is asked again after the same time. Call it from
 // one goroutine.
 func (p *Pool) Probe(ctx context.Context, idle time.Duration) {
-	if p.Name != oci.DockerHub {
+	if p.opts.Name != oci.DockerHub {
 		return
 	}
-	preview, err := oci.ParseManifest(p.Name, previewRepository, previewTag)
+	preview, err := oci.ParseManifest(p.opts.Name, previewRepository, previewTag)
 	if err != nil {
 		panic(err) // a constant
 	}
-	for i, m := range p.Members {
+	for i, m := range p.opts.Members {
 		now := time.Now()
 		told := m.Budget().Observed
 		if p.probed[i].After(told) {
 			told = p.probed[i]
 		}
-		if now.Sub(told) < idle || p.out(i) != nil {
+		if now.Sub(told) < idle || p.disabledErr(i) != nil {
 			continue
 		}
 		p.probed[i] = now
 		_, err := m.Registry.Resolve(ctx, preview)
-		p.note(i, err)
+		p.recordLogin(i, err)
 	}
 }

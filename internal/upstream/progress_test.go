@@ -11,7 +11,7 @@ import (
 
 // Whoever waits is told of all that comes: for a token, a HEAD and a GET over a
 // new connection, and each of several who wait for one token.
-func TestProgressIsTold(t *testing.T) {
+func TestProgressIsReported(t *testing.T) {
 	t.Parallel()
 	h := startHub(t, hubsim.Options{})
 	h.AddManifest(repo, "v1", imageType, []byte("{}"))

@@ -21,17 +21,17 @@ var errSize = errors.New("the blob's size has changed at the upstream")
 // end, of size bytes. end and size are oci.UnknownSize where it does not tell.
 type span struct{ first, end, size int64 }
 
-// contentRanges is RFC 9110, section 14.4; units are compared without case
+// contentRange is RFC 9110, section 14.4; units are compared without case
 // (14.1), and numbers of more digits than an int64 has are nobody's size.
-var contentRanges = regexp.MustCompile(`^(?i:bytes)[ \t]+(?:([0-9]{1,18})-([0-9]{1,18})|\*)[ \t]*/[ \t]*([0-9]{1,18}|\*)[ \t]*$`)
+var contentRange = regexp.MustCompile(`^(?i:bytes)[ \t]+(?:([0-9]{1,18})-([0-9]{1,18})|\*)[ \t]*/[ \t]*([0-9]{1,18}|\*)[ \t]*$`)
 
-// spanOf returns what part of a blob an answer 200 or 206 has.
-func spanOf(resp *http.Response) (span, error) {
+// parseSpan returns what part of a blob an answer 200 or 206 has.
+func parseSpan(resp *http.Response) (span, error) {
 	if resp.StatusCode != http.StatusPartialContent {
 		return span{end: resp.ContentLength, size: resp.ContentLength}, nil
 	}
 	header := resp.Header.Get("Content-Range")
-	figures := contentRanges.FindStringSubmatch(header)
+	figures := contentRange.FindStringSubmatch(header)
 	if figures == nil || figures[1] == "" || mediaType(resp) == "multipart/byteranges" {
 		return span{}, fmt.Errorf("%w: 206 response of type %q with Content-Range %q", errRange, mediaType(resp), header)
 	}
@@ -76,7 +76,7 @@ func (unsatisfied) Is(target error) bool { return target == errRange }
 
 // unsatisfiedBy reads the Content-Range of an answer 416: "bytes */1234".
 func unsatisfiedBy(resp *http.Response) unsatisfied {
-	figures := contentRanges.FindStringSubmatch(resp.Header.Get("Content-Range"))
+	figures := contentRange.FindStringSubmatch(resp.Header.Get("Content-Range"))
 	if figures == nil || figures[1] != "" {
 		return unsatisfied{oci.UnknownSize}
 	}

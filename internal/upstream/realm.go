@@ -58,8 +58,8 @@ func (s tokenService) RoundTrip(req *http.Request) (*http.Response, error) {
 		return resp, err
 	}
 	refused := readRefusal(resp)
-	if len(refused.codes) == 0 && !refused.page {
-		refused.words = "" // it may hold a token
+	if len(refused.codes) == 0 && !refused.html {
+		refused.message = "" // it may hold a token
 	}
 	return nil, &denial{refused}
 }
@@ -67,4 +67,4 @@ func (s tokenService) RoundTrip(req *http.Request) (*http.Response, error) {
 // denial is a token service's refusal of a scope or of a login.
 type denial struct{ *refusal }
 
-func (d *denial) Error() string { return "it responded with " + d.status + d.words }
+func (d *denial) Error() string { return "it responded with " + d.status + d.message }

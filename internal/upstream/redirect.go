@@ -23,7 +23,7 @@ func redirects(upstream *url.URL) func(*http.Request, []*http.Request) error {
 		if req.URL.Host != upstream.Host {
 			// Accept is asked for with manifests only: some registries
 			// redirect them, and without it they would be translated.
-			req.Header = onlyFor(req.Header, "Range", "User-Agent", "Accept-Encoding", "Accept")
+			req.Header = onlyHeaders(req.Header, "Range", "User-Agent", "Accept-Encoding", "Accept")
 		}
 		return nil
 	}
@@ -32,7 +32,7 @@ func redirects(upstream *url.URL) func(*http.Request, []*http.Request) error {
 // errRedirect says that a redirect is not followed.
 var errRedirect = errors.New("the upstream's redirect was not followed")
 
-func onlyFor(h http.Header, names ...string) http.Header {
+func onlyHeaders(h http.Header, names ...string) http.Header {
 	kept := make(http.Header, len(names))
 	for _, name := range names {
 		if values := h.Values(name); len(values) > 0 {

@@ -14,7 +14,7 @@ import (
 	"mirrord/internal/oci"
 )
 
-func TestWhatTheStorageIsTold(t *testing.T) {
+func TestStorageRequestHeaders(t *testing.T) {
 	t.Parallel()
 	var s *httptest.Server
 	told := make(chan http.Header, 9)
@@ -69,7 +69,7 @@ func TestRedirectRules(t *testing.T) {
 	}
 }
 
-func TestTenRedirectsAndNoMore(t *testing.T) {
+func TestRedirectLimit(t *testing.T) {
 	t.Parallel()
 	var asked atomic.Int32
 	s := serve(t, openly(func(w http.ResponseWriter, r *http.Request) {
@@ -96,7 +96,7 @@ func TestTenRedirectsAndNoMore(t *testing.T) {
 	}
 }
 
-func TestNoStepDownFromHTTPS(t *testing.T) {
+func TestNoRedirectFromHTTPSToHTTP(t *testing.T) {
 	t.Parallel()
 	var asked atomic.Int32
 	plain := serve(t, func(http.ResponseWriter, *http.Request) { asked.Add(1) })
@@ -119,7 +119,7 @@ func TestNoStepDownFromHTTPS(t *testing.T) {
 }
 
 // A signed link is told nowhere, whatever is wrong with it.
-func TestErrorsTellNoSignature(t *testing.T) {
+func TestErrorsContainNoSignature(t *testing.T) {
 	t.Parallel()
 	const secret = "SIGNATURE-SIGNATURE"
 	refusing := serve(t, func(w http.ResponseWriter, r *http.Request) {
@@ -150,7 +150,7 @@ func TestErrorsTellNoSignature(t *testing.T) {
 	}
 }
 
-func TestErrorsTellNoToken(t *testing.T) {
+func TestErrorsContainNoToken(t *testing.T) {
 	t.Parallel()
 	var s *httptest.Server
 	s = serve(t, func(w http.ResponseWriter, r *http.Request) {

@@ -12,7 +12,7 @@ import (
 
 const (
 	maxRefusal = 64 << 10 // bytes of its body that are read
-	maxWords   = 512      // bytes of them that an error repeats
+	maxMessage = 512      // bytes of them that an error repeats
 )
 
 // insufficientScope is what a registry calls a token that is good but may not
@@ -21,16 +21,16 @@ const insufficientScope = "insufficient_scope"
 
 // refusal is an answer that is none of the 2xx.
 type refusal struct {
-	code         int
-	status       string // with its text
-	host         string // that has sent it
-	fromRegistry bool   // and not a host that the registry has redirected to
-	challenges   []challenge
-	unsatisfied  unsatisfied
-	word         bool     // it is the registry's own: see isWord
-	page         bool     // it is HTML, which registries do not send
-	codes        []string // of its JSON
-	words        string   // what it says, as ": words"
+	code          int
+	status        string // with its text
+	host          string // that has sent it
+	fromRegistry  bool   // and not a host that the registry has redirected to
+	challenges    []challenge
+	unsatisfied   unsatisfied
+	authoritative bool     // the registry itself refused: see isAuthoritative
+	html          bool     // an HTML page, which registries do not send
+	codes         []string // of its JSON
+	message       string   // of the response, as ": message"
 }
 
 // readRefusal reads resp as far as it matters and closes it.
@@ -48,20 +48,20 @@ func readRefusal(resp *http.Response) *refusal {
 	for _, e := range spec {
 		refused.codes = append(refused.codes, e.code())
 	}
-	refused.page = len(spec) == 0 && isPage(resp, body)
-	refused.word = !refused.page && refused.isWord(resp, body)
-	words := string(body)
+	refused.html = len(spec) == 0 && isHTML(resp, body)
+	refused.authoritative = !refused.html && refused.isAuthoritative(resp, body)
+	message := string(body)
 	switch {
 	case len(spec) > 0:
-		words = spec[0].code() + " " + spec[0].Message
-	case refused.page:
-		words = "an HTML page"
+		message = spec[0].code() + " " + spec[0].Message
+	case refused.html:
+		message = "an HTML page"
 	}
-	refused.words = printable(withoutSecrets(words, resp.Request))
+	refused.message = printable(withoutSecrets(message, resp.Request))
 	return refused
 }
 
-// isWord is the rule for what counts as a registry's word, so that "not found"
+// isAuthoritative is the rule for what counts as a registry's word, so that "not found"
 // and "denied" are believed, which takes a cached tag out of service. Between
 // the mirror and the registry stand filters, firewalls and ingresses, and they
 // refuse with the same statuses. The registry's word is
@@ -76,7 +76,7 @@ func readRefusal(resp *http.Response) *refusal {
 //
 // Errors that speak of the registry's state are not about the content.
 // Everything else leaves the content's state open: the upstream is unavailable.
-func (refused *refusal) isWord(resp *http.Response, body []byte) bool {
+func (refused *refusal) isAuthoritative(resp *http.Response, body []byte) bool {
 	if len(body) == 0 {
 		return resp.Header.Get("Docker-Distribution-Api-Version") != ""
 	}
@@ -95,11 +95,11 @@ func (refused *refusal) has(codes ...string) bool {
 	return false
 }
 
-func (refused *refusal) reason() string { return reasonOf(refused.challenges) }
+func (refused *refusal) reason() string { return bearerError(refused.challenges) }
 
-// isPage reports whether an answer is HTML, by its type or by its body. XML is
+// isHTML reports whether an answer is HTML, by its type or by its body. XML is
 // what storage sends.
-func isPage(resp *http.Response, body []byte) bool {
+func isHTML(resp *http.Response, body []byte) bool {
 	body = bytes.TrimSpace(body)
 	return strings.Contains(strings.ToLower(resp.Header.Get("Content-Type")), "html") ||
 		bytes.HasPrefix(body, []byte("<")) && !bytes.HasPrefix(body, []byte("<?xml"))
@@ -155,8 +155,8 @@ func printable(words string) string {
 	if words == "" {
 		return ""
 	}
-	if len(words) > maxWords {
-		words = strings.ToValidUTF8(words[:maxWords], "") + "…"
+	if len(words) > maxMessage {
+		words = strings.ToValidUTF8(words[:maxMessage], "") + "…"
 	}
 	return ": " + words
 }

@@ -24,7 +24,7 @@ func refusalOf(method, contentType, body string, header ...string) *refusal {
 }
 
 // What registries send is their word, what filters and ingresses send is not.
-func TestIsWord(t *testing.T) {
+func TestIsAuthoritative(t *testing.T) {
 	t.Parallel()
 	const spec, text, page = `{"errors":[{"code":"MANIFEST_UNKNOWN","message":"no"}]}`, "text/plain; charset=utf-8", "text/html; charset=utf-8"
 	const get, head = http.MethodGet, http.MethodHead
@@ -60,15 +60,15 @@ func TestIsWord(t *testing.T) {
 		"head, text":                {refusalOf(head, text, ""), false, false},
 		"head, nothing":             {refusalOf(head, "", ""), false, false},
 	} {
-		if test.refused.word != test.word || test.refused.page != test.page {
-			t.Errorf("%s: word %v, page %v; want %v, %v", name, test.refused.word, test.refused.page, test.word, test.page)
+		if test.refused.authoritative != test.word || test.refused.html != test.page {
+			t.Errorf("%s: word %v, page %v; want %v, %v", name, test.refused.authoritative, test.refused.html, test.word, test.page)
 		}
 	}
 }
 
 // What a request was let in with is not repeated, in whatever form a refusal
 // tells it.
-func TestRefusalTellsNoSecret(t *testing.T) {
+func TestRefusalContainsNoSecret(t *testing.T) {
 	t.Parallel()
 	login := httptest.NewRequest(http.MethodGet, "https://auth.example/token", nil)
 	login.SetBasicAuth("bob", "pa$$")
@@ -79,8 +79,8 @@ func TestRefusalTellsNoSecret(t *testing.T) {
 	for secret, req := range map[string]*http.Request{"pa$$": login, encoded: login, "identity+secret": exchange} {
 		body := `{"errors":[{"code":"DENIED","message":"bob may not enter with ` + secret + `"}]}`
 		refused := readRefusal(&http.Response{StatusCode: 403, Body: io.NopCloser(strings.NewReader(body)), Request: req})
-		if refused.words != ": DENIED bob may not enter with …" {
-			t.Errorf("%s is told as %q", secret, refused.words)
+		if refused.message != ": DENIED bob may not enter with …" {
+			t.Errorf("%s is told as %q", secret, refused.message)
 		}
 	}
 }
@@ -98,11 +98,11 @@ func FuzzReadRefusal(f *testing.F) {
 			method = http.MethodHead
 		}
 		refused := refusalOf(method, contentType, body)
-		if refused.page && refused.word {
+		if refused.html && refused.authoritative {
 			t.Error("a page is a word")
 		}
-		if len(refused.words) > maxWords+len(": …") || strings.ContainsAny(refused.words, "\n\r\x00") {
-			t.Errorf("told as %q", refused.words)
+		if len(refused.message) > maxMessage+len(": …") || strings.ContainsAny(refused.message, "\n\r\x00") {
+			t.Errorf("told as %q", refused.message)
 		}
 	})
 }

@@ -15,17 +15,17 @@ import (
 	"mirrord/internal/oci"
 )
 
-// answerTime bounds all that is asked for one answer until that begins: token,
+// responseTimeout bounds all that is asked for one answer until that begins: token,
 // redirects and second tries included. containerd gives up after 30 s.
-const answerTime = 15 * time.Second
+const responseTimeout = 15 * time.Second
 
-var errAnswerTime = fmt.Errorf("no response within %s", answerTime)
+var errResponseTimeout = fmt.Errorf("no response within %s", responseTimeout)
 
-// untilAnswer returns a context that ends after answerTime unless answered is
+// withResponseTimeout returns a context that ends after answerTime unless answered is
 // called before. What is sent with it tells oci.Progress.
-func untilAnswer(ctx context.Context) (bounded context.Context, answered func(), cancel func()) {
-	bounded, end := context.WithCancelCause(tracing(ctx))
-	timer := time.AfterFunc(answerTime, func() { end(errAnswerTime) })
+func withResponseTimeout(ctx context.Context) (bounded context.Context, answered func(), cancel func()) {
+	bounded, end := context.WithCancelCause(withProgressTrace(ctx))
+	timer := time.AfterFunc(responseTimeout, func() { end(errResponseTimeout) })
 	return bounded, func() { timer.Stop() }, func() { timer.Stop(); end(nil) }
 }
 
@@ -33,7 +33,7 @@ func untilAnswer(ctx context.Context) (bounded context.Context, answered func(),
 // and the type that can be true: see oci.Registry. A blob's size it measures by
 // a GET of one byte, which costs no pull.
 func (r *Registry) Resolve(ctx context.Context, ref oci.Ref) (oci.Result, error) {
-	ctx, _, cancel := untilAnswer(ctx)
+	ctx, _, cancel := withResponseTimeout(ctx)
 	defer cancel()
 	resolve := r.resolveManifest
 	if ref.Kind() == oci.Blob {
@@ -46,7 +46,7 @@ func (r *Registry) Resolve(ctx context.Context, ref oci.Ref) (oci.Result, error)
 func (r *Registry) resolveManifest(ctx context.Context, ref oci.Ref) (oci.Descriptor, error) {
 	resp, err := r.do(ctx, request{
 		operation: ManifestHead, method: http.MethodHead, url: r.contentURL(ref),
-		repository: ref.Repository(), accept: acceptManifests, what: ref,
+		repository: ref.Repository(), accept: acceptManifests, ref: ref,
 	})
 	if err != nil {
 		return oci.Descriptor{}, err
@@ -56,10 +56,10 @@ func (r *Registry) resolveManifest(ctx context.Context, ref oci.Ref) (oci.Descri
 	if err != nil {
 		return oci.Descriptor{}, err
 	}
-	claimed := oci.Descriptor{MediaType: mediaType(resp), Digest: d, Size: toldLength(resp)}
+	claimed := oci.Descriptor{MediaType: mediaType(resp), Digest: d, Size: contentLength(resp)}
 	switch {
 	case isSchema1(claimed.MediaType):
-		return oci.Descriptor{}, schema1(r.Name)
+		return oci.Descriptor{}, schema1(r.opts.Name)
 	case !claimed.Complete():
 		return oci.Descriptor{Digest: d, Size: oci.UnknownSize}, nil
 	}
@@ -74,15 +74,15 @@ func (r *Registry) digestByHead(ref oci.Ref, resp *http.Response) (oci.Digest, e
 	told, err := oci.ParseDigest(header)
 	switch {
 	case ref.ByDigest() && err == nil && told.Algorithm() == ref.Digest().Algorithm() && told != ref.Digest():
-		return "", oci.Errorf(oci.Unavailable, "%s responded with digest %s for %s", r.Name, told, ref)
+		return "", oci.Errorf(oci.Unavailable, "%s responded with digest %s for %s", r.opts.Name, told, ref)
 	case err == nil && (ref.ByDigest() || told.Algorithm() == digest.SHA256):
 		return cmp.Or(ref.Digest(), told), nil
-	case mediaType(resp) == pageType:
-		return "", checkMediaType(r.Name, pageType) // a login's page: a GET brings the same
+	case mediaType(resp) == htmlType:
+		return "", checkMediaType(r.opts.Name, htmlType) // a login's page: a GET brings the same
 	case ref.ByDigest():
 		return ref.Digest(), nil
 	}
-	return "", oci.Errorf(oci.Unavailable, "%s: %w: Docker-Content-Digest for %s is %.80q", r.Name, oci.ErrNeedsGet, ref, header)
+	return "", oci.Errorf(oci.Unavailable, "%s: %w: Docker-Content-Digest for %s is %.80q", r.opts.Name, oci.ErrNeedsGet, ref, header)
 }
 
 // digestHeader returns Docker-Content-Digest without the quotes that some put
@@ -96,9 +96,9 @@ func digestHeader(resp *http.Response) string {
 	return ""
 }
 
-// toldLength returns the length of the content, or UnknownSize when an answer
+// contentLength returns the length of the content, or UnknownSize when an answer
 // tells that of something else: nothing, or a compressed form of it.
-func toldLength(resp *http.Response) int64 {
+func contentLength(resp *http.Response) int64 {
 	if resp.ContentLength <= 0 || isEncoded(resp) {
 		return oci.UnknownSize
 	}
@@ -113,14 +113,14 @@ func isEncoded(resp *http.Response) bool {
 func (r *Registry) resolveBlob(ctx context.Context, ref oci.Ref) (oci.Descriptor, error) {
 	resp, err := r.do(ctx, request{
 		operation: BlobHead, method: http.MethodHead, url: r.contentURL(ref),
-		repository: ref.Repository(), what: ref,
+		repository: ref.Repository(), ref: ref,
 	})
 	if err == nil {
 		discard(resp)
-		if err := checkBlobType(r.Name, ref, resp); err != nil {
+		if err := checkBlobType(r.opts.Name, ref, resp); err != nil {
 			return oci.Descriptor{}, err
 		}
-		if size := toldLength(resp); size != oci.UnknownSize || isEmpty(ref.Digest()) {
+		if size := contentLength(resp); size != oci.UnknownSize || isEmpty(ref.Digest()) {
 			return oci.Descriptor{Digest: ref.Digest(), Size: max(size, 0)}, nil
 		}
 	} else if oci.CodeOf(err) != oci.Unavailable || ctx.Err() != nil {
@@ -137,23 +137,23 @@ func isEmpty(d oci.Digest) bool { return d == d.Algorithm().FromBytes(nil) }
 func (r *Registry) measureBlob(ctx context.Context, ref oci.Ref) (oci.Descriptor, error) {
 	resp, err := r.do(ctx, request{
 		operation: BlobGet, method: http.MethodGet, url: r.contentURL(ref),
-		repository: ref.Repository(), byteRange: "bytes=0-0", what: ref,
+		repository: ref.Repository(), byteRange: "bytes=0-0", ref: ref,
 	})
 	if err != nil {
 		return oci.Descriptor{}, err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	if err := checkBlobType(r.Name, ref, resp); err != nil {
+	if err := checkBlobType(r.opts.Name, ref, resp); err != nil {
 		return oci.Descriptor{}, err
 	}
-	size := toldLength(resp)
+	size := contentLength(resp)
 	if resp.StatusCode == http.StatusPartialContent && !isEncoded(resp) {
-		part, err := spanOf(resp)
+		part, err := parseSpan(resp)
 		if err == nil && part.size == oci.UnknownSize {
 			err = errors.New("206 response without the total size")
 		}
 		if err != nil {
-			return oci.Descriptor{}, oci.Errorf(oci.Unavailable, "%s: %w", r.Name, err)
+			return oci.Descriptor{}, oci.Errorf(oci.Unavailable, "%s: %w", r.opts.Name, err)
 		}
 		size = part.size
 	}
@@ -169,14 +169,14 @@ func mediaType(resp *http.Response) string {
 	return t
 }
 
-// pageType is the type of what a login or a proxy on the way sends.
-const pageType = "text/html"
+// htmlType is the type of what a login or a proxy on the way sends.
+const htmlType = "text/html"
 
 // checkBlobType refuses a page, such as that of a login or of a proxy on the
 // way, before anybody is answered. A blob may be one, but then its registry says
 // whose it is.
 func checkBlobType(upstream string, ref oci.Ref, resp *http.Response) error {
-	if mediaType(resp) != pageType || resp.Header.Get("Docker-Content-Digest") == ref.Digest().String() {
+	if mediaType(resp) != htmlType || resp.Header.Get("Docker-Content-Digest") == ref.Digest().String() {
 		return nil
 	}
 	return oci.Errorf(oci.Unavailable, "%s sent an HTML page instead of blob %s: is there a login page or a proxy in between?", upstream, ref.Digest())

@@ -15,24 +15,24 @@ func (b *body) recover(err error) error {
 	if err == io.EOF {
 		err = io.ErrUnexpectedEOF
 	}
-	if !b.worthResuming(err) || b.givesUp(err) {
-		return oci.Errorf(oci.CodeOf(err), "%s: download of blob %s broke off at byte %d of %d: %w", b.registry.Name, b.ref.Digest(), b.offset, b.size, redact(err))
+	if !b.mayResume(err) || b.countFailure(err) {
+		return oci.Errorf(oci.CodeOf(err), "%s: download of blob %s broke off at byte %d of %d: %w", b.registry.opts.Name, b.ref.Digest(), b.offset, b.size, redact(err))
 	}
 	if !errors.Is(err, errOpen) {
-		b.registry.Resumed()
+		b.registry.opts.Resumed()
 	}
 	return b.wait(err)
 }
 
-// worthAnotherFirst reports whether err is of the kind that passes in a moment.
-func (b *body) worthAnotherFirst(err error) bool {
-	return oci.CodeOf(err) == oci.Unavailable && b.worthResuming(err) && !errors.Is(err, errOpen) && !refuses(err)
+// mayRetryFirst reports whether err is of the kind that passes in a moment.
+func (b *body) mayRetryFirst(err error) bool {
+	return oci.CodeOf(err) == oci.Unavailable && b.mayResume(err) && !errors.Is(err, errOpen) && !isRefusal(err)
 }
 
-// worthResuming reports whether a blob of which some bytes have come may be had
+// mayResume reports whether a blob of which some bytes have come may be had
 // to its end. All that keeps it back passes, as tokens and links expire and are
 // renewed, but for its registry's word that it does not exist.
-func (b *body) worthResuming(err error) bool {
+func (b *body) mayResume(err error) bool {
 	if b.ctx.Err() != nil || oci.CodeOf(err) == oci.BlobUnknown {
 		return false
 	}
@@ -44,9 +44,9 @@ func (b *body) worthResuming(err error) bool {
 	return true
 }
 
-// givesUp counts one more failure and reports whether it was the last. After
+// countFailure counts one more failure and reports whether it was the last. After
 // some bytes the number of failures counts, without any it is the time.
-func (b *body) givesUp(err error) bool {
+func (b *body) countFailure(err error) bool {
 	now := time.Now()
 	if b.since.IsZero() {
 		b.since = now
@@ -61,17 +61,17 @@ func (b *body) givesUp(err error) bool {
 	if errors.As(err, &limit) {
 		return limit.RetryAt.After(b.since.Add(limitTime))
 	}
-	if refuses(err) {
+	if isRefusal(err) {
 		b.refusals++
 		return b.refusals >= maxRefusals
 	}
 	return now.Sub(b.since) >= outageTime
 }
 
-// refuses reports whether err is a refusal of who asks. A few in a row are
+// isRefusal reports whether err is a refusal of who asks. A few in a row are
 // passing: of a token that another service does not know yet. More would have
 // registries block the address.
-func refuses(err error) bool {
+func isRefusal(err error) bool {
 	code := oci.CodeOf(err)
 	return code == oci.Denied || code == oci.NameUnknown || errors.Is(err, errLogin)
 }
@@ -84,7 +84,7 @@ func (b *body) wait(err error) error {
 	switch {
 	case errors.As(err, &limit):
 		pause += max(0, time.Until(limit.RetryAt))
-	case refuses(err):
+	case isRefusal(err):
 		pause = maxPause
 	}
 	timer := time.NewTimer(pause)

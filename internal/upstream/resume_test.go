@@ -54,7 +54,7 @@ func inTurn(handlers ...http.HandlerFunc) http.HandlerFunc {
 }
 
 // What may come where the rest of a blob was asked for, and what becomes of it.
-func TestResumeAnsweredOtherwise(t *testing.T) {
+func TestResumeResponses(t *testing.T) {
 	content := ocitest.Content(200_000, 5)
 	const half = 100_000
 	whole := func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(content) }
@@ -195,7 +195,7 @@ func TestBlobOfUnknownSize(t *testing.T) {
 
 // A part is at hand and the upstream hangs: who asks is told in the time that it
 // takes without, and no second time at offset 0.
-func TestPartHintAndASilentUpstream(t *testing.T) {
+func TestPartHintAndSilentUpstream(t *testing.T) {
 	hang := func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
 	noByte := func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Length", "10")
@@ -221,7 +221,7 @@ func TestPartHintAndASilentUpstream(t *testing.T) {
 				if err == nil {
 					check(t, opened.Close())
 				}
-				if took > answerTime {
+				if took > responseTimeout {
 					t.Errorf("%v after %v", err, took)
 				}
 				if n := len(c.sent.all()) - 1; n != test.asked {
@@ -250,7 +250,7 @@ func slowRefusal(w http.ResponseWriter, r *http.Request) {
 }
 
 // Without a length, the end of a shorter whole is not the end of the blob.
-func TestSkippingIsNotTheEnd(t *testing.T) {
+func TestEOFWhileSkippingIsAnError(t *testing.T) {
 	t.Parallel()
 	content := ocitest.Content(1000, 6)
 	c := connect(t, serve(t, openly(func(w http.ResponseWriter, _ *http.Request) {

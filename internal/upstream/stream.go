@@ -22,15 +22,15 @@ type stream struct {
 }
 
 // Who fetches a blob holds a turn that others wait for. A line that 32 downloads
-// share is faster than this, or of no use to any of them.
+// doShared is faster than this, or of no use to any of them.
 const (
-	dripTime  = 2 * time.Minute
-	dripBytes = 64 << 10
+	slowTime  = 2 * time.Minute
+	slowBytes = 64 << 10
 )
 
 var (
-	errIdle = fmt.Errorf("no data for %s", idleTime)
-	errDrip = fmt.Errorf("less than %d KiB in %s", dripBytes>>10, dripTime)
+	errIdle    = fmt.Errorf("no data for %s", idleTime)
+	errTooSlow = fmt.Errorf("less than %d KiB in %s", slowBytes>>10, slowTime)
 )
 
 func newStream(body io.ReadCloser, cancel func()) *stream {
@@ -63,8 +63,8 @@ func (s *stream) Read(p []byte) (int, error) {
 		s.first = s.first[n:]
 		return n, nil
 	}
-	if s.drips() {
-		return 0, errDrip
+	if s.tooSlow() {
+		return 0, errTooSlow
 	}
 	s.timer.Reset(idleTime)
 	begun := time.Now()
@@ -78,12 +78,12 @@ func (s *stream) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// drips reports whether too little has come in dripTime.
-func (s *stream) drips() bool {
-	if s.waited < dripTime {
+// tooSlow reports whether too little has come in dripTime.
+func (s *stream) tooSlow() bool {
+	if s.waited < slowTime {
 		return false
 	}
-	if s.got < dripBytes {
+	if s.got < slowBytes {
 		return true
 	}
 	s.waited, s.got = 0, 0

@@ -78,7 +78,7 @@ func TestTokenIsRenewedBeforeItExpires(t *testing.T) {
 }
 
 // A token that is said to hold for longer than can be counted is used.
-func TestEndlessToken(t *testing.T) {
+func TestTokenLifetimeIsCapped(t *testing.T) {
 	t.Parallel()
 	h := startHub(t, hubsim.Options{})
 	h.AddManifest(repo, "v1", imageType, []byte("{}"))
@@ -94,7 +94,7 @@ func TestEndlessToken(t *testing.T) {
 }
 
 // A registry that forgets its tokens early: each request refreshes once.
-func TestOldTokenIsRefreshedOnce(t *testing.T) {
+func TestRefusedTokenIsRenewedOnce(t *testing.T) {
 	t.Parallel()
 	h := startHub(t, hubsim.Options{})
 	h.AddManifest(repo, "v1", imageType, []byte("{}"))

@@ -37,23 +37,23 @@ func (a authorization) fresh() bool { return time.Since(a.got) < freshTime }
 // tokens gets and remembers the authorization for each repository: one scope a
 // token, one exchange at a time for each. It may be used concurrently.
 type tokens struct {
-	name    string
-	base    *url.URL
-	auth    authn.Authenticator
-	next    http.RoundTripper // to the registry
-	service http.RoundTripper // to its token service
-	byRepo  *lru.Cache[string, authorization]
-	flights singleflight.Group // one for each repository
-	pings   singleflight.Group // one
-	checks  singleflight.Group // of the login: one
-	turn    chan struct{}      // held while a login of unknown standing is used
-	waiters waiters
+	name       string
+	base       *url.URL
+	auth       authn.Authenticator
+	next       http.RoundTripper // to the registry
+	service    http.RoundTripper // to its token service
+	byRepo     *lru.Cache[string, authorization]
+	flights    singleflight.Group // one for each repository
+	pings      singleflight.Group // one
+	checks     singleflight.Group // of the login: one
+	unverified chan struct{}      // held while a login that was not checked lately is used
+	waiters    waiters
 
-	mu        sync.Mutex // guards all below; held for no I/O
-	challenge challenge
-	learnt    time.Time // zero: the challenge is not known
-	open      bool      // the last ping was let in without a login
-	standing  standing
+	mu          sync.Mutex // guards all below; held for no I/O
+	challenge   challenge
+	challengeAt time.Time // zero: the challenge is not known
+	open        bool      // the last ping was let in without a login
+	login       loginState
 }
 
 func newTokens(o Options) *tokens {
@@ -63,13 +63,13 @@ func newTokens(o Options) *tokens {
 	}
 	check := func(realm string) error { return checkRealm(o.URL, realm) }
 	return &tokens{
-		name:    o.Name,
-		base:    o.URL,
-		auth:    secret{o.Auth},
-		next:    o.Transport,
-		service: tokenService{check: check, next: o.Transport},
-		byRepo:  byRepo,
-		turn:    make(chan struct{}, 1),
+		name:       o.Name,
+		base:       o.URL,
+		auth:       loginAuthenticator{o.Auth},
+		next:       o.Transport,
+		service:    tokenService{check: check, next: o.Transport},
+		byRepo:     byRepo,
+		unverified: make(chan struct{}, 1),
 	}
 }
 
@@ -79,12 +79,12 @@ func (t *tokens) authorization(ctx context.Context, repository string) (authoriz
 		return a, a.denied
 	}
 	defer t.waiters.add(oci.Progress(ctx))()
-	return share(ctx, &t.flights, repository, func(ctx context.Context) (authorization, error) {
+	return doShared(ctx, &t.flights, repository, func(ctx context.Context) (authorization, error) {
 		// Another flight may have landed since.
 		if a, ok := t.known(repository); ok {
 			return a, a.denied
 		}
-		return t.exchange(tracing(oci.WithProgress(ctx, t.waiters.tell)), repository)
+		return t.exchange(withProgressTrace(oci.WithProgress(ctx, t.waiters.notifyAll)), repository)
 	})
 }
 
@@ -106,5 +106,5 @@ func (t *tokens) forget() {
 	t.byRepo.Purge()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.learnt, t.standing = time.Time{}, standing{}
+	t.challengeAt, t.login = time.Time{}, loginState{}
 }

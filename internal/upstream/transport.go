@@ -81,7 +81,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	pool := t.pool.Load()
 	var a attempt
 	resp, err := a.roundTrip(pool, req)
-	if err != nil && a.suspects(req, err) {
+	if err != nil && a.connectionLost(req, err) {
 		pool = t.replace(pool)
 		if a.reused && req.Body == nil && req.Context().Err() == nil {
 			resp, err = pool.RoundTrip(req)
@@ -169,10 +169,10 @@ type streamError struct {
 
 func (e streamError) Error() string { return fmt.Sprint("HTTP/2 stream error ", e.Code) }
 
-// suspects reports whether an attempt that has failed with err says that the
+// connectionLost reports whether an attempt that has failed with err says that the
 // connection is lost: nothing has come for deadTime, or it failed under a request
 // that nobody ended. A server that resets one stream is there.
-func (a *attempt) suspects(req *http.Request, err error) bool {
+func (a *attempt) connectionLost(req *http.Request, err error) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var reset streamError

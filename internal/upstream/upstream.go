@@ -25,7 +25,7 @@ type Options struct {
 
 // Registry is one upstream registry.
 type Registry struct {
-	Options
+	opts   Options
 	client *http.Client
 	tokens *tokens
 	lists  *semaphore.Weighted // bytes of lists that are being read
@@ -38,10 +38,10 @@ func New(o Options) *Registry {
 		o.Resumed = func() {}
 	}
 	return &Registry{
-		Options: o,
-		client:  &http.Client{Transport: o.Transport, CheckRedirect: redirects(o.URL)},
-		tokens:  newTokens(o),
-		lists:   semaphore.NewWeighted(listsMemory),
+		opts:   o,
+		client: &http.Client{Transport: o.Transport, CheckRedirect: redirects(o.URL)},
+		tokens: newTokens(o),
+		lists:  semaphore.NewWeighted(listsMemory),
 	}
 }
 
@@ -54,7 +54,7 @@ func apiURL(registry *url.URL, path, query string) *url.URL {
 }
 
 // url returns the address of path, which starts with the repository.
-func (r *Registry) url(path, query string) string { return apiURL(r.URL, path, query).String() }
+func (r *Registry) url(path, query string) string { return apiURL(r.opts.URL, path, query).String() }
 
 func (r *Registry) contentURL(ref oci.Ref) string {
 	return r.url(ref.Repository()+"/"+ref.Kind().String()+"s/"+ref.Reference(), "")
@@ -79,8 +79,8 @@ type request struct {
 	repository string // whose token is needed
 	accept     string
 	byteRange  string
-	what       oci.Ref     // for errors; zero for a list
-	list       oci.Listing // or what is listed
+	ref        oci.Ref     // zero for a list
+	list       oci.Listing // zero for content
 }
 
 // do sends a request with the token it needs and returns the answer that is no
@@ -92,18 +92,18 @@ func (r *Registry) do(ctx context.Context, q request) (*http.Response, error) {
 		if err != nil {
 			return nil, err
 		}
-		progressed(ctx) // another request may have asked for the token, and was told of it
-		resp, err := r.send(asking(ctx, q.operation), q, sent.header)
+		reportProgress(ctx) // another request may have asked for the token, and was told of it
+		resp, err := r.send(withOperation(ctx, q.operation), q, sent.header)
 		if err != nil {
 			return nil, r.unreachable(err)
 		}
 		if resp.StatusCode < 300 {
-			r.tokens.served(sent)
+			r.tokens.recordBasicLogin(sent)
 			return resp, nil
 		}
 		refused := readRefusal(resp)
-		refused.fromRegistry = refused.host == r.URL.Host
-		if again, err := r.heed(ctx, q, sent, refused, a); !again {
+		refused.fromRegistry = refused.host == r.opts.URL.Host
+		if err := r.prepareRetry(ctx, q, sent, refused, a); err != nil {
 			return nil, err
 		}
 	}

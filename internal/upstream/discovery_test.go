@@ -95,7 +95,7 @@ func TestOpenRootAndTokensForContent(t *testing.T) {
 
 // A /v2/ that is missing, or refuses without a way to log in, says nothing
 // either; and the registry may be at a path.
-func TestRootThatSaysNothing(t *testing.T) {
+func TestRootWithoutChallenge(t *testing.T) {
 	t.Parallel()
 	for _, root := range []http.HandlerFunc{answer(404, "<html>", "Content-Type", "text/html"), answer(401, ""), answer(403, "")} {
 		g := newGateway(t, bearerOnly)
@@ -183,13 +183,13 @@ func TestSchemeChanges(t *testing.T) {
 			wants.Store(scheme)
 			_, err := read(t, c, manifestRef(t, "v1"))
 			check(t, err)
-			<-time.After(doubtTime)
+			<-time.After(recheckTime)
 		}
 	})
 }
 
 // Harbor speaks of Basic when it refuses a token, and wants one all the same.
-func TestBasicAfterBearerIsNotLearnt(t *testing.T) {
+func TestBasicAfterBearerIsIgnored(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t, bearerOnly)
 	var refused atomic.Bool
@@ -232,7 +232,7 @@ func TestExpiredTokenIsABadRequest(t *testing.T) {
 }
 
 // SIGHUP forgets the challenge and what was refused.
-func TestForget(t *testing.T) {
+func TestReloadForgetsTokens(t *testing.T) {
 	t.Parallel()
 	h := startHub(t, hubsim.Options{Users: users})
 	c := connect(t, h.URL(), "small", "right")

@@ -22,37 +22,37 @@ var pauses = []time.Duration{300 * time.Millisecond, 900 * time.Millisecond}
 // attempts counts what was tried for one request.
 type attempts struct{ renewals, pauses int }
 
-// heed reports whether to send q again after what was sent with it was refused,
+// prepareRetry reports whether to send q again after what was sent with it was refused,
 // or why not. Only a registry that says insufficient_scope, or by its
 // own word refuses again what it was sent again, says that the content cannot be
 // had: everything else is temporary.
-func (r *Registry) heed(ctx context.Context, q request, sent authorization, refused *refusal, a *attempts) (again bool, err error) {
-	_, told := choose(refused.challenges)
-	if !refused.fromRegistry || !ofAuthorization(refused, sent) || refused.page && !told {
-		return false, r.refusalError(q, refused)
+func (r *Registry) prepareRetry(ctx context.Context, q request, sent authorization, refused *refusal, a *attempts) error {
+	_, hasChallenge := choose(refused.challenges)
+	if !refused.fromRegistry || !ofAuthorization(refused, sent) || refused.html && !hasChallenge {
+		return r.refusalError(q, refused)
 	}
-	changed, foreign := r.tokens.learn(ctx, refused.challenges, sent)
+	changed, foreign := r.tokens.updateChallenge(ctx, refused.challenges, sent)
 	if a.renewals < maxRenewals && (changed || a.renewals == 0 && !sent.fresh()) {
 		a.renewals++
 		r.tokens.drop(q.repository, sent)
-		if !told && sent.header == "" {
-			r.tokens.unlearn() // it wants a login now, and does not say which
+		if !hasChallenge && sent.header == "" {
+			r.tokens.invalidateChallenge() // it wants a login now, and does not say which
 		}
-		return true, nil
+		return nil
 	}
 	switch {
 	case foreign != nil:
-		return false, r.tokens.failed("rejected its token service", foreign)
+		return r.tokens.exchangeError("rejected its token service", foreign)
 	case sent.header == "":
-		refused.word = refused.word || told // there is no login that it might let in
-		return false, r.refusalError(q, refused)
+		refused.authoritative = refused.authoritative || hasChallenge // there is no login that it might let in
+		return r.refusalError(q, refused)
 	case sent.key == basic:
-		return false, r.loginError(ctx, q, sent, refused)
+		return r.loginError(ctx, q, sent, refused)
 	case refused.code != http.StatusUnauthorized, q.operation == BlobHead: // a GET tells, and is free
-		return false, r.refusalError(q, refused)
+		return r.refusalError(q, refused)
 	case refused.reason() == insufficientScope:
 		r.tokens.drop(q.repository, sent)
-		return false, r.refusalError(q, refused)
+		return r.refusalError(q, refused)
 	}
 	return r.pause(ctx, q, sent, refused, a)
 }
@@ -65,7 +65,7 @@ func ofAuthorization(refused *refusal, sent authorization) bool {
 	case http.StatusUnauthorized:
 		return true
 	case http.StatusForbidden:
-		return refused.word && sent.header != ""
+		return refused.authoritative && sent.header != ""
 	case http.StatusBadRequest:
 		return refused.has("DENIED", "UNAUTHORIZED") && !sent.fresh()
 	}
@@ -78,7 +78,7 @@ func (r *Registry) loginError(ctx context.Context, q request, sent authorization
 		r.tokens.drop(q.repository, sent)
 		return err
 	}
-	refused.word = true
+	refused.authoritative = true
 	return r.refusalError(q, refused)
 }
 
@@ -86,22 +86,22 @@ func (r *Registry) loginError(ctx context.Context, q request, sent authorization
 // after the last of pauses: after the first when the registry says by its own
 // word that it refuses, as quay.io and Harbor do of what does not exist, or when
 // a GET may tell what this HEAD does not.
-func (r *Registry) pause(ctx context.Context, q request, sent authorization, refused *refusal, a *attempts) (again bool, err error) {
-	told := refused.reason() == "" && (refused.word && len(refused.codes) > 0 || q.method == http.MethodHead)
+func (r *Registry) pause(ctx context.Context, q request, sent authorization, refused *refusal, a *attempts) error {
+	conclusive := refused.reason() == "" && (refused.authoritative && len(refused.codes) > 0 || q.method == http.MethodHead)
 	switch {
-	case told && a.pauses > 0:
-		return false, r.refusalError(q, refused)
+	case conclusive && a.pauses > 0:
+		return r.refusalError(q, refused)
 	case a.pauses == len(pauses):
 		r.tokens.drop(q.repository, sent)
-		return false, oci.Errorf(oci.Unavailable, "%s refuses a token that its token service has just issued: is one of their clocks wrong?%s", r.Name, refused.words)
+		return oci.Errorf(oci.Unavailable, "%s refuses a token that its token service has just issued: is one of their clocks wrong?%s", r.opts.Name, refused.message)
 	}
 	select {
 	case <-time.After(pauses[a.pauses]):
 	case <-ctx.Done():
-		return false, context.Cause(ctx)
+		return context.Cause(ctx)
 	}
 	if a.pauses++; a.pauses == len(pauses) {
 		r.tokens.drop(q.repository, sent)
 	}
-	return true, nil
+	return nil
 }

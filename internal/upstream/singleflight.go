@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sync/singleflight"
 )
 
-// share returns what ask returns, which is called once for all callers that wait
+// doShared returns what ask returns, which is called once for all callers that wait
 // for key in g. It has tokenTime, and no caller that leaves ends it for the others.
-func share[A any](ctx context.Context, g *singleflight.Group, key string, ask func(context.Context) (A, error)) (A, error) {
+func doShared[A any](ctx context.Context, g *singleflight.Group, key string, ask func(context.Context) (A, error)) (A, error) {
 	flight := g.DoChan(key, func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tokenTime)
 		defer cancel()
@@ -30,37 +30,37 @@ func share[A any](ctx context.Context, g *singleflight.Group, key string, ask fu
 // progress, whoever has asked: a distant upstream is not a silent one. It may be
 // used concurrently; its zero value has none.
 type waiters struct {
-	mu   sync.Mutex // guards all below; not held while one is told
-	last int
-	told map[int]func()
+	mu     sync.Mutex // guards all below; not held while one is told
+	last   int
+	notify map[int]func()
 }
 
 // add makes told one of them until the returned function is called. A nil told
 // wants to hear nothing.
-func (w *waiters) add(told func()) (remove func()) {
-	if told == nil {
+func (w *waiters) add(notify func()) (remove func()) {
+	if notify == nil {
 		return func() {}
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.told == nil {
-		w.told = make(map[int]func())
+	if w.notify == nil {
+		w.notify = make(map[int]func())
 	}
 	w.last++
 	id := w.last
-	w.told[id] = told
+	w.notify[id] = notify
 	return func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		delete(w.told, id)
+		delete(w.notify, id)
 	}
 }
 
-func (w *waiters) tell() {
+func (w *waiters) notifyAll() {
 	w.mu.Lock()
-	all := slices.Collect(maps.Values(w.told))
+	all := slices.Collect(maps.Values(w.notify))
 	w.mu.Unlock()
-	for _, told := range all {
-		told()
+	for _, notify := range all {
+		notify()
 	}
 }

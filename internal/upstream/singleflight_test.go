@@ -53,7 +53,7 @@ func TestGoodLoginIsUsedAtOnce(t *testing.T) {
 }
 
 // A ping serves all who wait for it: who leaves does not end it for the others.
-func TestPingOutlivesWhoAsked(t *testing.T) {
+func TestPingOutlivesItsCaller(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		u, err := url.Parse("http://registry.example")
 		check(t, err)
@@ -72,7 +72,7 @@ func TestPingOutlivesWhoAsked(t *testing.T) {
 		first, leave := context.WithCancel(t.Context())
 		left := make(chan error, 1)
 		go func() {
-			_, err := c.tokens.ping(first)
+			_, err := c.tokens.discover(first)
 			left <- err
 		}()
 		synctest.Wait()
@@ -113,7 +113,7 @@ func TestProgressOfASharedToken(t *testing.T) {
 	for i := range told {
 		group.Go(func() error {
 			ctx := oci.WithProgress(t.Context(), func() { told[i].Add(1) })
-			ctx, _, cancel := untilAnswer(ctx)
+			ctx, _, cancel := withResponseTimeout(ctx)
 			defer cancel()
 			_, err := c.tokens.authorization(ctx, repo)
 			return err

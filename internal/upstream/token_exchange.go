@@ -29,23 +29,23 @@ var errMoved = errors.New("the registry now names another token service")
 
 // exchange gets what the registry asks for, and remembers it.
 func (t *tokens) exchange(ctx context.Context, repository string) (authorization, error) {
-	a, err := t.answer(ctx, repository)
+	a, err := t.requestAuthorization(ctx, repository)
 	if errors.Is(err, errMoved) {
-		a, err = t.answer(ctx, repository)
+		a, err = t.requestAuthorization(ctx, repository)
 	}
 	if err != nil {
-		return authorization{}, t.failed("cannot get a token for "+repository, err)
+		return authorization{}, t.exchangeError("cannot get a token for "+repository, err)
 	}
 	a.got = time.Now()
 	t.byRepo.Add(repository, a)
 	return a, a.denied
 }
 
-// answer answers the registry's challenge.
-func (t *tokens) answer(ctx context.Context, repository string) (authorization, error) {
-	c, err := t.ask(ctx)
+// requestAuthorization answers the registry's challenge.
+func (t *tokens) requestAuthorization(ctx context.Context, repository string) (authorization, error) {
+	c, err := t.currentChallenge(ctx)
 	if err != nil {
-		return authorization{}, t.failed("cannot find out whether a login is required", err)
+		return authorization{}, t.exchangeError("cannot find out whether a login is required", err)
 	}
 	if c.scheme == "" {
 		return authorization{until: time.Now().Add(time.Hour)}, nil
@@ -54,11 +54,11 @@ func (t *tokens) answer(ctx context.Context, repository string) (authorization, 
 	if err != nil {
 		return authorization{}, err
 	}
-	leave, err := t.enter(ctx, *login)
+	release, err := t.acquireLogin(ctx, *login)
 	if err != nil {
 		return authorization{}, err
 	}
-	defer leave()
+	defer release()
 	if c.scheme == basic {
 		return basicAuthorization(*login), nil
 	}
@@ -81,15 +81,15 @@ func basicAuthorization(login authn.AuthConfig) authorization {
 func (t *tokens) bearer(ctx context.Context, c challenge, login authn.AuthConfig, repository string) (authorization, error) {
 	a, err := t.token(ctx, c, login, "repository:"+repository+":pull")
 	if err == nil {
-		t.vouch(login)
+		t.acceptLogin(login)
 		return a, nil
 	}
-	if doubtful(err) && t.moved(ctx, c.key()) {
+	if mayHaveMoved(err) && t.challengeChanged(ctx, c.key()) {
 		return authorization{}, errMoved
 	}
 	var refused *denial
 	if errors.As(err, &refused) {
-		return t.judge(ctx, c, login, repository, refused)
+		return t.resolveDenial(ctx, c, login, repository, refused)
 	}
 	return authorization{}, err
 }
@@ -106,7 +106,7 @@ func (t *tokens) token(ctx context.Context, c challenge, login authn.AuthConfig,
 	if err != nil {
 		return authorization{}, err
 	}
-	token, err := transport.Exchange(asking(ctx, Token), registry, authn.FromConfig(login), t.service, scopes,
+	token, err := transport.Exchange(withOperation(ctx, Token), registry, authn.FromConfig(login), t.service, scopes,
 		&transport.Challenge{Scheme: c.scheme, Parameters: c.params, Insecure: t.base.Scheme == "http"})
 	if err != nil {
 		return authorization{}, err
@@ -135,21 +135,21 @@ func isTokenValue(value string) bool {
 // errLogin marks the failure of a login: another one may be let in.
 var errLogin = errors.New("the login failed")
 
-// secret is an Authenticator whose failure is one of the login.
-type secret struct{ authn.Authenticator }
+// loginAuthenticator is an Authenticator whose failure is one of the login.
+type loginAuthenticator struct{ authn.Authenticator }
 
-func (s secret) AuthorizationContext(ctx context.Context) (*authn.AuthConfig, error) {
-	login, err := authn.Authorization(ctx, s.Authenticator)
+func (a loginAuthenticator) AuthorizationContext(ctx context.Context) (*authn.AuthConfig, error) {
+	login, err := authn.Authorization(ctx, a.Authenticator)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errLogin, err)
 	}
 	return login, nil
 }
 
-// failed makes the error of an exchange that did not come about. It is the
+// exchangeError makes the error of an exchange that did not come about. It is the
 // upstream's state, not the content's.
-func (t *tokens) failed(what string, err error) error {
-	if refused := refusedByOurs(err); refused != nil {
+func (t *tokens) exchangeError(what string, err error) error {
+	if refused := localRefusal(err); refused != nil {
 		return refused
 	}
 	var refused *transport.Error

@@ -11,43 +11,43 @@ import (
 	"mirrord/internal/oci"
 )
 
-// doubtTime is how long a challenge is not doubted again: a token service that
+// recheckTime is how long a challenge is not doubted again: a token service that
 // is down costs one more ping in this time, not one for each request.
-const doubtTime = 10 * time.Second
+const recheckTime = 10 * time.Second
 
-// ask returns the registry's challenge: the one that it has sent last.
-func (t *tokens) ask(ctx context.Context) (challenge, error) {
+// currentChallenge returns the registry's challenge: the one that it has sent last.
+func (t *tokens) currentChallenge(ctx context.Context) (challenge, error) {
 	t.mu.Lock()
-	c, known := t.challenge, !t.learnt.IsZero()
+	c, known := t.challenge, !t.challengeAt.IsZero()
 	t.mu.Unlock()
 	if known {
 		return c, nil
 	}
-	return t.ping(ctx)
+	return t.discover(ctx)
 }
 
-// ping asks the registry anew what it wants, and remembers that.
-func (t *tokens) ping(ctx context.Context) (challenge, error) {
-	return share(ctx, &t.pings, "", func(ctx context.Context) (challenge, error) {
-		refused, err := t.getRoot(ctx, "")
+// discover asks the registry anew what it wants, and remembers that.
+func (t *tokens) discover(ctx context.Context) (challenge, error) {
+	return doShared(ctx, &t.pings, "", func(ctx context.Context) (challenge, error) {
+		refused, err := t.getAPIRoot(ctx, "")
 		if err != nil {
 			return challenge{}, err
 		}
-		c, err := t.demanded(refused)
+		c, err := t.requiredChallenge(refused)
 		if err != nil {
 			return challenge{}, err
 		}
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		t.challenge, t.learnt, t.open = c, time.Now(), c.scheme == ""
+		t.challenge, t.challengeAt, t.open = c, time.Now(), c.scheme == ""
 		return c, nil
 	})
 }
 
-// getRoot asks for /v2/, with the Authorization that is given. It returns nil
+// getAPIRoot asks for /v2/, with the Authorization that is given. It returns nil
 // for an answer that lets in.
-func (t *tokens) getRoot(ctx context.Context, authorization string) (*refusal, error) {
-	req, err := http.NewRequestWithContext(asking(ctx, Ping), http.MethodGet, apiURL(t.base, "", "").String(), nil)
+func (t *tokens) getAPIRoot(ctx context.Context, authorization string) (*refusal, error) {
+	req, err := http.NewRequestWithContext(withOperation(ctx, Ping), http.MethodGet, apiURL(t.base, "", "").String(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -67,9 +67,9 @@ func (t *tokens) getRoot(ctx context.Context, authorization string) (*refusal, e
 	return readRefusal(resp), nil
 }
 
-// demanded returns what the answer to a ping asks for. Registries of which only
+// requiredChallenge returns what the answer to a ping asks for. Registries of which only
 // a path is one may have no /v2/ there: then what is asked for tells.
-func (t *tokens) demanded(refused *refusal) (challenge, error) {
+func (t *tokens) requiredChallenge(refused *refusal) (challenge, error) {
 	switch {
 	case refused == nil:
 		return challenge{}, nil
@@ -101,38 +101,38 @@ func (t *tokens) checkRealm(c challenge) error {
 	return checkRealm(t.base, c.params["realm"])
 }
 
-// learn heeds the challenge of an answer to what was sent, and reports whether
+// updateChallenge heeds the challenge of an answer to what was sent, and reports whether
 // it is another one than that which sent answers.
-func (t *tokens) learn(ctx context.Context, all []challenge, sent authorization) (changed bool, err error) {
+func (t *tokens) updateChallenge(ctx context.Context, all []challenge, sent authorization) (changed bool, err error) {
 	c, ok := choose(all)
 	if !ok {
 		return false, nil
 	}
 	if c.scheme == basic && strings.HasPrefix(sent.header, "Bearer ") {
 		// Harbor says so of a token that it does not take, and still wants one.
-		return t.moved(ctx, sent.key), nil
+		return t.challengeChanged(ctx, sent.key), nil
 	}
 	if err := t.checkRealm(c); err != nil {
 		return false, err
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.challenge, t.learnt = c, time.Now()
+	t.challenge, t.challengeAt = c, time.Now()
 	return c.key() != sent.key, nil
 }
 
-// unlearn makes the next exchange ask the registry what it wants.
-func (t *tokens) unlearn() {
+// invalidateChallenge makes the next exchange ask the registry what it wants.
+func (t *tokens) invalidateChallenge() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.learnt = time.Time{}
+	t.challengeAt = time.Time{}
 }
 
-// moved asks the registry anew after the challenge of that key has led nowhere,
+// challengeChanged asks the registry anew after the challenge of that key has led nowhere,
 // and reports whether it now sends another one.
-func (t *tokens) moved(ctx context.Context, key string) bool {
+func (t *tokens) challengeChanged(ctx context.Context, key string) bool {
 	t.mu.Lock()
-	known, young := t.challenge, time.Since(t.learnt) < doubtTime
+	known, young := t.challenge, time.Since(t.challengeAt) < recheckTime
 	t.mu.Unlock()
 	if known.key() != key {
 		return true
@@ -140,13 +140,13 @@ func (t *tokens) moved(ctx context.Context, key string) bool {
 	if young {
 		return false
 	}
-	now, err := t.ping(ctx)
+	now, err := t.discover(ctx)
 	return err == nil && now.key() != key
 }
 
-// doubtful reports whether an exchange that has failed with err may have been
+// mayHaveMoved reports whether an exchange that has failed with err may have been
 // one with a token service that is no longer the registry's.
-func doubtful(err error) bool {
+func mayHaveMoved(err error) bool {
 	var limit *oci.LimitError
 	return !errors.As(err, &limit) && !errors.Is(err, errLogin)
 }

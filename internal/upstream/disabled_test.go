@@ -13,7 +13,7 @@ import (
 
 // A login that fails is set aside, told once, and back as soon as its file is
 // right.
-func TestPoolSetsAFailedLoginAside(t *testing.T) {
+func TestPoolDisablesAFailedLogin(t *testing.T) {
 	h := startHub(t, hubsim.Options{Users: users})
 	synctest.Test(t, func(t *testing.T) {
 		p := pool(t, h, "small", "large")

@@ -11,11 +11,11 @@ import (
 
 // Reopen implements oci.Reopener.
 func (b *body) Reopen(ctx context.Context, part oci.Span) (io.ReadCloser, error) {
-	ctx, answered, cancel := untilAnswer(ctx)
+	ctx, answered, cancel := withResponseTimeout(ctx)
 	defer answered()
 	other := b.registry.newBody(ctx, b.ref, part.Begin)
 	other.size, other.end, other.release = b.size, part.End, cancel
-	if err := other.connectFirst(); err != nil {
+	if err := other.connectWithRetry(); err != nil {
 		cancel()
 		return nil, err
 	}
@@ -45,7 +45,7 @@ func (b *body) stop() (end int64) {
 	begin := b.offset
 	for _, p := range b.parts {
 		inside := end == 0 && p.Begin <= b.offset && b.offset < p.End
-		if inside || end > 0 && begin <= p.Begin && p.Begin <= end+readOn {
+		if inside || end > 0 && begin <= p.Begin && p.Begin <= end+maxSkip {
 			begin, end = p.Begin, max(end, p.End)
 		} else if end > 0 {
 			break

@@ -1,0 +1,168 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+
+	"mirrord/internal/oci"
+)
+
+// loginGoodTime is how long a login that was let in is not checked again when a
+// repository is denied to it.
+const loginGoodTime = time.Minute
+
+// standing is what is known of a login. A login that was refused is not sent
+// again for asideTime: GitLab locks an address out for an hour after 30 of them
+// in three minutes.
+type loginState struct {
+	login authn.AuthConfig
+	until time.Time
+	err   error // nil: it was let in
+}
+
+// knownLogin returns what is known of login.
+func (t *tokens) knownLogin(login authn.AuthConfig) (state loginState, known bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.login, t.login.login == login && time.Now().Before(t.login.until)
+}
+
+func (t *tokens) acceptLogin(login authn.AuthConfig) {
+	t.setLogin(loginState{login: login, until: time.Now().Add(loginGoodTime)})
+}
+
+func (t *tokens) setLogin(s loginState) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.login = s
+}
+
+// acquireLogin waits until login may be used, and returns why it may not be. One of
+// unknown standing is used once at a time, or a wrong one would be sent for a
+// hundred repositories at once.
+func (t *tokens) acquireLogin(ctx context.Context, login authn.AuthConfig) (release func(), err error) {
+	release = func() {}
+	if login == (authn.AuthConfig{}) {
+		return release, nil
+	}
+	if state, known := t.knownLogin(login); known {
+		return release, state.err
+	}
+	select {
+	case t.unverified <- struct{}{}:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	if state, known := t.knownLogin(login); known { // checked meanwhile
+		<-t.unverified
+		return release, state.err
+	}
+	return func() { <-t.unverified }, nil
+}
+
+// resolveDenial finds out whether a token service refuses the repository or the login.
+// The repository is then denied for deniedTime.
+func (t *tokens) resolveDenial(ctx context.Context, c challenge, login authn.AuthConfig, repository string, refused *denial) (authorization, error) {
+	anonymous := login == (authn.AuthConfig{})
+	if anonymous && !refused.authoritative || !anonymous && !refusesLogin(refused.refusal) {
+		return authorization{}, refused
+	}
+	if !anonymous {
+		probe := func(ctx context.Context) (*refusal, error) { return t.tokenWithoutScope(ctx, c, login) }
+		if err := t.checkLogin(ctx, login, probe); err != nil {
+			return authorization{}, err
+		}
+	}
+	err := oci.Errorf(oci.Denied, "%s: pull of %s denied by its token service%s", t.name, repository, refused.message)
+	if refused.code == http.StatusUnauthorized {
+		err = oci.Errorf(oci.NameUnknown, "%s: repository %s does not exist, or the login may not pull it%s", t.name, repository, refused.message)
+	}
+	return authorization{key: c.key(), denied: err, until: time.Now().Add(deniedTime)}, nil
+}
+
+// checkLogin returns nil when login was let in lately, or is by probe, which
+// returns how it was refused.
+func (t *tokens) checkLogin(ctx context.Context, login authn.AuthConfig, probe func(context.Context) (*refusal, error)) error {
+	_, err := doShared(ctx, &t.checks, "", func(ctx context.Context) (none struct{}, err error) {
+		if state, known := t.knownLogin(login); known {
+			return none, state.err
+		}
+		refused, err := probe(ctx)
+		switch {
+		case err != nil:
+			return none, t.exchangeError("cannot check the login", err)
+		case refused == nil:
+			t.acceptLogin(login)
+			return none, nil
+		case !refusesLogin(refused):
+			return none, t.exchangeError("cannot tell whether the login is valid", &denial{refused})
+		}
+		return none, t.rejectLogin(login, refused)
+	})
+	return err
+}
+
+// refusesLogin reports whether the login is refused. A page is so only where it
+// names a way to log in, as nginx does; those of filters name none.
+func refusesLogin(refused *refusal) bool {
+	_, hasChallenge := choose(refused.challenges)
+	return refused.code == http.StatusUnauthorized && (hasChallenge || !refused.html) || refused.code == http.StatusForbidden && !refused.html
+}
+
+// rejectLogin notes that login was refused.
+func (t *tokens) rejectLogin(login authn.AuthConfig, refused *refusal) error {
+	err := &oci.Error{
+		Code:    oci.Unavailable,
+		Message: fmt.Sprintf("%s refuses the login: check its user name and password (it responded with %s%s)", t.name, refused.status, refused.message),
+		Err:     errLogin,
+	}
+	t.setLogin(loginState{login: login, until: time.Now().Add(disableTime), err: err})
+	return err
+}
+
+// tokenWithoutScope asks for a token that may do nothing, which every login gets:
+// docker login asks for no other.
+func (t *tokens) tokenWithoutScope(ctx context.Context, c challenge, login authn.AuthConfig) (*refusal, error) {
+	_, err := t.token(ctx, c, login)
+	var refused *denial
+	if errors.As(err, &refused) {
+		return refused.refusal, nil
+	}
+	return nil, err
+}
+
+// checkBasic finds out whether a registry that was sent a login refuses that or
+// the content. An open /v2/ does not tell: a 401 is then that of the login, unless
+// it was let in elsewhere lately.
+func (t *tokens) checkBasic(ctx context.Context, sent authorization, refused *refusal) error {
+	if t.isOpen() {
+		state, known := t.knownLogin(sent.login)
+		switch {
+		case known:
+			return state.err
+		case refused.code != http.StatusUnauthorized:
+			return nil
+		}
+		return t.rejectLogin(sent.login, refused)
+	}
+	return t.checkLogin(ctx, sent.login, func(ctx context.Context) (*refusal, error) { return t.getAPIRoot(ctx, sent.header) })
+}
+
+func (t *tokens) isOpen() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.open
+}
+
+// recordBasicLogin notes that a registry which does not check logins at /v2/ has let one
+// in.
+func (t *tokens) recordBasicLogin(sent authorization) {
+	if sent.header != "" && sent.key == basic && t.isOpen() {
+		t.acceptLogin(sent.login)
+	}
+}
