@@ -9,34 +9,35 @@ import (
 
 	"go.uber.org/zap"
 
+	"mirrord/internal/admin"
 	"mirrord/internal/cache"
 	"mirrord/internal/config"
 	"mirrord/internal/index"
 	"mirrord/internal/oci"
 	"mirrord/internal/proxy"
 	"mirrord/internal/ratelimit"
+	"mirrord/internal/route"
+	"mirrord/internal/server"
 	"mirrord/internal/stack"
 	"mirrord/internal/tags"
 	"mirrord/internal/telemetry"
 	"mirrord/internal/upstream"
 )
 
-// mirrord is the daemon: what runs, and what is to be closed at the end.
-type mirrord struct {
-	servers
-	workers []runner
-	facts   []zap.Field // what an operator wants to know of it at the start
-	reload  func()      // reads logins again
-	close   func() error
+// daemon is what runs, and what is to be closed at the end.
+type daemon struct {
+	mirror, admin *server.Server
+	api           *admin.API
+	workers       []func(context.Context) error // each runs until its context ends
+	summary       []zap.Field                   // of the configuration, for the log
+	reload        func()                        // reads logins again
+	close         func() error
 }
 
-// runner runs until the context ends.
-type runner func(context.Context) error
-
-// build is the composition of the daemon: storage, the stack of Registries (see
-// stack.New), the handler on top of it, the admin listener and telemetry beside it.
-func build(cfg *config.Config, log *zap.Logger) (d *mirrord, err error) {
-	metrics := telemetry.NewMetrics(buildVersion())
+// build is the composition of the daemon: the storage, the stack of Registries on it
+// (see stack.New), the proxy on top of that, the admin API beside it, and telemetry
+// around them.
+func build(cfg *config.Config, log *zap.Logger) (d *daemon, err error) {
 	storage, err := openStorage(cfg.Cache.Dir, log)
 	if err != nil {
 		return nil, unusable(cfg.Cache.Dir, err)
@@ -46,12 +47,57 @@ func build(cfg *config.Config, log *zap.Logger) (d *mirrord, err error) {
 			err = errors.Join(err, storage.close())
 		}
 	}()
-	ledger := ratelimit.NewLedger(rememberedQuotas(storage.index, log))
+	metrics := telemetry.NewMetrics(buildVersion())
+	ledger := ratelimit.NewLedger(rememberedBudgets(storage.index, log))
+	mirror, err := buildStack(cfg, storage, ledger, log, metrics)
+	if err != nil {
+		return nil, err
+	}
+	watch(metrics, mirror, ledger)
+	mirrorL, adminL, err := listen(cfg)
+	if err != nil {
+		return nil, refusal{err}
+	}
+	handler := proxy.New(proxy.Options{
+		Registry: mirror.Tags,
+		Routes:   routes(cfg),
+		Limit:    ratelimit.NewInFlight(cfg.Clients.MaxRequests),
+		Observe:  observe(metrics, telemetry.AccessLog(log)),
+	})
+	api := admin.New(admin.Options{
+		Metrics: metrics.Handler(), Cache: mirror.Cache, Health: mirror.Health, Ledger: ledger, Pools: mirror.Pools,
+		Dir: cfg.Cache.Dir, Listen: cfg.Admin.Listen,
+	})
+	budgets := &budgetWriter{ledger: ledger, pools: mirror.Pools, probe: cfg.Quota.Probe, write: storage.index.PutQuotas, log: log}
+	return &daemon{
+		mirror:  server.New(server.CutSlow(mirrorL), server.Options{Handler: handler, ConnContext: withClient, ErrorLog: zap.NewStdLog(log)}),
+		admin:   server.New(adminL, server.Options{Handler: api.Handler(), ErrorLog: zap.NewStdLog(log)}),
+		api:     api,
+		workers: []func(context.Context) error{mirror.Run, budgets.run},
+		summary: summary(cfg),
+		reload:  func() { reloadLogins(mirror.Pools) },
+		close:   storage.close,
+	}, nil
+}
+
+// listen listens on both addresses, or on neither.
+func listen(cfg *config.Config) (mirrorL, adminL *net.TCPListener, err error) {
+	if mirrorL, err = server.Listen(cfg.Listen, "listen"); err != nil {
+		return nil, nil, err
+	}
+	if adminL, err = server.Listen(cfg.Admin.Listen, adminListenKey); err != nil {
+		return nil, nil, errors.Join(err, mirrorL.Close())
+	}
+	return mirrorL, adminL, nil
+}
+
+// buildStack puts the Registries together.
+func buildStack(cfg *config.Config, storage *storage, ledger *ratelimit.Ledger, log *zap.Logger, metrics *telemetry.Metrics) (*stack.Stack, error) {
 	upstreams, err := buildUpstreams(cfg, log, metrics)
 	if err != nil {
 		return nil, refusal{err}
 	}
-	mirror, err := stack.New(stack.Options{
+	return stack.New(stack.Options{
 		Upstreams: upstreams,
 		Ledger:    ledger,
 		PerClient: cfg.Quota.PerClient,
@@ -77,33 +123,31 @@ func build(cfg *config.Config, log *zap.Logger) (d *mirrord, err error) {
 			Hooks:      telemetry.TagHooks(log, metrics),
 		},
 	})
-	if err != nil {
-		return nil, err
-	}
-	keeper := &keeper{ledger: ledger, pools: mirror.Pools, probe: cfg.Quota.Probe, write: storage.index.PutQuotas, log: log}
+}
+
+// watch exports the state of the stack as metrics.
+func watch(metrics *telemetry.Metrics, mirror *stack.Stack, ledger *ratelimit.Ledger) {
 	metrics.WatchCache(func() telemetry.Snapshot {
 		return telemetry.Snapshot{Cache: mirror.Cache.Stats(), Tags: mirror.Tags.Stats(), Degraded: mirror.Health.Degraded()}
 	})
 	metrics.WatchQuota(ledger.Budgets)
 	metrics.WatchLogins(func() []telemetry.Login { return logins(mirror.Pools) })
-	for i, u := range upstreams {
-		metrics.WatchHosts(u.Name, mirror.Hosts[i].Failing)
+	for i, p := range mirror.Pools {
+		metrics.WatchHosts(p.Name(), mirror.Hosts[i].Failing)
 	}
-	handler := proxy.New(proxy.Options{
-		Registry:   mirror.Tags,
-		Namespaces: namespaces(cfg),
-		Limit:      ratelimit.NewInFlight(cfg.Clients.MaxRequests),
-		Observe:    observe(metrics, telemetry.AccessLog(log)),
-	})
-	d = &mirrord{workers: []runner{mirror.Run, keeper.run}, facts: facts(cfg), close: storage.close}
-	d.reload = func() { reloadLogins(mirror.Pools) }
-	d.mirror = newServer(handler, log)
-	d.mirror.ConnContext = func(ctx context.Context, c net.Conn) context.Context { return oci.WithClient(ctx, c.RemoteAddr()) }
-	d.admin = newServer((&admin{
-		metrics: metrics, draining: &d.draining, cache: mirror.Cache, health: mirror.Health, dir: cfg.Cache.Dir, listen: cfg.Admin.Listen,
-		budgets: func(ctx context.Context) []budget { return currentBudgets(ctx, ledger, mirror.Pools) },
-	}).handler(), log)
-	return d, nil
+}
+
+func withClient(ctx context.Context, c net.Conn) context.Context {
+	return oci.WithClient(ctx, c.RemoteAddr())
+}
+
+// routes are the names of the upstreams; the first is the default.
+func routes(cfg *config.Config) route.Table {
+	var names []string
+	for _, u := range cfg.Upstreams {
+		names = append(names, u.Name)
+	}
+	return route.NewTable(names...)
 }
 
 // reloadLogins forgets tokens and refused logins.
@@ -113,8 +157,8 @@ func reloadLogins(pools []*upstream.Pool) {
 	}
 }
 
-// facts are what an operator wants to know of the daemon when it starts.
-func facts(cfg *config.Config) []zap.Field {
+// summary is what an operator wants to know of the daemon when it starts.
+func summary(cfg *config.Config) []zap.Field {
 	var upstreams []string
 	for _, u := range cfg.Upstreams {
 		upstreams = append(upstreams, u.Name+" at "+u.URL)
@@ -135,11 +179,11 @@ func observe(metrics *telemetry.Metrics, access func(*http.Request, proxy.Event)
 	}
 }
 
-// rememberedQuotas are what the last process knew; losing them is no failure.
-func rememberedQuotas(ix *index.Index, log *zap.Logger) map[string][]byte {
+// rememberedBudgets are what the last process knew. Losing them is not a failure.
+func rememberedBudgets(ix *index.Index, log *zap.Logger) map[string][]byte {
 	quotas, err := ix.Quotas()
 	if err != nil {
-		log.Warn("the budgets of before cannot be read; the next answers tell them anew", zap.Error(err))
+		log.Warn("remembered budgets cannot be read; the next responses report them again", zap.Error(err))
 	}
 	return quotas
 }
@@ -152,29 +196,4 @@ func freshness(cfg *config.Config) func(oci.Ref) time.Duration {
 		}
 		return cfg.Tags.Fresh
 	}
-}
-
-// newServer bounds what a client may take before its request is known.
-func newServer(handler http.Handler, log *zap.Logger) *http.Server {
-	return &http.Server{
-		Handler:           handler,
-		ReadHeaderTimeout: 10 * time.Second,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    64 << 10, // podman's 1024 ranges take half of it
-		ErrorLog:          zap.NewStdLog(log),
-	}
-}
-
-// namespaces accepts the name of each upstream and, for Docker Hub, its
-// aliases. The first upstream is the default.
-func namespaces(cfg *config.Config) proxy.Namespaces {
-	n := proxy.Namespaces{Default: cfg.Upstreams[0].Name, Names: make(map[string]string)}
-	for _, u := range cfg.Upstreams {
-		n.Names[u.Name] = u.Name
-		if u.Name == oci.DockerHub {
-			n.Names["index.docker.io"] = u.Name
-			n.Names["registry-1.docker.io"] = u.Name
-		}
-	}
-	return n
 }

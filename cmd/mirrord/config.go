@@ -66,8 +66,8 @@ func newConfigPrintCommand() *cobra.Command {
 // as the unit runs.
 const unitCredentials = "/run/credentials/"
 
-// checkLogins reads the configured credentials. What exists only while a unit
-// runs is no failure, but a note.
+// checkLogins reads the configured credentials. One that exists only while a unit
+// runs is not a failure, but a note.
 func checkLogins(cfg *config.Config) (notes string, err error) {
 	var failed []error
 	for _, u := range cfg.Upstreams {

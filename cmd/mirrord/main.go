@@ -22,7 +22,7 @@ func main() {
 // Exit statuses.
 const (
 	exitFailed  = 1 // it ran, and then failed
-	exitRefused = 2 // it cannot run as it was told to: the message says what to change
+	exitRefused = 2 // it cannot run as configured: the message says what to change
 	exitDamaged = 3 // it has found something wrong in the cache
 )
 
@@ -41,7 +41,8 @@ func run() int {
 	return exitFailed
 }
 
-// refusal is an error that a person mends by telling mirrord something else.
+// refusal is an error that a person fixes by changing the configuration or the
+// command line.
 type refusal struct{ error }
 
 func (r refusal) Unwrap() error { return r.error }

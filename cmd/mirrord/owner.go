@@ -7,9 +7,9 @@ import (
 	"syscall"
 )
 
-// becomeOwner lets root go on as the owner of dir, for good: what root writes
-// there its mirror could not use. It returns the name of dir for the process as
-// it is now, which may be one that only root can reach from above.
+// becomeOwner makes a process of root continue as the owner of dir, for good: the
+// mirror could not use what root writes there. It returns the name of dir for the
+// process as it is now, because only root may be able to reach it from above.
 func becomeOwner(dir string) (string, error) {
 	info, err := os.Stat(dir)
 	if err != nil {

@@ -1,80 +1,61 @@
 package main
 
 import (
-	"bytes"
-	"context"
+	"fmt"
+	"io"
+	"os"
+	"text/tabwriter"
 	"time"
 
-	"go.uber.org/zap"
+	"github.com/spf13/cobra"
 
-	"mirrord/internal/ratelimit"
-	"mirrord/internal/telemetry"
-	"mirrord/internal/upstream"
+	"mirrord/internal/admin"
+	"mirrord/internal/config"
 )
 
-// logins tells which credentials are in use.
-func logins(pools []*upstream.Pool) []telemetry.Login {
-	var all []telemetry.Login
-	for _, p := range pools {
-		for i, usable := range p.Usable() {
-			all = append(all, telemetry.Login{Upstream: p.Name(), Credential: p.Members()[i].Name, Usable: usable})
-		}
+func newQuotaCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "quota",
+		Short: "Show what is left of the pulls that the upstreams allow",
+		Long: `Show, for each upstream and credential of the running mirror, how many manifest
+GETs are left of how many in which time. It asks the mirror at admin.listen.`,
+		Args: refuse(cobra.NoArgs),
 	}
-	return all
+	asJSON := c.Flags().Bool("json", false, "print JSON")
+	config.AddFlags(c.Flags(), adminListenKey)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		cfg, err := config.Load(c.Flags(), os.Environ())
+		if err != nil {
+			return err
+		}
+		budgets, err := admin.NewClient(cfg.Admin.Listen).Budgets(c.Context())
+		if err != nil {
+			return err
+		}
+		if *asJSON {
+			return admin.WriteBudgets(c.OutOrStdout(), budgets)
+		}
+		return writeBudgets(c.OutOrStdout(), budgets, time.Now())
+	}
+	return c
 }
 
-// keeper remembers the budgets across restarts, and asks for those that nobody
-// has told of for long.
-type keeper struct {
-	ledger *ratelimit.Ledger
-	pools  []*upstream.Pool
-	probe  time.Duration // 0: never ask
-	write  func(map[string][]byte) error
-	log    *zap.Logger
-
-	written map[string][]byte
-	failing bool // the last write failed, and that is said
-}
-
-const keepEvery = 15 * time.Second
-
-// run keeps and asks until ctx ends. Run once.
-func (k *keeper) run(ctx context.Context) error {
-	tick := time.NewTicker(keepEvery)
-	defer tick.Stop()
-	for {
-		if k.probe > 0 {
-			for _, p := range k.pools {
-				p.Probe(ctx, k.probe)
-			}
+// writeBudgets writes a table for a person, at the time now.
+func writeBudgets(w io.Writer, budgets []admin.Budget, now time.Time) error {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(table, "UPSTREAM\tCREDENTIAL\tLEFT\tLIMIT\tWINDOW\tUPDATED\tSPENT\tSTATE")
+	for _, b := range budgets {
+		left, limit, window, observed := "-", "-", "-", "never"
+		if b.Remaining != nil {
+			left, limit = fmt.Sprint(*b.Remaining), fmt.Sprint(b.Limit)
 		}
-		k.keep()
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			k.keep()
-			return nil
+		if b.Window > 0 {
+			window = time.Duration(b.Window * float64(time.Second)).String()
 		}
-	}
-}
-
-// keep writes what has changed.
-func (k *keeper) keep() {
-	records := k.ledger.Records()
-	changed := make(map[string][]byte)
-	for name, value := range records {
-		if !bytes.Equal(k.written[name], value) {
-			changed[name] = value
+		if b.Observed != nil {
+			observed = now.Sub(*b.Observed).Round(time.Second).String() + " ago"
 		}
+		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\n", b.Upstream, b.Credential, left, limit, window, observed, b.Spent, b.State())
 	}
-	if len(changed) == 0 {
-		return
-	}
-	err := k.write(changed)
-	if err == nil {
-		k.written = records
-	} else if !k.failing {
-		k.log.Error("budgets are not written; after a restart they are not known", zap.Error(err))
-	}
-	k.failing = err != nil
+	return table.Flush() // returns the first error
 }

@@ -22,8 +22,8 @@ type storage struct {
 	close func() error
 }
 
-// openStorage takes the directory for this process alone and opens what is in
-// it. An index that does not open is set aside and built anew.
+// openStorage locks the directory for this process and opens what is in it. An index
+// that cannot be opened is quarantined and rebuilt.
 func openStorage(dir string, log *zap.Logger) (*storage, error) {
 	unlock, err := disk.Lock(dir)
 	if err != nil {
@@ -58,26 +58,26 @@ func (s *storage) openFiles(dir string) (err error) {
 
 func openIndex(dir string, log *zap.Logger) (*index.Index, error) {
 	few := log.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
-		return zapcore.NewSamplerWithOptions(core, time.Minute, 1, 0) // badger tries each second, and says so
+		return zapcore.NewSamplerWithOptions(core, time.Minute, 1, 0) // badger retries each second, and logs it
 	}))
 	warn := func(text string) { few.Warn("index", zap.String("badger", text)) }
 	damaged := func(err error) {
-		log.Warn("index was damaged; it is set aside and built anew from the blobs", zap.Error(err))
+		log.Warn("index is damaged; it is quarantined and rebuilt from the blobs", zap.Error(err))
 	}
-	if err := disk.MakeDir(dir); errors.Is(err, disk.ErrNotDirectory) { // any other error the index tells, and tries again
+	if err := disk.MakeDir(dir); errors.Is(err, disk.ErrNotDirectory) { // the index reports any other error, and retries
 		return nil, err
 	}
 	if target, err := filepath.EvalSymlinks(dir); err == nil {
-		dir = target // a damaged one is set aside where it is
+		dir = target // a damaged one is quarantined where it is
 	}
 	return index.OpenOrReset(dir, index.Options{Warn: warn, Damaged: damaged})
 }
 
-// unusable says what to do about a directory that openStorage has failed with.
+// unusable says what to do about a directory for which openStorage has failed.
 func unusable(dir string, err error) error {
-	for _, told := range []error{disk.ErrInUse, disk.ErrFormat, disk.ErrNotDirectory, disk.ErrFileSystem, index.ErrVersion} {
-		if errors.Is(err, told) {
-			return refusal{err} // says it itself
+	for _, known := range []error{disk.ErrInUse, disk.ErrFormat, disk.ErrNotDirectory, disk.ErrFileSystem, index.ErrVersion} {
+		if errors.Is(err, known) {
+			return refusal{err} // its message says what to do
 		}
 	}
 	return refusal{fmt.Errorf("cache.dir %s cannot be used: %w; make it writable for this user, or choose another directory", dir, err)}

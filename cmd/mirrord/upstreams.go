@@ -58,7 +58,7 @@ func upstreamHooks(log *zap.Logger, resumed func()) stack.UpstreamHooks {
 		},
 		HostRecovered: func(host string) { log.Info("upstream host is up again", zap.String("host", host)) },
 		LoginFails: func(credential string, err error, until time.Time) {
-			log.Error("login failed; it is disabled until then, or until its file changes or SIGHUP",
+			log.Error("login failed; it is disabled until the time in the field until, a change of its file, or SIGHUP",
 				zap.String("credential", credential), zap.Time("until", until), zap.Error(err))
 		},
 		LoginWorks: func(credential string) { log.Info("login is used again", zap.String("credential", credential)) },
@@ -69,10 +69,10 @@ func upstreamHooks(log *zap.Logger, resumed func()) stack.UpstreamHooks {
 	}
 }
 
-// defaultCredential is the name of what Docker's own configuration has.
+// defaultCredential is the name of the login in Docker's own configuration.
 const defaultCredential = "default"
 
-// credentials are those of the configuration, or the one that is there without.
+// credentials are those of the configuration, or the default one.
 func credentials(u config.Upstream) []config.Credential {
 	if len(u.Credentials) == 0 {
 		return []config.Credential{{Name: defaultCredential}}
@@ -80,9 +80,9 @@ func credentials(u config.Upstream) []config.Credential {
 	return u.Credentials
 }
 
-// newLogin returns where the login of a credential comes from. A password file
-// that cannot be read is told at the start; whatever else fails may be mended
-// while the mirror runs.
+// newLogin returns where the login of a credential comes from. It fails when a
+// password file cannot be read; whatever else fails may be fixed while the mirror
+// runs.
 func newLogin(host string, c config.Credential) (*login.Login, error) {
 	switch {
 	case c.PasswordFile != "":

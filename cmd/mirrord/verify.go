@@ -2,138 +2,239 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
-	"net/url"
+	"io/fs"
+	"math"
+	"os"
+	"os/signal"
 	"path/filepath"
-	"strings"
+	"syscall"
+	"text/tabwriter"
 	"time"
 
+	"github.com/docker/go-units"
+	"github.com/schollz/progressbar/v3"
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+	"golang.org/x/term"
+
+	"mirrord/internal/admin"
 	"mirrord/internal/cache"
+	"mirrord/internal/cache/disk"
+	"mirrord/internal/cache/lru"
+	"mirrord/internal/config"
+	"mirrord/internal/health"
+	"mirrord/internal/route"
+	"mirrord/internal/telemetry"
 )
 
-// finding is one line of what the admin API tells of a verification: how far it
-// is, what is wrong with a file, and at the end that it is done or why not.
-type finding struct {
-	Found *cache.Findings `json:"found,omitempty"`
-	Name  string          `json:"name,omitempty"`
-	Wrong string          `json:"wrong,omitempty"`
-	Done  bool            `json:"done,omitempty"`
-	Error string          `json:"error,omitempty"`
+func newVerifyCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "verify",
+		Short: "Hash all that is cached and say what is damaged",
+		Long: `Hash every file of the cache and compare the directory with the index. A
+running mirror does it while it serves, at 32 MiB a second: the one at
+admin.listen. When none responds there, or cache.dir names another directory,
+that directory is read. It ends with status 3 when anything is wrong, repaired
+or not.`,
+		Args: refuse(cobra.NoArgs),
+	}
+	repair := c.Flags().Bool("repair", false, "drop what is damaged, lost or not a blob, and adopt intact files that the index does not know")
+	config.AddFlags(c.Flags(), cacheDirKey, adminListenKey)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		cfg, err := config.Load(c.Flags(), os.Environ())
+		if err != nil {
+			return err
+		}
+		ctx, stop := signal.NotifyContext(c.Context(), syscall.SIGINT, syscall.SIGTERM)
+		defer stop()
+		defer context.AfterFunc(ctx, stop)() // a second signal ends the process
+		target, err := findCache(ctx, cfg)
+		if err != nil {
+			return err
+		}
+		defer target.close()
+		_, _ = fmt.Fprintln(c.ErrOrStderr(), "verifying", target.name)
+		return target.run(ctx, c.OutOrStdout(), *repair)
+	}
+	return c
 }
 
 const (
-	// tellEvery is how often it is told how far a verification is.
-	tellEvery = 200 * time.Millisecond
-	// verifyRate is how many bytes a second are read from the disk of a mirror that
-	// serves: a third of what a slow one gives, and 50 GiB in 27 minutes.
-	verifyRate = 32 << 20
+	cacheDirKey    = "cache.dir"
+	adminListenKey = "admin.listen"
 )
 
-// serveDirectory tells which directory would be verified.
-func (a *admin) serveDirectory(w http.ResponseWriter, _ *http.Request) {
-	_, _ = io.WriteString(w, resolved(a.dir)+"\n")
+// verifyFunc verifies a cache.
+type verifyFunc func(ctx context.Context, repair bool, progress func(cache.Findings, *cache.Fault)) (cache.Findings, error)
+
+// verifyTarget is a cache that can be verified: a running mirror's, or one that no
+// mirror uses.
+type verifyTarget struct {
+	name   string
+	verify verifyFunc
+	close  func()
 }
 
-// askDirectory asks the mirror at listen which directory it uses.
-func askDirectory(ctx context.Context, listen string) (string, error) {
-	resp, err := askAdmin(ctx, http.MethodGet, listen, "/verify")
+// run verifies the cache and reports on out.
+func (t *verifyTarget) run(ctx context.Context, out io.Writer, repair bool) error {
+	r := &report{out: out, bar: newBar(), begun: time.Now()}
+	found, err := t.verify(ctx, repair, r.progress)
+	if err != nil && found == (cache.Findings{}) {
+		return fmt.Errorf("nothing was verified: %w", err)
+	}
+	r.finish(found, repair)
 	if err != nil {
-		return "", err
+		return fmt.Errorf("the verification is not complete: %w", err)
 	}
-	defer func() { _ = resp.Body.Close() }()
-	text, err := io.ReadAll(io.LimitReader(resp.Body, adminWords))
-	dir := strings.TrimSuffix(string(text), "\n")
-	if err == nil && !filepath.IsAbs(dir) {
-		err = fmt.Errorf("what answers at %s is not a mirror", listen)
-	}
-	return dir, err
+	return verdict(found, repair)
 }
 
-// serveVerify verifies the cache while it serves and tells of it in lines of
-// JSON. The query may have repair=true, and the dir that the asker means. Figures
-// come at most every tellEvery, faults at once.
-func (a *admin) serveVerify(w http.ResponseWriter, r *http.Request) {
-	query := r.URL.Query()
-	if dir := query.Get("dir"); dir != "" && dir != resolved(a.dir) {
-		http.Error(w, fmt.Sprintf("this mirror's cache is in %s", resolved(a.dir)), http.StatusConflict)
+// findCache returns the cache that cfg means. Unless a directory is configured it is
+// that of the mirror at admin.listen, which may run as another user or with other
+// settings.
+func findCache(ctx context.Context, cfg *config.Config) (*verifyTarget, error) {
+	dir, listen := cfg.Cache.Dir, cfg.Admin.Listen
+	mirror := admin.NewClient(listen)
+	used, noMirror := mirror.Directory(ctx)
+	if noMirror == nil && (!cfg.Cache.DirSet || used == admin.RealPath(dir)) {
+		verify := func(ctx context.Context, repair bool, progress func(cache.Findings, *cache.Fault)) (cache.Findings, error) {
+			return mirror.Verify(ctx, used, repair, progress)
+		}
+		return &verifyTarget{fmt.Sprintf("%s, which the mirror at %s uses", used, listen), verify, func() {}}, nil
+	}
+	if err := checkIsCache(dir); err != nil {
+		return nil, refusal{fmt.Errorf("%w; %s", err, suggest(listen, used, noMirror))}
+	}
+	verify, end, err := openUnused(dir)
+	switch {
+	case errors.Is(err, disk.ErrInUse):
+		return nil, refusal{fmt.Errorf("a running mirror uses %s; %s", dir, suggest(listen, used, noMirror))}
+	case err != nil:
+		return nil, unusable(dir, err)
+	case noMirror == nil:
+		dir += ", and not " + used + ", which the mirror at " + listen + " uses"
+	}
+	return &verifyTarget{dir, verify, end}, nil
+}
+
+// suggest says what to try instead, when the mirror at listen uses the directory
+// used, or there is none.
+func suggest(listen, used string, noMirror error) string {
+	if noMirror != nil {
+		return fmt.Sprintf("no mirror responds at %s: name the directory with --cache-dir, or the address of the running mirror with --admin-listen", listen)
+	}
+	return fmt.Sprintf("the mirror at %s uses %s: name that with --cache-dir, or the address of another with --admin-listen", listen, used)
+}
+
+// checkIsCache fails when no mirror has ever used dir.
+func checkIsCache(dir string) error {
+	for _, name := range []string{"format", "blobs", "index"} {
+		_, err := os.Lstat(filepath.Join(dir, name))
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return fmt.Errorf("there is no cache in %s", dir)
+}
+
+// openUnused opens a directory that no mirror uses, as the user that owns it.
+func openUnused(dir string) (verify verifyFunc, end func(), err error) {
+	if dir, err = becomeOwner(dir); err != nil {
+		return nil, nil, err
+	}
+	log, stopLog, err := telemetry.NewLogger(os.Stderr, "warn", "console")
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err := openStorage(dir, log)
+	if err != nil {
+		return nil, nil, errors.Join(err, stopLog())
+	}
+	end = func() {
+		if err := s.close(); err != nil {
+			log.Error("close the cache", zap.Error(err))
+		}
+		_ = stopLog()
+	}
+	c, err := cache.New(cache.Options{
+		Next: route.Router{}, Store: s.blobs, Policy: lru.NewPolicy(), Index: s.index, Parts: s.parts,
+		MaxSize: math.MaxInt64, Health: health.New(health.Hooks{}),
+	})
+	if err != nil {
+		end()
+		return nil, nil, err
+	}
+	verify = func(ctx context.Context, repair bool, progress func(cache.Findings, *cache.Fault)) (cache.Findings, error) {
+		return c.Verify(ctx, cache.VerifyOptions{Repair: repair}, progress)
+	}
+	return verify, end, nil
+}
+
+// report reports a verification to a person: what is wrong on out, how far it is on
+// a terminal, the figures at the end.
+type report struct {
+	out   io.Writer
+	bar   *progressbar.ProgressBar // nil: stderr is not a terminal
+	begun time.Time
+}
+
+func newBar() *progressbar.ProgressBar {
+	if !term.IsTerminal(int(os.Stderr.Fd())) {
+		return nil
+	}
+	return progressbar.NewOptions64(1,
+		progressbar.OptionSetWriter(os.Stderr), progressbar.OptionShowBytes(true), progressbar.OptionUseIECUnits(true),
+		progressbar.OptionThrottle(admin.ProgressEvery), progressbar.OptionFullWidth(), progressbar.OptionClearOnFinish())
+}
+
+func (r *report) progress(found cache.Findings, fault *cache.Fault) {
+	if r.bar != nil {
+		r.bar.ChangeMax64(max(found.Of, found.Bytes, 1))
+		_ = r.bar.Set64(found.Bytes)
+	}
+	if fault == nil {
 		return
 	}
-	if !a.verifying.TryLock() {
-		http.Error(w, "the cache is being verified already", http.StatusConflict)
-		return
+	if r.bar != nil {
+		_ = r.bar.Clear()
 	}
-	defer a.verifying.Unlock()
-	w.Header().Set("Content-Type", "application/x-ndjson")
-	encoder, flusher := json.NewEncoder(w), http.NewResponseController(w)
-	_ = flusher.Flush() // the first file may take long
-	var told time.Time
-	tell := func(found cache.Findings, fault *cache.Fault) {
-		line := finding{Found: &found}
-		if fault != nil {
-			line.Name, line.Wrong = fault.Name, fault.Err.Error()
-		} else if time.Since(told) < tellEvery {
-			return
-		}
-		told = time.Now()
-		_ = errors.Join(encoder.Encode(line), flusher.Flush()) // an asker who has left ends it by the context
-	}
-	found, err := a.cache.Verify(r.Context(), cache.VerifyOptions{Repair: query.Get("repair") == "true", Rate: verifyRate}, tell)
-	last := finding{Found: &found, Done: true}
-	if err != nil {
-		last.Error = err.Error()
-	}
-	_ = encoder.Encode(last)
+	_, _ = fmt.Fprintf(r.out, "%s: %v\n", fault.Name, fault.Err)
 }
 
-// resolved is one name for a directory, however it is called.
-func resolved(dir string) string {
-	if absolute, err := filepath.Abs(dir); err == nil {
-		dir = absolute
+func (r *report) finish(f cache.Findings, repair bool) {
+	if r.bar != nil {
+		_ = r.bar.Finish()
 	}
-	if real, err := filepath.EvalSymlinks(dir); err == nil {
-		dir = real
+	table := tabwriter.NewWriter(r.out, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintf(table, "intact\t%d\t%s read in %s\n", f.Blobs, units.BytesSize(float64(f.Bytes)), time.Since(r.begun).Round(time.Millisecond))
+	row := func(name string, n int64, repaired string) {
+		if n == 0 || !repair {
+			repaired = ""
+		}
+		_, _ = fmt.Fprintf(table, "%s\t%d\t%s\n", name, n, repaired)
 	}
-	return dir
+	row("damaged", f.Damaged, "dropped; fetched again when asked for")
+	row("lost", f.Lost, "dropped; fetched again when asked for")
+	row("stray", f.Strays, "removed")
+	row("unknown", f.Unknown, "adopted")
+	_ = table.Flush()
 }
 
-// verifyFunc verifies a cache: that of a running mirror or one at rest.
-type verifyFunc func(ctx context.Context, repair bool, tell func(cache.Findings, *cache.Fault)) (cache.Findings, error)
+// damage is the error of a cache with something wrong in it.
+type damage struct{ error }
 
-// verifyLive asks the mirror at listen, which uses dir.
-func verifyLive(listen, dir string) verifyFunc {
-	return func(ctx context.Context, repair bool, tell func(cache.Findings, *cache.Fault)) (found cache.Findings, err error) {
-		path := fmt.Sprintf("/verify?repair=%t&dir=%s", repair, url.QueryEscape(dir))
-		resp, err := askAdmin(ctx, http.MethodPost, listen, path)
-		if err != nil {
-			return found, err
-		}
-		defer func() { _ = resp.Body.Close() }()
-		for decoder := json.NewDecoder(resp.Body); ; {
-			var line finding
-			err := decoder.Decode(&line)
-			if ctx.Err() != nil {
-				return found, context.Cause(ctx)
-			}
-			if err != nil {
-				return found, fmt.Errorf("the mirror at %s has broken off: %w", listen, err)
-			}
-			if line.Found != nil {
-				found = *line.Found
-			}
-			switch {
-			case line.Error != "":
-				return found, errors.New(line.Error)
-			case line.Done:
-				return found, nil
-			case line.Name != "":
-				tell(found, &cache.Fault{Name: line.Name, Err: errors.New(line.Wrong)})
-			default:
-				tell(found, nil)
-			}
-		}
+func verdict(f cache.Findings, repair bool) error {
+	switch {
+	case f.Wrong() == 0:
+		return nil
+	case repair:
+		return damage{fmt.Errorf("%d found wrong, and repaired", f.Wrong())}
 	}
+	return damage{fmt.Errorf("%d found wrong; mirrord verify --repair drops what is", f.Wrong())}
 }

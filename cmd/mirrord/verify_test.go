@@ -12,22 +12,23 @@ import (
 	"strings"
 	"testing"
 
+	"mirrord/internal/admin"
 	"mirrord/internal/cache"
 )
 
-// Who ends a verification is told what it has found so far.
+// A verification that is interrupted reports what it has found so far.
 func TestVerifyInterrupted(t *testing.T) {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /verify", (&admin{dir: t.TempDir()}).serveDirectory)
+	mux.Handle("GET /verify", admin.New(admin.Options{Dir: t.TempDir(), Metrics: http.NotFoundHandler()}).Handler())
 	mux.HandleFunc("POST /verify", func(w http.ResponseWriter, r *http.Request) {
 		found := cache.Findings{Blobs: 7, Bytes: 7 << 20, Of: 9 << 30, Damaged: 1}
-		if err := errors.Join(json.NewEncoder(w).Encode(finding{Found: &found, Name: "a file", Wrong: "is rotten"}),
+		if err := errors.Join(json.NewEncoder(w).Encode(admin.Finding{Found: &found, Name: "a file", Wrong: "is rotten"}),
 			http.NewResponseController(w).Flush()); err != nil {
 			t.Error(err)
 		}
 		<-r.Context().Done()
 	})
-	mirror := httptest.NewServer(guard(mux, ""))
+	mirror := httptest.NewServer(mux)
 	defer mirror.Close()
 
 	command := exec.Command("mirrord", "verify", "--admin-listen", strings.TrimPrefix(mirror.URL, "http://"))
@@ -47,7 +48,7 @@ func TestVerifyInterrupted(t *testing.T) {
 	if err := command.Wait(); command.ProcessState.ExitCode() != exitFailed {
 		t.Errorf("it ends with %v", err)
 	}
-	if text := string(rest); !strings.Contains(text, "right    7  7MiB read in") || !strings.Contains(text, "damaged  1") {
+	if text := string(rest); !strings.Contains(text, "intact   7  7MiB read in") || !strings.Contains(text, "damaged  1") {
 		t.Errorf("it prints %s", text)
 	}
 	if !strings.Contains(errs.String(), "the verification is not complete: interrupt") {

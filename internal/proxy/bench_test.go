@@ -13,6 +13,7 @@ import (
 
 	"mirrord/internal/oci"
 	"mirrord/internal/oci/ocitest"
+	"mirrord/internal/route"
 )
 
 // Each benchmark measures the handler and, beside it, a bare net/http handler
@@ -58,7 +59,7 @@ func BenchmarkWarmBlob(b *testing.B) {
 }
 
 func hub(registry oci.Registry) Options {
-	return Options{Registry: registry, Namespaces: Namespaces{Default: oci.DockerHub}}
+	return Options{Registry: registry, Routes: route.NewTable(oci.DockerHub)}
 }
 
 // fetch gets path repeatedly over persistent connections.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"mirrord/internal/oci"
+	"mirrord/internal/route"
 )
 
 // breaking is a body that reads well up to an offset, and then fails as configured.
@@ -215,7 +216,7 @@ func TestFileReachesTheConnection(t *testing.T) {
 	t.Parallel()
 	for _, ranges := range []string{"", "bytes=5-"} {
 		file, a := asFile(t, blob)
-		h := New(Options{Registry: giving(file, a), Namespaces: Namespaces{Default: oci.DockerHub}})
+		h := New(Options{Registry: giving(file, a), Routes: route.NewTable(oci.DockerHub)})
 		w := &fromReader{ResponseRecorder: httptest.NewRecorder()}
 		r := httptest.NewRequest(http.MethodGet, blobPath, nil)
 		r.Header.Set("Range", ranges)

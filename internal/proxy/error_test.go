@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"mirrord/internal/oci"
+	"mirrord/internal/route"
 )
 
 const signatures = "/v2/team/app/manifests/sha256-0123456789abcdef.sig"
@@ -114,9 +115,9 @@ func TestClientGone(t *testing.T) {
 	t.Parallel()
 	var e Event
 	h := New(Options{
-		Registry:   failing(context.Canceled),
-		Namespaces: Namespaces{Default: oci.DockerHub},
-		Observe:    func(_ *http.Request, seen Event) { e = seen },
+		Registry: failing(context.Canceled),
+		Routes:   route.NewTable(oci.DockerHub),
+		Observe:  func(_ *http.Request, seen Event) { e = seen },
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

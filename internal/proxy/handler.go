@@ -16,14 +16,15 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"mirrord/internal/oci"
+	"mirrord/internal/route"
 )
 
 // Options of a Handler.
 type Options struct {
-	Registry   oci.Registry
-	Namespaces Namespaces
-	Limit      Limiter                    // limits the requests in flight of each client; nil: no limit
-	Observe    func(*http.Request, Event) // called at the end of each request; may be nil
+	Registry oci.Registry
+	Routes   route.Table
+	Limit    Limiter                    // limits the requests in flight of each client; nil: no limit
+	Observe  func(*http.Request, Event) // called at the end of each request; may be nil
 }
 
 // Limiter limits the requests that the client of ctx, see oci.ClientOf, may have in
@@ -127,7 +128,7 @@ func (h *Handler) route(w http.ResponseWriter, r *http.Request, e *Event) error 
 	if t.endpoint == ping {
 		return servePing(w, r)
 	}
-	upstream, ns, err := h.options.Namespaces.lookUp(t.query)
+	upstream, ns, err := h.options.Routes.Upstream(t.query)
 	if err != nil {
 		return err
 	}

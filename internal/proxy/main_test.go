@@ -17,6 +17,7 @@ import (
 
 	"mirrord/internal/oci"
 	"mirrord/internal/oci/ocitest"
+	"mirrord/internal/route"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -43,11 +44,8 @@ func start(t *testing.T, registry oci.Registry) *mirror {
 	m := &mirror{t: t, events: make(chan Event, 1000)}
 	handler := New(Options{
 		Registry: registry,
-		Namespaces: Namespaces{Default: oci.DockerHub, Names: map[string]string{
-			"docker.io": "docker.io", "index.docker.io": "docker.io", "registry-1.docker.io": "docker.io",
-			"ghcr.io": "ghcr.io", "my.registry:5000": "my.registry:5000",
-		}},
-		Observe: func(_ *http.Request, e Event) { m.events <- e },
+		Routes:   route.NewTable(oci.DockerHub, "ghcr.io", "my.registry:5000"),
+		Observe:  func(_ *http.Request, e Event) { m.events <- e },
 	})
 	m.server = httptest.NewUnstartedServer(handler)
 	m.server.Config.MaxHeaderBytes = 64 << 10

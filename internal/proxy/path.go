@@ -129,36 +129,3 @@ func (t target) ref(upstream string) (oci.Ref, error) {
 	}
 	return oci.ParseManifest(upstream, t.name, t.reference)
 }
-
-// Namespaces says which upstream a request's ns means. Names holds every
-// accepted name, in lower case, with the upstream it stands for.
-type Namespaces struct {
-	Default string // the upstream of a request without ns
-	Names   map[string]string
-}
-
-// lookUp returns the upstream that a query asks for, and the ns it named. An
-// unknown one, or two that differ, are refused: a client that asks for another
-// registry's image must not get the default's.
-func (n Namespaces) lookUp(query url.Values) (upstream, ns string, err error) {
-	upstream = n.Default
-	for i, name := range query["ns"] {
-		named, ok := n.named(name)
-		switch {
-		case !ok:
-			return "", "", oci.Errorf(oci.NameUnknown, "no upstream is configured for ns %.128q: add that registry under upstreams, or do not point the client here for it", name)
-		case i > 0 && named != upstream:
-			return "", "", oci.Errorf(oci.NameUnknown, "ns is given more than once: as %s and as %s", upstream, named)
-		}
-		upstream = named
-	}
-	return upstream, query.Get("ns"), nil
-}
-
-func (n Namespaces) named(ns string) (upstream string, ok bool) {
-	if ns == "" {
-		return n.Default, true
-	}
-	upstream, ok = n.Names[strings.ToLower(ns)]
-	return upstream, ok
-}

@@ -24,6 +24,7 @@ import (
 	"mirrord/internal/health"
 	"mirrord/internal/login"
 	"mirrord/internal/ratelimit"
+	"mirrord/internal/route"
 	"mirrord/internal/tags"
 	"mirrord/internal/upstream"
 )
@@ -85,7 +86,7 @@ type Stack struct {
 // o are the caller's.
 func New(o Options) (*Stack, error) {
 	s := &Stack{Health: health.New(o.Health)}
-	router := make(upstream.Router, len(o.Upstreams))
+	router := make(route.Router, len(o.Upstreams))
 	for _, u := range o.Upstreams {
 		hosts := upstream.NewBreakers(upstream.BreakerOptions{
 			Name: u.Name, URL: u.URL, Next: u.Transport, Opened: u.Hooks.HostFails, Closed: u.Hooks.HostRecovered,

@@ -8,6 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"mirrord/internal/oci"
 	"mirrord/internal/proxy"
@@ -72,6 +73,11 @@ func buildInfo(version string) prometheus.Collector {
 		Help:        "1, labelled with the versions of mirrord and Go.",
 		ConstLabels: prometheus.Labels{"version": version, "go": runtime.Version()},
 	}, func() float64 { return 1 })
+}
+
+// Handler serves the metrics to a scraper.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
 }
 
 // Gatherer returns the source for an exporter.

@@ -57,14 +57,17 @@ func withinAny(path string, pkgs []string) bool {
 // may import.
 var ours = map[string][]string{
 	"internal/oci":         nil,
-	"internal/proxy":       {"internal/oci"},
+	"internal/proxy":       {"internal/oci", "internal/route"},
+	"internal/route":       {"internal/oci"},
+	"internal/server":      nil,
+	"internal/admin":       {"internal/oci", "internal/cache", "internal/health", "internal/ratelimit", "internal/upstream"},
 	"internal/cache":       {"internal/oci", "internal/call", "internal/health", "internal/negative"},
 	"internal/tags":        {"internal/oci", "internal/call", "internal/health", "internal/negative", "internal/cache/lru"},
 	"internal/call":        {"internal/oci"},
 	"internal/negative":    {"internal/oci", "internal/cache/lru"},
 	"internal/health":      nil,
 	"internal/index":       {"internal/oci", "internal/cache", "internal/tags"},
-	"internal/stack":       {"internal/oci", "internal/cache", "internal/tags", "internal/health", "internal/login", "internal/ratelimit", "internal/upstream"},
+	"internal/stack":       {"internal/route", "internal/oci", "internal/cache", "internal/tags", "internal/health", "internal/login", "internal/ratelimit", "internal/upstream"},
 	"internal/ratelimit":   {"internal/oci"},
 	"internal/upstream":    {"internal/oci", "internal/ratelimit"},
 	"internal/login":       nil,
@@ -104,7 +107,7 @@ var others = map[string][]string{
 	"github.com/google/go-containerregistry": {"internal/upstream", "internal/login", "internal/hubsim", "cmd/hubsim"},
 	"github.com/docker/cli":                  {"internal/login"},
 	"github.com/bmatcuk/doublestar":          {"internal/tagrule"},
-	"github.com/prometheus":                  {"internal/telemetry", "cmd"},
+	"github.com/prometheus":                  {"internal/telemetry"},
 	"go.uber.org/zap":                        {"internal/telemetry", "cmd"},
 	"github.com/Shopify/toxiproxy":           nil, // tests only
 	"github.com/rs/zerolog":                  nil,

@@ -14,6 +14,7 @@ import (
 	"mirrord/internal/oci"
 	"mirrord/internal/oci/ocitest"
 	"mirrord/internal/proxy"
+	"mirrord/internal/route"
 	"mirrord/internal/upstream"
 	"mirrord/test/mirrortest"
 )
@@ -66,7 +67,7 @@ func newMirror(t *testing.T, certs *certificates) *mirror {
 	up := mirrortest.Upstream(t, oci.DockerHub, m.hub.URL(), m.transport, 10)
 	running, _ := mirrortest.Run(t, mirrortest.Options(t, m.dir, maxSize, up))
 	m.cache = running.Cache
-	m.serve(proxy.New(proxy.Options{Registry: running.Tags, Namespaces: proxy.Namespaces{Default: oci.DockerHub}}))
+	m.serve(proxy.New(proxy.Options{Registry: running.Tags, Routes: route.NewTable(oci.DockerHub)}))
 	return m
 }
 

@@ -13,6 +13,7 @@ import (
 	"mirrord/internal/index"
 	"mirrord/internal/oci"
 	"mirrord/internal/proxy"
+	"mirrord/internal/route"
 	"mirrord/test/mirrortest"
 )
 
@@ -59,9 +60,7 @@ func (h *hubs) start() {
 	o.Cache.Index, o.Tags.Index = ix, ix
 	o.Tags.Fresh = func(oci.Ref) time.Duration { return time.Hour }
 	mirror, stop := mirrortest.Run(h.t, o)
-	server := httptest.NewServer(proxy.New(proxy.Options{Registry: mirror.Tags, Namespaces: proxy.Namespaces{
-		Default: oci.DockerHub, Names: map[string]string{oci.DockerHub: oci.DockerHub, badName: badName},
-	}}))
+	server := httptest.NewServer(proxy.New(proxy.Options{Registry: mirror.Tags, Routes: route.NewTable(oci.DockerHub, badName)}))
 	h.url = server.URL
 	h.stop = func() {
 		server.Close()

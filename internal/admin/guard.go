@@ -1,4 +1,4 @@
-package main
+package admin
 
 import (
 	"net"
@@ -24,7 +24,7 @@ func guard(next http.Handler, listen string) http.Handler {
 		}
 		asked := *r
 		if acts {
-			asked.Method = http.MethodPost // of the safe ones Check says nothing
+			asked.Method = http.MethodPost // Check lets safe methods pass
 		}
 		if err := sites.Check(&asked); err != nil {
 			http.Error(w, err.Error(), http.StatusForbidden)

@@ -1,4 +1,4 @@
-package main
+package admin
 
 import (
 	"net/http"
@@ -9,12 +9,12 @@ import (
 
 // A cache is verified by one at a time: two would read the disk for nothing.
 func TestOneVerificationAtATime(t *testing.T) {
-	a := &admin{dir: t.TempDir()}
+	a := New(Options{Dir: t.TempDir()})
 	a.verifying.Lock()
 	defer a.verifying.Unlock()
 	w := httptest.NewRecorder()
 	a.serveVerify(w, httptest.NewRequest(http.MethodPost, "/verify", nil))
-	if w.Code != http.StatusConflict || !strings.Contains(w.Body.String(), "is being verified already") {
+	if w.Code != http.StatusConflict || !strings.Contains(w.Body.String(), "in progress already") {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package server
 
 import (
 	"io"
@@ -7,15 +7,19 @@ import (
 )
 
 const (
-	// A client that takes less than progressBytes in progressTime is cut off: who
-	// has stopped reading would keep its file open, and from being evicted, for
-	// ever. Any line that a pull could end on is faster.
+	// A client that takes less than progressBytes in progressTime is cut off: one
+	// that has stopped reading would keep its file open, and on the disk, for ever.
+	// Any line on which a pull could end is faster.
 	progressTime  = 2 * time.Minute
 	progressBytes = 1 << 20
 )
 
-// progressListener accepts connections on which each progressBytes have to be
-// taken within time.
+// CutSlow returns a listener like l whose connections cut off clients that take
+// less than a megabyte in two minutes.
+func CutSlow(l *net.TCPListener) net.Listener { return &progressListener{l, progressTime} }
+
+// progressListener accepts connections on which each progressBytes have to be taken
+// within time.
 type progressListener struct {
 	*net.TCPListener
 	time time.Duration
@@ -29,8 +33,8 @@ func (l *progressListener) Accept() (net.Conn, error) {
 	return &progressConn{TCPConn: conn, time: l.time, left: l.time}, nil
 }
 
-// progressConn counts only the time in which a write waits for the client: what
-// the mirror takes to have the next bytes is not the client's.
+// progressConn counts only the time in which a write waits for the client: the time
+// that the mirror needs to get the next bytes is not the client's.
 type progressConn struct {
 	*net.TCPConn
 	time time.Duration

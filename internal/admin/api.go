@@ -1,0 +1,82 @@
+// Package admin is the admin API: metrics, health, budgets, verification and
+// profiles for those who run the mirror. It has the server, the client that the
+// commands use, and the types of the wire.
+package admin
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/http/pprof"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"mirrord/internal/cache"
+	"mirrord/internal/health"
+	"mirrord/internal/ratelimit"
+	"mirrord/internal/upstream"
+)
+
+// Options of an API.
+type Options struct {
+	Metrics http.Handler
+	Cache   *cache.Cache
+	Health  *health.Monitor
+	Ledger  *ratelimit.Ledger
+	Pools   []*upstream.Pool // in the order of the ledger's budgets
+	Dir     string           // of the cache
+	Listen  string           // where the API is served: the host in it is a name that requests may have
+}
+
+// API is the server's side. It is not for clients of the mirror and listens
+// elsewhere.
+type API struct {
+	opts      Options
+	draining  atomic.Bool
+	verifying sync.Mutex // held while the cache is verified: once at a time
+}
+
+// New returns the API of a mirror.
+func New(o Options) *API { return &API{opts: o} }
+
+// Drain makes the mirror not ready from now on.
+func (a *API) Drain() { a.draining.Store(true) }
+
+// Handler serves the API to those who run the mirror, and not to web pages.
+func (a *API) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", a.opts.Metrics)
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "ok\n")
+	})
+	mux.HandleFunc("GET /readyz", a.serveReadiness)
+	mux.HandleFunc("GET /quota", a.serveBudgets)
+	mux.HandleFunc("GET /verify", a.serveDirectory)
+	mux.HandleFunc("POST /verify", a.serveVerify)
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	return guard(mux, a.opts.Listen)
+}
+
+// serveReadiness reports whether clients are served. They are without a disk or an
+// index, too; what is degraded is listed.
+func (a *API) serveReadiness(w http.ResponseWriter, _ *http.Request) {
+	if a.draining.Load() {
+		http.Error(w, "draining", http.StatusServiceUnavailable)
+		return
+	}
+	degraded := a.opts.Health.Degraded()
+	if len(degraded) == 0 {
+		_, _ = io.WriteString(w, "ready\n")
+		return
+	}
+	_, _ = io.WriteString(w, "ready, degraded\n")
+	for _, component := range slices.Sorted(maps.Keys(degraded)) {
+		_, _ = fmt.Fprintf(w, "%s: %v\n", component, degraded[component])
+	}
+}

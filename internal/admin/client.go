@@ -1,0 +1,141 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"mirrord/internal/cache"
+)
+
+const (
+	responseTime = 10 * time.Second // until a response begins
+	maxResponse  = 16 << 20         // bytes of a response that is read whole
+	maxRefusal   = 1 << 10          // bytes of a response that refuses
+)
+
+// ErrNoMirror says that no mirror responds.
+var ErrNoMirror = errors.New("no mirror responds")
+
+// Client asks a running mirror. Its methods may be called concurrently; they fail
+// with ErrNoMirror, or with what the mirror says instead of 200.
+type Client struct {
+	listen string
+	http   http.Client
+}
+
+// NewClient returns a client of the mirror whose admin.listen is listen. It uses no
+// proxy: none has any business between the two.
+func NewClient(listen string) *Client {
+	return &Client{listen: listen, http: http.Client{Transport: &http.Transport{
+		DialContext:           (&net.Dialer{Timeout: responseTime}).DialContext,
+		ResponseHeaderTimeout: responseTime,
+		DisableKeepAlives:     true,
+	}}}
+}
+
+// Budgets returns the budgets of the mirror's credentials.
+func (c *Client) Budgets(ctx context.Context) ([]Budget, error) {
+	resp, err := c.do(ctx, http.MethodGet, "/quota")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	var budgets []Budget
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxResponse)).Decode(&budgets); err != nil {
+		return nil, fmt.Errorf("the mirror at %s sends invalid budgets: %w", c.listen, err)
+	}
+	return budgets, nil
+}
+
+// WriteBudgets writes budgets as the JSON of the API.
+func WriteBudgets(w io.Writer, budgets []Budget) error { return encodeBudgets(w, budgets) }
+
+// Directory returns the cache directory of the mirror.
+func (c *Client) Directory(ctx context.Context) (string, error) {
+	resp, err := c.do(ctx, http.MethodGet, "/verify")
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxRefusal))
+	dir := strings.TrimSuffix(string(text), "\n")
+	if err == nil && !filepath.IsAbs(dir) {
+		err = fmt.Errorf("what responds at %s is not a mirror", c.listen)
+	}
+	return dir, err
+}
+
+// Verify verifies the cache of the mirror, whose directory is dir, as cache.Verify
+// does.
+func (c *Client) Verify(ctx context.Context, dir string, repair bool, progress func(cache.Findings, *cache.Fault)) (found cache.Findings, err error) {
+	resp, err := c.do(ctx, http.MethodPost, fmt.Sprintf("/verify?repair=%t&dir=%s", repair, url.QueryEscape(dir)))
+	if err != nil {
+		return found, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	for decoder := json.NewDecoder(resp.Body); ; {
+		var line Finding
+		err := decoder.Decode(&line)
+		if ctx.Err() != nil {
+			return found, context.Cause(ctx)
+		}
+		if err != nil {
+			return found, fmt.Errorf("the mirror at %s broke off: %w", c.listen, err)
+		}
+		if line.Found != nil {
+			found = *line.Found
+		}
+		switch {
+		case line.Error != "":
+			return found, errors.New(line.Error)
+		case line.Done:
+			return found, nil
+		case line.Name != "":
+			progress(found, &cache.Fault{Name: line.Name, Err: errors.New(line.Wrong)})
+		default:
+			progress(found, nil)
+		}
+	}
+}
+
+// do sends a request. The caller closes the response's body.
+func (c *Client) do(ctx context.Context, method, path string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+dialAddress(c.listen)+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Host = "localhost" // a name that the mirror trusts, whatever it is called here
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("%w at %s: %w; is it running, and is this its admin.listen?", ErrNoMirror, c.listen, err)
+	}
+	if resp.StatusCode == http.StatusOK {
+		return resp, nil
+	}
+	defer func() { _ = resp.Body.Close() }()
+	text, _ := io.ReadAll(io.LimitReader(resp.Body, maxRefusal)) // what could be read is reported
+	return nil, fmt.Errorf("the mirror at %s responds %s: %s", c.listen, resp.Status, strings.TrimSpace(string(text)))
+}
+
+// dialAddress is the address to dial for one that is listened on: everywhere
+// includes this host.
+func dialAddress(listen string) string {
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil {
+		return listen
+	}
+	if address, err := netip.ParseAddr(host); host == "" || err == nil && address.IsUnspecified() {
+		host = "localhost"
+	}
+	return net.JoinHostPort(host, port)
+}

@@ -1,0 +1,67 @@
+// Package server serves HTTP: listeners, bounds on what a client may take, a cut
+// for clients that stop reading, and draining.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"net"
+	"net/http"
+	"time"
+)
+
+// Server serves one handler on one listener. Serve may run while Drain or Close is
+// called.
+type Server struct {
+	listener net.Listener
+	http     *http.Server
+}
+
+// Options of a Server. ConnContext and ErrorLog may be nil, as in net/http.
+type Options struct {
+	Handler     http.Handler
+	ConnContext func(context.Context, net.Conn) context.Context
+	ErrorLog    *log.Logger
+}
+
+// New returns a Server on l, which it closes. It bounds what a client may take
+// before its request is known.
+func New(l net.Listener, o Options) *Server {
+	return &Server{listener: l, http: &http.Server{
+		Handler:           o.Handler,
+		ConnContext:       o.ConnContext,
+		ErrorLog:          o.ErrorLog,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10, // podman's 1024 ranges take half of it
+	}}
+}
+
+// Addr is the address that is listened on.
+func (s *Server) Addr() net.Addr { return s.listener.Addr() }
+
+// Serve serves until Drain or Close, and fails when it cannot.
+func (s *Server) Serve() error {
+	if err := s.http.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve %s: %w", s.listener.Addr(), err)
+	}
+	return nil
+}
+
+// Drain accepts no more requests, lets those in flight finish, and cuts off those
+// that take longer than limit.
+func (s *Server) Drain(limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	if err := s.http.Shutdown(ctx); errors.Is(err, context.DeadlineExceeded) {
+		return s.http.Close()
+	} else if err != nil {
+		return fmt.Errorf("drain %s: %w", s.listener.Addr(), err)
+	}
+	return nil
+}
+
+// Close cuts off everything at once.
+func (s *Server) Close() error { return s.http.Close() }
