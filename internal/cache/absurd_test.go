@@ -7,7 +7,7 @@ import (
 	"mirrord/internal/oci/ocitest"
 )
 
-// absurd tells another size than that of its content, if size is not 0.
+// absurd reports a wrong size of its content, if size is not 0.
 type absurd struct {
 	*ocitest.Fake
 	size int64

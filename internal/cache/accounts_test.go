@@ -17,7 +17,7 @@ import (
 	"mirrord/test/cachetest"
 )
 
-// fickle breaks off, stalls or sends wrong bytes now and then.
+// fickle occasionally breaks off, stalls or sends wrong bytes.
 func fickle(random *rand.Rand, mu *sync.Mutex) func(oci.Ref, io.ReadSeeker) io.Reader {
 	return func(_ oci.Ref, body io.ReadSeeker) io.Reader {
 		mu.Lock()
@@ -33,8 +33,8 @@ func fickle(random *rand.Rand, mu *sync.Mutex) func(oci.Ref, io.ReadSeeker) io.R
 	}
 }
 
-// Whatever clients and upstreams do: no answer is wrong, the disk is never over
-// the budget, and in the end all bytes are accounted for.
+// Whatever clients and upstreams do, no response is wrong, the disk never has more
+// than the limit, and in the end all bytes are accounted for.
 func TestAccounts(t *testing.T) {
 	const most = 1_000_000
 	for seed := range uint64(3) {
@@ -105,8 +105,8 @@ func TestAccounts(t *testing.T) {
 	}
 }
 
-// A blob that is in place though putting it failed, or whose digest had another
-// file, leaves nothing behind that nobody counts.
+// A blob that was stored although Put failed, or whose digest already had a file,
+// leaves no bytes that are not counted.
 func TestFailedPutLeavesNothing(t *testing.T) {
 	for _, applied := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -127,7 +127,7 @@ func TestFailedPutLeavesNothing(t *testing.T) {
 	}
 }
 
-// A file that could not be put is removed, and counts until its readers have
+// A file that could not be stored is removed, and is counted until its readers have
 // closed it.
 func TestFailedPutCountsWhileItIsRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

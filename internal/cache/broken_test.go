@@ -18,7 +18,7 @@ import (
 type breakage struct {
 	mu      sync.Mutex // guards all below
 	method  string     // empty: none
-	applied bool       // it fails when it has done what it should
+	applied bool       // it fails after it has taken effect
 	struck  int
 }
 
@@ -30,14 +30,14 @@ func (b *breakage) set(method string, applied bool) {
 	b.method, b.applied = method, applied
 }
 
-// times is how often it has failed.
+// times returns how often it has failed.
 func (b *breakage) times() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.struck
 }
 
-// strikes reports whether method fails, and whether before it has done anything.
+// strikes reports whether method fails, before or after it takes effect.
 func (b *breakage) strikes(method string) (before, after bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -48,7 +48,7 @@ func (b *breakage) strikes(method string) (before, after bool) {
 	return !b.applied, b.applied
 }
 
-// call calls act, which is what method does, unless that is to fail before.
+// call runs act, the effect of method, unless method is to fail before it.
 func (b *breakage) call(method string, act func() error) error {
 	before, after := b.strikes(method)
 	if before {
@@ -60,7 +60,7 @@ func (b *breakage) call(method string, act func() error) error {
 	return errBroken
 }
 
-// breakAll yields what method does, with an error in its place or at its end.
+// breakAll yields all, or an error instead of it or after it.
 func breakAll[V any](b *breakage, method string, all iter.Seq2[V, error]) iter.Seq2[V, error] {
 	return func(yield func(V, error) bool) {
 		var none V

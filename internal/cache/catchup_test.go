@@ -16,7 +16,7 @@ import (
 	"mirrord/test/cachetest"
 )
 
-// closedIndex takes nothing and tells nothing while it is closed.
+// closedIndex fails to write while it is closed.
 type closedIndex struct {
 	*cachetest.Index
 	closed atomic.Bool
@@ -45,8 +45,8 @@ func (ix *closedIndex) PutTag(r tags.Record) error {
 	return ix.Index.PutTag(r)
 }
 
-// While the index takes nothing the cache serves and says so once; when it takes
-// something again it is told all that it has missed.
+// While the index cannot be written the cache serves and reports it once; when it can
+// be written again, all that it has missed is written.
 func TestIndexCatchesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
@@ -69,7 +69,7 @@ func TestIndexCatchesUp(t *testing.T) {
 		<-time.After(time.Minute)
 		m.want(t, "-index")
 		if f.Stats().Degraded[health.Index] == nil {
-			t.Error("the stats know of no trouble")
+			t.Error("the index is not reported as degraded")
 		}
 		ix.closed.Store(false)
 		<-time.After(time.Minute)
@@ -88,8 +88,8 @@ func TestIndexCatchesUp(t *testing.T) {
 	})
 }
 
-// An index that opens late, because the disk was full at the start, is asked
-// then what it knows: files are believed that were found, and tags.
+// An index that is opened late, because the disk was full at start-up, is read then:
+// its records of tags, and of files that were found, are used.
 func TestIndexOpensLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
@@ -102,7 +102,7 @@ func TestIndexOpensLate(t *testing.T) {
 		f.Restart(t, m.hooks, cachetest.WithIndex(ix))
 		fake.Fail(cachetest.Down)
 		if _, _, err := ocitest.Read(t.Context(), f, tag); err == nil {
-			t.Error("a tag is served that nobody has told of")
+			t.Error("a tag is served that is not known")
 		}
 		ix.open.Store(true)
 		<-time.After(time.Minute)
@@ -111,7 +111,7 @@ func TestIndexOpensLate(t *testing.T) {
 	})
 }
 
-// lateIndex has no database until it is open.
+// lateIndex fails until it is open.
 type lateIndex struct {
 	*cachetest.Index
 	open atomic.Bool

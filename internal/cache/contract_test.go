@@ -10,7 +10,7 @@ import (
 	"mirrord/test/cachetest"
 )
 
-// A cache keeps the contract without tags above it: what is by tag it passes on.
+// A cache keeps the contract without tags above it: it passes requests by tag on.
 func TestContract(t *testing.T) {
 	ocitest.Run(t, func(t *testing.T, fake *ocitest.Fake) oci.Registry {
 		ix, err := index.Open(filepath.Join(t.TempDir(), "index"), index.Options{})

@@ -13,9 +13,9 @@ import (
 	"mirrord/test/cachetest"
 )
 
-// What an earlier process has left is not what it wrote, after a power failure or
-// on a bad disk, and the disk is full before the rest is there: nobody has hashed
-// the beginning, so the client that was sent it must not complete.
+// A part that an earlier process left is damaged, by a power failure or a bad disk,
+// and the disk is full before the rest has arrived. Its beginning was never verified,
+// so a client that was sent it must not complete.
 func TestDamagedPartOnAFullDisk(t *testing.T) {
 	dir := smallDisk(t) // 1 MiB
 	fake := new(ocitest.Fake)
@@ -31,12 +31,12 @@ func TestDamagedPartOnAFullDisk(t *testing.T) {
 	}
 	f.Restart(t, on(t, dir))
 	if got, _, err := ocitest.Read(t.Context(), f, refs[0]); err == nil && !bytes.Equal(got, contents[0]) {
-		t.Errorf("a complete answer is wrong: %d bytes", len(got))
+		t.Errorf("a complete response is wrong: %d bytes", len(got))
 	}
 }
 
-// The first download has a wrong byte, once, and the disk is full before it is
-// known. The second one is right; but not behind what was sent of the first.
+// The first download has a wrong byte, and the disk is full before that is noticed. A
+// second, correct download must not be appended to what was sent of the first.
 func TestWrongByteBeforeTheDiskIsFull(t *testing.T) {
 	dir := smallDisk(t) // 1 MiB
 	fake := new(ocitest.Fake)
@@ -50,7 +50,7 @@ func TestWrongByteBeforeTheDiskIsFull(t *testing.T) {
 	})
 	f := start(t, fake, on(t, dir))
 	if got, _, err := ocitest.Read(t.Context(), f, refs[0]); err == nil && !bytes.Equal(got, contents[0]) {
-		t.Errorf("a complete answer is wrong: %d bytes", len(got))
+		t.Errorf("a complete response is wrong: %d bytes", len(got))
 	}
 	if opened.Load() < 2 {
 		t.Error("the disk did not fail in the middle")

@@ -22,17 +22,17 @@ import (
 	"mirrord/test/smalldisk"
 )
 
-// moods notes what is told of a cache's troubles.
+// moods records what health reports: -disk when it degrades, +disk when it recovers.
 type moods struct {
-	mu   sync.Mutex
-	told []string
+	mu       sync.Mutex
+	reported []string
 }
 
 func (m *moods) hooks(o *cachetest.Options) {
 	note := func(s string) {
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		m.told = append(m.told, s)
+		m.reported = append(m.reported, s)
 	}
 	o.Health.Degraded = func(t health.Component, _ error) { note("-" + string(t)) }
 	o.Health.Recovered = func(t health.Component) { note("+" + string(t)) }
@@ -42,13 +42,13 @@ func (m *moods) want(t *testing.T, want ...string) {
 	t.Helper()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if !slices.Equal(m.told, want) {
-		t.Errorf("told %q, want %q", m.told, want)
+	if !slices.Equal(m.reported, want) {
+		t.Errorf("reported %q, want %q", m.reported, want)
 	}
 }
 
-// What fails for want of space makes room by evicting, also where the free space
-// does not show it, as with a quota; the download goes on in its place.
+// A write that fails for lack of space evicts blobs, also where free space does not
+// show the lack, as with a quota; then the download continues.
 func TestFullDiskEvicts(t *testing.T) {
 	dir := smallDisk(t) // 1 MiB
 	fake := new(ocitest.Fake)
@@ -68,7 +68,7 @@ func TestFullDiskEvicts(t *testing.T) {
 	}
 }
 
-// So does what fails for want of inodes.
+// The same holds for lack of inodes.
 func TestNoInodesEvicts(t *testing.T) {
 	dir := smalldisk.Mount(t, "", "size=10m,nr_inodes=60")
 	fake := new(ocitest.Fake)
@@ -82,12 +82,12 @@ func TestNoInodesEvicts(t *testing.T) {
 	}
 	f.MustRead(t, refs[59], contents[59], oci.Hit)
 	if s := f.Stats(); s.Evictions == 0 || s.Failed > 0 || len(s.Degraded) > 0 {
-		t.Errorf("%d evictions, %d fills failed, in trouble with %v", s.Evictions, s.Failed, s.Degraded)
+		t.Errorf("%d evictions, %d failed fills, degraded: %v", s.Evictions, s.Failed, s.Degraded)
 	}
 }
 
-// A disk that turns read-only costs no client anything, is told of once and
-// found out to be writable again.
+// A disk that becomes read-only costs clients nothing, is reported once, and is used
+// again when it is writable.
 func TestReadOnlyDisk(t *testing.T) {
 	dir := smallDisk(t)
 	synctest.Test(t, func(t *testing.T) {
@@ -105,9 +105,9 @@ func TestReadOnlyDisk(t *testing.T) {
 		<-time.After(5 * time.Minute)
 		m.want(t, "-disk")
 		if err := f.Stats().Degraded[health.Disk]; !errors.Is(err, syscall.EROFS) {
-			t.Errorf("the trouble is %v", err)
+			t.Errorf("degraded because of %v", err)
 		}
-		smalldisk.Remount(t, dir, "rw,size=3m") // with room for what finds it out
+		smalldisk.Remount(t, dir, "rw,size=3m") // with space for the retry
 		<-time.After(time.Minute)
 		m.want(t, "-disk", "+disk")
 		f.MustRead(t, refs[1], contents[1], oci.Fill)
@@ -118,8 +118,8 @@ func TestReadOnlyDisk(t *testing.T) {
 	})
 }
 
-// A file system that something else fills up is told of before anybody asks.
-func TestNoRoomLeftForTheCache(t *testing.T) {
+// A file system that something else fills is reported without a request.
+func TestNoSpaceLeftForTheCache(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
 		refs, contents := blobs(t, fake, 2, 100_000)
@@ -135,7 +135,7 @@ func TestNoRoomLeftForTheCache(t *testing.T) {
 		free.Store(1 << 20)
 		<-time.After(time.Minute)
 		m.want(t, "-disk")
-		f.MustRead(t, refs[0], contents[0], oci.Hit) // nothing goes in vain
+		f.MustRead(t, refs[0], contents[0], oci.Hit) // nothing was evicted without effect
 		f.MustRead(t, refs[1], contents[1], oci.Pass)
 		free.Store(10 << 20)
 		<-time.After(time.Minute)
@@ -144,7 +144,7 @@ func TestNoRoomLeftForTheCache(t *testing.T) {
 	})
 }
 
-// A file in the place of a directory of blobs gives way.
+// A file in the place of a directory of blobs is replaced.
 func TestFileInPlaceOfADirectory(t *testing.T) {
 	fake := new(ocitest.Fake)
 	refs, contents := blobs(t, fake, 1, 1000)
@@ -164,9 +164,9 @@ func TestFileInPlaceOfADirectory(t *testing.T) {
 	m.want(t)
 }
 
-// A disk that nothing can be written to or removed from keeps what it has: to
-// evict would make no room.
-func TestFailingDiskForgetsNothing(t *testing.T) {
+// On a disk that can be neither written nor removed from, nothing is evicted: that would
+// free no space.
+func TestFailingDiskEvictsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
 		refs, contents := blobs(t, fake, 20, 100_000)
@@ -184,7 +184,7 @@ func TestFailingDiskForgetsNothing(t *testing.T) {
 		if err := errors.Join(os.RemoveAll(fills), os.WriteFile(fills, nil, 0o600)); err != nil {
 			t.Fatal(err)
 		}
-		free.Store(5<<20 - 1000) // the floor is what limits the cache
+		free.Store(5<<20 - 1000) // MinFree limits the cache
 		for i := 10; i < 20; i++ {
 			f.MustRead(t, refs[i], contents[i], oci.Pass)
 			<-time.After(2 * time.Second)
@@ -196,8 +196,7 @@ func TestFailingDiskForgetsNothing(t *testing.T) {
 	})
 }
 
-// A crowd wants one manifest while the disk fails: it costs one pull, and so do
-// all that come after.
+// A manifest that is requested many times while the disk fails costs one pull in all.
 func TestManifestOnAFailingDiskCostsOnePull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
@@ -217,7 +216,7 @@ func TestManifestOnAFailingDiskCostsOnePull(t *testing.T) {
 		f.MustRead(t, ref, raw, oci.Hit)
 		f.MustRead(t, tag, raw, oci.Revalidated)
 		if n := fake.Calls("Open", ref.Reference()); n != 1 {
-			t.Errorf("it cost %d pulls", n)
+			t.Errorf("it cost %d pulls, want 1", n)
 		}
 		fake.Fail(cachetest.Down)
 		<-time.After(2 * time.Minute)
@@ -227,12 +226,12 @@ func TestManifestOnAFailingDiskCostsOnePull(t *testing.T) {
 		}
 		<-time.After(time.Minute)
 		f.Stop()
-		f.Restart(t) // the disk has taken it when it could
+		f.Restart(t) // it was stored when the disk worked again
 		f.MustRead(t, tag, raw, oci.Stale)
 	})
 }
 
-// unreadable is a Store of which one file cannot be opened.
+// unreadable is a Store with one file that cannot be opened.
 type unreadable struct {
 	cache.Store
 	d oci.Digest
@@ -240,14 +239,14 @@ type unreadable struct {
 
 func (s *unreadable) Open(ctx context.Context, d oci.Digest) (io.ReadSeekCloser, error) {
 	if d == s.d {
-		s.d = "" // it is removed, and put anew
+		s.d = "" // it is removed and stored again
 		return nil, &os.PathError{Op: "open", Path: d.Encoded(), Err: syscall.EIO}
 	}
 	return s.Store.Open(ctx, d)
 }
 
-// A file that the disk cannot open is damaged, and no more: it is fetched again,
-// and found by verify.
+// A single file that cannot be read is fetched again and reported by verify; the disk is
+// not degraded.
 func TestUnreadableFile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
@@ -265,14 +264,14 @@ func TestUnreadableFile(t *testing.T) {
 		f.MustRead(t, refs[0], contents[0], oci.Hit)
 		s.d = refs[1].Digest()
 		if found, names := verify(t, f.Cache, true); found.Damaged != 1 || names[0] != refs[1].Digest().String() {
-			t.Errorf("found %+v, wrong are %q", found, names)
+			t.Errorf("found %+v, damaged: %q", found, names)
 		}
 		m.want(t)
 	})
 }
 
-// A request of many ranges goes upstream so often and no more, whatever it is
-// that keeps the cache from answering.
+// A request for many ranges causes a limited number of requests upstream, whatever
+// prevents the cache from serving it.
 func TestManyRangesOnAFailingDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
@@ -284,7 +283,7 @@ func TestManyRangesOnAFailingDisk(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer func() { _ = first.Close() }()
-		content, err := f.Open(t.Context(), refs[1]) // answered while it waits; there will be no room
+		content, err := f.Open(t.Context(), refs[1]) // its response begins while it waits; there will be no space
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -301,7 +300,7 @@ func TestManyRangesOnAFailingDisk(t *testing.T) {
 			}
 		}
 		if n := fake.Calls("Open", refs[1].Reference()); failed == nil || n > 20 {
-			t.Errorf("%d requests upstream for one of a client's, %v", n, failed)
+			t.Errorf("%d requests upstream for one client's request, %v", n, failed)
 		}
 	})
 }

@@ -22,7 +22,7 @@ func budget(n int64) func(*cachetest.Options) {
 	return func(o *cachetest.Options) { o.Cache.MaxSize = n }
 }
 
-// fill puts n blobs of size into the fake.
+// blobs adds n blobs of size bytes to the fake.
 func blobs(t *testing.T, fake *ocitest.Fake, n, size int) (refs []oci.Ref, contents [][]byte) {
 	for i := range n {
 		content := ocitest.Content(size, byte(i))
@@ -32,7 +32,7 @@ func blobs(t *testing.T, fake *ocitest.Fake, n, size int) (refs []oci.Ref, conte
 	return refs, contents
 }
 
-func TestLeastRecentlyUsedGoes(t *testing.T) {
+func TestLeastRecentlyUsedIsEvicted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
 		refs, contents := blobs(t, fake, 4, 100_000)
@@ -53,8 +53,8 @@ func TestLeastRecentlyUsedGoes(t *testing.T) {
 		if s := f.Stats(); s.Bytes > 350_000 || s.Evictions != 2 || s.EvictedBytes != 200_000 || s.Reserved != 0 {
 			t.Errorf("%+v", s)
 		}
-		if kept := cachetest.Files(t, f.Dir, "blobs", "*", "*", "*"); len(kept) != 3 {
-			t.Errorf("%d files, want 3", len(kept))
+		if cached := cachetest.Files(t, f.Dir, "blobs", "*", "*", "*"); len(cached) != 3 {
+			t.Errorf("%d files, want 3", len(cached))
 		}
 	})
 }
@@ -67,8 +67,8 @@ func (ix slowIndex) PutBlobs(records ...cache.BlobRecord) error {
 	return ix.Index.PutBlobs(records...)
 }
 
-// What is evicted before the index has been told of it is not remembered: after a
-// kill it would be a record without a file.
+// A blob that is evicted before its record is written leaves no record: after a kill
+// it would have no file.
 func TestEvictedBeforeTheIndexKnows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
@@ -79,14 +79,14 @@ func TestEvictedBeforeTheIndexKnows(t *testing.T) {
 		f.MustRead(t, refs[1], contents[1], oci.Fill)
 		<-time.After(time.Minute)
 		if f.Stats().Evictions != 1 || !f.Index.Used(refs[0].Digest()).IsZero() || f.Index.Used(refs[1].Digest()).IsZero() {
-			t.Errorf("after %d evictions the index knows a blob that is gone, or not the one that is there", f.Stats().Evictions)
+			t.Errorf("after %d evictions the index has a record of the evicted blob, or none of the cached one", f.Stats().Evictions)
 		}
 	})
 }
 
-// Nothing is written in the place of what is evicted before that is off the disk,
-// also when another has evicted it, and more than it needed.
-func TestNothingComesBeforeTheEvictedIsGone(t *testing.T) {
+// The space of an evicted blob is not used before its file is off the disk, also when
+// another fill has evicted it, and more than that fill needed.
+func TestSpaceIsUsedOnlyAfterEviction(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const most = 250_000
 		fake := new(ocitest.Fake)
@@ -96,13 +96,13 @@ func TestNothingComesBeforeTheEvictedIsGone(t *testing.T) {
 		}
 		f := start(t, fake, budget(most), func(o *cachetest.Options) { o.Cache.Store = slowRemove{o.Cache.Store} })
 		read := func(ref oci.Ref) {
-			if _, answer, err := ocitest.Read(t.Context(), f, ref); err != nil || answer.Via != oci.Fill {
-				t.Errorf("read %s: via %s, %v", ref, answer.Via, err)
+			if _, result, err := ocitest.Read(t.Context(), f, ref); err != nil || result.Via != oci.Fill {
+				t.Errorf("read %s: via %s, %v", ref, result.Via, err)
 			}
 		}
 		read(refs[0])
 		f.Settled(t)
-		go read(refs[1]) // which evicts it
+		go read(refs[1]) // evicts it
 		synctest.Wait()
 		go read(refs[2])
 		synctest.Wait()
@@ -124,8 +124,8 @@ func TestNothingComesBeforeTheEvictedIsGone(t *testing.T) {
 	})
 }
 
-// A blob that is being read stays, and its reader gets all of it.
-func TestEvictionSparesReaders(t *testing.T) {
+// A blob that is being read is not evicted, and its reader gets all of it.
+func TestBlobBeingReadIsNotEvicted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
 		refs, contents := blobs(t, fake, 4, 100_000)
@@ -152,8 +152,8 @@ func TestEvictionSparesReaders(t *testing.T) {
 	})
 }
 
-// With everything being read there is no room: what comes is passed through.
-func TestNoVictimPassesThrough(t *testing.T) {
+// When everything is being read nothing can be evicted, and a new blob bypasses the cache.
+func TestNothingToEvictBypassesTheCache(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
 		refs, contents := blobs(t, fake, 2, 100_000)
@@ -188,7 +188,7 @@ func TestLargerThanTheCache(t *testing.T) {
 		if n := fake.Calls("Open", ref.Reference()); n != 2 {
 			t.Errorf("%d fetches for 2 clients", n)
 		}
-		f.MustRead(t, small[0], contents[0], oci.Hit) // nothing went for what could not fit
+		f.MustRead(t, small[0], contents[0], oci.Hit) // nothing was evicted for a blob that does not fit
 		if left := cachetest.Files(t, f.Dir, "fills", "*"); len(left) > 0 {
 			t.Errorf("left behind: %v", left)
 		}
@@ -196,8 +196,7 @@ func TestLargerThanTheCache(t *testing.T) {
 	})
 }
 
-// The floor of free space is kept as the budget is, also when something else
-// fills the disk.
+// MinFree is enforced as MaxSize is, also when something else fills the disk.
 func TestFreeSpaceFloor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
@@ -219,7 +218,7 @@ func TestFreeSpaceFloor(t *testing.T) {
 		free.Store(250_000)
 		<-time.After(time.Minute)
 		if s := f.Stats(); s.Entries != 0 {
-			t.Errorf("%+v, want the floor kept without a request", s)
+			t.Errorf("%+v, want MinFree enforced without a request", s)
 		}
 		f.MustRead(t, refs[2], contents[2], oci.Pass)
 	})

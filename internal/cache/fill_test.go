@@ -17,8 +17,8 @@ import (
 
 const mebibyte = 1 << 20
 
-// 50 clients at one cold blob behind a slow line: one fetch, and each has its
-// last byte within a tenth of the time that the fetch takes.
+// 50 clients of one cold blob behind a slow line cause one fetch, and each has its last
+// byte no later than a tenth of the time of the fetch after the upstream sent it.
 func TestManyClientsOneFetch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
@@ -49,8 +49,8 @@ func TestManyClientsOneFetch(t *testing.T) {
 	})
 }
 
-// The answer comes before the content: containerd gives up without a header.
-func TestAnswerBeforeContent(t *testing.T) {
+// The response begins before the content has arrived: containerd gives up without a header.
+func TestResponseBeforeContent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
 		ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, ocitest.Content(mebibyte, 1)))
@@ -63,12 +63,12 @@ func TestAnswerBeforeContent(t *testing.T) {
 		}
 		defer func() { _ = content.Close() }()
 		if took := time.Since(begun); took > 0 || content.Size != mebibyte {
-			t.Errorf("answer of %d bytes after %s", content.Size, took)
+			t.Errorf("response of %d bytes after %s", content.Size, took)
 		}
 	})
 }
 
-func TestSilentClientHoldsNobodyUp(t *testing.T) {
+func TestStalledClientDelaysNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
 		blob := ocitest.Content(2*mebibyte, 2)
@@ -82,12 +82,12 @@ func TestSilentClientHoldsNobodyUp(t *testing.T) {
 		begun := time.Now()
 		f.MustRead(t, ref, blob, oci.Fill)
 		if took := time.Since(begun); took > 2200*time.Millisecond {
-			t.Errorf("took %s beside a client that does not read", took)
+			t.Errorf("took %s while another client did not read", took)
 		}
 		f.Settled(t)
-		got, err := io.ReadAll(silent.Body) // it wakes up when all is over
+		got, err := io.ReadAll(silent.Body) // it resumes when the fill has ended
 		if err = errors.Join(err, silent.Close()); err != nil || !bytes.Equal(got, blob) {
-			t.Errorf("the silent client got %d bytes, %v", len(got), err)
+			t.Errorf("the stalled client got %d bytes, %v", len(got), err)
 		}
 	})
 }
@@ -116,7 +116,7 @@ func TestFillOutlivesItsClients(t *testing.T) {
 	})
 }
 
-// A part at the end of a cold blob does not wait for what lies before it.
+// A part at the end of a cold blob does not wait for the bytes before it.
 func TestTailRangeWhileCold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
@@ -134,7 +134,7 @@ func TestTailRangeWhileCold(t *testing.T) {
 			t.Errorf("the tail took %s, the whole takes 8 s", took)
 		}
 		f.Settled(t)
-		f.MustRead(t, ref, blob, oci.Hit) // the fill went on
+		f.MustRead(t, ref, blob, oci.Hit) // the fill continued
 	})
 }
 
@@ -174,9 +174,9 @@ func TestUnknownSize(t *testing.T) {
 	var clients sync.WaitGroup
 	for range 5 {
 		clients.Go(func() {
-			got, answer, err := ocitest.Read(t.Context(), f, ref)
-			if err != nil || !bytes.Equal(got, blob) || answer.Size != mebibyte {
-				t.Errorf("%d bytes, %+v, %v", len(got), answer, err)
+			got, result, err := ocitest.Read(t.Context(), f, ref)
+			if err != nil || !bytes.Equal(got, blob) || result.Size != mebibyte {
+				t.Errorf("%d bytes, %+v, %v", len(got), result, err)
 			}
 		})
 	}
@@ -187,8 +187,7 @@ func TestUnknownSize(t *testing.T) {
 	}
 }
 
-// One repository's refusal says nothing of another's: both ask for one digest,
-// only one may have it.
+// A refusal for one repository does not affect another that requests the same digest.
 func TestRefusalOfAnotherRepository(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
@@ -207,14 +206,13 @@ func TestRefusalOfAnotherRepository(t *testing.T) {
 				t.Errorf("%v, want BLOB_UNKNOWN", err)
 			}
 		})
-		synctest.Wait() // the refused one leads the flight
+		synctest.Wait() // the refused client has started the flight
 		f.MustRead(t, ref, blob, oci.Fill)
 		refused.Wait()
 	})
 }
 
-// No more fills run at once than the cache has slots for; the others come when
-// it is their turn.
+// No more than MaxFills fills run at once; the others wait for their turn.
 func TestFillsWaitForTheirTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
@@ -246,7 +244,7 @@ func TestShutDownEndsFills(t *testing.T) {
 		ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, ocitest.Content(mebibyte, 11)))
 		f := start(t, fake, func(o *cachetest.Options) {
 			o.Cache.Next = stuck{fake}
-			o.Cache.Hooks.FillFailed = func(_ oci.Ref, err error) { t.Errorf("the end is told as a failure: %v", err) }
+			o.Cache.Hooks.FillFailed = func(_ oci.Ref, err error) { t.Errorf("the shutdown is reported as a failure: %v", err) }
 		})
 		content, err := f.Open(t.Context(), ref)
 		if err != nil {
@@ -254,13 +252,13 @@ func TestShutDownEndsFills(t *testing.T) {
 		}
 		f.Stop()
 		if _, err := io.ReadAll(content.Body); err == nil {
-			t.Error("a fill that was ended completed")
+			t.Error("a fill that was cancelled completed")
 		}
 		if err := content.Close(); err != nil {
 			t.Error(err)
 		}
 		if _, err := f.Open(t.Context(), ref); !oci.Temporary(err) {
-			t.Errorf("open after the end: %v", err)
+			t.Errorf("open after the shutdown: %v", err)
 		}
 	})
 }

@@ -23,7 +23,7 @@ func smallDisk(t *testing.T) string {
 	return smalldisk.Mount(t, "", "size=1m")
 }
 
-// on puts the cache's files onto the file system at dir.
+// on moves the cache's files to the file system at dir.
 func on(t *testing.T, dir string) func(*cachetest.Options) {
 	return func(o *cachetest.Options) {
 		store, err := disk.Open(dir)
@@ -37,8 +37,8 @@ func on(t *testing.T, dir string) func(*cachetest.Options) {
 	}
 }
 
-// The disk fills up in the middle of a download. Every client gets all of it,
-// of a known size or not, and what fits is kept again when there is space.
+// The disk fills up in the middle of a download. Every client gets all of it, whether
+// its size is known or not, and a blob that fits is cached when there is space again.
 func TestDiskFullInTheMiddle(t *testing.T) {
 	for _, name := range []string{"known size", "unknown size"} {
 		t.Run(name, func(t *testing.T) {
@@ -49,10 +49,10 @@ func TestDiskFullInTheMiddle(t *testing.T) {
 			}
 			blob := ocitest.Content(3<<20, 1)
 			ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, blob))
-			var told atomic.Int32
+			var reported atomic.Int32
 			f := start(t, fake, on(t, dir), func(o *cachetest.Options) {
 				o.Cache.Hooks.FillFailed = func(ref oci.Ref, err error) { t.Errorf("fill of %s failed: %v", ref, err) }
-				o.Health.Degraded = func(trouble health.Component, err error) { told.Add(1) }
+				o.Health.Degraded = func(c health.Component, err error) { reported.Add(1) }
 			})
 			var clients sync.WaitGroup
 			for range 4 {
@@ -64,11 +64,11 @@ func TestDiskFullInTheMiddle(t *testing.T) {
 				})
 			}
 			clients.Wait()
-			if n := told.Load(); n != 1 || f.Stats().Degraded[health.Disk] == nil {
-				t.Errorf("told %d times that the disk fails, now %v", n, f.Stats().Degraded)
+			if n := reported.Load(); n != 1 || f.Stats().Degraded[health.Disk] == nil {
+				t.Errorf("the disk was reported as degraded %d times, now %v", n, f.Stats().Degraded)
 			}
 			if left := cachetest.Files(t, dir, "fills", "*"); len(left) > 0 {
-				t.Errorf("%v is left on the full disk", left)
+				t.Errorf("left behind on the full disk: %v", left)
 			}
 			for f.Cache.CheckAccounts() != nil { // the fill may not have closed its file yet
 				runtime.Gosched()
@@ -80,8 +80,7 @@ func TestDiskFullInTheMiddle(t *testing.T) {
 	}
 }
 
-// A fill that has found the disk too small does not hold it full while it asks the
-// upstream once more.
+// A fill that finds the disk too small frees it before it requests the blob again.
 func TestDiskIsFreeBeforeTheNextRequest(t *testing.T) {
 	fake := new(ocitest.Fake)
 	fake.HideSize()
@@ -90,9 +89,9 @@ func TestDiskIsFreeBeforeTheNextRequest(t *testing.T) {
 	f := start(t, fake, on(t, smallDisk(t)))
 	fake.Fail(func(c ocitest.Call) error {
 		if c.Reference == ref.Reference() && fake.Calls("Open", c.Reference) == 2 {
-			_, answer, err := ocitest.Read(t.Context(), f, fits)
-			if err != nil || answer.Via != oci.Fill {
-				t.Errorf("meanwhile what fits comes via %s, %v", answer.Via, err)
+			_, result, err := ocitest.Read(t.Context(), f, fits)
+			if err != nil || result.Via != oci.Fill {
+				t.Errorf("meanwhile a blob that fits came via %s, %v", result.Via, err)
 			}
 		}
 		return nil
@@ -103,7 +102,7 @@ func TestDiskIsFreeBeforeTheNextRequest(t *testing.T) {
 	}
 }
 
-// Wrong bytes are withheld from a client that has to go on without the disk.
+// Wrong bytes are withheld from a client that continues without the disk.
 func TestDiskFullAndWrongBytes(t *testing.T) {
 	dir := smallDisk(t)
 	fake := new(ocitest.Fake)
@@ -113,6 +112,6 @@ func TestDiskFullAndWrongBytes(t *testing.T) {
 	f := start(t, fake, on(t, dir))
 	got, _, err := ocitest.Read(t.Context(), f, ref)
 	if err == nil || len(got) >= len(blob) {
-		t.Errorf("%d bytes of %d, %v: the wrong blob came whole", len(got), len(blob), err)
+		t.Errorf("%d bytes of %d, %v: a wrong blob completed", len(got), len(blob), err)
 	}
 }

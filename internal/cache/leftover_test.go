@@ -16,15 +16,15 @@ import (
 	"mirrord/test/cachetest"
 )
 
-// breakAfter makes the fake's bodies end after n bytes from where they begin.
+// breakAfter makes the fake's bodies break off n bytes after their beginning.
 func breakAfter(fake *ocitest.Fake, n int64) {
 	fake.Wrap(func(_ oci.Ref, body io.ReadSeeker) io.Reader {
 		return &broken{ReadSeeker: body, left: n, from: func(int64) {}}
 	})
 }
 
-// A fill without room drops the oldest unfinished fills, and no more than it needs.
-func TestOldestPartsGoFirst(t *testing.T) {
+// A fill without space drops the oldest unfinished fills, and no more than it needs.
+func TestOldestPartsAreDroppedFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
 		refs, _ := blobs(t, fake, 4, 150_000)
@@ -46,14 +46,14 @@ func TestOldestPartsGoFirst(t *testing.T) {
 		}
 		for _, ref := range refs[2:] {
 			if left := cachetest.Files(t, f.Dir, "fills", "sha256-"+ref.Digest().Encoded()+"*"); len(left) != 1 {
-				t.Errorf("of %s is left %v", ref, left)
+				t.Errorf("left of %s: %v", ref, left)
 			}
 		}
 	})
 }
 
-// Two upstreams break off in one digest at once: what has come of it further is
-// kept, and nothing is left that nobody counts.
+// The downloads of one digest from two upstreams break off at once: the longer part is
+// stored, and nothing else is left.
 func TestTwoUpstreamsLeaveOnePart(t *testing.T) {
 	for _, first := range []int64{100_000, 120_000} {
 		synctest.Test(t, func(t *testing.T) {
@@ -75,10 +75,10 @@ func TestTwoUpstreamsLeaveOnePart(t *testing.T) {
 			f.Settled(t)
 			left := cachetest.Files(t, f.Dir, "fills", "*")
 			if len(left) != 1 {
-				t.Fatalf("left are %v", left)
+				t.Fatalf("left behind: %v", left)
 			}
 			if info, err := os.Stat(left[0]); err != nil || info.Size() != 120_000 {
-				t.Errorf("left are %d bytes of the longer 120,000, %v", info.Size(), err)
+				t.Errorf("%d bytes are left of the longer part of 120,000, %v", info.Size(), err)
 			}
 			fake.Wrap(func(_ oci.Ref, body io.ReadSeeker) io.Reader {
 				return &broken{ReadSeeker: body, left: 200_000, from: from.Store}
@@ -95,8 +95,8 @@ func TestTwoUpstreamsLeaveOnePart(t *testing.T) {
 	}
 }
 
-// What one upstream has left of a blob that another completes is of no more use.
-func TestPartOfACompletedBlobGoes(t *testing.T) {
+// The part that one upstream left is dropped when another upstream completes the blob.
+func TestPartOfACompletedBlobIsDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
 		refs, contents := blobs(t, fake, 1, 200_000)
@@ -124,8 +124,8 @@ func TestPartOfACompletedBlobGoes(t *testing.T) {
 	})
 }
 
-// Two parts of one digest that a kill has left: the longer one is resumed, and the
-// other one removed.
+// Of two parts of one digest that a kill left, the longer is resumed and the other
+// removed.
 func TestLongerPartIsLoaded(t *testing.T) {
 	for _, sizes := range [][2]int{{100_000, 120_000}, {120_000, 100_000}} {
 		fake := new(ocitest.Fake)
@@ -140,7 +140,7 @@ func TestLongerPartIsLoaded(t *testing.T) {
 		}
 		f.Restart(t)
 		if left := cachetest.Files(t, f.Dir, "fills", "*"); len(left) != 1 {
-			t.Errorf("left are %v", left)
+			t.Errorf("left behind: %v", left)
 		}
 		var from atomic.Int64
 		fake.Wrap(func(_ oci.Ref, body io.ReadSeeker) io.Reader {

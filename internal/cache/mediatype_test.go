@@ -17,7 +17,7 @@ const (
 	otherRepo     = "mallory/app"
 )
 
-// inBoth puts one manifest into two repositories of two upstreams, as two types.
+// inBoth adds one manifest to two repositories of two upstreams, with two media types.
 func inBoth(t *testing.T, fake *ocitest.Fake, raw, mine, theirs string) (ref, other oci.Ref) {
 	t.Helper()
 	fake.AddManifest(otherRepo, "", theirs, []byte(raw))
@@ -29,7 +29,7 @@ func inBoth(t *testing.T, fake *ocitest.Fake, raw, mine, theirs string) (ref, ot
 	return ocitest.ManifestRef(t, d.String()), other
 }
 
-// mustBe checks the media type that HEAD and GET tell.
+// mustBe checks the media type that HEAD and GET return.
 func (f *fixture) mustBe(t *testing.T, ref oci.Ref, want string) {
 	t.Helper()
 	_, opened, err := ocitest.Read(t.Context(), f, ref)
@@ -43,8 +43,8 @@ func (f *fixture) mustBe(t *testing.T, ref oci.Ref, want string) {
 	}
 }
 
-// What a manifest says that it is, it is for all: one fetch, whatever whoever
-// was asked first calls it.
+// A media type that the bytes of a manifest determine holds for all repositories, after
+// one fetch, whatever the first upstream calls it.
 func TestMediaTypeOfTheBytes(t *testing.T) {
 	const image, index = ocispec.MediaTypeImageManifest, ocispec.MediaTypeImageIndex
 	for raw, want := range map[string]string{
@@ -69,8 +69,8 @@ func TestMediaTypeOfTheBytes(t *testing.T) {
 	}
 }
 
-// What the bytes leave open is one repository's word, and poisons no other:
-// neither one after the other, nor after a restart, nor at once.
+// A media type that the bytes leave open holds only for the repository that sent it, also
+// after a restart and for concurrent requests.
 func TestMediaTypeLeftOpen(t *testing.T) {
 	const mine, theirs = "application/vnd.mine+json", "application/vnd.theirs+json"
 	synctest.Test(t, func(t *testing.T) {
@@ -108,8 +108,8 @@ func TestMediaTypeLeftOpen(t *testing.T) {
 	})
 }
 
-// A media type that an earlier mirrord believed serves until the manifest is
-// read, and is then what it says itself.
+// A media type recorded by an older mirrord is used until the manifest is read, and then
+// corrected if its bytes determine another.
 func TestMediaTypeOfAnOldRecord(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)

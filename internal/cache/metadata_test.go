@@ -12,7 +12,7 @@ import (
 	"mirrord/internal/oci/ocitest"
 )
 
-// image is one with a manifest, a config and layers.
+// image has a manifest, a config and layers.
 type image struct {
 	manifest, config oci.Ref
 	layers           []oci.Ref
@@ -38,7 +38,7 @@ func newImage(t *testing.T, fake *ocitest.Fake, n byte, configSize, layers, laye
 	return img
 }
 
-// pull reads all of an image, as a client does.
+// pull reads all of an image like a client.
 func (f *fixture) pull(t *testing.T, img image) {
 	t.Helper()
 	for _, ref := range append([]oci.Ref{img.manifest, img.config}, img.layers...) {
@@ -49,7 +49,7 @@ func (f *fixture) pull(t *testing.T, img image) {
 		f.Settled(t)
 		<-time.After(2 * time.Second) // what was handed over is closed
 		if s := f.Stats(); s.Bytes+s.Reserved > s.MaxBytes {
-			t.Errorf("%d bytes are kept and %d reserved, %d allowed", s.Bytes, s.Reserved, s.MaxBytes)
+			t.Errorf("%d bytes are cached and %d reserved, %d allowed", s.Bytes, s.Reserved, s.MaxBytes)
 		}
 	}
 }
@@ -62,8 +62,8 @@ func wantCalls(t *testing.T, fake *ocitest.Fake, ref oci.Ref, want int) {
 	}
 }
 
-// An image that is larger than the cache costs one pull: manifest and config are
-// kept while its layers push each other out, also after a restart.
+// An image that is larger than the cache costs one pull: manifest and config stay
+// cached while its layers evict each other, also after a restart.
 func TestMetadataOutlivesLayers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
@@ -80,7 +80,7 @@ func TestMetadataOutlivesLayers(t *testing.T) {
 	})
 }
 
-// A config that comes before its manifest is one all the same.
+// A config that is fetched before its manifest counts as metadata, too.
 func TestConfigBeforeManifest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
@@ -93,8 +93,8 @@ func TestConfigBeforeManifest(t *testing.T) {
 	})
 }
 
-// A blob that would need the place of manifests goes past the cache.
-func TestLargeBlobSparesMetadata(t *testing.T) {
+// A blob that would need the space of manifests bypasses the cache.
+func TestLargeBlobDoesNotEvictMetadata(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
 		img := newImage(t, fake, 1, 8_000, 1, 8*mebibyte-1000)
@@ -107,8 +107,8 @@ func TestLargeBlobSparesMetadata(t *testing.T) {
 	})
 }
 
-// Manifests beyond their share are evicted like others, the least recently used
-// of all first, and make room for newer ones.
+// Manifests beyond their share are evicted like other blobs, the least recently used
+// first, to make space for newer ones.
 func TestMetadataBeyondItsShare(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
@@ -140,8 +140,7 @@ func TestMetadataBeyondItsShare(t *testing.T) {
 	})
 }
 
-// What a manifest calls its config and is as large as a layer takes no share of
-// what is for manifests.
+// A config that is as large as a layer does not count as metadata.
 func TestLargeConfigIsABlob(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)

@@ -14,18 +14,18 @@ import (
 	"mirrord/test/cachetest"
 )
 
-// life is a cache that is too small for what is asked of it, on a Store and an
-// Index of which one method fails.
+// life is a cache that is too small for what is requested, on a Store and an Index of
+// which one method fails.
 type life struct {
 	*testing.T
 	*fixture
 	breakage
 	contents map[oci.Ref][]byte // of everything the upstream has, by digest
 	order    []oci.Ref
-	tags     map[oci.Ref][]byte // what each tag names; nil: it is gone
+	tags     map[oci.Ref][]byte // what each tag names; nil: it was deleted
 }
 
-// A small cache has to evict; a large one is for finding out what is left.
+// A small cache has to evict; a large one shows what is left.
 const (
 	small = 350_000
 	large = 1 << 30
@@ -50,7 +50,7 @@ func (l *life) has(ref oci.Ref, content []byte) {
 	l.order = append(l.order, ref)
 }
 
-// name makes a tag name the n-th manifest, which can be had as a blob too.
+// name makes a tag name the n-th manifest, which can be fetched as a blob, too.
 func (l *life) name(tag string, n int) {
 	raw := cachetest.Put(l.Fake, tag, n)
 	l.has(ocitest.ManifestRef(l.T, oci.FromBytes(raw).String()), raw)
@@ -64,10 +64,10 @@ func (l *life) start(size int64) {
 		o.Cache.Store = brokenStore{o.Cache.Store, &l.breakage}
 		cachetest.WithIndex(brokenIndex{l.Index, &l.breakage})(o)
 	})
-	synctest.Wait() // the directory has been held against the index
+	synctest.Wait() // the directory has been reconciled with the index
 }
 
-// readAll reads everything there is, and checks the cache's accounts.
+// readAll reads everything and checks the cache's accounts.
 func (l *life) readAll(when string) {
 	l.Helper()
 	for _, ref := range l.order {
@@ -77,21 +77,21 @@ func (l *life) readAll(when string) {
 		l.read(when, tag, raw)
 	}
 	var bytes int64
-	kept := l.kept(oci.Blob)
-	for _, ref := range kept {
+	cached := l.cached(oci.Blob)
+	for _, ref := range cached {
 		bytes += int64(len(l.contents[ref]))
 		if _, err := os.Stat(l.path(ref.Digest())); err != nil {
-			l.Errorf("%s: kept, and there is no file: %v", when, err)
+			l.Errorf("%s: cached, but there is no file: %v", when, err)
 		}
 	}
-	if s := l.Stats(); s.Bytes != bytes || s.Entries != len(kept) || s.Reserved != 0 || s.Bytes > s.MaxBytes {
-		l.Errorf("%s: %d bytes in %d entries are accounted for, %d in %d are kept, %d are reserved",
-			when, s.Bytes, s.Entries, bytes, len(kept), s.Reserved)
+	if s := l.Stats(); s.Bytes != bytes || s.Entries != len(cached) || s.Reserved != 0 || s.Bytes > s.MaxBytes {
+		l.Errorf("%s: %d bytes in %d entries are accounted for, %d in %d are cached, %d are reserved",
+			when, s.Bytes, s.Entries, bytes, len(cached), s.Reserved)
 	}
 }
 
-// kept returns what the cache has: a manifest is a blob, too.
-func (l *life) kept(kind oci.Kind) (refs []oci.Ref) {
+// cached returns what is cached: a manifest is a blob, too.
+func (l *life) cached(kind oci.Kind) (refs []oci.Ref) {
 	for _, ref := range l.order {
 		if a, err := l.Resolve(l.Context(), ref); err == nil && a.Via == oci.Hit && ref.Kind() == kind {
 			refs = append(refs, ref)
@@ -106,16 +106,16 @@ func (l *life) path(d oci.Digest) string {
 
 func (l *life) read(when string, ref oci.Ref, want []byte) {
 	l.Helper()
-	got, answer, err := ocitest.Read(l.Context(), l, ref)
+	got, result, err := ocitest.Read(l.Context(), l, ref)
 	gone := want == nil && oci.CodeOf(err) == oci.ManifestUnknown
 	if !gone && (err != nil || !bytes.Equal(got, want)) {
-		l.Errorf("%s: %s, via %q: %d bytes instead of %d, %v", when, ref, answer.Via, len(got), len(want), err)
+		l.Errorf("%s: %s, via %q: %d bytes instead of %d, %v", when, ref, result.Via, len(got), len(want), err)
 	}
 	<-time.After(time.Second)
-	synctest.Wait() // what goes on behind it has ended
+	synctest.Wait() // what it has started in the background has ended
 }
 
-// change lets happen what there is to be noted: a tag moves, another goes, and a
+// change makes the changes that have to be noticed: a tag moves, another is deleted, and a
 // file is damaged.
 func (l *life) change() {
 	l.name("moving", 3)
@@ -127,11 +127,11 @@ func (l *life) change() {
 			l.Fatal(err)
 		}
 	}
-	<-time.After(6 * time.Minute) // the tags are too old, and forgotten
+	<-time.After(6 * time.Minute) // the tags are too old and are dropped
 }
 
-// checkRemembered checks that a restart loses nothing of what is known to be
-// kept, though the upstream is cachetest.Down, and finds every file.
+// checkRemembered checks that a restart loses nothing of what was cached, while the
+// upstream is down, and finds every file.
 func (l *life) checkRemembered(known []oci.Ref) {
 	l.Helper()
 	l.Stop()
@@ -146,45 +146,45 @@ func (l *life) checkRemembered(known []oci.Ref) {
 		}
 	}
 	if n := len(cachetest.Files(l.T, l.Dir, "blobs", "*", "*", "*")); n != l.Stats().Entries {
-		l.Errorf("%d files of %d entries are there after a restart", n, l.Stats().Entries)
+		l.Errorf("%d files for %d entries after a restart", n, l.Stats().Entries)
 	}
 	l.Fake.Fail(nil)
 }
 
-// checkNothingLeft checks that entries, files and records are about the same,
-// and that nothing else is on the disk.
+// checkNothingLeft checks that entries, files and records agree, and that nothing else is
+// on the disk.
 func (l *life) checkNothingLeft() {
 	l.Helper()
 	<-time.After(time.Minute)
-	synctest.Wait() // the index has been told
+	synctest.Wait() // the index has been written
 	n := l.Stats().Entries
 	if names := cachetest.Files(l.T, l.Dir, "blobs", "*", "*", "*"); len(names) != n || len(l.Index.BlobRecords) != n {
-		l.Errorf("%d files and %d records of %d entries are left", len(names), len(l.Index.BlobRecords), n)
+		l.Errorf("%d files and %d records are left for %d entries", len(names), len(l.Index.BlobRecords), n)
 	}
 	for d := range l.Index.BlobRecords {
 		if _, err := os.Stat(l.path(d)); err != nil {
-			l.Errorf("a record is left without its file: %v", err)
+			l.Errorf("a record has no file: %v", err)
 		}
 	}
 	if parts := cachetest.Files(l.T, l.Dir, "fills", "*"); len(parts) > 0 {
-		l.Errorf("%v are left", parts)
+		l.Errorf("left behind: %v", parts)
 	}
 	for ref, record := range l.Index.TagRecords {
 		if l.tags[ref] == nil && record.Refused == "" {
-			l.Errorf("a record of %s is left, which is gone", ref)
+			l.Errorf("the record of %s, which was deleted, is left", ref)
 		}
 	}
 }
 
-// Whatever method of the Store or the Index fails, before it has done anything
-// or after: clients get the right bytes, the accounts are right, and when it is
-// over nothing is left behind.
+// Whichever method of the Store or the Index fails, before or after it has taken effect,
+// clients get the right bytes, the accounts are right, and afterwards nothing is left
+// behind.
 func TestFaultsInPairs(t *testing.T) {
 	for _, method := range []string{
 		"Store.Open", "Store.Put", "Store.Remove", "Store.All",
 		"Index.Blobs", "Index.Tags", "Index.PutBlobs", "Index.RemoveBlobs", "Index.PutTag", "Index.RemoveTags",
 	} {
-		for pair, applied := range map[string]bool{" fails": false, " has happened and fails": true} {
+		for pair, applied := range map[string]bool{" fails": false, " takes effect and fails": true} {
 			t.Run(method+pair, func(t *testing.T) {
 				t.Parallel()
 				synctest.Test(t, func(t *testing.T) { live(newLife(t), method, applied) })
@@ -202,13 +202,13 @@ func live(l *life, method string, applied bool) {
 	l.start(small)
 	l.readAll("broken, after a restart")
 	if l.times() == 0 {
-		l.Errorf("nobody has called %s", method)
+		l.Errorf("%s was not called", method)
 	}
-	known := append(l.kept(oci.Blob), l.kept(oci.Manifest)...)
+	known := append(l.cached(oci.Blob), l.cached(oci.Manifest)...)
 	<-time.After(time.Minute)
 	l.set("", false)
-	<-time.After(time.Minute) // what was missed is made up for
+	<-time.After(time.Minute) // it catches up
 	l.checkRemembered(known)
-	l.readAll("mended")
+	l.readAll("recovered")
 	l.checkNothingLeft()
 }

@@ -19,7 +19,7 @@ import (
 	"mirrord/test/cachetest"
 )
 
-// spoilt is a body whose byte at offset is wrong.
+// spoilt is a body with a wrong byte at offset.
 type spoilt struct {
 	io.ReadSeeker
 	at, offset int64
@@ -57,7 +57,7 @@ func TestWrongByteNeverCompletes(t *testing.T) {
 	clients.Wait()
 	f.Stop()
 	if left := cachetest.Files(t, f.Dir, "fills", "*"); len(left) > 0 {
-		t.Errorf("wrong bytes are kept: %v", left)
+		t.Errorf("wrong bytes are left: %v", left)
 	}
 	if left := cachetest.Files(t, f.Dir, "blobs", "*", "*", "*"); len(left) > 0 {
 		t.Errorf("a wrong blob is stored: %v", left)
@@ -67,7 +67,7 @@ func TestWrongByteNeverCompletes(t *testing.T) {
 	f.MustRead(t, ref, blob, oci.Fill)
 }
 
-// broken ends after n bytes from where it was seeked to.
+// broken fails n bytes after the offset that it was seeked to.
 type broken struct {
 	io.ReadSeeker
 	left int64
@@ -89,8 +89,8 @@ func (b *broken) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// What a failed fill has got is not fetched again: not by the next request, and
-// not after a restart.
+// The bytes of a failed fill are not fetched again, by the next request or after a
+// restart.
 func TestUnfinishedFillIsResumed(t *testing.T) {
 	fake := new(ocitest.Fake)
 	blob := ocitest.Content(mebibyte, 7)
@@ -116,7 +116,7 @@ func TestUnfinishedFillIsResumed(t *testing.T) {
 	mu.Lock()
 	defer mu.Unlock()
 	if len(offsets) != 3 || offsets[0] != 0 || offsets[1] != 400_000 || offsets[2] != 800_000 {
-		t.Errorf("fetched from %v, want from where the last one ended", offsets)
+		t.Errorf("fetched from %v, want from the end of the previous fill", offsets)
 	}
 	f.Stop()
 	if left := cachetest.Files(t, f.Dir, "fills", "*"); len(left) > 0 {
@@ -124,8 +124,8 @@ func TestUnfinishedFillIsResumed(t *testing.T) {
 	}
 }
 
-// The bytes of an unfinished fill that waits for the upstream are counted: what
-// comes meanwhile does not fill the disk over the budget.
+// The bytes of an unfinished fill that waits for the upstream are counted: fills that
+// run meanwhile do not exceed the limit.
 func TestClaimedPartIsCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const most = 250_000
@@ -139,10 +139,10 @@ func TestClaimedPartIsCounted(t *testing.T) {
 			t.Fatal("a broken fill completed")
 		}
 		fake.Wrap(nil)
-		answer := make(chan struct{})
+		result := make(chan struct{})
 		fake.Fail(func(c ocitest.Call) error {
 			if c.Reference == refs[0].Digest().String() {
-				<-answer
+				<-result
 			}
 			return nil
 		})
@@ -153,19 +153,19 @@ func TestClaimedPartIsCounted(t *testing.T) {
 		}()
 		synctest.Wait()
 		f.MustRead(t, refs[1], contents[1], oci.Pass)
-		close(answer)
+		close(result)
 		if err := <-read; err != nil {
 			t.Errorf("the unfinished fill: %v", err)
 		}
 		f.Settled(t)
 		f.MustRead(t, refs[0], contents[0], oci.Hit)
-		f.MustRead(t, refs[1], contents[1], oci.Fill) // nothing is claimed any more
+		f.MustRead(t, refs[1], contents[1], oci.Fill) // the part has been released
 		<-time.After(2 * time.Second)
 	})
 }
 
-// An unfinished fill whose bytes have gone bad on disk does no harm.
-func TestSpoiltUnfinishedFill(t *testing.T) {
+// An unfinished fill that was corrupted on the disk is fetched again.
+func TestCorruptUnfinishedFill(t *testing.T) {
 	fake := new(ocitest.Fake)
 	blob := ocitest.Content(mebibyte, 8)
 	ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, blob))
@@ -187,17 +187,17 @@ func TestSpoiltUnfinishedFill(t *testing.T) {
 	fake.Wrap(nil)
 	f.Restart(t)
 	if got, _, err := ocitest.Read(t.Context(), f, ref); err == nil || len(got) >= len(blob) {
-		t.Errorf("%d bytes on a spoilt beginning, %v", len(got), err)
+		t.Errorf("%d bytes after a corrupt beginning, %v", len(got), err)
 	}
 	f.MustRead(t, ref, blob, oci.Fill)
 }
 
-// The size of a file that was not synced says nothing after a power failure: what
-// was synced is resumed, the rest fetched again, and what follows it is no part.
+// After a power failure the size of a file that was not synced means nothing: the synced
+// bytes are resumed and the rest is fetched again.
 func TestPowerFailure(t *testing.T) {
 	for name, test := range map[string]struct {
-		boot, synced string // in the name of the part; empty: as it was
-		from         int64  // where the next fill begins
+		boot, synced string // in the name of the part; empty: unchanged
+		from         int64  // the offset at which the next fill begins
 	}{
 		"none":                       {from: 400_000},
 		"a kill":                     {synced: "0", from: 400_000},
@@ -223,7 +223,7 @@ func TestPowerFailure(t *testing.T) {
 			fake.Wrap(func(_ oci.Ref, body io.ReadSeeker) io.Reader {
 				return &broken{ReadSeeker: body, left: 100_000, from: offset.Store}
 			})
-			for _, from := range []int64{test.from, test.from + 100_000} { // cut once more: what was torn is not trusted then
+			for _, from := range []int64{test.from, test.from + 100_000} { // it breaks off once more: the torn bytes are not trusted then
 				f.Restart(t)
 				_, _, err := ocitest.Read(t.Context(), f, ref)
 				if got := offset.Load(); err == nil || got != from {
@@ -236,14 +236,14 @@ func TestPowerFailure(t *testing.T) {
 			f.MustRead(t, ref, blob, oci.Fill)
 			f.Stop()
 			if now := cachetest.Files(t, f.Dir, "fills", "*"); len(now) > 0 {
-				t.Errorf("of %s %s is left", left, now)
+				t.Errorf("left of %s: %s", left, now)
 			}
 		})
 	}
 }
 
-// tear makes of the one part there is what a power failure leaves: another boot has
-// written it, so much is on the disk, and behind that are zeros.
+// tear changes the only part to what a power failure leaves: it was written during another
+// boot, its first bytes are on the disk, and zeros follow.
 func (f *fixture) tear(t *testing.T, boot, synced string, right int64) (path string) {
 	t.Helper()
 	left := cachetest.Files(t, f.Dir, "fills", "*")
@@ -263,7 +263,7 @@ func (f *fixture) tear(t *testing.T, boot, synced string, right int64) (path str
 	return path
 }
 
-// What is older than an hour, or not a part at all, goes.
+// Parts older than an hour, and files that are not parts, are removed.
 func TestOldPartsAreDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
@@ -281,12 +281,12 @@ func TestOldPartsAreDropped(t *testing.T) {
 		}
 		f.Restart(t, func(o *cachetest.Options) {})
 		if left := cachetest.Files(t, f.Dir, "fills", "*"); len(left) != 1 {
-			t.Errorf("after the start: %v", left)
+			t.Errorf("left after the start: %v", left)
 		}
 		<-time.After(2 * time.Hour)
 		f.Stop()
 		if left := cachetest.Files(t, f.Dir, "fills", "*"); len(left) != 0 {
-			t.Errorf("after two hours: %v", left)
+			t.Errorf("left after two hours: %v", left)
 		}
 	})
 }

@@ -9,8 +9,7 @@ import (
 	"mirrord/internal/oci"
 )
 
-// The name of a part tells what it is a part of, and no other name passes for
-// one of something else.
+// The name of a part identifies its content, and no other name is mistaken for it.
 func FuzzPartName(f *testing.F) {
 	hex := strings.Repeat("a", 64)
 	for _, name := range []string{
@@ -30,11 +29,11 @@ func FuzzPartName(f *testing.F) {
 			own := partName{partOf(ref), "boot", int64(len(name))}
 			got, ok := parsePart(own.prefix() + name)
 			if want := !strings.Contains(name, "."); ok != want || ok && (got != own || got.kind != kind) {
-				t.Errorf("a part of %s is taken for %v, %v", ref, got, ok)
+				t.Errorf("a part of %s is parsed as %v, %v", ref, got, ok)
 			}
 			if got, ok := parsePart(name); ok && (got.digest.Validate() != nil || got.synced < 0 ||
 				!strings.Contains(name, got.digest.Encoded()+"."+got.kind.String()+"."+got.boot+".")) {
-				t.Errorf("%q is taken for a part of %v", name, got)
+				t.Errorf("%q is parsed as a part of %v", name, got)
 			}
 		}
 	})

@@ -17,7 +17,7 @@ import (
 	"mirrord/test/cachetest"
 )
 
-// readParts opens ref and reads these parts of it, as one client's request does.
+// readParts opens ref and reads these parts of it, like one request of a client.
 func readParts(ctx context.Context, f *fixture, ref oci.Ref, parts ...oci.Span) (got [][]byte, via oci.Via, err error) {
 	content, err := f.Open(ctx, ref)
 	if err != nil {
@@ -45,7 +45,7 @@ func readParts(ctx context.Context, f *fixture, ref oci.Ref, parts ...oci.Span) 
 	return got, via, nil
 }
 
-// tail reads ref from offset to its end, as a client does that resumes.
+// tail reads ref from offset to its end, like a client that resumes.
 func tail(ctx context.Context, f *fixture, ref oci.Ref, offset int64) ([]byte, error) {
 	content, err := f.Open(ctx, ref)
 	if err != nil {
@@ -58,7 +58,7 @@ func tail(ctx context.Context, f *fixture, ref oci.Ref, offset int64) ([]byte, e
 	return io.ReadAll(content.Body)
 }
 
-// metered counts what is read of a body.
+// metered counts the bytes that are read from a body.
 type metered struct {
 	io.ReadSeeker
 	bytes *atomic.Int64
@@ -77,9 +77,9 @@ func meter(fake *ocitest.Fake, rate int) *atomic.Int64 {
 	return bytes
 }
 
-// Whoever reads on to the end gets what there is at once, but for the last byte:
-// that comes when the whole is right, and never when it is not.
-func TestTailWaitsForTheVerdict(t *testing.T) {
+// A client that reads to the end gets everything at once but the last byte: that comes
+// when the whole blob is verified, and never if it is corrupt.
+func TestTailWaitsForVerification(t *testing.T) {
 	for _, wrongAt := range []int{-1, 100, 8*mebibyte - 100} {
 		t.Run(fmt.Sprint(wrongAt), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -103,11 +103,11 @@ func TestTailWaitsForTheVerdict(t *testing.T) {
 				}
 				got := make([]byte, length-1)
 				if _, err := io.ReadFull(content.Body, got); err != nil || time.Since(begun) > 200*time.Millisecond {
-					t.Errorf("all but the last byte came after %s, %v", time.Since(begun), err)
+					t.Errorf("all but the last byte took %s, %v", time.Since(begun), err)
 				}
 				n, err := content.Body.Read(make([]byte, 10))
 				if took := time.Since(begun).Round(time.Second); took != 8*time.Second {
-					t.Errorf("the last byte came after %s, the fill takes 8 s", took)
+					t.Errorf("the last byte took %s, the fill takes 8 s", took)
 				}
 				if wrongAt < 0 && (n != 1 || err != nil && err != io.EOF) || wrongAt >= 0 && (n != 0 || !errors.Is(err, oci.ErrCorrupt)) {
 					t.Errorf("at the end: %d bytes, %v", n, err)
@@ -117,7 +117,7 @@ func TestTailWaitsForTheVerdict(t *testing.T) {
 	}
 }
 
-// There is nothing to pass of the last byte alone.
+// A request for the last byte alone waits for the fill.
 func TestLastByteWaits(t *testing.T) {
 	for _, size := range []int{1, 2, 8 * mebibyte} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
@@ -136,8 +136,8 @@ func TestLastByteWaits(t *testing.T) {
 	}
 }
 
-// What is passed comes in another answer than the fill: when that one alone is
-// wrong the fill is not its verdict.
+// Passed bytes come from another response than the fill: if they alone are wrong, the
+// fill does not vouch for them.
 func TestWrongPassNeverCompletes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
@@ -161,8 +161,8 @@ func TestWrongPassNeverCompletes(t *testing.T) {
 	})
 }
 
-// Many parts of one cold blob cost a fifth of its size beside the fill and no
-// more; what comes first comes at once.
+// Many parts of one cold blob cost no more than a fifth of its size besides the fill; the
+// first ones are served at once.
 func TestPartsCostAFifth(t *testing.T) {
 	for name, parts := range map[string]int{"eight": 8, "thirty": 30} {
 		t.Run(name, func(t *testing.T) {
@@ -193,8 +193,8 @@ func TestPartsCostAFifth(t *testing.T) {
 	}
 }
 
-// A fill that is dropped before its turn, because its client has got his part and
-// left, does not make the next part cheaper.
+// The budget for parts is not reset when a fill is dropped before its turn, because its
+// client has got a part and left.
 func TestPartsOfABlobThatIsDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
@@ -215,20 +215,20 @@ func TestPartsOfABlobThatIsDropped(t *testing.T) {
 			}
 		}
 		f.Settled(t)
-		if n := moved.Load() - size; n > size*12/10+cachetest.Piece { // what was being read when it was dropped
+		if n := moved.Load() - size; n > size*12/10+cachetest.Piece { // bytes in flight when it was dropped
 			t.Errorf("%d bytes for a blob of %d", n, size)
 		}
 	})
 }
 
-// Parts that lie close together are one request upstream; parts at the end, a
-// moment after the fill has begun, are asked for in it.
+// Parts that are close together are fetched in one request upstream, also those at the
+// end, a moment after the fill has begun.
 func TestFirstPartsAreOneRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
 		blob := ocitest.Content(8*mebibyte, 6)
 		ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, blob))
-		fake.Wrap(func(_ oci.Ref, body io.ReadSeeker) io.Reader { // what the line holds comes at once
+		fake.Wrap(func(_ oci.Ref, body io.ReadSeeker) io.Reader { // bytes in transit arrive at once
 			return &burst{cachetest.Slow(body, mebibyte), mebibyte}
 		})
 		fake.Fail(slowly)
@@ -258,7 +258,7 @@ func TestFirstPartsAreOneRequest(t *testing.T) {
 	})
 }
 
-// slowly is a fault that takes the time of a distant upstream.
+// slowly is a fault: the latency of a distant upstream.
 func slowly(ocitest.Call) error {
 	<-time.After(100 * time.Millisecond)
 	return nil
@@ -279,8 +279,8 @@ func (b *burst) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// An upstream that sends the whole for a part is asked for one part, not for
-// eight, and no byte is skipped through.
+// An upstream that sends the whole blob for a part gets one such request, not eight, and
+// its bytes are not skipped to reach the part.
 func TestUpstreamThatSendsNoParts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
@@ -311,8 +311,8 @@ func TestUpstreamThatSendsNoParts(t *testing.T) {
 	})
 }
 
-// A part that the upstream refuses, or breaks off, comes from the fill. Who has
-// refused one is not asked for others.
+// A part that the upstream refuses or breaks off is served from the fill. After a refusal
+// no more parts are requested.
 func TestPassThatFails(t *testing.T) {
 	for name, test := range map[string]struct {
 		readable int64
@@ -363,7 +363,7 @@ func TestPassThatFails(t *testing.T) {
 	}
 }
 
-// A pass ends where the fill has caught up with it.
+// A pass ends when the fill has caught up with it.
 func TestFillCatchesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
@@ -385,19 +385,19 @@ func TestFillCatchesUp(t *testing.T) {
 		}
 		got := make([]byte, mebibyte)
 		_, err = io.ReadFull(body, got[:100_000])
-		<-time.After(5 * time.Second) // a client that takes its time
+		<-time.After(5 * time.Second) // a slow client
 		_, err2 := io.ReadFull(body, got[100_000:])
 		if err := errors.Join(err, err2); err != nil || !bytes.Equal(got, blob[part.Begin:part.End]) {
 			t.Error(err)
 		}
 		f.Settled(t)
 		if n := moved.Load() - size; n > 200_000 {
-			t.Errorf("%d bytes beside the fill", n)
+			t.Errorf("%d bytes besides the fill", n)
 		}
 	})
 }
 
-// A client that leaves takes its pass along.
+// A pass ends when its client leaves.
 func TestPassEndsWithItsClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)

@@ -15,12 +15,12 @@ import (
 	"mirrord/test/cachetest"
 )
 
-// clientContext is a context of requests of a client of its own.
+// clientContext returns a context for requests of that client.
 func clientContext(t *testing.T, client byte) context.Context {
 	return oci.WithClient(t.Context(), &net.TCPAddr{IP: net.IPv4(192, 0, 2, client), Port: 1000})
 }
 
-// elsewhere is ref at another upstream.
+// elsewhere returns ref at another upstream.
 func elsewhere(t *testing.T, ref oci.Ref) oci.Ref {
 	t.Helper()
 	other, err := oci.ParseBlob("other.example", ref.Repository(), ref.Digest().String())
@@ -30,7 +30,7 @@ func elsewhere(t *testing.T, ref oci.Ref) oci.Ref {
 	return other
 }
 
-// queue is a cache that fills one blob at a time, in a second.
+// queue is a cache that fills one blob at a time, in a second each.
 type queue struct {
 	*fixture
 	t    *testing.T
@@ -38,7 +38,7 @@ type queue struct {
 
 	clients sync.WaitGroup
 	mu      sync.Mutex
-	order   []string // who was served, in that order
+	order   []string // clients in the order in which they were served
 }
 
 func newQueue(t *testing.T, blobCount int) *queue {
@@ -53,7 +53,7 @@ func newQueue(t *testing.T, blobCount int) *queue {
 	return q
 }
 
-// read lets a client read ref to its end, and returns when it waits for that.
+// read starts a client that reads ref, and returns when the client waits.
 func (q *queue) read(ctx context.Context, name string, ref oci.Ref) {
 	q.clients.Go(func() {
 		if _, _, err := ocitest.Read(ctx, q, ref); err != nil {
@@ -66,18 +66,18 @@ func (q *queue) read(ctx context.Context, name string, ref oci.Ref) {
 	synctest.Wait()
 }
 
-// want waits for all clients and checks who was served in which order.
+// want waits for all clients and checks the order in which they were served.
 func (q *queue) want(want ...string) {
 	q.t.Helper()
 	q.clients.Wait()
 	if !slices.Equal(q.order, want) {
-		q.t.Errorf("served were %q, want %q", q.order, want)
+		q.t.Errorf("served %q, want %q", q.order, want)
 	}
 	q.Settled(q.t)
 }
 
-// What clients asked for who have left before its turn is not fetched, nor is it
-// in front of others. What has begun is completed.
+// A blob whose clients have all left before its turn is not fetched and delays no
+// other. A fill that has begun is completed.
 func TestFillThatNobodyWaitsForIsDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := newQueue(t, 202)
@@ -92,24 +92,24 @@ func TestFillThatNobodyWaitsForIsDropped(t *testing.T) {
 		}
 		synctest.Wait()
 		if n := q.Stats().Fills; n != 1 {
-			t.Errorf("%d fills are left, want that which runs", n)
+			t.Errorf("%d fills are left, want the one that runs", n)
 		}
 		begun := time.Now()
 		q.read(clientContext(t, 2), "other", q.refs[201])
 		q.want("other")
 		if took := time.Since(begun); took > 3*time.Second {
-			t.Errorf("another client has waited for %s", took)
+			t.Errorf("another client waited for %s", took)
 		}
 		if s := q.Stats(); s.Entries != 2 || s.Failed != 0 {
-			t.Errorf("%+v, want the first blob kept and the last", s)
+			t.Errorf("%+v, want the first and the last blob cached", s)
 		}
-		q.read(clientContext(t, 1), "again", q.refs[100]) // what was dropped can be had
+		q.read(clientContext(t, 1), "again", q.refs[100]) // a dropped blob can be requested again
 		q.want("other", "again")
 	})
 }
 
-// A client that leaves while its blob is still being opened counts as well.
-func TestLeavingBeforeTheAnswer(t *testing.T) {
+// This includes a client that leaves while its blob is still being opened.
+func TestLeavingBeforeTheResponse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := newQueue(t, 3)
 		q.read(clientContext(t, 1), "first", q.refs[0])
@@ -128,12 +128,12 @@ func TestLeavingBeforeTheAnswer(t *testing.T) {
 		q.read(clientContext(t, 1), "second", q.refs[2])
 		q.want("first", "second")
 		if n := q.Stats().Entries; n != 2 {
-			t.Errorf("%d blobs are kept, want 2", n)
+			t.Errorf("%d blobs are cached, want 2", n)
 		}
 	})
 }
 
-// A fill stays for the client that still waits for it.
+// A fill is not dropped while a client still waits for it.
 func TestFillStaysForOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := newQueue(t, 2)
@@ -153,8 +153,8 @@ func TestFillStaysForOthers(t *testing.T) {
 	})
 }
 
-// A client that wants much does not delay another that wants little, nor does one
-// upstream delay another, nor does it matter who was the first to ask for a blob.
+// A client with many requests does not delay another with few, nor does one upstream
+// delay another, whichever client was the first to request a blob.
 func TestTurnsAreFair(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := newQueue(t, 8)

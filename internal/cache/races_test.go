@@ -19,7 +19,7 @@ import (
 	"mirrord/test/cachetest"
 )
 
-// slowPut has placed a blob and takes a while to return, as an fsync does.
+// slowPut stores a blob and takes a while to return, like an fsync.
 type slowPut struct {
 	cache.Store
 	placed, goOn chan struct{}
@@ -35,9 +35,9 @@ func (s *slowPut) Put(ctx context.Context, d oci.Digest, f *os.File) error {
 	return err
 }
 
-// The walk over the directory meets a file whose fill is about to land. It is
-// nobody's but that fill's, though a full cache has no room for it twice.
-func TestWalkSparesWhatIsLanding(t *testing.T) {
+// The walk over the directory ignores a file whose fill is about to complete, although
+// a full cache has no space for another one.
+func TestWalkIgnoresFilesBeingStored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
 		refs, contents := blobs(t, fake, 1, 100_000)
@@ -45,8 +45,8 @@ func TestWalkSparesWhatIsLanding(t *testing.T) {
 		f := start(t, fake, budget(150_000), func(o *cachetest.Options) {
 			s.Store = o.Cache.Store
 			o.Cache.Store = s
-			o.Cache.Scrub = time.Hour // a walk over an empty cache is made each minute
-			o.Cache.Hooks.Damaged = func(_ oci.Digest, err error) { t.Errorf("told as damaged: %v", err) }
+			o.Cache.Scrub = time.Hour // an empty cache is walked every minute
+			o.Cache.Hooks.Damaged = func(_ oci.Digest, err error) { t.Errorf("reported as damaged: %v", err) }
 		})
 		s.slow.Store(true)
 		f.MustRead(t, refs[0], contents[0], oci.Fill)
@@ -59,7 +59,7 @@ func TestWalkSparesWhatIsLanding(t *testing.T) {
 	})
 }
 
-// eofStore's files come with io.EOF beside their last bytes, as io.Reader allows.
+// eofStore's files return io.EOF with their last bytes, as io.Reader allows.
 type eofStore struct{ cache.Store }
 
 type eofBody struct {
@@ -84,7 +84,7 @@ func TestScrubOfDataWithEOF(t *testing.T) {
 		f := start(t, fake, func(o *cachetest.Options) {
 			o.Cache.Store = eofStore{o.Cache.Store}
 			o.Cache.Scrub = time.Hour
-			o.Cache.Hooks.Damaged = func(_ oci.Digest, err error) { t.Errorf("told as damaged: %v", err) }
+			o.Cache.Hooks.Damaged = func(_ oci.Digest, err error) { t.Errorf("reported as damaged: %v", err) }
 		})
 		f.MustRead(t, refs[0], contents[0], oci.Fill)
 		<-time.After(3 * time.Hour)
@@ -94,7 +94,7 @@ func TestScrubOfDataWithEOF(t *testing.T) {
 	})
 }
 
-// heldIndex holds one PutTag until it may go on.
+// heldIndex delays one PutTag until it is released.
 type heldIndex struct {
 	*closedIndex
 	hold          atomic.Bool
@@ -109,8 +109,8 @@ func (ix *heldIndex) PutTag(r tags.Record) error {
 	return ix.closedIndex.PutTag(r)
 }
 
-// A tag moves while the index catches up: what it named before is not written
-// over what it names now.
+// A tag that moves while the index catches up is not overwritten with its previous
+// digest.
 func TestCatchingUpWritesNoOlderTag(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
@@ -124,7 +124,7 @@ func TestCatchingUpWritesNoOlderTag(t *testing.T) {
 		<-time.After(30 * time.Second)
 		ix.closed.Store(false)
 		ix.hold.Store(true)
-		<-ix.reached // it is about to write what it has collected
+		<-ix.reached // it is about to write the records it has collected
 		moved := cachetest.Put(fake, "v1", 2)
 		<-time.After(2 * time.Minute)
 		f.MustRead(t, tag, moved, oci.Fill)
@@ -133,12 +133,12 @@ func TestCatchingUpWritesNoOlderTag(t *testing.T) {
 		<-time.After(time.Minute)
 		synctest.Wait()
 		if got, want := ix.TagRecords[tag].Latest.Digest, oci.FromBytes(moved); got != want {
-			t.Errorf("the index knows %s, the memory %s", got, want)
+			t.Errorf("the index has %s, the memory %s", got, want)
 		}
 	})
 }
 
-// lateWalk waits before it walks.
+// lateWalk delays the walk.
 type lateWalk struct {
 	cache.Store
 	hold chan struct{}
@@ -151,7 +151,7 @@ func (s *lateWalk) All(ctx context.Context) iter.Seq2[cache.Blob, error] {
 	}
 }
 
-// What is evicted during the walk over the directory is not told as lost.
+// A blob that is evicted during the walk over the directory is not reported as lost.
 func TestEvictedIsNotLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
@@ -163,11 +163,11 @@ func TestEvictedIsNotLost(t *testing.T) {
 		}
 		f.Stop()
 		s := &lateWalk{hold: make(chan struct{})}
-		told := make(chan cache.Reconciliation, 1)
+		reported := make(chan cache.Reconciliation, 1)
 		f.Restart(t, budget(250_000), func(o *cachetest.Options) {
 			s.Store = o.Cache.Store
 			o.Cache.Store = s
-			o.Cache.Hooks.Reconciled = func(r cache.Reconciliation, _ error) { told <- r }
+			o.Cache.Hooks.Reconciled = func(r cache.Reconciliation, _ error) { reported <- r }
 		})
 		synctest.Wait()
 		for i := 2; i < 4; i++ {
@@ -175,8 +175,8 @@ func TestEvictedIsNotLost(t *testing.T) {
 			f.Settled(t)
 		}
 		close(s.hold)
-		if r := <-told; r.Lost != 0 || f.Stats().Evictions != 2 {
-			t.Errorf("told %+v after %d evictions", r, f.Stats().Evictions)
+		if r := <-reported; r.Lost != 0 || f.Stats().Evictions != 2 {
+			t.Errorf("reported %+v after %d evictions", r, f.Stats().Evictions)
 		}
 	})
 }
@@ -189,8 +189,7 @@ func (s slowOpen) Open(ctx context.Context, d oci.Digest) (io.ReadSeekCloser, er
 	return s.Store.Open(ctx, d)
 }
 
-// A client that leaves while the file that it wants is hashed causes no download
-// of it.
+// A client that leaves while the file of its blob is being hashed causes no download.
 func TestLeavingWhileAFileIsHashed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
@@ -208,7 +207,7 @@ func TestLeavingWhileAFileIsHashed(t *testing.T) {
 		}
 		<-time.After(time.Minute)
 		if n := fake.Calls("Open", refs[0].Reference()); n != 1 {
-			t.Errorf("%d fetches, want that of before alone", n)
+			t.Errorf("%d fetches, want only the first", n)
 		}
 	})
 }
@@ -221,36 +220,36 @@ func (s slowRemove) Remove(ctx context.Context, d oci.Digest) error {
 	return s.Store.Remove(ctx, d)
 }
 
-// A blob that is fetched again while its file is being removed keeps the new one,
-// and the walk over the directory adopts nothing that is on its way out.
+// A blob that is fetched again while its file is being removed has the new file, and the
+// walk over the directory does not adopt a file that is being removed.
 func TestFetchedAgainWhileItIsRemoved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
 		refs, contents := blobs(t, fake, 2, 100_000)
 		f := start(t, fake, budget(150_000), func(o *cachetest.Options) {
 			o.Cache.Store = slowRemove{o.Cache.Store}
-			o.Cache.Hooks.Damaged = func(_ oci.Digest, err error) { t.Errorf("told as damaged: %v", err) }
+			o.Cache.Hooks.Damaged = func(_ oci.Digest, err error) { t.Errorf("reported as damaged: %v", err) }
 		})
 		f.MustRead(t, refs[0], contents[0], oci.Fill)
 		f.Settled(t)
-		go func() { _, _, _ = ocitest.Read(t.Context(), f, refs[1]) }() // which evicts it
+		go func() { _, _, _ = ocitest.Read(t.Context(), f, refs[1]) }() // evicts it
 		<-time.After(500 * time.Millisecond)
 		if found, err := f.Cache.Verify(t.Context(), cache.VerifyOptions{Repair: true}, func(cache.Findings, *cache.Fault) {}); err != nil || f.Stats().Entries != 0 {
-			t.Errorf("found %+v, %v; %d entries of what is being removed", found, err, f.Stats().Entries)
+			t.Errorf("found %+v, %v; %d entries for a file that is being removed", found, err, f.Stats().Entries)
 		}
 		_, _, _ = ocitest.Read(t.Context(), f, refs[0])
 		f.Settled(t)
 		<-time.After(time.Minute)
 		for _, ref := range refs {
-			if answer, err := f.Resolve(t.Context(), ref); err == nil && answer.Via == oci.Hit {
+			if result, err := f.Resolve(t.Context(), ref); err == nil && result.Via == oci.Hit {
 				f.MustRead(t, ref, contents[map[bool]int{true: 1}[ref == refs[1]]], oci.Hit)
 			}
 		}
 	})
 }
 
-// The scrub reads no faster than 16 MiB a second, and what nobody has hashed does
-// not wait for its share of the time.
+// The scrub reads no faster than 16 MiB a second, and hashes files that were never
+// verified first.
 func TestPaceOfTheScrub(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
@@ -268,12 +267,12 @@ func TestPaceOfTheScrub(t *testing.T) {
 		}
 		<-time.After(2 * time.Second)
 		if n := f.Stats().Scrubbed; n != 4 {
-			t.Errorf("%d of 4 blobs that nobody had hashed are hashed after 5 s", n)
+			t.Errorf("%d of 4 unverified blobs are hashed after 5 s", n)
 		}
 	})
 }
 
-// idler counts how often it was told that nobody reads it.
+// idler counts the calls of Idle.
 type idler struct {
 	cachetest.Paced
 	idles *atomic.Int32
@@ -283,7 +282,7 @@ func (i idler) Idle() { i.idles.Add(1) }
 
 func (i idler) Close() error { return nil }
 
-// idling has such bodies.
+// idling is a Registry with such bodies.
 type idling struct {
 	*ocitest.Fake
 	idles atomic.Int32
@@ -297,9 +296,9 @@ func (i *idling) Open(ctx context.Context, ref oci.Ref) (*oci.Content, error) {
 	return content, err
 }
 
-// Who waits long for his turn lets go of his connection, once; who waits for a
-// moment keeps it.
-func TestWaitingLetsGoOfTheConnection(t *testing.T) {
+// A fill that waits long for its turn releases its connection, once; one that waits
+// for a moment does not.
+func TestQueuedFillReleasesItsConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		next := &idling{Fake: new(ocitest.Fake)}
 		f := start(t, next.Fake, func(o *cachetest.Options) { o.Cache.Next, o.Cache.MaxFills = next, 1 })
@@ -314,13 +313,13 @@ func TestWaitingLetsGoOfTheConnection(t *testing.T) {
 			clients.Wait()
 			f.Settled(t)
 			if n := next.idles.Load(); n != want {
-				t.Errorf("behind %d MiB at 1 MiB a second it let go %d times, want %d", size>>20, n, want)
+				t.Errorf("behind %d MiB at 1 MiB a second it was released %d times, want %d", size>>20, n, want)
 			}
 		}
 	})
 }
 
-// partWalk cannot read a part of the directory.
+// partWalk fails to read a part of the directory.
 type partWalk struct{ cache.Store }
 
 func (s partWalk) All(ctx context.Context) iter.Seq2[cache.Blob, error] {
@@ -338,7 +337,7 @@ func (s countingOpen) Open(ctx context.Context, d oci.Digest) (io.ReadSeekCloser
 	return s.Store.Open(ctx, d)
 }
 
-// What a walk did not see because it could not is not looked for one by one.
+// Blobs in a directory that the walk could not read are not looked up one by one.
 func TestWalkThatFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
@@ -352,7 +351,7 @@ func TestWalkThatFails(t *testing.T) {
 		f.Restart(t, func(o *cachetest.Options) { o.Cache.Store = countingOpen{partWalk{o.Cache.Store}, &opened} })
 		synctest.Wait()
 		if opened.Load() != 0 || f.Stats().Entries != 3 {
-			t.Errorf("%d files opened, %d of 3 blobs kept", opened.Load(), f.Stats().Entries)
+			t.Errorf("%d files opened, %d of 3 blobs cached", opened.Load(), f.Stats().Entries)
 		}
 	})
 }

@@ -17,7 +17,7 @@ import (
 	"mirrord/test/cachetest"
 )
 
-// trickle sends n bytes and then none for an hour.
+// trickle sends n bytes and then nothing for an hour.
 type trickle struct {
 	io.ReadSeeker
 	n int
@@ -33,7 +33,7 @@ func (r *trickle) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// fillUp reads all refs, which are kept then.
+// fillUp reads all refs, so that they are cached.
 func (f *fixture) fillUp(t *testing.T, refs []oci.Ref, contents [][]byte) {
 	t.Helper()
 	for i := range refs {
@@ -42,12 +42,12 @@ func (f *fixture) fillUp(t *testing.T, refs []oci.Ref, contents [][]byte) {
 	}
 }
 
-// onDisk returns the bytes of all blobs and unfinished fills, also of those that
-// have been removed and are still open.
+// onDisk returns the bytes of all blobs and unfinished fills, including removed files
+// that are still open.
 func (f *fixture) onDisk(t *testing.T) (total int64) {
 	t.Helper()
 	for _, path := range slices.Concat(cachetest.Files(t, f.Dir, "blobs", "*", "*", "*"), cachetest.Files(t, f.Dir, "fills", "*")) {
-		if info, err := os.Stat(path); err == nil { // it may be gone by now
+		if info, err := os.Stat(path); err == nil { // it may have been removed
 			total += info.Size()
 		}
 	}
@@ -63,7 +63,7 @@ func (f *fixture) onDisk(t *testing.T) (total int64) {
 	return total
 }
 
-// A size that is promised and not sent pushes nothing out.
+// A blob whose bytes do not arrive evicts no more than arrives, whatever its size.
 func TestPromisedSizeEvictsLittle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const most = 1_000_000
@@ -91,12 +91,12 @@ func TestPromisedSizeEvictsLittle(t *testing.T) {
 		}
 		<-time.After(2 * time.Hour)
 		if s := f.Stats(); s.Reserved != 0 || s.Evictions > 1 {
-			t.Errorf("left are %+v", s)
+			t.Errorf("left behind: %+v", s)
 		}
 	})
 }
 
-// A size that cannot be true goes past the cache at once.
+// A blob of an impossible size bypasses the cache at once.
 func TestAbsurdSize(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
@@ -118,8 +118,8 @@ func TestAbsurdSize(t *testing.T) {
 	})
 }
 
-// Blobs that do not fit together: those that do are cached, the others go past the
-// cache, and the disk is never over the budget.
+// Of blobs that do not fit together some are cached, the others bypass the cache, and
+// the disk never has more than the limit.
 func TestBlobsThatDoNotFitTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const most = 1_000_000
@@ -161,16 +161,16 @@ func TestBlobsThatDoNotFitTogether(t *testing.T) {
 		}
 		f.Settled(t)
 		if s := f.Stats(); s.Reserved != 0 || s.Bytes < 690_000 || s.Bytes > most || s.Failed != 0 {
-			t.Errorf("left are %+v", s)
+			t.Errorf("left behind: %+v", s)
 		}
 		if left := cachetest.Files(t, f.Dir, "fills", "*"); len(left) > 0 {
 			t.Errorf("left behind: %v", left)
 		}
-		m.want(t) // the disk has no part in it
+		m.want(t) // the disk is not degraded
 	})
 }
 
-// What an unfinished fill has left counts as the beginning of its room.
+// The part that an unfinished fill left is counted in the reservation of the next.
 func TestResumedFillInAFullCache(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const most = 1_000_000
@@ -195,8 +195,8 @@ func TestResumedFillInAFullCache(t *testing.T) {
 	})
 }
 
-// A fill that many files have to go for does not stall the others meanwhile.
-func TestLongEvictionStallsNobody(t *testing.T) {
+// A fill that evicts many files does not delay others meanwhile.
+func TestLongEvictionDelaysNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const most = 1_000_000
 		fake := new(ocitest.Fake)
@@ -215,17 +215,17 @@ func TestLongEvictionStallsNobody(t *testing.T) {
 		begun := time.Now()
 		f.MustRead(t, ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, small)), small, oci.Fill)
 		if took := time.Since(begun); took > time.Minute {
-			t.Errorf("a small blob came after %s", took)
+			t.Errorf("a small blob took %s", took)
 		}
 		f.Settled(t)
 		f.MustRead(t, largeRef, large, oci.Hit)
 	})
 }
 
-// A fill finds no room in the middle, because what was in its way has come to be
-// read. Its client gets all of it; what he has open of it is on the disk and counts
-// until he closes it.
-func TestNoRoomInTheMiddle(t *testing.T) {
+// A fill finds no space in the middle, because the blobs to evict are being read. Its
+// client gets all of it; the file that the client has open is counted until it is
+// closed.
+func TestNoSpaceInTheMiddle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const most = 1_000_000
 		fake := new(ocitest.Fake)
@@ -254,7 +254,7 @@ func TestNoRoomInTheMiddle(t *testing.T) {
 		if _, err := io.ReadFull(content.Body, begin); err != nil {
 			t.Fatal(err)
 		}
-		f.Settled(t) // there is room for 400,000 bytes of it
+		f.Settled(t) // there is space for 400,000 bytes of it
 		fake.Wrap(nil)
 		for _, read := range open {
 			if err := read.Close(); err != nil {
@@ -285,6 +285,6 @@ func TestNoRoomInTheMiddle(t *testing.T) {
 		if err := f.Cache.CheckAccounts(); err != nil {
 			t.Error(err)
 		}
-		m.want(t) // the disk has no part in it
+		m.want(t) // the disk is not degraded
 	})
 }

@@ -17,7 +17,7 @@ import (
 	"mirrord/test/cachetest"
 )
 
-// What was fetched is served after a restart, with the upstream down.
+// Fetched content is served after a restart while the upstream is down.
 func TestRestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
@@ -41,7 +41,7 @@ func TestRestart(t *testing.T) {
 	})
 }
 
-// Recency survives: what was used last before a restart goes last after it.
+// Recency survives a restart: the blob that was used last is evicted last.
 func TestRecencySurvives(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
@@ -55,7 +55,7 @@ func TestRecencySurvives(t *testing.T) {
 		f.MustRead(t, refs[0], contents[0], oci.Hit)
 		<-time.After(16 * time.Second)
 		if age := time.Since(f.Index.Used(refs[0].Digest())); age > 30*time.Second {
-			t.Errorf("the index knows the use of %s ago; half a minute may be lost", age)
+			t.Errorf("the index has a use of %s ago; only half a minute may be lost", age)
 		}
 		f.Stop()
 		f.Restart(t, budget(250_000))
@@ -65,8 +65,8 @@ func TestRecencySurvives(t *testing.T) {
 	})
 }
 
-// A file that the index does not know is what a crash may leave: it is served.
-// A record without a file is what a person may leave: it is fetched again.
+// A file without a record, which a crash may leave, is served. A blob whose file
+// somebody has removed is fetched again.
 func TestReconcile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
@@ -96,7 +96,7 @@ func TestReconcile(t *testing.T) {
 	})
 }
 
-// A file that is gone or cut is noticed when it is asked for, and fetched again.
+// A missing or truncated file is noticed when it is requested, and fetched again.
 func TestDamagedFile(t *testing.T) {
 	for name, damage := range map[string]func(string) error{
 		"removed":   os.Remove,
@@ -110,7 +110,7 @@ func TestDamagedFile(t *testing.T) {
 				o.Cache.Hooks.Damaged = func(_ oci.Digest, err error) { damaged.Store(err) }
 			})
 			f.MustRead(t, refs[0], contents[0], oci.Fill)
-			f.Stop() // so that the blob is put
+			f.Stop() // so that the blob is stored
 			hex := refs[0].Digest().Encoded()
 			f.Restart(t, func(o *cachetest.Options) {
 				o.Cache.Hooks.Damaged = func(_ oci.Digest, err error) { damaged.Store(err) }
@@ -121,14 +121,14 @@ func TestDamagedFile(t *testing.T) {
 			f.MustRead(t, refs[0], contents[0], oci.Fill)
 			err, _ := damaged.Load().(error)
 			if err == nil || !errors.Is(err, fs.ErrNotExist) && !strings.Contains(err.Error(), "wrong size") {
-				t.Errorf("told %v", err)
+				t.Errorf("reported %v", err)
 			}
 		})
 	}
 }
 
-// An adopted file has no media type: as a manifest it is asked for again, and
-// then both ways are served.
+// An adopted file has no media type: a request for the manifest fetches it again, and
+// then it is served as a manifest and as a blob.
 func TestAdoptedManifest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
@@ -152,9 +152,9 @@ func TestAdoptedManifest(t *testing.T) {
 	})
 }
 
-// What is found, and was most likely on its way out, takes nobody's place: it is
-// removed when the cache is full without it.
-func TestFoundFilesPushNothingOut(t *testing.T) {
+// A found file, which was probably being evicted, evicts nothing: it is removed when
+// the cache is full without it.
+func TestFoundFilesEvictNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
 		refs, contents := blobs(t, fake, 3, 100_000)

@@ -17,8 +17,8 @@ import (
 	"mirrord/test/cachetest"
 )
 
-// What cannot make room enough is not evicted.
-func TestNothingIsEvictedInVain(t *testing.T) {
+// Nothing is evicted when that does not free enough space.
+func TestNothingIsEvictedWithoutEffect(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
 		big, bigC := blobs(t, fake, 1, 200_000)
@@ -36,13 +36,13 @@ func TestNothingIsEvictedInVain(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer func() { _ = read.Close() }()
-		f.MustRead(t, nextRef, next, oci.Pass)  // there is no room for it
-		f.MustRead(t, smallRef, small, oci.Hit) // nothing went for what could not fit
+		f.MustRead(t, nextRef, next, oci.Pass)  // there is no space for it
+		f.MustRead(t, smallRef, small, oci.Hit) // nothing was evicted for a blob that does not fit
 		<-time.After(2 * time.Second)
 	})
 }
 
-// The directory of fills is made anew when somebody has removed it.
+// The directory of fills is created again after somebody has removed it.
 func TestNoFillsDirectory(t *testing.T) {
 	fake := new(ocitest.Fake)
 	blob := ocitest.Content(1000, 1)
@@ -54,8 +54,8 @@ func TestNoFillsDirectory(t *testing.T) {
 	f.MustRead(t, ref, blob, oci.Fill)
 }
 
-// Without a place for fills, content goes past the cache.
-func TestNoPlaceForFills(t *testing.T) {
+// Without a directory for fills, content bypasses the cache.
+func TestFillsDirectoryCannotBeMade(t *testing.T) {
 	fake := new(ocitest.Fake)
 	blob := ocitest.Content(1000, 1)
 	ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, blob))
@@ -67,7 +67,7 @@ func TestNoPlaceForFills(t *testing.T) {
 	f.MustRead(t, ref, blob, oci.Pass)
 }
 
-// stuck never sends a byte until its context ends.
+// stuck sends nothing until its context ends.
 type stuck struct{ *ocitest.Fake }
 
 type stuckBody struct{ ctx context.Context }
@@ -84,8 +84,8 @@ func (s stuck) Open(ctx context.Context, ref oci.Ref) (*oci.Content, error) {
 	return c, err
 }
 
-// What is handed over ends with its reader.
-func TestHandedOverIsBoundByItsReader(t *testing.T) {
+// A body that is handed off ends with its reader.
+func TestHandoffEndsWithItsReader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
 		ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, ocitest.Content(200_000, 1)))
@@ -101,14 +101,14 @@ func TestHandedOverIsBoundByItsReader(t *testing.T) {
 		select {
 		case <-read:
 		case <-time.After(time.Hour):
-			t.Error("an hour after the client has left its read still waits")
+			t.Error("an hour after the client has left, its read still blocks")
 		}
 	})
 }
 
-// A blob that turns out to be larger than the cache goes past it from its
-// beginning, and leaves nothing behind.
-func TestUnknownSizeLargerThanTheCacheGoesPast(t *testing.T) {
+// A blob that turns out to be larger than the cache bypasses it from its beginning and
+// leaves nothing behind.
+func TestUnknownSizeLargerThanTheCacheBypassesIt(t *testing.T) {
 	fake := new(ocitest.Fake)
 	large := ocitest.Content(48<<20, 99)
 	ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, large))
@@ -124,7 +124,7 @@ func TestUnknownSizeLargerThanTheCacheGoesPast(t *testing.T) {
 	}
 }
 
-// A blob of which nobody knows the end does not cost the cache what it has.
+// A blob of unknown size does not evict everything.
 func TestUnknownSizeEvictsLittle(t *testing.T) {
 	fake := new(ocitest.Fake)
 	refs, contents := blobs(t, fake, 5, 7<<20)
@@ -134,16 +134,16 @@ func TestUnknownSizeEvictsLittle(t *testing.T) {
 	for i := range refs {
 		f.MustRead(t, refs[i], contents[i], oci.Fill)
 	}
-	f.Stop() // so that all are kept
+	f.Stop() // so that all are stored
 	fake.HideSize()
 	f.Restart(t, budget(40<<20))
 	f.MustRead(t, ref, large, oci.Pass)
 	if n := f.Stats().Evictions; n > 2 {
-		t.Errorf("%d of 5 blobs are evicted", n)
+		t.Errorf("%d of 5 blobs were evicted", n)
 	}
 }
 
-// A cache smaller than the step in which room is asked for.
+// The cache may be smaller than the steps in which space is reserved.
 func TestUnknownSizeInASmallCache(t *testing.T) {
 	fake := new(ocitest.Fake)
 	blob := ocitest.Content(1000, 1)
@@ -153,8 +153,8 @@ func TestUnknownSizeInASmallCache(t *testing.T) {
 	f.MustRead(t, ref, blob, oci.Fill)
 }
 
-// Who began to read while the blob came is a reader too.
-func TestEvictionSparesReadersOfAFill(t *testing.T) {
+// A client that began to read during the fill counts as a reader of the blob, too.
+func TestFillBeingReadIsNotEvicted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
 		refs, contents := blobs(t, fake, 4, 100_000)
@@ -170,11 +170,11 @@ func TestEvictionSparesReadersOfAFill(t *testing.T) {
 			f.MustRead(t, refs[i], contents[i], oci.Fill)
 			f.Settled(t)
 		}
-		f.MustRead(t, refs[0], contents[0], oci.Hit) // it is being read all the time
+		f.MustRead(t, refs[0], contents[0], oci.Hit) // it was being read all the time
 	})
 }
 
-// A fill that goes on needs room for the rest alone.
+// A resumed fill needs space for the rest only.
 func TestResumeOnANarrowDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
@@ -206,14 +206,14 @@ func TestResumeOnANarrowDisk(t *testing.T) {
 	})
 }
 
-// unremovable is a Store on a disk that has become read-only.
+// unremovable is a Store that cannot remove files.
 type unremovable struct{ cache.Store }
 
 func (unremovable) Remove(context.Context, oci.Digest) error {
 	return errors.New("read-only file system")
 }
 
-// A file that cannot be removed is told as that.
+// A file that cannot be removed is reported.
 func TestRemoveFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
@@ -229,7 +229,7 @@ func TestRemoveFails(t *testing.T) {
 			f.Settled(t)
 		}
 		if damaged.Load() != 0 || stays.Load() != 3 {
-			t.Errorf("%d told as damaged, %d as staying, want 0 and 3", damaged.Load(), stays.Load())
+			t.Errorf("%d reported as damaged, %d as not removed, want 0 and 3", damaged.Load(), stays.Load())
 		}
 	})
 }

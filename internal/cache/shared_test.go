@@ -19,7 +19,7 @@ import (
 	"mirrord/test/cachetest"
 )
 
-// split is an upstream that does other things for one repository than for another.
+// split is an upstream that behaves differently for each repository.
 type split struct {
 	oci.Registry
 	open  func(ref oci.Ref) error                         // may be nil
@@ -46,7 +46,7 @@ type seeking struct{ io.ReadSeeker }
 
 func (seeking) Close() error { return nil }
 
-// shared puts one blob into n repositories and returns how each names it.
+// shared adds one blob to n repositories and returns its reference in each.
 func shared(t *testing.T, fake *ocitest.Fake, blob []byte, n int) (refs []oci.Ref) {
 	t.Helper()
 	for i := range n {
@@ -60,7 +60,7 @@ func shared(t *testing.T, fake *ocitest.Fake, blob []byte, n int) (refs []oci.Re
 	return refs
 }
 
-// The same of a manifest, which costs each repository that asks its pull.
+// The same holds for a manifest, which costs one pull for each repository.
 func TestFailureOfAnotherRepositorysManifest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
@@ -99,9 +99,9 @@ func TestFailureOfAnotherRepositorysManifest(t *testing.T) {
 	})
 }
 
-// Whoever leaves while another repository's request fails reads nothing of what
-// that one is about to say.
-func TestGuestLeavesWhileTheFillFails(t *testing.T) {
+// A client that leaves while another repository's request fails does not read that
+// flight's error while it is written.
+func TestJoinedClientLeavesWhileTheFillFails(t *testing.T) {
 	for range 50 {
 		synctest.Test(t, func(t *testing.T) {
 			fake := new(ocitest.Fake)
@@ -115,7 +115,7 @@ func TestGuestLeavesWhileTheFillFails(t *testing.T) {
 			defer leave()
 			clients.Go(func() {
 				if _, err := f.Open(ctx, refs[1]); err == nil {
-					t.Error("a client that has left is answered")
+					t.Error("a client that has left gets a response")
 				}
 			})
 			clients.Wait()
@@ -123,8 +123,8 @@ func TestGuestLeavesWhileTheFillFails(t *testing.T) {
 	}
 }
 
-// What the upstream says of one repository says nothing of another that waits for
-// the same digest: that one asks for itself before it fails.
+// The upstream's response for one repository does not decide for another that waits for
+// the same digest: that one sends its own request before it fails.
 func TestFailureOfAnotherRepository(t *testing.T) {
 	for _, failure := range []error{
 		oci.Errorf(oci.Unavailable, "the token service hangs up"),
@@ -152,7 +152,7 @@ func TestFailureOfAnotherRepository(t *testing.T) {
 						}
 					})
 				}
-				synctest.Wait() // they lead the flight
+				synctest.Wait() // this client has started the flight
 				for range 10 {
 					clients.Go(func() { f.MustRead(t, refs[1], blob, oci.Fill) })
 				}
@@ -165,7 +165,7 @@ func TestFailureOfAnotherRepository(t *testing.T) {
 	}
 }
 
-// A crowd of repositories that all fail asks once for each.
+// Many repositories that all fail cause one request each.
 func TestEachRepositoryAsksOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
@@ -190,8 +190,8 @@ func TestEachRepositoryAsksOnce(t *testing.T) {
 	})
 }
 
-// An upstream that hangs does so for everybody: who has waited long for another's
-// request does not wait as long again.
+// An upstream that hangs probably does so for all repositories: a client that has waited
+// long for another's request does not wait as long again.
 func TestHangingUpstreamIsNotWaitedForTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
@@ -217,9 +217,9 @@ func TestHangingUpstreamIsNotWaitedForTwice(t *testing.T) {
 	})
 }
 
-// A download that breaks off for good in the middle, for one repository, goes on
-// for another that reads along.
-func TestOtherRepositoryGoesOnWhereAFillFails(t *testing.T) {
+// A download that fails in the middle for one repository is resumed for another that
+// has joined it.
+func TestOtherRepositoryResumesAFailedFill(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
 		blob := ocitest.Content(4*mebibyte, 1)
@@ -253,8 +253,8 @@ func TestOtherRepositoryGoesOnWhereAFillFails(t *testing.T) {
 	})
 }
 
-// A blob that is wrong is not fetched again for those who have read its beginning:
-// no other download would go on from there.
+// A corrupt blob is not fetched again for clients that have read its beginning: no other
+// download could continue from there.
 func TestWrongBlobIsWrongForAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
@@ -281,9 +281,9 @@ func TestWrongBlobIsWrongForAll(t *testing.T) {
 	})
 }
 
-// One who has got bytes ahead of a fill that fails for another repository goes on
-// with a fill of its own, unless those bytes turn out to be wrong.
-func TestPassGoesOnWhereAFillFails(t *testing.T) {
+// A client that has read bytes ahead of a fill that fails for another repository
+// continues with its own fill, unless those bytes turn out to be wrong.
+func TestPassResumesAFailedFill(t *testing.T) {
 	const length = 100_000
 	for _, wrong := range []bool{false, true} {
 		t.Run(fmt.Sprint("wrong ", wrong), func(t *testing.T) {
@@ -307,7 +307,7 @@ func TestPassGoesOnWhereAFillFails(t *testing.T) {
 				synctest.Wait()
 				got, err := tail(t.Context(), f, refs[1], int64(len(blob)-length))
 				if wrong && (len(got) == length || !errors.Is(err, oci.ErrCorrupt)) {
-					t.Errorf("of wrong bytes: %d bytes, %v", len(got), err)
+					t.Errorf("with wrong bytes: %d bytes, %v", len(got), err)
 				}
 				if !wrong && (err != nil || !bytes.Equal(got, blob[len(blob)-length:])) {
 					t.Errorf("%d bytes of %d, %v", len(got), length, err)

@@ -18,7 +18,7 @@ import (
 	"mirrord/test/cachetest"
 )
 
-// routed fails what is asked of one upstream, slowly.
+// routed is a Registry whose requests to one upstream fail slowly.
 type routed struct {
 	*ocitest.Fake
 	down string
@@ -32,7 +32,7 @@ func (r routed) Open(ctx context.Context, ref oci.Ref) (*oci.Content, error) {
 	return r.Fake.Open(ctx, ref)
 }
 
-// Another upstream's troubles with a digest are not ours.
+// The failure of a digest at one upstream does not affect another.
 func TestOtherUpstreamDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
@@ -61,7 +61,7 @@ func TestTagCheckedInTheFuture(t *testing.T) {
 		f.Settled(t)
 		f.Stop()
 		r := f.Index.TagRecords[tag]
-		r.Checked = time.Now().Add(1000 * time.Hour) // the clock was wrong, and was set right
+		r.Checked = time.Now().Add(1000 * time.Hour) // the clock was wrong and has been corrected
 		f.Index.TagRecords[tag] = r
 		f.Restart(t)
 		newer := cachetest.Put(fake, "v1", 2)
@@ -70,7 +70,7 @@ func TestTagCheckedInTheFuture(t *testing.T) {
 	})
 }
 
-// gated is a Store that says once that a blob is gone, late.
+// gated is a Store that reports once, late, that a blob is absent.
 type gated struct {
 	cache.Store
 	late atomic.Bool
@@ -85,8 +85,8 @@ func (g *gated) Open(ctx context.Context, d oci.Digest) (io.ReadSeekCloser, erro
 	return r, err
 }
 
-// Two find a file gone, one fetches it again, and the other is late to notice.
-func TestLateDropSparesTheNewBlob(t *testing.T) {
+// Two clients find a file missing; one fetches it again before the other drops its entry.
+func TestLateDropKeepsTheNewBlob(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
 		blob := ocitest.Content(1000, 1)
@@ -113,7 +113,7 @@ func TestLateDropSparesTheNewBlob(t *testing.T) {
 	})
 }
 
-// Who waits for a turn is answered before containerd gives up.
+// The response to a client that waits for a turn begins before containerd gives up.
 func TestThirtyThirdBlobIsAnswered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
@@ -134,12 +134,12 @@ func TestThirtyThirdBlobIsAnswered(t *testing.T) {
 		}
 		_ = c.Close()
 		if took := time.Since(begun); took > 30*time.Second {
-			t.Errorf("answered after %s; containerd gives up after 30 s", took)
+			t.Errorf("response after %s; containerd gives up after 30 s", took)
 		}
 	})
 }
 
-// 100 ranges of one client's request are not 100 requests upstream.
+// 100 ranges in one client's request do not cause 100 requests upstream.
 func TestManyRanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
@@ -171,7 +171,7 @@ func TestManyRanges(t *testing.T) {
 	})
 }
 
-// Ranges that are far from each other go upstream so often, and then wait for the
+// Ranges far apart cause a limited number of requests upstream, and then wait for the
 // fill.
 func TestManyFarRanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -197,14 +197,14 @@ func TestManyFarRanges(t *testing.T) {
 			}
 		}
 		if n := fake.Calls("Open", ref.Reference()); n != 17 {
-			t.Errorf("%d requests upstream, want 16 beside that of the fill", n)
+			t.Errorf("%d requests upstream, want 16 besides that of the fill", n)
 		}
 	})
 }
 
-// A manifest that has rotted on disk is not served: it is hashed when it is read
-// into memory.
-func TestRottenManifest(t *testing.T) {
+// A manifest that was corrupted on disk is not served: it is hashed when it is read into
+// memory.
+func TestCorruptManifest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
 		tag := ocitest.ManifestRef(t, "v1")
@@ -220,9 +220,9 @@ func TestRottenManifest(t *testing.T) {
 			t.Fatal(err)
 		}
 		f.Restart(t)
-		got, answer, err := ocitest.Read(t.Context(), f, tag)
+		got, result, err := ocitest.Read(t.Context(), f, tag)
 		if !bytes.Equal(got, raw) {
-			t.Errorf("rotten manifest served: via %s, %v", answer.Via, err)
+			t.Errorf("a corrupt manifest was served: via %s, %v", result.Via, err)
 		}
 	})
 }

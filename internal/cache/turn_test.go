@@ -14,7 +14,7 @@ import (
 	"mirrord/test/cachetest"
 )
 
-// busy counts the bodies that are being read, and the most that ever were.
+// busy counts the bodies that are being read at once, and their maximum.
 type busy struct{ now, most atomic.Int32 }
 
 func (b *busy) wrap(_ oci.Ref, body io.ReadSeeker) io.Reader {
@@ -40,9 +40,9 @@ func (c *counted) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// No more blobs are filled at once than MaxFills. Who waits is answered at once
-// all the same: containerd wants an answer within 30 s.
-func TestFillsNeverExceedTheirNumber(t *testing.T) {
+// No more than MaxFills blobs are filled at once. The response to a waiting client
+// begins at once all the same: containerd wants a header within 30 s.
+func TestFillsNeverExceedMaxFills(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
 		var b busy
@@ -60,7 +60,7 @@ func TestFillsNeverExceedTheirNumber(t *testing.T) {
 				}
 				_ = content.Close()
 				if took := time.Since(begun); took > time.Second || content.Size != int64(len(contents[i])) {
-					t.Errorf("answered after %s with a size of %d", took, content.Size)
+					t.Errorf("response after %s with a size of %d", took, content.Size)
 				}
 				f.MustRead(t, refs[i], contents[i], oci.Fill)
 			})
@@ -72,7 +72,7 @@ func TestFillsNeverExceedTheirNumber(t *testing.T) {
 	})
 }
 
-// A part of a blob that waits for its turn is not waited for.
+// A part of a blob is served while the blob waits for its turn.
 func TestPartOfABlobThatWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
@@ -92,7 +92,7 @@ func TestPartOfABlobThatWaits(t *testing.T) {
 			for _, part := range []oci.Span{{Begin: 0, End: 2}, {Begin: 20*mebibyte - 10, End: 20 * mebibyte}} {
 				got, _, err := readParts(t.Context(), f, refs[i], part)
 				if took := time.Since(begun); err != nil || !bytes.Equal(got[0], contents[i][part.Begin:part.End]) || took > time.Second {
-					t.Errorf("part %+v came as %q after %s, %v", part, got, took, err)
+					t.Errorf("part %+v is %q after %s, %v", part, got, took, err)
 				}
 			}
 		}
@@ -100,9 +100,9 @@ func TestPartOfABlobThatWaits(t *testing.T) {
 	})
 }
 
-// Who has been answered while he waited gets his bytes past the cache when there
-// is no room once it is his turn.
-func TestNoRoomWhenItIsTheTurn(t *testing.T) {
+// A client whose response has begun while its blob was waiting gets the bytes from the
+// upstream when there is no space once the turn comes.
+func TestNoSpaceWhenTheTurnComes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
 		cachetest.Pace(fake, mebibyte)
@@ -112,14 +112,14 @@ func TestNoRoomWhenItIsTheTurn(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		f.MustRead(t, refs[1], contents[1], oci.Fill) // its answer came before it was known
+		f.MustRead(t, refs[1], contents[1], oci.Fill) // its result came before it was known
 		if err := first.Close(); err != nil {
 			t.Error(err)
 		}
 		f.MustRead(t, refs[2], contents[2], oci.Fill)
 		f.Settled(t)
 		if s := f.Stats(); s.Fills != 0 || s.Reserved != 0 || s.Bytes != 20*mebibyte {
-			t.Errorf("left are %+v", s)
+			t.Errorf("left behind: %+v", s)
 		}
 	})
 }

@@ -16,7 +16,7 @@ import (
 	"mirrord/test/cachetest"
 )
 
-// grudging is a Store on a disk that does not give a blob, and perhaps takes none.
+// grudging is a Store on a disk that fails to read blobs, and perhaps to write them.
 type grudging struct {
 	cache.Store
 	mu              sync.Mutex
@@ -59,18 +59,18 @@ type unreadableBody struct {
 
 func (b unreadableBody) Read([]byte) (int, error) { return 0, b.err }
 
-// A manifest that the disk does not give is as good as absent: a crowd costs one
-// pull, and who comes later none, whatever the disk does with what is fetched. The
-// same goes for a blob, as long as the disk takes it.
+// A manifest that cannot be read from the disk is treated as absent: many clients at
+// once cost one pull, and later ones none, whether or not the disk can store it again.
+// The same holds for a blob, as long as the disk can store it.
 func TestUnreadable(t *testing.T) {
 	for name, fault := range map[string]struct{ open, read, put error }{
-		"EIO at open":                  {open: syscall.EIO},
-		"EIO at read":                  {read: syscall.EIO},
-		"no permission":                {open: syscall.EACCES},
-		"a network disk is away":       {open: syscall.ESTALE},
-		"EIO, and nothing is taken":    {open: syscall.EIO, put: syscall.EIO},
-		"read EIO, nothing is taken":   {read: syscall.EIO, put: syscall.EROFS},
-		"no permission, nor for a put": {open: syscall.EACCES, put: syscall.EACCES},
+		"EIO at open":              {open: syscall.EIO},
+		"EIO at read":              {read: syscall.EIO},
+		"no permission":            {open: syscall.EACCES},
+		"network disk unreachable": {open: syscall.ESTALE},
+		"EIO at open, put fails":   {open: syscall.EIO, put: syscall.EIO},
+		"EIO at read, put fails":   {read: syscall.EIO, put: syscall.EROFS},
+		"no permission, put fails": {open: syscall.EACCES, put: syscall.EACCES},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -85,7 +85,7 @@ func TestUnreadable(t *testing.T) {
 				f.MustRead(t, refs[0], contents[0], oci.Fill)
 				f.Settled(t)
 				f.Stop()
-				f.Restart(t, on) // memory has nothing
+				f.Restart(t, on) // nothing is in memory
 				synctest.Wait()
 				fake.Fail(func(ocitest.Call) error { <-time.After(time.Second); return nil })
 
@@ -93,7 +93,7 @@ func TestUnreadable(t *testing.T) {
 				f.crowd(t, ref, raw)
 				f.crowd(t, ref, raw)
 				if n := fake.Calls("Open", ref.Reference()); n != 2 {
-					t.Errorf("it cost %d pulls, want one and that of the beginning", n)
+					t.Errorf("%d pulls, want the first one and one more", n)
 				}
 				if fault.put == nil && fault.open != nil {
 					g.set(fault.open, fault.read, fault.put)
@@ -108,18 +108,18 @@ func TestUnreadable(t *testing.T) {
 				<-time.After(time.Minute)
 				fake.Fail(cachetest.Down)
 				f.MustRead(t, ref, raw, oci.Hit)
-				if troubles := f.Stats().Degraded; len(troubles) > 0 {
-					t.Errorf("still in trouble: %v", troubles)
+				if degraded := f.Stats().Degraded; len(degraded) > 0 {
+					t.Errorf("still degraded: %v", degraded)
 				}
 				f.Stop()
 				f.Restart(t, on)
-				f.MustRead(t, ref, raw, oci.Hit) // the disk has it
+				f.MustRead(t, ref, raw, oci.Hit) // it is on the disk
 			})
 		})
 	}
 }
 
-// crowd reads ref by many at once.
+// crowd reads ref with many clients at once.
 func (f *fixture) crowd(t *testing.T, ref oci.Ref, want []byte) {
 	t.Helper()
 	var clients sync.WaitGroup
@@ -135,7 +135,7 @@ func (f *fixture) crowd(t *testing.T, ref oci.Ref, want []byte) {
 	f.Settled(t)
 }
 
-// What a disk does not give for a time is served again from it when it does.
+// Blobs that cannot be read for a time are served from the disk when they can be read again.
 func TestUnreadableForATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
@@ -156,7 +156,7 @@ func TestUnreadableForATime(t *testing.T) {
 			f.MustRead(t, refs[i], contents[i], oci.Hit)
 		}
 		if s := f.Stats(); s.Entries != 2 || s.Bytes != 200_000 {
-			t.Errorf("cached are %d bytes in %d entries", s.Bytes, s.Entries)
+			t.Errorf("%d bytes are cached in %d entries", s.Bytes, s.Entries)
 		}
 	})
 }

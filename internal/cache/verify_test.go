@@ -19,7 +19,7 @@ import (
 	"mirrord/test/cachetest"
 )
 
-// place is where the blob that ref names lies.
+// place returns the path of the blob that ref names.
 func (f *fixture) place(ref oci.Ref) string {
 	hex := ref.Digest().Encoded()
 	return filepath.Join(f.Dir, "blobs", "sha256", hex[:2], hex)
@@ -38,8 +38,8 @@ func flipBit(t *testing.T, path string) {
 	}
 }
 
-// spoil fills f with six blobs and does another thing to each but the first. It
-// puts a right file there that the index does not know, and a stray.
+// spoil fills f with six blobs and damages all but the first, each in another way. It
+// adds an intact file without a record, and a stray.
 func spoil(t *testing.T, f *fixture) (refs []oci.Ref, contents [][]byte) {
 	t.Helper()
 	refs, contents = blobs(t, f.Fake, 6, 10_000)
@@ -60,7 +60,7 @@ func spoil(t *testing.T, f *fixture) (refs []oci.Ref, contents [][]byte) {
 	return refs, contents
 }
 
-// verify returns what is found, and the names of what is wrong.
+// verify returns the findings and the names of damaged files.
 func verify(t *testing.T, c *cache.Cache, repair bool) (cache.Findings, []string) {
 	t.Helper()
 	var wrong []string
@@ -76,8 +76,8 @@ func verify(t *testing.T, c *cache.Cache, repair bool) (cache.Findings, []string
 	return found, wrong
 }
 
-// At rest nothing has looked at the directory yet: everything is found, and left
-// as it is unless it is to be repaired. Then all is fetched again and right.
+// In a directory that no mirror uses everything is found, and nothing is changed without
+// Repair. After a repair everything is fetched again and intact.
 func TestVerifyAtRest(t *testing.T) {
 	fake := new(ocitest.Fake)
 	f := start(t, fake)
@@ -94,7 +94,7 @@ func TestVerifyAtRest(t *testing.T) {
 			t.Errorf("repair %v: %d wrong, findings (-want +got):\n%s", repair, found.Wrong(), diff)
 		}
 		if !slices.Equal(wrong, names) {
-			t.Errorf("repair %v: wrong are %q, want %q", repair, wrong, names)
+			t.Errorf("repair %v: damaged are %q, want %q", repair, wrong, names)
 		}
 	}
 	found, wrong := verify(t, f.resting(t), true)
@@ -111,7 +111,7 @@ func TestVerifyAtRest(t *testing.T) {
 	}
 }
 
-// A cache that serves is repaired while it does, and is counted right.
+// A running cache is repaired while it serves, and its accounts are right.
 func TestVerifyLive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
@@ -121,28 +121,28 @@ func TestVerifyLive(t *testing.T) {
 		f.Restart(t, func(o *cachetest.Options) {
 			o.Cache.Hooks.Damaged = func(oci.Digest, error) { damaged.Add(1) }
 		})
-		synctest.Wait() // the start has looked at names and sizes
+		synctest.Wait() // start-up has checked names and sizes
 		if n := damaged.Load(); n != 3 {
-			t.Errorf("the start found %d damaged blobs, want 3", n)
+			t.Errorf("start-up found %d damaged blobs, want 3", n)
 		}
 		f.MustRead(t, refs[2], contents[2], oci.Fill)
 		f.Settled(t)
 		found, wrong := verify(t, f.Cache, true)
 		want := cache.Findings{Blobs: 3, Bytes: 40_000, Of: 40_000, Damaged: 1, Unknown: 1, Strays: 1}
 		if found != want || !slices.Contains(wrong, refs[1].Digest().String()) {
-			t.Errorf("found %+v, want %+v; wrong are %q", found, want, wrong)
+			t.Errorf("found %+v, want %+v; damaged: %q", found, want, wrong)
 		}
 		for i, via := range []oci.Via{oci.Hit, oci.Fill, oci.Hit, oci.Fill, oci.Fill, oci.Hit} {
 			f.MustRead(t, refs[i], contents[i], via)
 		}
 		f.Settled(t)
 		if s := f.Stats(); s.Bytes != 60_000 || s.Entries != 6 {
-			t.Errorf("kept are %+v", s)
+			t.Errorf("cached: %+v", s)
 		}
 	})
 }
 
-// Verify reads no faster than it is told to.
+// Verify reads no faster than its rate limit.
 func TestVerifyIsPaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := start(t, new(ocitest.Fake))
@@ -174,8 +174,8 @@ func TestVerifyEnds(t *testing.T) {
 	}
 }
 
-// A file that nobody has hashed is hashed before it is served: one that is not
-// what its name says is fetched again, one that is serves without the upstream.
+// A file that was never hashed is hashed before it is served: a corrupt one is fetched
+// again, and an intact one is served without the upstream.
 func TestFoundFilesAreHashedFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
@@ -194,21 +194,21 @@ func TestFoundFilesAreHashedFirst(t *testing.T) {
 		synctest.Wait()
 		fake.Fail(cachetest.Down)
 		f.MustRead(t, refs[2], contents[2], oci.Hit)
-		if answer, err := f.Resolve(t.Context(), refs[1]); err == nil {
-			t.Errorf("a truncated file is told as %+v", answer)
+		if result, err := f.Resolve(t.Context(), refs[1]); err == nil {
+			t.Errorf("a truncated file is described as %+v", result)
 		}
 		fake.Fail(nil)
 		f.MustRead(t, refs[0], contents[0], oci.Fill)
 		f.MustRead(t, refs[1], contents[1], oci.Fill)
 		f.Settled(t)
 		if s := f.Stats(); s.Bytes != 300_000 {
-			t.Errorf("kept are %+v", s)
+			t.Errorf("cached: %+v", s)
 		}
 	})
 }
 
-// So is a manifest, which tells its media type by itself; one that does not, or is
-// something else that looks like one, is fetched.
+// The same holds for a manifest whose bytes determine its media type; any other, and
+// content that only looks like a manifest, is fetched.
 func TestFoundManifests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const index = `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}`
@@ -231,16 +231,16 @@ func TestFoundManifests(t *testing.T) {
 		for content, want := range map[string]string{
 			index: "application/vnd.oci.image.index.v1+json", implied: "application/vnd.oci.image.manifest.v1+json", config: "", open: "",
 		} {
-			got, answer, err := ocitest.Read(t.Context(), f, refs[content])
-			if answer.MediaType != want || (err == nil) != (want != "") || err == nil && string(got) != content {
-				t.Errorf("%s is served as %q: %q, %v", content, answer.MediaType, got, err)
+			got, result, err := ocitest.Read(t.Context(), f, refs[content])
+			if result.MediaType != want || (err == nil) != (want != "") || err == nil && string(got) != content {
+				t.Errorf("%s is served as %q: %q, %v", content, result.MediaType, got, err)
 			}
 		}
 	})
 }
 
-// The scrub hashes all that is kept once in its time, finds what rots, and goes
-// on after a restart with what was hashed longest ago.
+// The scrub hashes everything once within its period, finds corrupt files, and continues
+// after a restart with what was hashed longest ago.
 func TestScrub(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const week = 7 * 24 * time.Hour
@@ -253,9 +253,9 @@ func TestScrub(t *testing.T) {
 			f.Settled(t)
 			<-time.After(time.Second)
 		}
-		empty := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, nil)) // takes no part of the time
+		empty := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, nil)) // takes no time
 		f.MustRead(t, empty, nil, oci.Fill)
-		<-time.After(time.Minute) // the pass over an empty cache is over
+		<-time.After(time.Minute) // the pass over the empty cache has ended
 		for range 4 {
 			<-time.After(week / 8)
 			f.Stop()
@@ -263,14 +263,14 @@ func TestScrub(t *testing.T) {
 			synctest.Wait()
 		}
 		for r := range f.Index.Blobs() {
-			if age := time.Since(r.Verified); age > week/2+time.Minute { // restarts have cost no more than that
+			if age := time.Since(r.Verified); age > week/2+time.Minute { // restarts may cost that much
 				t.Errorf("%s was hashed %s ago", r.Digest, age)
 			}
 		}
 		flipBit(t, f.place(refs[3]))
 		<-time.After(week + time.Hour)
 		if _, err := os.Stat(f.place(refs[3])); !errors.Is(err, os.ErrNotExist) {
-			t.Errorf("after a week the rotten file is there: %v", err)
+			t.Errorf("after a week the corrupt file is still there: %v", err)
 		}
 		if s := f.Stats(); s.Entries != 4 || s.ScrubbedBytes < 300_000 || s.ScrubbedBytes > 100_000*s.Scrubbed {
 			t.Errorf("after a week: %+v", s)
@@ -279,7 +279,7 @@ func TestScrub(t *testing.T) {
 	})
 }
 
-// resting returns a cache on what is left that nobody runs.
+// resting returns a cache on the same directory that does not run.
 func (f *fixture) resting(t *testing.T) *cache.Cache {
 	t.Helper()
 	f.Stop()

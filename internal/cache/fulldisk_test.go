@@ -19,8 +19,8 @@ import (
 	"mirrord/test/smalldisk"
 )
 
-// fullStore fails to put while it has an error for that. Otherwise it copies, so
-// that unfinished fills may lie on a file system of their own.
+// fullStore fails to put while an error is set. Otherwise it copies, so that
+// unfinished fills may be on another file system.
 type fullStore struct {
 	*disk.Store
 	dir string
@@ -45,8 +45,8 @@ func (s *fullStore) Put(ctx context.Context, d oci.Digest, f *os.File) error {
 	return os.Remove(f.Name())
 }
 
-// fullness makes the disk full for one step of a fill, in a way that evicting does not
-// help, until it is ended.
+// fullness makes the disk full for one step of a fill, so that evicting does not help,
+// until the returned function is called.
 type fullness struct {
 	name  string
 	disk  string // options of the file system for fills
@@ -67,9 +67,9 @@ func remount(full, empty string) func(*testing.T, *fullStore, string) func() {
 	}
 }
 
-// A disk that is full whatever is evicted costs the cache next to nothing, and no
-// client a byte; when there is space again it is used.
-func TestEvictingInVain(t *testing.T) {
+// A disk that stays full whatever is evicted costs the cache few blobs and no client a
+// byte; when there is space again it is used.
+func TestEvictingWithoutEffect(t *testing.T) {
 	for _, full := range []fullness{
 		{"write", "size=3m", remount("size=4k", "size=3m")},
 		{"create", "size=3m,nr_inodes=50", remount("nr_inodes=1", "nr_inodes=50")},
@@ -78,12 +78,12 @@ func TestEvictingInVain(t *testing.T) {
 	} {
 		t.Run(full.name, func(t *testing.T) {
 			fills := smalldisk.Mount(t, "", full.disk)
-			synctest.Test(t, func(t *testing.T) { evictInVain(t, full, fills) })
+			synctest.Test(t, func(t *testing.T) { evictWithoutEffect(t, full, fills) })
 		})
 	}
 }
 
-func evictInVain(t *testing.T, full fullness, fills string) {
+func evictWithoutEffect(t *testing.T, full fullness, fills string) {
 	const entries = 200
 	fake := new(ocitest.Fake)
 	s := &fullStore{dir: t.TempDir()}
@@ -116,7 +116,7 @@ func evictInVain(t *testing.T, full fullness, fills string) {
 	m.want(t, "-disk")
 	evicted := f.Stats().Evictions
 	if evicted == 0 || evicted > entries/10 {
-		t.Errorf("%d of %d entries are evicted in vain", evicted, entries)
+		t.Errorf("%d of %d entries were evicted without effect", evicted, entries)
 	}
 	end()
 	<-time.After(time.Minute)
@@ -126,7 +126,7 @@ func evictInVain(t *testing.T, full fullness, fills string) {
 	f.Settled(t)
 	f.MustRead(t, ref, content, oci.Hit)
 	if n := f.Stats().Evictions; n != evicted {
-		t.Errorf("%d entries are evicted where there is space again", n-evicted)
+		t.Errorf("%d entries were evicted when there was space again", n-evicted)
 	}
 	<-time.After(2 * time.Second)
 }
