@@ -42,7 +42,7 @@ func readFile(t *testing.T, path ...string) []byte {
 
 // The documented alerts fire when they should, and only then.
 func TestAlerts(t *testing.T) {
-	_, rules, begun := strings.Cut(string(readFile(t, "..", "docs", "operations.md")), "<!-- alerts -->\n```yaml\n")
+	_, rules, begun := strings.Cut(string(readFile(t, "..", "..", "docs", "operations.md")), "<!-- alerts -->\n```yaml\n")
 	rules, _, ended := strings.Cut(rules, "```\n<!-- /alerts -->")
 	if !begun || !ended {
 		t.Fatal("docs/operations.md has no alerts")
@@ -65,7 +65,7 @@ func TestDashboardOfIdleMirror(t *testing.T) {
 			Targets     []struct{ Expr string }
 		}
 	}
-	if err := json.Unmarshal(readFile(t, "..", "dashboards", "mirrord.json"), &d); err != nil {
+	if err := json.Unmarshal(readFile(t, "..", "..", "dashboards", "mirrord.json"), &d); err != nil {
 		t.Fatal(err)
 	}
 	variables := strings.NewReplacer("$__rate_interval", "5m", "$instance", ".*", "$upstream", ".*")
