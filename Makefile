@@ -6,7 +6,7 @@ UNITDIR ?= $(PREFIX)/lib/systemd/system
 VERSION := $(shell git describe --always --dirty --tags 2>/dev/null || echo unknown)
 
 .PHONY: help
-help: ## tell the targets
+help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: run

@@ -37,11 +37,14 @@ func section(t *testing.T, document, name string) string {
 	return text
 }
 
-const readme = "README.md"
+const (
+	configuration = "docs/configuration.md"
+	metricsPage   = "docs/metrics.md"
+)
 
 func TestConfigTable(t *testing.T) {
-	if diff := cmp.Diff(config.Table(), section(t, readme, "config-table")); diff != "" {
-		t.Errorf("the table of the README is not the code's (-code +README):\n%s", diff)
+	if diff := cmp.Diff(config.Table(), section(t, configuration, "config-table")); diff != "" {
+		t.Errorf("the table of settings is not the code's (-code +docs):\n%s", diff)
 	}
 }
 
@@ -50,7 +53,7 @@ func TestConfigSample(t *testing.T) { loadSample(t) }
 
 func loadSample(t *testing.T) *config.Config {
 	t.Helper()
-	_, after, _ := strings.Cut(section(t, readme, "config-sample"), "```yaml\n")
+	_, after, _ := strings.Cut(section(t, configuration, "config-sample"), "```yaml\n")
 	sample, _, ok := strings.Cut(after, "```")
 	if !ok {
 		t.Fatal("the section has no ```yaml block")

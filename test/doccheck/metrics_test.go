@@ -118,7 +118,7 @@ func TestMetricsTable(t *testing.T) {
 			want = append(want, fmt.Sprintf("%s | %s | %s", name, m.kind, strings.Join(m.labels, ", ")))
 		}
 	}
-	for _, line := range strings.Split(section(t, readme, "metrics-table"), "\n") {
+	for _, line := range strings.Split(section(t, metricsPage, "metrics-table"), "\n") {
 		cells := strings.Split(line, "|")
 		if len(cells) != 6 || !strings.Contains(cells[1], "mirrord_") {
 			continue
@@ -134,17 +134,17 @@ func TestMetricsTable(t *testing.T) {
 	slices.Sort(want)
 	slices.Sort(got)
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("the metrics of the README are not the code's (-code +README):\n%s", diff)
+		t.Errorf("the table of metrics is not the code's (-code +docs):\n%s", diff)
 	}
 }
 
 func trim(cell string) string { return strings.Trim(cell, " `") }
 
 func TestViaTable(t *testing.T) {
-	text := section(t, readme, "via-table")
-	for _, via := range []oci.Via{oci.Hit, oci.Revalidated, oci.Fill, oci.Stale, oci.Pass} {
+	text := section(t, metricsPage, "via-table")
+	for _, via := range []oci.Via{oci.Hit, oci.Revalidated, oci.Fill, oci.Stale, oci.Pass, oci.Known} {
 		if !strings.Contains(text, "\n| `"+string(via)+"` |") {
-			t.Errorf("the README does not explain %s", via)
+			t.Errorf("docs/metrics.md does not explain %s", via)
 		}
 	}
 }

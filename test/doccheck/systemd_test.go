@@ -48,7 +48,7 @@ func TestSampleWorksUnderTheUnit(t *testing.T) {
 				continue
 			}
 			name, ok := strings.CutPrefix(c.PasswordFile, "/run/credentials/mirrord.service/")
-			if !ok || !strings.Contains(readFile(t, readme), "\nLoadCredential="+name+":/") {
+			if !ok || !strings.Contains(readFile(t, "docs", "troubleshooting.md"), "\nLoadCredential="+name+":/") {
 				t.Errorf("password_file is %s, which the user of the unit may not read", c.PasswordFile)
 			}
 		}
