@@ -15,49 +15,49 @@ import (
 )
 
 const (
-	initialTries = 2               // requests for a blob before anybody is answered
-	firstTryTime = 5 * time.Second // a first request that took longer is the last: clients wait 30 s
-	maxFailures  = 8               // in a row while a blob is read, with some bytes but less than progress between them
-	maxRefusals  = 3               // in a row, to go on with a blob that was sent until then
-	progress     = 1 << 20         // bytes after which earlier failures are forgotten
-	maxSkip      = 64 << 10        // bytes that are read and dropped rather than asked for anew behind them
-	minPart      = 64 << 10        // bytes of a range that was cut short for no reason: fewer are a failure
+	initialTries = 2               // requests for a blob before its first byte has been sent to a client
+	firstTryTime = 5 * time.Second // a first request that took longer is not repeated: clients time out after 30 s
+	maxFailures  = 8               // consecutive failures while a blob is read, with fewer than progress bytes between them
+	maxRefusals  = 3               // consecutive refusals to resume a blob of which some bytes were sent
+	progress     = 1 << 20         // bytes after which earlier failures no longer count
+	maxSkip      = 64 << 10        // bytes that are skipped rather than requested past with a new range
+	minPart      = 64 << 10        // bytes: a shorter part than was requested counts as a failure below this size
 	firstPause   = 100 * time.Millisecond
 	maxPause     = 5 * time.Second
 )
 
-// How long a download goes on without a byte while its clients wait. They have
-// been answered: the CRI gives up after five minutes, others never.
+// How long a download is retried without receiving a byte. Its clients already have
+// the response header: the CRI gives up after five minutes, others never.
 const (
 	outageTime = time.Minute     // a registry's restart takes less
-	limitTime  = 2 * time.Minute // for a limit, which Docker Hub asks to wait for 60 s: no longer Retry-After is waited for
+	limitTime  = 2 * time.Minute // for a rate limit: Docker Hub asks to wait 60 s. A longer Retry-After ends the download
 )
 
-// body reads a blob from wherever it was last seeked to. It connects when it is
-// read elsewhere than it is connected, and connects again, through a fresh
-// redirect, when the upstream breaks off.
+// body reads a blob from the offset of the last Seek. It opens a new connection
+// when a read is at another offset than the current stream, and reconnects, through
+// a fresh redirect, when the upstream breaks off.
 type body struct {
 	registry *Registry
 	ctx      context.Context
-	release  func() // frees what ctx holds
+	release  func() // cancels ctx
 	ref      oci.Ref
-	size     int64 // oci.UnknownSize until an answer tells
+	size     int64 // oci.UnknownSize until a response reports it
 	offset   int64
-	end      int64      // of a part, which is read no further; 0: the blob's
-	parts    []oci.Span // after which the reader stops
+	end      int64      // of the requested part; 0: the end of the blob
+	parts    []oci.Span // that the reader will read; empty: all of the blob
 
-	stream  *stream // nil: not connected
+	stream  *stream // nil when not connected
 	at      int64   // the offset of the stream's next byte
-	part    span    // that the stream has
-	early   bool    // which begins before what was asked for
-	noRange bool    // the upstream cannot begin in the middle: it is asked for the whole
+	part    span    // of the blob that the stream delivers
+	early   bool    // the part begins before the requested offset
+	noRange bool    // the upstream rejects ranges: the whole blob is requested
 
 	pause    *backoff.ExponentialBackOff
-	failures int       // that came after some bytes
-	refusals int       // that came instead of bytes
-	fed      bool      // bytes have come since the last failure
-	fine     int64     // bytes read since then
-	since    time.Time // when no byte came any more; zero: they come
+	failures int       // after some bytes
+	refusals int       // instead of any bytes
+	fed      bool      // some bytes were received since the last failure
+	fine     int64     // number of bytes read since the last failure
+	since    time.Time // when the stall began; zero while bytes arrive
 }
 
 func (r *Registry) newBody(ctx context.Context, ref oci.Ref, offset int64) *body {
@@ -78,7 +78,7 @@ func (b *body) Read(p []byte) (int, error) {
 			if b.offset >= end {
 				return 0, io.EOF
 			}
-			p = p[:min(int64(len(p)), end-b.offset)] // more may come, from a body of no length
+			p = p[:min(int64(len(p)), end-b.offset)] // a body without a length may send more
 		}
 		n, err := b.read(p)
 		if n > 0 {
@@ -96,8 +96,8 @@ func (b *body) Read(p []byte) (int, error) {
 	}
 }
 
-// ends reports whether err is the end of a blob of which nobody has told the
-// size. The end of a part is not that of the blob.
+// ends reports whether err is the end of a blob of unknown size. The end of a part
+// is not the end of the blob.
 func (b *body) ends(err error) bool {
 	return err == io.EOF && b.size == oci.UnknownSize && b.part.end == oci.UnknownSize
 }
@@ -126,9 +126,9 @@ func (b *body) read(p []byte) (int, error) {
 	return n, err
 }
 
-// canReach reports whether the stream comes to offset. To read on to there is
-// only worth it for a little, and where the upstream has not begun at what was
-// asked for.
+// canReach reports whether the current stream is used to get to offset. Skipping is
+// only worthwhile over a short distance, or when the upstream began before the
+// requested offset anyway.
 func (b *body) canReach(offset int64) bool {
 	if b.part.end != oci.UnknownSize && offset >= b.part.end {
 		return false
@@ -136,12 +136,12 @@ func (b *body) canReach(offset int64) bool {
 	return b.at == offset || b.at < offset && (b.early || offset-b.at <= maxSkip)
 }
 
-// skipAhead drops what an upstream sends before the offset.
+// skipAhead discards the bytes before the offset.
 func (b *body) skipAhead() error {
 	n, err := io.CopyN(io.Discard, b.stream, b.offset-b.at)
 	b.at += n
 	if err == io.EOF {
-		err = io.ErrUnexpectedEOF // which is not the blob's end
+		err = io.ErrUnexpectedEOF // not the end of the blob
 	}
 	return err
 }
@@ -155,7 +155,8 @@ func (b *body) advance(n int64) {
 	}
 }
 
-// connectWithRetry connects before anybody is answered: soon or not at all.
+// connectWithRetry connects before the client is sent a header. It fails early, so
+// that the client can be sent an error in time.
 func (b *body) connectWithRetry() error {
 	begun := time.Now()
 	for try := 1; ; try++ {
@@ -169,9 +170,9 @@ func (b *body) connectWithRetry() error {
 	}
 }
 
-// connect asks for the bytes from offset on, or for the whole where these
-// cannot be had alone. It does not connect where there are none: a part was all
-// there is, or the last one of a blob of unknown size.
+// connect requests the bytes from offset on, or the whole blob when the upstream
+// rejects the range. It leaves the stream nil when a 416 shows that offset is the
+// end of a blob of unknown size.
 func (b *body) connect() error {
 	err := b.request()
 	var refused unsatisfied
@@ -190,8 +191,8 @@ func (b *body) connect() error {
 	return b.request()
 }
 
-// request waits for the first byte of the answer: until then who asks can still
-// be told that there are none.
+// request returns after the first byte of the body: until then the caller can still
+// report an error.
 func (b *body) request() error {
 	ctx, answered, cancel := withResponseTimeout(b.ctx)
 	defer answered()
@@ -210,7 +211,8 @@ func (b *body) request() error {
 	return err
 }
 
-// checkRangeSize returns err, or that the refusal of a range tells another size.
+// checkRangeSize returns err, or errSize when err is a 416 that reports another
+// size than is known.
 func (b *body) checkRangeSize(err error) error {
 	var refused unsatisfied
 	if !errors.As(err, &refused) || refused.size == oci.UnknownSize || b.size == oci.UnknownSize || refused.size == b.size {
@@ -227,7 +229,7 @@ func (b *body) begin() error {
 	return nil
 }
 
-// accept checks that the answer has the byte at offset, and learns the size.
+// accept checks that the response includes the byte at offset, and records the size.
 func (b *body) accept(resp *http.Response) error {
 	if err := checkBlobType(b.registry.opts.Name, b.ref, resp); err != nil {
 		return err
@@ -242,7 +244,7 @@ func (b *body) accept(resp *http.Response) error {
 	b.size = max(b.size, part.size)
 	b.part, b.at, b.early = part, part.first, part.first < b.offset
 	if b.early && b.end > 0 {
-		return oci.ErrNoParts // to skip through would cost more than the part
+		return oci.ErrNoParts // skipping to the part would cost more than it saves
 	}
 	return nil
 }

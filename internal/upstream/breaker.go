@@ -14,37 +14,37 @@ import (
 )
 
 const (
-	hostFailures   = 5               // in a row
-	minFailureTime = time.Second     // over at least this time, and nothing is sent to a host any more
-	probeEvery     = 5 * time.Second // but a probe
-	probeTime      = 9 * time.Second // for its answer, so that the next one is not missed
-	maxHosts       = 64              // of one upstream that are remembered: a registry names a few
+	hostFailures   = 5               // consecutive failures
+	minFailureTime = time.Second     // the least time between the first and the last of them that opens the breaker
+	probeEvery     = 5 * time.Second // interval of probes to a failing host
+	probeTime      = 9 * time.Second // for its response: less than two intervals
+	maxHosts       = 64              // remembered for each upstream: a registry uses a few
 )
 
-// BreakerOptions are those of Breakers. All are needed. The hooks are called
-// under the lock of the host that they are about, and call no Breakers.
+// BreakerOptions configure Breakers. All fields are required. The hooks are called
+// under the lock of their host, so that they arrive in order; they must not block
+// or call the Breakers.
 type BreakerOptions struct {
-	Name   string                       // of the upstream, in errors
+	Name   string                       // of the upstream, for errors
 	URL    *url.URL                     // the registry's root, without /v2/
 	Next   http.RoundTripper            // to the hosts
-	Opened func(host string, err error) // nothing is sent to it from now on; err says why
-	Closed func(host string)            // it has answered a probe
+	Opened func(host string, err error) // requests to host are refused from now on, because of err
+	Closed func(host string)            // host has responded to a probe
 }
 
-// Breakers is the transport to the hosts of one upstream: the registry, its
-// token service, its storage. It has a circuit breaker for each. What is for a
-// host that has failed hostFailures times in a row is refused at once, with an
-// *oci.Error that says so, until the host has answered a probe of Run's: no
-// client waits for a host to find out. Answers of one path count once, and when
-// all failures are those of one path, a probe that fails too decides: no client
-// can hold a host shut by repeating what that cannot answer. It may be used
-// concurrently.
+// Breakers is the transport to the hosts of one upstream (the registry, its token
+// service, its storage) with a circuit breaker for each. Requests to a host that has
+// failed hostFailures times in a row fail at once with an *oci.Error, until the host
+// has responded to a probe by Run: no client waits on a dead host. Error responses
+// for one path count once, and when all failures are of one path, the breaker opens
+// only if a probe fails too: a client cannot open it by repeating one bad request.
+// Breakers may be used concurrently.
 type Breakers struct {
 	opts  BreakerOptions
 	hosts *lru.Cache[string, *host] // by scheme and host
 }
 
-// NewBreakers returns Breakers that know of no failure. It starts nothing.
+// NewBreakers returns Breakers that are all closed. It starts no goroutine.
 func NewBreakers(o BreakerOptions) *Breakers {
 	hosts, err := lru.New[string, *host](maxHosts)
 	if err != nil {
@@ -53,7 +53,7 @@ func NewBreakers(o BreakerOptions) *Breakers {
 	return &Breakers{opts: o, hosts: hosts}
 }
 
-// RoundTrip sends req unless its host is known to fail.
+// RoundTrip sends req unless the breaker of its host is open.
 func (b *Breakers) RoundTrip(req *http.Request) (*http.Response, error) {
 	h := b.host(req.URL)
 	if err := h.checkOpen(); err != nil {
@@ -62,7 +62,7 @@ func (b *Breakers) RoundTrip(req *http.Request) (*http.Response, error) {
 	return b.send(h, req, false)
 }
 
-// host returns what is known of the host of u.
+// host returns the state of the host of u.
 func (b *Breakers) host(u *url.URL) *host {
 	key := u.Scheme + "://" + u.Host
 	if h, ok := b.hosts.Get(key); ok {
@@ -91,8 +91,9 @@ func (b *Breakers) send(h *host, req *http.Request, probe bool) (*http.Response,
 	return resp, err
 }
 
-// pathOf is what tells requests apart: links to storage are signed anew for each,
-// and a token service has one path, but a scope for each repository.
+// pathOf returns what identifies a request among others to its host: links to
+// storage differ in their signature only, and a token service has one path but a
+// scope for each repository.
 func pathOf(req *http.Request) string {
 	if OperationOf(req) == Token {
 		return req.URL.RequestURI()
@@ -102,11 +103,11 @@ func pathOf(req *http.Request) string {
 
 var (
 	errSlow         = errors.New("it did not respond in time")
-	errInconclusive = errors.New("the request says nothing about the host") // whoever asked has left, or may not ask it
+	errInconclusive = errors.New("the request says nothing about the host") // the caller canceled it, or the address is not allowed
 )
 
-// hostFailure returns what an exchange says against its host. Nothing, when there is
-// an answer below 500: limits, too, are those of a host that lives.
+// hostFailure returns why a request counts as a failure of its host, nil when it
+// does not (any status below 500, rate limits included), or errInconclusive.
 func hostFailure(ctx context.Context, resp *http.Response, err error) error {
 	switch why := context.Cause(ctx); {
 	case err == nil && resp.StatusCode < http.StatusInternalServerError:
@@ -121,7 +122,7 @@ func hostFailure(ctx context.Context, resp *http.Response, err error) error {
 	return redact(err)
 }
 
-// Failing returns to how many hosts nothing is sent.
+// Failing returns the number of hosts whose breaker is open.
 func (b *Breakers) Failing() int {
 	failing := 0
 	for _, h := range b.hosts.Values() {
@@ -132,8 +133,8 @@ func (b *Breakers) Failing() int {
 	return failing
 }
 
-// Run probes each host that fails, until ctx ends, and then waits for the probes
-// under way. One that gets no answer holds no other up. Run once.
+// Run probes each failing host until ctx ends, then waits for the probes in flight.
+// A probe without a response does not delay the others. Call it once.
 func (b *Breakers) Run(ctx context.Context) error {
 	var probes sync.WaitGroup
 	defer probes.Wait()
@@ -153,8 +154,8 @@ func (b *Breakers) Run(ctx context.Context) error {
 	}
 }
 
-// probe asks the host for what a registry answers to everybody. A host that is
-// no registry says that it has no such thing, which will do.
+// probe requests /v2/, to which every registry responds. A host that is not a
+// registry responds with 404, which is as good.
 func (b *Breakers) probe(ctx context.Context, h *host) {
 	defer h.endProbe()
 	ctx, cancel := context.WithTimeout(withOperation(ctx, Ping), probeTime)

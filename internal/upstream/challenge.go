@@ -9,18 +9,18 @@ const (
 	bearer = "bearer"
 	basic  = "basic"
 
-	maxChallenges = 16 // of one answer; more help nobody
+	maxChallenges = 16 // read from one response
 )
 
-// challenge is one way to be let in that a WWW-Authenticate header names. The
-// zero challenge is that of a registry which asks for nothing.
+// challenge is one challenge of a WWW-Authenticate header. The zero challenge stands
+// for a registry that requires no authorization.
 type challenge struct {
 	scheme string            // lower case
 	params map[string]string // by lower-case name
 }
 
-// key is equal for challenges that are answered alike: the scope and the error
-// are of one request.
+// key is equal for challenges that are answered alike. It leaves out the scope and
+// the error, which belong to one request.
 func (c challenge) key() string {
 	if c.scheme != bearer {
 		return c.scheme
@@ -28,8 +28,8 @@ func (c challenge) key() string {
 	return c.scheme + " " + c.params["realm"] + " " + c.params["service"]
 }
 
-// choose returns the challenge to answer. Bearer comes first wherever it
-// stands: Gitea and others name Basic beside it, which sends the login itself.
+// choose returns the challenge to answer. Bearer is preferred at any position: Gitea
+// and others also offer Basic, which would send the login itself.
 func choose(all []challenge) (challenge, bool) {
 	for _, c := range all {
 		if c.scheme == bearer && c.params["realm"] != "" {
@@ -44,8 +44,8 @@ func choose(all []challenge) (challenge, bool) {
 	return challenge{}, false
 }
 
-// bearerError returns why a Bearer token was refused, as RFC 6750, section 3.1,
-// has it; empty when that is not told.
+// bearerError returns the error parameter of a Bearer challenge (RFC 6750, section
+// 3.1), or "".
 func bearerError(all []challenge) string {
 	for _, c := range all {
 		if c.scheme == bearer && c.params["error"] != "" {
@@ -56,8 +56,8 @@ func bearerError(all []challenge) string {
 }
 
 // parseChallenges reads all WWW-Authenticate headers: RFC 9110, section 11.6.1.
-// One header may name several challenges, and the comma between them stands
-// between their parameters too. What does not follow the grammar is skipped.
+// One header may hold several challenges, and commas separate both challenges and
+// parameters. Whatever does not match the grammar is skipped.
 func parseChallenges(h http.Header) []challenge {
 	var all []challenge
 	for _, line := range h.Values("Www-Authenticate") {
@@ -72,10 +72,10 @@ func parseChallenges(h http.Header) []challenge {
 // scanner reads one header.
 type scanner struct {
 	rest  string
-	first bool // rest begins an element of the list: a scheme may stand here
+	first bool // rest is at the start of a list element, where a scheme may be
 }
 
-// next reads a scheme, or a parameter of the last one of all.
+// next reads a scheme, or a parameter of the last challenge of all.
 func (s *scanner) next(all []challenge) []challenge {
 	s.skip()
 	name := s.token()
@@ -91,14 +91,13 @@ func (s *scanner) next(all []challenge) []challenge {
 		}
 	case first:
 		return append(all, challenge{scheme: strings.ToLower(name)})
-	default: // a token68, which belongs to a scheme that is not known here
+	default: // a token68, which only unsupported schemes use
 		s.until(func(r rune) bool { return r == ',' })
 	}
 	return all
 }
 
-// skip passes over blanks and the commas between elements, of which some may be
-// empty.
+// skip skips blanks and commas; list elements may be empty.
 func (s *scanner) skip() {
 	trimmed := strings.TrimLeft(s.rest, " \t,")
 	s.first = s.first || strings.Contains(s.rest[:len(s.rest)-len(trimmed)], ",")
@@ -107,7 +106,7 @@ func (s *scanner) skip() {
 
 func (s *scanner) token() string { return s.until(func(r rune) bool { return !isToken(r) }) }
 
-// until reads what comes before the first rune that is an end.
+// until reads up to the first rune for which end returns true.
 func (s *scanner) until(end func(rune) bool) string {
 	at := strings.IndexFunc(s.rest, end)
 	if at < 0 {
@@ -123,8 +122,8 @@ func isToken(r rune) bool {
 	return r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || strings.ContainsRune("!#$%&'*+-.^_`|~", r)
 }
 
-// equals reads the sign between a name and its value, with the blanks that
-// section 11.2 tolerates around it.
+// equals reads the "=" between a name and its value, with the blanks that RFC 9110,
+// section 11.2, tolerates around it.
 func (s *scanner) equals() bool {
 	value, ok := strings.CutPrefix(strings.TrimLeft(s.rest, " \t"), "=")
 	if ok {
@@ -133,8 +132,8 @@ func (s *scanner) equals() bool {
 	return ok
 }
 
-// value reads a quoted string, or what comes before the next blank or comma: an
-// unquoted address is no token, and registries send it.
+// value reads a quoted string, or everything up to the next blank or comma: some
+// registries send an unquoted URL, which is not a token.
 func (s *scanner) value() string {
 	if !strings.HasPrefix(s.rest, `"`) {
 		return s.until(func(r rune) bool { return r == ',' || r == ' ' || r == '\t' })
@@ -156,7 +155,7 @@ func (s *scanner) value() string {
 	return value.String()
 }
 
-// set notes a parameter; of two with one name the first counts.
+// set adds a parameter; the first one of a name wins.
 func (c *challenge) set(name, value string) {
 	if c.params == nil {
 		c.params = make(map[string]string)

@@ -6,9 +6,8 @@ import (
 	"net/http"
 )
 
-// Check asks the upstream for /v2/, reads every login, and says for each member
-// why it gives nothing now; nil: nothing is known against it. It costs no pull.
-// It may be called concurrently.
+// Check requests /v2/, reads every login, and returns for each member why it cannot
+// be used now, or nil. It costs no pull. It may be called concurrently.
 func (p *Pool) Check(ctx context.Context) []error {
 	problems := make([]error, len(p.opts.Members))
 	unreachable := p.opts.Reach(ctx)
@@ -24,8 +23,8 @@ func (p *Pool) Check(ctx context.Context) []error {
 	return problems
 }
 
-// Reach asks the registry for /v2/, whatever is known of its host, and says why
-// there is no answer.
+// Reach requests the registry's /v2/, even when its breaker is open, and returns why
+// the registry is unavailable, or nil.
 func (b *Breakers) Reach(ctx context.Context) error {
 	ctx = withOperation(ctx, Ping)
 	req := &http.Request{Method: http.MethodGet, URL: apiURL(b.opts.URL, "", ""), Header: http.Header{"User-Agent": {userAgent}}}

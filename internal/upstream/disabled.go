@@ -7,17 +7,18 @@ import (
 	"mirrord/internal/oci"
 )
 
-const disableTime = 5 * time.Minute // a login that was refused is not tried before
+const disableTime = 5 * time.Minute // a rejected login is not tried again for this long
 
-// disabled says why and until when a member is not used; the zero value: it is.
+// disabled says why and until when a member is not used. The zero value is an
+// enabled member.
 type disabled struct {
 	err   error
 	until time.Time
 	stamp string // of the login that failed
 }
 
-// disabledErr returns why member i is set aside, or nil. One whose login has changed
-// since is back.
+// disabledErr returns why member i is disabled, or nil. A member whose login has
+// changed since is enabled again.
 func (p *Pool) disabledErr(i int) error {
 	p.mu.Lock()
 	a := p.disabled[i]
@@ -28,8 +29,8 @@ func (p *Pool) disabledErr(i int) error {
 	return nil
 }
 
-// recordLogin sets member i aside when its login failed, and takes it back when it
-// was let in.
+// recordLogin disables member i when err is a failed login, and enables it when
+// the login worked. Temporary errors change nothing.
 func (p *Pool) recordLogin(i int, err error) {
 	now := time.Now()
 	failed := errors.Is(err, errLogin)
@@ -52,7 +53,7 @@ func (p *Pool) recordLogin(i int, err error) {
 	}
 }
 
-// Usable reports for each member whether it is not set aside.
+// Usable reports for each member whether it is enabled.
 func (p *Pool) Usable() []bool {
 	usable := make([]bool, len(p.opts.Members))
 	p.mu.Lock()
@@ -63,7 +64,7 @@ func (p *Pool) Usable() []bool {
 	return usable
 }
 
-// Reload forgets tokens and failures: every login is tried anew.
+// Reload forgets tokens and failures, so that every login is tried again.
 func (p *Pool) Reload() {
 	p.mu.Lock()
 	clear(p.disabled)

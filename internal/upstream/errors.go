@@ -12,7 +12,7 @@ import (
 	"mirrord/internal/oci"
 )
 
-// refusalError makes the error of a refusal.
+// refusalError returns the error for a refused request.
 func (r *Registry) refusalError(q request, refused *refusal) error {
 	if err := r.listError(q, refused); err != nil {
 		return err
@@ -26,10 +26,10 @@ func (r *Registry) refusalError(q request, refused *refusal) error {
 	case q.method == http.MethodHead && getMaySucceed(q, refused):
 		return oci.Errorf(oci.Unavailable, "%s: %w: %s%s", r.opts.Name, needsGet(refused), refused.status, refused.message)
 	case !refused.fromRegistry:
-		// Links of a storage host expire: this says nothing of the content.
+		// Links to storage expire, so this says nothing about the content.
 		return oci.Errorf(oci.Unavailable, "%s: storage host %s responded with %s%s", r.opts.Name, refused.host, refused.status, refused.message)
 	case refused.code == http.StatusUnauthorized && (refused.authoritative || refused.reason() == insufficientScope):
-		// With a fresh token: Docker Hub does not tell missing from private.
+		// With a fresh token: Docker Hub does not distinguish missing from private.
 		return oci.Errorf(oci.NameUnknown, "%s: repository %s does not exist, or the login may not pull it%s", r.opts.Name, q.repository, refused.message)
 	case refused.code == http.StatusForbidden && (refused.authoritative || refused.reason() == insufficientScope):
 		return oci.Errorf(oci.Denied, "%s: pull of %s denied%s", r.opts.Name, q.repository, refused.message)
@@ -37,16 +37,16 @@ func (r *Registry) refusalError(q request, refused *refusal) error {
 	return oci.Errorf(oci.Unavailable, "%s responded with %s%s", r.opts.Name, refused.status, refused.message)
 }
 
-// getMaySucceed reports whether a GET may be answered where this HEAD was refused:
-// links are signed for one method, some registries refuse the HEAD of blobs, and
-// a HEAD has no body to tell by. A token is refused to both alike.
+// getMaySucceed reports whether a GET may succeed where this HEAD was refused: links
+// are signed for one method, some registries refuse HEAD for blobs, and a response to
+// a HEAD has no body with an error code. A token is refused for both alike.
 func getMaySucceed(q request, refused *refusal) bool {
 	byMethod := refused.code >= 400 && refused.code < 500 || refused.code == http.StatusNotImplemented
 	return byMethod && !refused.html && (refused.reason() == "" || q.ref.Kind() == oci.Blob)
 }
 
-// errNeedsGetNow is an oci.ErrNeedsGet of one moment and one login: the next HEAD may
-// be let in.
+// errNeedsGetNow is an oci.ErrNeedsGet for this request and this login only: the next
+// HEAD may succeed.
 var errNeedsGetNow = fmt.Errorf("%w in this response", oci.ErrNeedsGet)
 
 // needsGet returns errUnclear unless it is the method that was refused.
@@ -70,8 +70,8 @@ func unknown(ref oci.Ref) oci.Code {
 	return oci.NameUnknown
 }
 
-// unreachable makes the error of a request without an answer. A signed link is
-// a secret for as long as it is valid, so no query is repeated.
+// unreachable returns the error for a request without a response. A signed link is
+// a secret while it is valid, so the error contains no query.
 func (r *Registry) unreachable(err error) error {
 	if refused := localRefusal(err); refused != nil {
 		return refused
@@ -79,8 +79,8 @@ func (r *Registry) unreachable(err error) error {
 	return oci.Errorf(oci.Unavailable, "%s cannot be reached: %w", r.opts.Name, redact(err))
 }
 
-// localRefusal returns the error of a transport that refuses by itself, the
-// quota's or the breakers', or nil. It says all that there is to say.
+// localRefusal returns the error of a transport of the mirror, the quota's or the
+// breaker's, that refused to send the request, or nil. It is complete by itself.
 func localRefusal(err error) error {
 	var limit *oci.LimitError
 	if errors.As(err, &limit) {
@@ -93,11 +93,11 @@ func localRefusal(err error) error {
 	return nil
 }
 
-// withoutSecrets takes out of words what req was let in with: storage hosts
-// repeat the parts of a signed link when they refuse it, and a token service may
-// repeat the password.
+// withoutSecrets removes the credentials of req from words: storage hosts repeat
+// parts of a signed link when they refuse it, and a token service may repeat the
+// password.
 func withoutSecrets(words string, req *http.Request) string {
-	const shortest = 8 // what is shorter signs nothing
+	const shortest = 8 // shorter values are no signatures
 	_, token, _ := strings.Cut(req.Header.Get("Authorization"), " ")
 	secrets := []string{req.URL.RawQuery, token}
 	for _, values := range req.URL.Query() {
@@ -116,8 +116,8 @@ func withoutSecrets(words string, req *http.Request) string {
 	return words
 }
 
-// passwords returns what req logs in with: the password of its Authorization, or
-// the identity token that the POST of a token exchange has in its body.
+// passwords returns the secrets of req: the password of its Authorization header, or
+// the identity token in the body of a token exchange by POST.
 func passwords(req *http.Request) []string {
 	_, password, _ := req.BasicAuth()
 	if req.GetBody == nil {
@@ -132,11 +132,11 @@ func passwords(req *http.Request) []string {
 	return append(form["refresh_token"], password)
 }
 
-// redacted is an error whose words repeat no query and no login of an address.
-// The address may be in the words of a cause, as of a redirect that fails.
+// redacted is an error whose text contains neither the query nor the login of a URL.
+// The URL may be in the text of a wrapped error, as for a redirect that fails.
 type redacted struct{ error }
 
-// An address ends at the quote that is not escaped, or with the words.
+// A URL ends at the first unescaped quote, or at the end of the text.
 var (
 	queries = regexp.MustCompile(`\?(?:\\.|[^"\\])*`)
 	logins  = regexp.MustCompile(`//[^/"\s]*@`)
@@ -150,8 +150,8 @@ func (r redacted) Unwrap() error { return r.error }
 
 func redact(err error) error { return redacted{err} }
 
-// discard reads a little of what is left, so that the connection can serve
-// again, and closes.
+// discard reads a little of the rest of the body, so that the connection can be
+// reused, and closes it.
 func discard(resp *http.Response) {
 	_, _ = io.CopyN(io.Discard, resp.Body, 8<<10)
 	_ = resp.Body.Close()

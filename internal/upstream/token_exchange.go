@@ -18,16 +18,16 @@ import (
 )
 
 const (
-	defaultTTL   = 60 * time.Second // of a token that does not tell
-	maxTTL       = 24 * time.Hour   // of any
-	expiryMargin = 30 * time.Second // a token is renewed so long before it expires, or
-	marginShare  = 4                // at a quarter of its life when that is sooner
+	defaultTTL   = 60 * time.Second // of a token without expires_in
+	maxTTL       = 24 * time.Hour   // of any token
+	expiryMargin = 30 * time.Second // a token is renewed this long before it expires, or
+	marginShare  = 4                // at a quarter of its lifetime before, if that is less
 )
 
-// errMoved says that the registry sends another challenge by now.
+// errMoved says that the registry now sends another challenge.
 var errMoved = errors.New("the registry now names another token service")
 
-// exchange gets what the registry asks for, and remembers it.
+// exchange gets an authorization for repository and caches it.
 func (t *tokens) exchange(ctx context.Context, repository string) (authorization, error) {
 	a, err := t.requestAuthorization(ctx, repository)
 	if errors.Is(err, errMoved) {
@@ -65,7 +65,7 @@ func (t *tokens) requestAuthorization(ctx context.Context, repository string) (a
 	return t.bearer(ctx, c, *login, repository)
 }
 
-// basicAuthorization sends no login where there is none.
+// basicAuthorization returns an empty header when there is no login.
 func basicAuthorization(login authn.AuthConfig) authorization {
 	a := authorization{key: basic, until: time.Now().Add(defaultTTL)}
 	if login.Username == "" && login.Password == "" {
@@ -76,8 +76,8 @@ func basicAuthorization(login authn.AuthConfig) authorization {
 	return a
 }
 
-// bearer gets a token. A token service that refuses what it is asked for may
-// refuse the login or the repository: that is found out.
+// bearer gets a token. When the token service refuses, it finds out whether it
+// refuses the login or the repository.
 func (t *tokens) bearer(ctx context.Context, c challenge, login authn.AuthConfig, repository string) (authorization, error) {
 	a, err := t.token(ctx, c, login, "repository:"+repository+":pull")
 	if err == nil {
@@ -100,8 +100,8 @@ func (t *tokens) token(ctx context.Context, c challenge, login authn.AuthConfig,
 	if err != nil {
 		return authorization{}, err
 	}
-	// Of a private address the library takes only a realm at the registry's own
-	// host and port. Where a realm may be is checkRealm's to say.
+	// For a private address the library accepts only a realm at the registry's own
+	// host and port. checkRealm has already decided where a realm may be.
 	registry, err := name.NewRegistry(realm.Host)
 	if err != nil {
 		return authorization{}, err
@@ -127,15 +127,15 @@ func (t *tokens) token(ctx context.Context, c challenge, login authn.AuthConfig,
 }
 
 // isTokenValue reports whether value can be sent after "Bearer": visible ASCII.
-// RFC 6750 allows less, and registries take what they have issued.
+// RFC 6750 allows less, but registries accept whatever they have issued.
 func isTokenValue(value string) bool {
 	return value != "" && strings.IndexFunc(value, func(r rune) bool { return r <= ' ' || r > '~' }) < 0
 }
 
-// errLogin marks the failure of a login: another one may be let in.
+// errLogin marks a failed login: another login may work.
 var errLogin = errors.New("the login failed")
 
-// loginAuthenticator is an Authenticator whose failure is one of the login.
+// loginAuthenticator is an Authenticator whose errors wrap errLogin.
 type loginAuthenticator struct{ authn.Authenticator }
 
 func (a loginAuthenticator) AuthorizationContext(ctx context.Context) (*authn.AuthConfig, error) {
@@ -146,8 +146,8 @@ func (a loginAuthenticator) AuthorizationContext(ctx context.Context) (*authn.Au
 	return login, nil
 }
 
-// exchangeError makes the error of an exchange that did not come about. It is the
-// upstream's state, not the content's.
+// exchangeError returns the error for a failed token exchange. It is about the state
+// of the upstream, not of the content.
 func (t *tokens) exchangeError(what string, err error) error {
 	if refused := localRefusal(err); refused != nil {
 		return refused
@@ -159,8 +159,8 @@ func (t *tokens) exchangeError(what string, err error) error {
 	return oci.Errorf(oci.Unavailable, "%s: %s: %d %s", t.name, what, refused.StatusCode, http.StatusText(refused.StatusCode))
 }
 
-// firstLine is an error without what the library repeats of a token service's
-// answer on further lines: it may hold a token.
+// firstLine is an error without its further lines, in which the library repeats the
+// token service's response: that may contain a token.
 type firstLine struct{ error }
 
 func (f firstLine) Error() string {
