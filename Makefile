@@ -1,4 +1,4 @@
-# `make` tells what there is to make; README.md tells the rest.
+# `make` lists the targets; CONTRIBUTING.md has more on those for developers.
 
 GO      ?= go
 PREFIX  ?= /usr/local
@@ -14,22 +14,22 @@ run: build ## mirror Docker Hub on 127.0.0.1:5000, with no configuration
 	bin/mirrord serve
 
 .PHONY: demo
-demo: build ## show in ten seconds what it is for: no Docker, no internet
+demo: build ## show what mirrord saves, in ten seconds; needs no Docker, no internet
 	$(GO) build -trimpath -o bin/hubsim ./cmd/hubsim
 	bin/hubsim demo --mirrord bin/mirrord
 
 .PHONY: test
-test: cc ## run all tests but e2e, under the race detector (needs gcc)
+test: cc ## run all tests except e2e under the race detector (needs gcc)
 	CGO_ENABLED=1 $(GO) test -race ./...
 
 .PHONY: e2e
-e2e: ## pull with real clients, installed where missing (Debian, root)
+e2e: ## test with real clients, installing those missing (Debian, root)
 	sh test/e2e/install.sh
 	sh test/e2e/clients.sh
 	$(GO) test -tags e2e -count=1 -v -timeout 20m ./test/e2e/...
 
 .PHONY: measure
-measure: ## measure what a refusal costs each client, for docs/clients.md
+measure: ## measure how long each client takes after a refusal, for docs/clients.md
 	sh test/e2e/install.sh
 	sh test/e2e/clients.sh
 	E2E_MEASURE=1 $(GO) test -tags e2e -count=1 -v -timeout 60m -parallel 16 -run TestMeasure ./test/e2e
@@ -37,13 +37,13 @@ measure: ## measure what a refusal costs each client, for docs/clients.md
 CRASH_ROUNDS ?= 200
 
 .PHONY: crash
-crash: cc ## kill the mirror 200 times under load; CRASH_SEED=N does the same again
+crash: cc ## kill the mirror 200 times under load; CRASH_SEED=N repeats a run
 	CRASH_ROUNDS=$(CRASH_ROUNDS) CGO_ENABLED=1 $(GO) test -race -count=1 -v -timeout 30m -run TestCrash ./cmd/mirrord
 
 FUZZTIME ?= 30s
 
-# Go 1.26 fails now and then when the time is over (go.dev/issue/75804), hence the
-# second try: what was found is written down, and fails that too.
+# Go 1.26 sometimes fails when the time is over (go.dev/issue/75804), hence the second
+# try: a real finding was saved, and fails that one too.
 .PHONY: fuzz
 fuzz: ## run every fuzz target, FUZZTIME=30s each
 	@set -e; fuzz() { $(GO) test -run '^$$' -fuzz "^$$2\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s "$$1" </dev/null; }; \
@@ -56,22 +56,22 @@ fuzz: ## run every fuzz target, FUZZTIME=30s each
 SOAK ?= 20m
 
 .PHONY: soak
-soak: build ## load the mirror with all that clients do, for SOAK=20m
+soak: build ## run a mixed load against the mirror for SOAK=20m
 	SOAK=$(SOAK) SOAK_BINARY=$(CURDIR)/bin/mirrord $(GO) test -count=1 -v -timeout 2h -run TestSoak ./cmd/mirrord
 
 .PHONY: nightly
-nightly: crash fuzz soak ## what takes too long for each change: half an hour and more
+nightly: crash fuzz soak ## crash, fuzz and soak: half an hour and more
 
 .PHONY: bench
 bench: ## run the benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
 .PHONY: office
-office: ## simulate two days of an office before a Docker Hub with a limit
+office: ## simulate two days in an office behind a pull limit, for docs/quota.md
 	$(GO) test -count=1 -v -run TestOfficeDay ./test/officeday
 
 .PHONY: lint
-lint: ## check with gofmt, go vet and staticcheck
+lint: ## run gofmt, go vet and staticcheck
 	@files="$$(gofmt -l .)"; test -z "$$files" || { echo "not formatted, run gofmt -w:" $$files >&2; exit 1; }
 	$(GO) vet ./...
 	$(GO) vet -tags e2e ./...
@@ -83,7 +83,7 @@ build: ## build the static binary bin/mirrord
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/mirrord ./cmd/mirrord
 
 .PHONY: install
-install: bin/mirrord ## install what was built and the systemd unit (PREFIX, DESTDIR)
+install: bin/mirrord ## install the binary and the systemd unit (PREFIX, DESTDIR)
 	install -D -m 755 bin/mirrord $(DESTDIR)$(PREFIX)/bin/mirrord
 	install -d $(DESTDIR)$(UNITDIR)
 	sed 's|/usr/local/bin/|$(PREFIX)/bin/|' deploy/systemd/mirrord.service > $(DESTDIR)$(UNITDIR)/mirrord.service
