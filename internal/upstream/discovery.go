@@ -29,11 +29,7 @@ func (t *tokens) currentChallenge(ctx context.Context) (challenge, error) {
 // discover asks the registry anew what it wants, and remembers that.
 func (t *tokens) discover(ctx context.Context) (challenge, error) {
 	return doShared(ctx, &t.pings, "", func(ctx context.Context) (challenge, error) {
-		refused, err := t.getAPIRoot(ctx, "")
-		if err != nil {
-			return challenge{}, err
-		}
-		c, err := t.requiredChallenge(refused)
+		c, err := t.requiredChallenge(t.getAPIRoot(ctx, ""))
 		if err != nil {
 			return challenge{}, err
 		}
@@ -44,12 +40,12 @@ func (t *tokens) discover(ctx context.Context) (challenge, error) {
 	})
 }
 
-// getAPIRoot asks for /v2/, with the Authorization that is given. It returns nil
-// for an answer that lets in.
-func (t *tokens) getAPIRoot(ctx context.Context, authorization string) (*refusal, error) {
+// getAPIRoot asks for /v2/ with that Authorization, if any. It fails with a *denial
+// when the registry refuses.
+func (t *tokens) getAPIRoot(ctx context.Context, authorization string) error {
 	req, err := http.NewRequestWithContext(withOperation(ctx, Ping), http.MethodGet, apiURL(t.base, "", "").String(), nil)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	req.Header.Set("User-Agent", userAgent)
 	if authorization != "" {
@@ -58,21 +54,25 @@ func (t *tokens) getAPIRoot(ctx context.Context, authorization string) (*refusal
 	client := http.Client{Transport: t.next, CheckRedirect: redirects(t.base)}
 	resp, err := client.Do(req)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if resp.StatusCode < 300 {
 		discard(resp)
-		return nil, nil
+		return nil
 	}
-	return readRefusal(resp), nil
+	return &denial{readRefusal(resp)}
 }
 
-// requiredChallenge returns what the answer to a ping asks for. Registries of which only
-// a path is one may have no /v2/ there: then what is asked for tells.
-func (t *tokens) requiredChallenge(refused *refusal) (challenge, error) {
+// requiredChallenge returns what the registry requires, by the error of getAPIRoot. One
+// that is a registry only below a path may have no /v2/: the response to the request for
+// the content says then what it requires.
+func (t *tokens) requiredChallenge(err error) (challenge, error) {
+	var refused *denial
 	switch {
-	case refused == nil:
+	case err == nil:
 		return challenge{}, nil
+	case !errors.As(err, &refused):
+		return challenge{}, err
 	case refused.code == http.StatusUnauthorized && len(refused.challenges) > 0:
 	case refused.code >= 400 && refused.code < 500:
 		return challenge{}, nil

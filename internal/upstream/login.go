@@ -12,17 +12,17 @@ import (
 	"mirrord/internal/oci"
 )
 
-// loginGoodTime is how long a login that was let in is not checked again when a
+// loginGoodTime is how long a login that was accepted is not checked again when a
 // repository is denied to it.
 const loginGoodTime = time.Minute
 
-// standing is what is known of a login. A login that was refused is not sent
-// again for asideTime: GitLab locks an address out for an hour after 30 of them
-// in three minutes.
+// loginState is what is known of a login. A login that was refused is not sent again
+// for disableTime: GitLab locks an address out for an hour after 30 of them in three
+// minutes.
 type loginState struct {
 	login authn.AuthConfig
 	until time.Time
-	err   error // nil: it was let in
+	err   error // nil: it was accepted
 }
 
 // knownLogin returns what is known of login.
@@ -42,9 +42,9 @@ func (t *tokens) setLogin(s loginState) {
 	t.login = s
 }
 
-// acquireLogin waits until login may be used, and returns why it may not be. One of
-// unknown standing is used once at a time, or a wrong one would be sent for a
-// hundred repositories at once.
+// acquireLogin waits until login may be used, and fails when it was refused. A login of
+// which nothing is known is used once at a time: a wrong one would otherwise be sent for
+// a hundred repositories at once.
 func (t *tokens) acquireLogin(ctx context.Context, login authn.AuthConfig) (release func(), err error) {
 	release = func() {}
 	if login == (authn.AuthConfig{}) {
@@ -73,7 +73,7 @@ func (t *tokens) resolveDenial(ctx context.Context, c challenge, login authn.Aut
 		return authorization{}, refused
 	}
 	if !anonymous {
-		probe := func(ctx context.Context) (*refusal, error) { return t.tokenWithoutScope(ctx, c, login) }
+		probe := func(ctx context.Context) error { return t.tokenWithoutScope(ctx, c, login) }
 		if err := t.checkLogin(ctx, login, probe); err != nil {
 			return authorization{}, err
 		}
@@ -85,24 +85,24 @@ func (t *tokens) resolveDenial(ctx context.Context, c challenge, login authn.Aut
 	return authorization{key: c.key(), denied: err, until: time.Now().Add(deniedTime)}, nil
 }
 
-// checkLogin returns nil when login was let in lately, or is by probe, which
-// returns how it was refused.
-func (t *tokens) checkLogin(ctx context.Context, login authn.AuthConfig, probe func(context.Context) (*refusal, error)) error {
+// checkLogin returns nil when login was accepted lately, or is by probe, which fails
+// with a *denial when it is refused.
+func (t *tokens) checkLogin(ctx context.Context, login authn.AuthConfig, probe func(context.Context) error) error {
 	_, err := doShared(ctx, &t.checks, "", func(ctx context.Context) (none struct{}, err error) {
 		if state, known := t.knownLogin(login); known {
 			return none, state.err
 		}
-		refused, err := probe(ctx)
-		switch {
-		case err != nil:
-			return none, t.exchangeError("cannot check the login", err)
-		case refused == nil:
+		var refused *denial
+		switch err := probe(ctx); {
+		case err == nil:
 			t.acceptLogin(login)
 			return none, nil
-		case !refusesLogin(refused):
-			return none, t.exchangeError("cannot tell whether the login is valid", &denial{refused})
+		case !errors.As(err, &refused):
+			return none, t.exchangeError("cannot check the login", err)
+		case !refusesLogin(refused.refusal):
+			return none, t.exchangeError("cannot tell whether the login is valid", refused)
 		}
-		return none, t.rejectLogin(login, refused)
+		return none, t.rejectLogin(login, refused.refusal)
 	})
 	return err
 }
@@ -125,15 +125,11 @@ func (t *tokens) rejectLogin(login authn.AuthConfig, refused *refusal) error {
 	return err
 }
 
-// tokenWithoutScope asks for a token that may do nothing, which every login gets:
-// docker login asks for no other.
-func (t *tokens) tokenWithoutScope(ctx context.Context, c challenge, login authn.AuthConfig) (*refusal, error) {
+// tokenWithoutScope asks for a token without any permission, which every valid login
+// gets: it is what docker login asks for.
+func (t *tokens) tokenWithoutScope(ctx context.Context, c challenge, login authn.AuthConfig) error {
 	_, err := t.token(ctx, c, login)
-	var refused *denial
-	if errors.As(err, &refused) {
-		return refused.refusal, nil
-	}
-	return nil, err
+	return err
 }
 
 // checkBasic finds out whether a registry that was sent a login refuses that or
@@ -150,7 +146,7 @@ func (t *tokens) checkBasic(ctx context.Context, sent authorization, refused *re
 		}
 		return t.rejectLogin(sent.login, refused)
 	}
-	return t.checkLogin(ctx, sent.login, func(ctx context.Context) (*refusal, error) { return t.getAPIRoot(ctx, sent.header) })
+	return t.checkLogin(ctx, sent.login, func(ctx context.Context) error { return t.getAPIRoot(ctx, sent.header) })
 }
 
 func (t *tokens) isOpen() bool {

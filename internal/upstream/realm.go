@@ -64,7 +64,8 @@ func (s tokenService) RoundTrip(req *http.Request) (*http.Response, error) {
 	return nil, &denial{refused}
 }
 
-// denial is a token service's refusal of a scope or of a login.
+// denial is a refusal as an error: of a scope or a login by the token service, or of
+// a request for /v2/ by the registry.
 type denial struct{ *refusal }
 
 func (d *denial) Error() string { return "it responded with " + d.status + d.message }
