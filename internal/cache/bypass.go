@@ -3,6 +3,7 @@ package cache
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"time"
 
@@ -80,6 +81,43 @@ func (c *Cache) handOff(f *flight) {
 		default:
 		}
 	})
+}
+
+// decline ends a flight that the cache has no space for: waiters are given what the
+// upstream sends, readers of the spool read it from there.
+func (l *fill) decline(why error) {
+	c, f := l.cache, l.flight
+	c.noteDeclined(f.ref.Digest())
+	if f.spool == nil && f.manifest == nil {
+		c.handOff(f)
+		return
+	}
+	defer f.cancel()
+	_ = f.source.Close()
+	c.mu.Lock()
+	c.end(f)
+	c.mu.Unlock()
+	if f.manifest != nil {
+		f.result = f.manifest.result(f.ref.Digest(), oci.Pass)
+		close(f.opened)
+		return
+	}
+	l.spool.Finish(fmt.Errorf("%w: %w", spool.ErrDisk, why))
+}
+
+// startOver hands off, from its beginning, what has turned out to be larger than the
+// cache or its disk. It has no readers: its size was not known.
+func (l *fill) startOver() {
+	c, f := l.cache, l.flight
+	c.noteDeclined(f.ref.Digest())
+	_ = f.source.Close()
+	source, err := l.request(0)
+	if err != nil {
+		l.fail(err)
+		return
+	}
+	f.source = source
+	c.handOff(f)
 }
 
 // sourceFor is how a reader of f, for ref, gets bytes elsewhere than from the spool.

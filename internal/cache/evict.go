@@ -42,8 +42,8 @@ type batch struct {
 
 func (b batch) files() int { return len(b.parts) + len(b.victims) }
 
-// evictBatch is how many files one fill evicts before others get their turn.
-const evictBatch = 32
+// batchFiles is how many files one fill evicts before others get their turn.
+const batchFiles = 32
 
 // condemn forgets files until it is enough or nothing is left: the oldest
 // unfinished fills, which nobody waits for, and then blobs. Their bytes count as

@@ -88,10 +88,10 @@ func (r *reservation) grow(size int64) bool {
 	if r.growWithoutEvicting(size) {
 		return true
 	}
-	for due := int64(math.MaxInt64); due > 0; {
-		var ok bool
-		if size, due, ok = r.growByBatch(size, due); !ok {
-			r.cache.checkDisk(size)
+	g := growth{r, size, math.MaxInt64}
+	for g.due > 0 {
+		if !g.evictBatch() {
+			r.cache.checkDisk(g.size)
 			return false
 		}
 	}
@@ -112,27 +112,34 @@ func (r *reservation) growWithoutEvicting(size int64) bool {
 	return true
 }
 
-// growByBatch evicts one batch for size bytes, no more than due bytes, and reserves
-// what that frees. It returns what is left of both, and false when there is too
-// little to evict.
-func (r *reservation) growByBatch(size, due int64) (restSize, restDue int64, ok bool) {
-	c := r.cache
+// growth is one growth of a reservation, in batches.
+type growth struct {
+	reservation *reservation
+	size        int64 // bytes that are still to be reserved
+	due         int64 // bytes that are still to be evicted for them, at most
+}
+
+// evictBatch evicts one batch and reserves what that frees. It reports false when
+// there is too little to evict.
+func (g *growth) evictBatch() bool {
+	r, c := g.reservation, g.reservation.cache
 	defer c.evictor.lock()()
 	free := c.free()
 	c.mu.Lock()
-	due = min(due, c.space.shortfall(size, free))
-	if due > c.space.evictable(r.metadata) {
+	g.due = min(g.due, c.space.shortfall(g.size, free))
+	if g.due > c.space.evictable(r.metadata) {
 		c.mu.Unlock()
-		return size, due, false
+		return false
 	}
-	batch := c.evictor.condemn(r.metadata, func(b batch) bool { return b.bytes >= due || b.files() >= evictBatch })
-	ok = due <= 0 || batch.files() > 0
-	due -= batch.bytes
-	granted := max(size-max(due, 0), 0)
+	gone := c.evictor.condemn(r.metadata, func(b batch) bool { return b.bytes >= g.due || b.files() >= batchFiles })
+	ok := g.due <= 0 || gone.files() > 0
+	g.due -= gone.bytes
+	granted := max(g.size-max(g.due, 0), 0)
 	c.space.grow(r, granted)
+	g.size -= granted
 	c.mu.Unlock()
-	c.evictor.evict(batch)
-	return size - granted, due, ok
+	c.evictor.evict(gone)
+	return ok
 }
 
 func (r *reservation) release() {

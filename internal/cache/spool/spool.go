@@ -185,10 +185,14 @@ func (s *Spool) readAt(ctx context.Context, p []byte, off int64) (int, error) {
 // can be read from there. At the end of the content it returns io.EOF.
 func (s *Spool) await(ctx context.Context, off int64) (int64, error) {
 	for {
-		n, wake, err := s.available(off)
+		s.mu.Lock()
+		n, err := s.available(off)
 		if n > 0 || err != nil {
+			s.mu.Unlock()
 			return n, err
 		}
+		wake := s.nextChange()
+		s.mu.Unlock()
 		select {
 		case <-wake:
 		case <-ctx.Done():
@@ -205,24 +209,28 @@ func (s *Spool) readFile(p []byte, off int64) (int, error) {
 	return 0, fmt.Errorf("%w: %w", ErrDisk, err)
 }
 
-// available returns how many bytes can be read at off, or the channel that is
-// closed when there may be more.
-func (s *Spool) available(off int64) (int64, <-chan struct{}, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if n := s.readable() - off; n > 0 {
-		return n, nil, nil
-	}
+// available returns how many bytes can be read at off now; 0 when there may be some
+// later. The caller holds mu.
+func (s *Spool) available(off int64) (int64, error) {
+	n := s.readable() - off
 	switch {
+	case n > 0:
+		return n, nil
 	case s.err != nil:
-		return 0, nil, s.err
+		return 0, s.err
 	case s.verified:
-		return 0, nil, io.EOF
+		return 0, io.EOF
 	}
+	return 0, nil
+}
+
+// nextChange returns the channel that is closed at the next change. The caller holds
+// mu.
+func (s *Spool) nextChange() <-chan struct{} {
 	if s.wake == nil {
 		s.wake = make(chan struct{})
 	}
-	return 0, s.wake, nil
+	return s.wake
 }
 
 // A reader waits for the writer when that gets there sooner than the upstream
