@@ -129,8 +129,8 @@ func (ix brokenIndex) RemoveBlobs(ds ...oci.Digest) error {
 	return ix.call("Index.RemoveBlobs", func() error { return ix.FullIndex.RemoveBlobs(ds...) })
 }
 
-func (ix brokenIndex) PutTag(r tags.Record) error {
-	return ix.call("Index.PutTag", func() error { return ix.FullIndex.PutTag(r) })
+func (ix brokenIndex) PutTags(records ...tags.Record) error {
+	return ix.call("Index.PutTags", func() error { return ix.FullIndex.PutTags(records...) })
 }
 
 func (ix brokenIndex) RemoveTags(refs ...oci.Ref) error {

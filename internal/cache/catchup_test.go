@@ -38,11 +38,11 @@ func (ix *closedIndex) RemoveBlobs(ds ...oci.Digest) error {
 	return ix.Index.RemoveBlobs(ds...)
 }
 
-func (ix *closedIndex) PutTag(r tags.Record) error {
+func (ix *closedIndex) PutTags(records ...tags.Record) error {
 	if ix.closed.Load() {
 		return errIndex
 	}
-	return ix.Index.PutTag(r)
+	return ix.Index.PutTags(records...)
 }
 
 // While the index cannot be written the cache serves and reports it once; when it can
@@ -138,9 +138,9 @@ func (ix *lateIndex) PutBlobs(records ...cache.BlobRecord) error {
 	return errIndex
 }
 
-func (ix *lateIndex) PutTag(r tags.Record) error {
+func (ix *lateIndex) PutTags(records ...tags.Record) error {
 	if ix.open.Load() {
-		return ix.Index.PutTag(r)
+		return ix.Index.PutTags(records...)
 	}
 	return errIndex
 }

@@ -182,7 +182,7 @@ func (l *life) checkNothingLeft() {
 func TestFaultsInPairs(t *testing.T) {
 	for _, method := range []string{
 		"Store.Open", "Store.Put", "Store.Remove", "Store.All",
-		"Index.Blobs", "Index.Tags", "Index.PutBlobs", "Index.RemoveBlobs", "Index.PutTag", "Index.RemoveTags",
+		"Index.Blobs", "Index.Tags", "Index.PutBlobs", "Index.RemoveBlobs", "Index.PutTags", "Index.RemoveTags",
 	} {
 		for pair, applied := range map[string]bool{" fails": false, " takes effect and fails": true} {
 			t.Run(method+pair, func(t *testing.T) {

@@ -94,19 +94,19 @@ func TestScrubOfDataWithEOF(t *testing.T) {
 	})
 }
 
-// heldIndex delays one PutTag until it is released.
+// heldIndex delays one PutTags until it is released.
 type heldIndex struct {
 	*closedIndex
 	hold          atomic.Bool
 	reached, goOn chan struct{}
 }
 
-func (ix *heldIndex) PutTag(r tags.Record) error {
+func (ix *heldIndex) PutTags(records ...tags.Record) error {
 	if ix.hold.CompareAndSwap(true, false) {
 		ix.reached <- struct{}{}
 		<-ix.goOn
 	}
-	return ix.closedIndex.PutTag(r)
+	return ix.closedIndex.PutTags(records...)
 }
 
 // A tag that moves while the index catches up is not overwritten with its previous

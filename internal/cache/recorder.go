@@ -3,22 +3,26 @@ package cache
 import (
 	"cmp"
 	"context"
-	"errors"
 	"maps"
 	"slices"
 
 	"mirrord/internal/health"
+	"mirrord/internal/journal"
 	"mirrord/internal/oci"
 )
 
 // recorder keeps the index in step with the entries in memory.
 type recorder struct {
 	cache   *Cache
-	writing chan struct{} // holds one while the index is written
-	partial bool          // the index could not be read whole; for New and health's retries alone
+	journal *journal.Journal[oci.Digest, BlobRecord]
+	partial bool // the index could not be read whole; for New and health's retries alone
 }
 
-func newRecorder(c *Cache) *recorder { return &recorder{cache: c, writing: make(chan struct{}, 1)} }
+func newRecorder(c *Cache) *recorder {
+	w := &recorder{cache: c}
+	w.journal = journal.New(&c.mu, w.record, c.opts.Index.PutBlobs, c.opts.Index.RemoveBlobs)
+	return w
+}
 
 // load fills the memory from the index, the least recently used first.
 func (w *recorder) load() {
@@ -58,34 +62,16 @@ func (w *recorder) flush() {
 }
 
 // save writes what is cached of ds to the index and removes the rest.
-func (w *recorder) save(ds ...oci.Digest) { w.note(w.write(ds...)) }
+func (w *recorder) save(ds ...oci.Digest) { w.note(w.journal.Write(ds...)) }
 
-// write is save that returns the error. What was never hashed is not recorded. One
-// caller writes at a time, so that what was true before is not written over what is
-// true now.
-func (w *recorder) write(ds ...oci.Digest) error {
-	w.writing <- struct{}{}
-	defer func() { <-w.writing }()
-	c := w.cache
-	var cached []BlobRecord
-	var gone []oci.Digest
-	c.mu.Lock()
-	for _, d := range ds {
-		if e := c.blobs.get(d); e != nil && e.isVerified() {
-			cached = append(cached, e.record())
-		} else {
-			gone = append(gone, d)
-		}
+// record returns what the index is to know of d. What was never hashed is not
+// recorded. The caller holds mu.
+func (w *recorder) record(d oci.Digest) (BlobRecord, bool) {
+	e := w.cache.blobs.get(d)
+	if e == nil || !e.isVerified() {
+		return BlobRecord{}, false
 	}
-	c.mu.Unlock()
-	var err error
-	if len(gone) > 0 {
-		err = c.opts.Index.RemoveBlobs(gone...)
-	}
-	if len(cached) > 0 {
-		err = errors.Join(err, c.opts.Index.PutBlobs(cached...))
-	}
-	return err
+	return e.record(), true
 }
 
 // catchUp writes all records to the index after it has missed some: it was opened
@@ -99,7 +85,7 @@ func (w *recorder) catchUp() error {
 	c.mu.Lock()
 	cached := slices.Collect(maps.Keys(c.blobs.entries))
 	c.mu.Unlock()
-	err := w.write(append(cached, gone...)...)
+	err := w.journal.Write(append(cached, gone...)...)
 	if err == nil {
 		w.partial = false
 	}

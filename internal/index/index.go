@@ -7,9 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"iter"
 	"os"
-	"strings"
 	"sync"
 	"time"
 
@@ -17,7 +15,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mirrord/internal/cache"
-	"mirrord/internal/oci"
 	"mirrord/internal/tags"
 )
 
@@ -215,69 +212,6 @@ func checkSchema(db *badger.DB) error {
 	})
 }
 
-// Blobs yields the blob records. For one that cannot be decoded it yields an error
-// that wraps ErrDamaged and names the record, and continues; any other error ends
-// the sequence.
-func (ix *Index) Blobs() iter.Seq2[cache.BlobRecord, error] {
-	return records(ix, blobPrefix, decodeBlob)
-}
-
-// Tags yields the tag records, and errors as Blobs does.
-func (ix *Index) Tags() iter.Seq2[tags.Record, error] {
-	return records(ix, tagPrefix, decodeTag)
-}
-
-// PutBlobs writes new records and replaces old ones. A very large batch is written
-// in several transactions, some of which may have been committed when it fails.
-func (ix *Index) PutBlobs(records ...cache.BlobRecord) error {
-	err := ix.write(func(batch *badger.WriteBatch) error {
-		for _, r := range records {
-			if err := batch.Set(blobKey(r.Digest), encodeBlob(r)); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	return wrap("put blob records", err)
-}
-
-// RemoveBlobs removes the records of ds, of which some may be absent.
-func (ix *Index) RemoveBlobs(ds ...oci.Digest) error {
-	err := ix.write(func(batch *badger.WriteBatch) error {
-		for _, d := range ds {
-			if err := batch.Delete(blobKey(d)); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	return wrap("remove blob records", err)
-}
-
-// PutTag writes t, or replaces an old record. It fails when t.Ref is not a tag.
-func (ix *Index) PutTag(t tags.Record) error {
-	if t.Ref.Tag() == "" {
-		return fmt.Errorf("put tag record: %s is not a tag", t.Ref)
-	}
-	err := ix.write(func(batch *badger.WriteBatch) error {
-		return batch.Set(tagKey(t.Ref), encodeTag(t))
-	})
-	return wrap("put tag record", err)
-}
-
-// RemoveTags removes the records of refs, of which some may be absent.
-func (ix *Index) RemoveTags(refs ...oci.Ref) error {
-	err := ix.write(func(batch *badger.WriteBatch) error {
-		for _, ref := range refs {
-			if err := batch.Delete(tagKey(ref)); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	return wrap("remove tag records", err)
-}
-
 func (ix *Index) write(fill func(*badger.WriteBatch) error) error {
 	db, err := ix.database()
 	if err != nil {
@@ -299,54 +233,4 @@ func wrap(what string, err error) error {
 		return fmt.Errorf("%s: %w", what, err)
 	}
 	return nil
-}
-
-// records yields the decoded values of all keys with the prefix.
-func records[R any](ix *Index, prefix string, decode func(key string, value []byte) (R, error)) iter.Seq2[R, error] {
-	return func(yield func(R, error) bool) {
-		var none R
-		more := true
-		each := func(item *badger.Item) bool {
-			more = yield(read(item, decode))
-			return more
-		}
-		db, err := ix.database()
-		switch {
-		case err == nil:
-			err = scan(db, prefix, each)
-		case errors.Is(err, errDisk):
-			if failed := ix.scanCopy(prefix, each); failed != nil {
-				err = fmt.Errorf("%w; a copy cannot be read either: %w", err, failed)
-			}
-		}
-		if err != nil && more {
-			yield(none, fmt.Errorf("read index: %w", err))
-		}
-	}
-}
-
-// scan calls each with the items that have the prefix, until it returns false.
-func scan(db *badger.DB, prefix string, each func(*badger.Item) bool) error {
-	return db.View(func(txn *badger.Txn) error {
-		o := badger.DefaultIteratorOptions
-		o.Prefix = []byte(prefix)
-		o.PrefetchValues = false // values are stored next to their keys; prefetching starts a goroutine for each
-		cursor := txn.NewIterator(o)
-		defer cursor.Close()
-		for cursor.Rewind(); cursor.Valid() && each(cursor.Item()); cursor.Next() {
-		}
-		return nil
-	})
-}
-
-func read[R any](item *badger.Item, decode func(key string, value []byte) (R, error)) (r R, err error) {
-	key := string(item.Key())
-	err = item.Value(func(value []byte) error {
-		r, err = decode(key, value)
-		return err
-	})
-	if err != nil {
-		err = fmt.Errorf("%w: record %q: %w", ErrDamaged, strings.ToValidUTF8(key, "?"), err)
-	}
-	return r, err
 }

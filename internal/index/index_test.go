@@ -43,10 +43,10 @@ func TestRoundTrip(t *testing.T) {
 	gone := tag(t, oci.DockerHub, "alpine", "4")
 	local.Previous, local.Confirmed = oci.Descriptor{}, time.Time{}
 	local.Refused, local.RefusedAt = oci.ManifestUnknown, local.Checked.Add(time.Hour)
-	check(t, ix.PutTag(gone))
-	check(t, ix.PutTag(gone))
-	check(t, ix.PutTag(hub))
-	check(t, ix.PutTag(local))
+	check(t, ix.PutTags(gone))
+	check(t, ix.PutTags(gone))
+	check(t, ix.PutTags(hub))
+	check(t, ix.PutTags(local))
 	check(t, ix.RemoveTags(gone.Ref, gone.Ref))
 	wantTags := map[string]tags.Record{hub.Ref.String(): hub, local.Ref.String(): local}
 
@@ -72,7 +72,7 @@ func TestPutTagRefusesDigest(t *testing.T) {
 	ix := open(t, t.TempDir())
 	record := tag(t, oci.DockerHub, "alpine", "3")
 	record.Ref = record.Ref.At(record.Latest.Digest)
-	if err := ix.PutTag(record); err == nil {
+	if err := ix.PutTags(record); err == nil {
 		t.Error("a reference by digest was accepted as a tag")
 	}
 }
@@ -138,7 +138,7 @@ func TestKilled(t *testing.T) {
 	ix := open(t, dir)
 	record := tag(t, oci.DockerHub, "alpine", "3")
 	check(t, ix.PutBlobs(blob(1), blob(2)))
-	check(t, ix.PutTag(record))
+	check(t, ix.PutTags(record))
 	check(t, os.CopyFS(killed, os.DirFS(dir)))
 
 	survivor := open(t, killed)
@@ -150,7 +150,7 @@ func TestDamagedRecordIsSkipped(t *testing.T) {
 	ix := open(t, t.TempDir())
 	record := tag(t, oci.DockerHub, "alpine", "3")
 	check(t, ix.PutBlobs(blob(1), blob(2), blob(3)))
-	check(t, ix.PutTag(record))
+	check(t, ix.PutTags(record))
 	check(t, ix.db.Update(func(txn *badger.Txn) error {
 		return errors.Join(
 			txn.Set(blobKey(blob(2).Digest), []byte{blobVersion + 1, 0}),

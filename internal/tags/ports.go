@@ -47,7 +47,7 @@ type Cache interface {
 // writes.
 type Index interface {
 	Tags() iter.Seq2[Record, error]
-	PutTag(r Record) error
+	PutTags(records ...Record) error
 	RemoveTags(refs ...oci.Ref) error // absent ones are not an error
 }
 

@@ -1,23 +1,25 @@
 package tags
 
 import (
-	"errors"
 	"maps"
 	"slices"
 
 	"mirrord/internal/health"
+	"mirrord/internal/journal"
 	"mirrord/internal/oci"
 )
 
 // recorder keeps the index in step with the tags in memory.
 type recorder struct {
 	tags    *Registry
-	writing chan struct{} // holds one while the index is written
-	partial bool          // the index could not be read whole; for New and health's retries alone
+	journal *journal.Journal[oci.Ref, Record]
+	partial bool // the index could not be read whole; for New and health's retries alone
 }
 
 func newRecorder(r *Registry) *recorder {
-	return &recorder{tags: r, writing: make(chan struct{}, 1)}
+	w := &recorder{tags: r}
+	w.journal = journal.New(&r.mu, w.record, r.opts.Index.PutTags, r.opts.Index.RemoveTags)
+	return w
 }
 
 // load fills the memory from the index.
@@ -48,33 +50,15 @@ func (w *recorder) note(err error) {
 }
 
 // save writes what is known of refs to the index and removes the rest.
-func (w *recorder) save(refs ...oci.Ref) { w.note(w.write(refs...)) }
+func (w *recorder) save(refs ...oci.Ref) { w.note(w.journal.Write(refs...)) }
 
-// write is save that returns the error. One caller writes at a time, so that what
-// was true before is not written over what is true now.
-func (w *recorder) write(refs ...oci.Ref) error {
-	w.writing <- struct{}{}
-	defer func() { <-w.writing }()
-	var known []Record
-	var gone []oci.Ref
-	r := w.tags
-	r.mu.Lock()
-	for _, ref := range refs {
-		if t := r.tags[ref]; t != nil {
-			known = append(known, t.Record)
-		} else {
-			gone = append(gone, ref)
-		}
+// record returns what the index is to know of ref. The caller holds mu.
+func (w *recorder) record(ref oci.Ref) (Record, bool) {
+	t := w.tags.tags[ref]
+	if t == nil {
+		return Record{}, false
 	}
-	r.mu.Unlock()
-	var err error
-	if len(gone) > 0 {
-		err = r.opts.Index.RemoveTags(gone...)
-	}
-	for _, record := range known {
-		err = errors.Join(err, r.opts.Index.PutTag(record))
-	}
-	return err
+	return t.Record, true
 }
 
 // catchUp writes all tags to the index after it has missed some: it was opened
@@ -84,7 +68,7 @@ func (w *recorder) catchUp() error {
 	w.tags.mu.Lock()
 	known := slices.Collect(maps.Keys(w.tags.tags))
 	w.tags.mu.Unlock()
-	err := w.write(append(known, gone...)...)
+	err := w.journal.Write(append(known, gone...)...)
 	if err == nil {
 		w.partial = false
 	}

@@ -71,10 +71,12 @@ func (ix *Index) RemoveBlobs(ds ...oci.Digest) error {
 	return nil
 }
 
-func (ix *Index) PutTag(r tags.Record) error {
+func (ix *Index) PutTags(records ...tags.Record) error {
 	ix.mu.Lock()
 	defer ix.mu.Unlock()
-	ix.TagRecords[r.Ref] = r
+	for _, r := range records {
+		ix.TagRecords[r.Ref] = r
+	}
 	return nil
 }
 

@@ -115,5 +115,5 @@ func (forgetful) Tags() iter.Seq2[tags.Record, error] {
 }
 func (forgetful) PutBlobs(...cache.BlobRecord) error { return nil }
 func (forgetful) RemoveBlobs(...oci.Digest) error    { return nil }
-func (forgetful) PutTag(tags.Record) error           { return nil }
+func (forgetful) PutTags(...tags.Record) error       { return nil }
 func (forgetful) RemoveTags(...oci.Ref) error        { return nil }
