@@ -123,3 +123,29 @@ func TestNoSpaceWhenTheTurnComes(t *testing.T) {
 		}
 	})
 }
+
+// The response to a client that waits for a turn begins before containerd gives up.
+func TestThirtyThirdBlobIsAnswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		refs, _ := blobs(t, fake, 33, 1<<20)
+		cachetest.Pace(fake, 16<<10) // 64 s each
+		f := start(t, fake)
+		for _, ref := range refs[:32] {
+			c, err := f.Open(t.Context(), ref)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = c.Close() // the clients leave
+		}
+		begun := time.Now()
+		c, err := f.Open(t.Context(), refs[32])
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = c.Close()
+		if took := time.Since(begun); took > 30*time.Second {
+			t.Errorf("response after %s; containerd gives up after 30 s", took)
+		}
+	})
+}

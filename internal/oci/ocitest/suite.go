@@ -54,47 +54,6 @@ func Run(t *testing.T, open func(t *testing.T, fake *Fake) oci.Registry) {
 	}
 }
 
-// Content returns n pseudo-random bytes that depend only on seed.
-func Content(n int, seed byte) []byte {
-	p := make([]byte, n)
-	x := uint32(seed) + 1
-	for i := range p {
-		x = x*1664525 + 1013904223
-		p[i] = byte(x >> 24)
-	}
-	return p
-}
-
-// ManifestRef returns the reference to a manifest in Repo, by tag or digest.
-func ManifestRef(t testing.TB, reference string) oci.Ref {
-	t.Helper()
-	ref, err := oci.ParseManifest(Upstream, Repo, reference)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return ref
-}
-
-// BlobRef returns the reference to a blob in Repo.
-func BlobRef(t testing.TB, d oci.Digest) oci.Ref {
-	t.Helper()
-	ref, err := oci.ParseBlob(Upstream, Repo, d.String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return ref
-}
-
-// Read opens ref and returns its bytes and the Result.
-func Read(ctx context.Context, r oci.Registry, ref oci.Ref) ([]byte, oci.Result, error) {
-	content, err := r.Open(ctx, ref)
-	if err != nil {
-		return nil, oci.Result{}, err
-	}
-	raw, err := io.ReadAll(content.Body)
-	return raw, content.Result, errors.Join(err, content.Close())
-}
-
 func testResolve(t *testing.T, fake *Fake, r oci.Registry) {
 	blob := Content(1000, 1)
 	b := fake.AddBlob(Repo, blob)
@@ -371,43 +330,5 @@ func testConcurrent(t *testing.T, fake *Fake, r oci.Registry) {
 	}
 	if err := group.Wait(); err != nil {
 		t.Error(err)
-	}
-}
-
-func testTags(t *testing.T, fake *Fake, r oci.Registry) {
-	for _, tag := range []string{"c", "a", "e", "b", "d"} {
-		fake.AddManifest(Repo, tag, ocispec.MediaTypeImageManifest, []byte("{}"))
-	}
-	var got [][]string
-	query := "n=2"
-	for range 5 {
-		q, err := oci.ParseTags(Upstream, Repo, query)
-		if err != nil {
-			t.Fatal(err)
-		}
-		page, err := r.List(t.Context(), q)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got = append(got, page.Tags)
-		if query = page.Next; query == "" {
-			break
-		}
-	}
-	if diff := cmp.Diff([][]string{{"a", "b"}, {"c", "d"}, {"e"}}, got); diff != "" {
-		t.Error(diff)
-	}
-}
-
-func testReferrers(t *testing.T, fake *Fake, r oci.Registry) {
-	subject := fake.AddManifest(Repo, "v1", ocispec.MediaTypeImageManifest, []byte("{}"))
-	refers := fake.AddManifest(Repo, "", ocispec.MediaTypeImageManifest, fmt.Appendf(nil, `{"subject":{"digest":%q}}`, subject))
-	q, err := oci.ParseReferrers(Upstream, Repo, subject.String(), "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	page, err := r.List(t.Context(), q)
-	if err != nil || !strings.Contains(string(page.Index), refers.String()) {
-		t.Errorf("%v, %v", page, err)
 	}
 }
