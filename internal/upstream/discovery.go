@@ -11,8 +11,8 @@ import (
 	"mirrord/internal/oci"
 )
 
-// recheckTime is how long a challenge is not doubted again: a token service that
-// is down costs one more ping in this time, not one for each request.
+// recheckTime is how long a challenge is not checked again: a token service that is
+// down costs one ping in this time, and not one for each request.
 const recheckTime = 10 * time.Second
 
 // currentChallenge returns the registry's challenge: the one that it has sent last.
@@ -26,7 +26,7 @@ func (t *tokens) currentChallenge(ctx context.Context) (challenge, error) {
 	return t.discover(ctx)
 }
 
-// discover asks the registry anew what it wants, and remembers that.
+// discover asks the registry again which authorization it requires, and remembers it.
 func (t *tokens) discover(ctx context.Context) (challenge, error) {
 	return doShared(ctx, &t.pings, "", func(ctx context.Context) (challenge, error) {
 		c, err := t.requiredChallenge(t.getAPIRoot(ctx, ""))
@@ -101,15 +101,16 @@ func (t *tokens) checkRealm(c challenge) error {
 	return checkRealm(t.base, c.params["realm"])
 }
 
-// updateChallenge heeds the challenge of an answer to what was sent, and reports whether
-// it is another one than that which sent answers.
+// updateChallenge adopts the challenge in the response to a request that was sent
+// with that authorization, and reports whether it differs from the challenge that the
+// authorization was for.
 func (t *tokens) updateChallenge(ctx context.Context, all []challenge, sent authorization) (changed bool, err error) {
 	c, ok := choose(all)
 	if !ok {
 		return false, nil
 	}
 	if c.scheme == basic && strings.HasPrefix(sent.header, "Bearer ") {
-		// Harbor says so of a token that it does not take, and still wants one.
+		// Harbor sends this when it rejects a token, and still requires one.
 		return t.challengeChanged(ctx, sent.key), nil
 	}
 	if err := t.checkRealm(c); err != nil {
@@ -121,15 +122,15 @@ func (t *tokens) updateChallenge(ctx context.Context, all []challenge, sent auth
 	return c.key() != sent.key, nil
 }
 
-// invalidateChallenge makes the next exchange ask the registry what it wants.
+// invalidateChallenge makes the next exchange discover the challenge again.
 func (t *tokens) invalidateChallenge() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.challengeAt = time.Time{}
 }
 
-// challengeChanged asks the registry anew after the challenge of that key has led nowhere,
-// and reports whether it now sends another one.
+// challengeChanged asks the registry again after an exchange for the challenge of
+// that key has failed, and reports whether it now sends another one.
 func (t *tokens) challengeChanged(ctx context.Context, key string) bool {
 	t.mu.Lock()
 	known, young := t.challenge, time.Since(t.challengeAt) < recheckTime
@@ -144,8 +145,8 @@ func (t *tokens) challengeChanged(ctx context.Context, key string) bool {
 	return err == nil && now.key() != key
 }
 
-// mayHaveMoved reports whether an exchange that has failed with err may have been
-// one with a token service that is no longer the registry's.
+// mayHaveMoved reports whether an exchange that failed with err may have been with a
+// token service that the registry no longer uses.
 func mayHaveMoved(err error) bool {
 	var limit *oci.LimitError
 	return !errors.As(err, &limit) && !errors.Is(err, errLogin)

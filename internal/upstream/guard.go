@@ -14,22 +14,22 @@ import (
 	"syscall"
 )
 
-// guard keeps redirects and token services from leading into the network that
-// the mirror stands in: they reach no further into it than where the upstream
-// itself is. Addresses are checked when they are dialled, so a name that
-// resolves to a private one does not help; those that are given as such are
-// checked before, because behind a proxy nobody dials them here.
+// guard keeps redirects and token services from leading into the mirror's own
+// network: they reach no further into it than the upstream itself is. Addresses are
+// checked when they are dialled, which covers names that resolve to a private one.
+// Literal addresses are checked before that, because behind a proxy the mirror does
+// not dial them itself.
 type guard struct {
 	upstream string // host:port
 
 	mu      sync.Mutex // guards all below
 	proxies map[string]bool
-	home    netip.Addr // where the upstream was met last; invalid: not yet, or behind a proxy
+	home    netip.Addr // address of the upstream when last dialled; invalid: not yet, or behind a proxy
 }
 
 func newGuard(upstream *url.URL) *guard {
 	g := &guard{upstream: hostPort(upstream), proxies: make(map[string]bool)}
-	g.home, _ = netip.ParseAddr(upstream.Hostname()) // a name is met when it is dialled
+	g.home, _ = netip.ParseAddr(upstream.Hostname()) // a name is resolved when it is dialled
 	if upstream.Hostname() == "localhost" {
 		g.home = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 	}
@@ -44,8 +44,7 @@ func hostPort(u *url.URL) string {
 	return net.JoinHostPort(u.Hostname(), port)
 }
 
-// proxy is http.ProxyFromEnvironment; a proxy that the operator named may be
-// anywhere.
+// proxy is http.ProxyFromEnvironment; the operator's proxy may be at any address.
 func (g *guard) proxy(req *http.Request) (*url.URL, error) {
 	proxy, err := http.ProxyFromEnvironment(req)
 	if proxy != nil {
@@ -90,11 +89,11 @@ func (g *guard) control(ctx context.Context, _, address string, _ syscall.RawCon
 	return g.check(at.Addr())
 }
 
-// legacyAddress is an IPv4 address in one of the forms that inet_aton knows, and
-// netip does not: 127.1, 0x7f000001. No public name ends with a number.
+// legacyAddress is an IPv4 address in a form that inet_aton accepts and netip does
+// not: 127.1, 0x7f000001. No public name ends with a number.
 var legacyAddress = regexp.MustCompile(`^(?:.*\.)?(?:[0-9]+|0[xX][0-9a-fA-F]*)\.?$`)
 
-// checkLiteral checks the host of an address that is not a name.
+// checkLiteral checks a host that is an address and not a name.
 func (g *guard) checkLiteral(u *url.URL) error {
 	if hostPort(u) == g.upstream {
 		return nil
@@ -125,14 +124,14 @@ func (g *guard) check(at netip.Addr) error {
 	return fmt.Errorf("%w: to %s, and a proxy hides the upstream's own address (if both are in this network, name them in NO_PROXY)", errPrivate, at)
 }
 
-// The parts of the address space, as far as they differ in who may lead there.
+// The classes of addresses, which differ in which upstreams may lead there.
 type area int
 
 const (
 	public    area = iota
 	private        // private: RFC 1918, 4193, 6598 and 8215
 	loopback       // the mirror's own host
-	linkLocal      // the link, where cloud metadata is
+	linkLocal      // the local link, where cloud metadata is
 	forbidden      // multicast, unspecified, metadata elsewhere: no registry's storage
 )
 
@@ -146,7 +145,7 @@ var (
 	nat64 = netip.MustParsePrefix("64:ff9b::/96")
 )
 
-// ipv4Of returns the IPv4 address that an IPv6 one stands for, or a.
+// ipv4Of returns the IPv4 address that the IPv6 address a embeds, or a.
 func ipv4Of(a netip.Addr) netip.Addr {
 	if nat64.Contains(a) {
 		bytes := a.As16()
@@ -155,8 +154,8 @@ func ipv4Of(a netip.Addr) netip.Addr {
 	return a.Unmap()
 }
 
-// metadata are addresses at which clouds tell a host its credentials and which
-// are not on the link: Amazon's, Google's, Alibaba's, Oracle's and Azure's.
+// metadata are the addresses of cloud metadata services that are not link-local:
+// Amazon's, Google's, Alibaba's, Oracle's and Azure's. They hand out credentials.
 var metadata = map[netip.Addr]bool{
 	netip.MustParseAddr("fd00:ec2::254"):   true,
 	netip.MustParseAddr("fd20:ce::254"):    true,
@@ -183,9 +182,9 @@ func areaOf(a netip.Addr) area {
 	return forbidden
 }
 
-// mayReach reports whether an upstream at home may lead to an address. From within
-// a network all of that may be reached, as Harbor leads to its MinIO; the
-// mirror's own host and the link only from there.
+// mayReach reports whether an upstream at home may lead to an address. An upstream in
+// a private network may lead to any address in private networks, as Harbor leads to
+// its MinIO; loopback and link-local addresses are reached only from there.
 func mayReach(home, to netip.Addr) bool {
 	from := areaOf(home)
 	switch areaOf(to) {

@@ -13,10 +13,10 @@ const (
 	maxHeads = 4096 // repositories
 )
 
-// uselessHeads remembers the repositories whose HEADs do not tell what a tag names, so
-// that a check sends the GET at once. It is kept by repository: one odd image
-// that a client asks for must not turn the free checks of a whole upstream into
-// pulls. It may be used concurrently.
+// uselessHeads remembers the repositories for which a HEAD does not describe what a
+// tag names, so that a check sends the GET at once. It works per repository: one odd
+// image must not turn the free checks of a whole upstream into pulls. It may be used
+// concurrently.
 type uselessHeads struct{ until *lru.Cache[string, time.Time] }
 
 func newUselessHeads() uselessHeads {

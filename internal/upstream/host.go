@@ -13,37 +13,37 @@ import (
 // host is one host of an upstream. While it fails, only probes are sent to it.
 type host struct {
 	opts *BreakerOptions
-	ping *url.URL // what a probe asks for
+	ping *url.URL // the URL that a probe requests
 
 	mu       sync.Mutex // guards all below; held while Opened and Closed are called, and for no I/O
-	open     bool       // nothing is sent but probes
+	open     bool       // only probes are sent
 	probing  bool       // one is in flight
-	lastGood time.Time  // when it last gave a good answer
+	lastGood time.Time  // when it last responded well
 	streak   streak     // of failures since then
 }
 
-// streak are failures in a row. A host is not known to fail by one path alone:
-// what a client asks for again and again may be all that fails there.
+// streak is a series of failures. A host does not count as failing because of one
+// path: a single bad path may be requested again and again.
 type streak struct {
-	count    int             // of failures; answers count once for each path
+	count    int             // of failures; error responses count once for each path
 	since    time.Time       // when the first failed request was sent
 	paths    map[string]bool // that have failed, up to hostFailures
-	hostWide bool            // one was no path's fault: there was no connection, or no answer to a ping
+	hostWide bool            // a failure was not about a path: no connection, or no response to a ping
 	lastErr  error
 }
 
-// outcome is what came of one request.
+// outcome is the outcome of one request.
 type outcome struct {
 	sent      time.Time
-	path      string // what was asked for,
-	ping      bool   // that is what a probe asks for
+	path      string // that was requested
+	ping      bool   // it is the path of a probe
 	connected bool   // there was a connection to the host
-	responded bool   // there was an answer
-	failed    error  // what it says against the host; nil: nothing
+	responded bool   // there was a response
+	failed    error  // why it counts against the host; nil: it does not
 }
 
-// newHost returns the host of u. The registry may be one below a path only: what
-// another path answers says nothing of it.
+// newHost returns the host of u. A registry may exist only below a path of its host:
+// a response at another path says nothing about it.
 func newHost(u *url.URL, o *BreakerOptions) *host {
 	root := &url.URL{Scheme: u.Scheme, Host: u.Host}
 	if u.Scheme == o.URL.Scheme && u.Host == o.URL.Host {
@@ -58,7 +58,7 @@ func (h *host) failing() bool {
 	return h.open
 }
 
-// checkOpen says why a client's request is not sent to the host; nil: it is.
+// checkOpen returns why a client's request is not sent to the host, or nil.
 func (h *host) checkOpen() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -68,8 +68,8 @@ func (h *host) checkOpen() error {
 	return h.refusal()
 }
 
-// startProbe reports whether a probe is to be sent: the host fails, or one path
-// does and it is not known whether the host does. Its end is for endProbe.
+// startProbe reports whether to send a probe: the host fails, or one path fails and
+// it is not known whether the host does. The caller calls endProbe.
 func (h *host) startProbe() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -86,8 +86,8 @@ func (h *host) endProbe() {
 	h.probing = false
 }
 
-// record notes what came of a request. A request that was sent before the host
-// was found to fail says nothing new when it ends: only a probe does then.
+// record records the outcome of a request. While the host fails, only a probe counts:
+// other requests were sent before that was known.
 func (h *host) record(o outcome, probe bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -127,7 +127,7 @@ func (s *streak) add(o outcome, known bool) {
 	s.lastErr = o.failed
 }
 
-// longEnough reports whether there are enough failures over enough time.
+// longEnough reports whether there are enough failures over a long enough time.
 func (s *streak) longEnough(now time.Time) bool {
 	return s.count >= hostFailures && now.Sub(s.since) >= minFailureTime
 }
@@ -135,10 +135,10 @@ func (s *streak) longEnough(now time.Time) bool {
 // conclusive reports whether the failures are those of more than one path.
 func (s *streak) conclusive() bool { return s.hostWide || len(s.paths) > 1 }
 
-// errOpen marks what was refused without asking the host.
+// errOpen marks a request that was refused without sending it to the host.
 var errOpen = errors.New("no requests are sent to the host")
 
-// refusal makes the error of a request that is not sent. The caller holds mu.
+// refusal returns the error for a request that is not sent. The caller holds mu.
 func (h *host) refusal() error {
 	return &oci.Error{
 		Code: oci.Unavailable,

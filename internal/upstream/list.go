@@ -58,8 +58,8 @@ func (r *Registry) List(ctx context.Context, q oci.Listing) (*oci.Page, error) {
 	return page, nil
 }
 
-// readPage reads raw into page. What was cut or is something else must not look
-// like a list without entries.
+// readPage reads raw into page. A truncated or unrelated body must not look like a
+// list without entries.
 func readPage(page *oci.Page, q oci.Listing, resp *http.Response, raw []byte) error {
 	var body struct {
 		Tags      *[]string
@@ -82,7 +82,7 @@ func readPage(page *oci.Page, q oci.Listing, resp *http.Response, raw []byte) er
 	return nil
 }
 
-// budgetedReader reads no more than is left of a ration that it shares with others.
+// budgetedReader reads no more than is left of a budget that it shares with others.
 type budgetedReader struct {
 	from   io.Reader
 	budget *semaphore.Weighted
@@ -102,17 +102,17 @@ func (r *budgetedReader) Read(p []byte) (int, error) {
 
 func (r *budgetedReader) release() { r.budget.Release(r.taken) }
 
-// noReferrersError makes the error of a registry without a referrers API.
+// noReferrersError returns the error for a registry without a referrers API.
 func (r *Registry) noReferrersError(format string, args ...any) error {
 	return oci.Errorf(oci.Unsupported, "%s: %w: %w", r.opts.Name, oci.ErrNoReferrers, fmt.Errorf(format, args...))
 }
 
-// listError makes the error of a list that was refused for what is asked, or
-// nil when content would be refused alike. Whether a registry has a referrers API
-// nobody can tell but by its refusals, and no two agree: distribution says "404
-// page not found", others 405, 501 or a page. quay.io says 400 where it does not
-// know the subject. NAME_UNKNOWN is passed on only where the registry says it:
-// clients look under no tag then.
+// listError returns the error for a list that was refused because it is a list, or
+// nil when content would be refused too. Only its refusals show whether a registry
+// has a referrers API, and they differ: distribution responds "404 page not found",
+// others 405, 501 or an HTML page, and quay.io 400 for an unknown subject.
+// NAME_UNKNOWN is passed on only when the registry itself sends it, because clients
+// do not fall back to a tag then.
 func (r *Registry) listError(q request, refused *refusal) error {
 	switch {
 	case q.list == oci.Listing{}, refused.has("DENIED", "UNAUTHORIZED", "TOOMANYREQUESTS"):
@@ -122,7 +122,7 @@ func (r *Registry) listError(q request, refused *refusal) error {
 	case q.list.Kind() == oci.Referrers && slices.Contains(noReferrersStatuses, refused.code):
 		return r.noReferrersError("%s%s", refused.status, refused.message)
 	case q.list.Kind() == oci.Tags && refused.code == http.StatusBadRequest,
-		q.list.Kind() == oci.Tags && refused.code == http.StatusMethodNotAllowed && q.list.Query() != "": // Amazon, of a large n
+		q.list.Kind() == oci.Tags && refused.code == http.StatusMethodNotAllowed && q.list.Query() != "": // Amazon, when n is large
 		return oci.Errorf(oci.Unsupported, "%w: %s responded with %s%s", oci.ErrParameter, r.opts.Name, refused.status, refused.message)
 	}
 	return nil

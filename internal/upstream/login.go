@@ -65,8 +65,8 @@ func (t *tokens) acquireLogin(ctx context.Context, login authn.AuthConfig) (rele
 	return func() { <-t.unverified }, nil
 }
 
-// resolveDenial finds out whether a token service refuses the repository or the login.
-// The repository is then denied for deniedTime.
+// resolveDenial finds out whether a token service refuses the repository or the
+// login. If it is the repository, that is denied for deniedTime.
 func (t *tokens) resolveDenial(ctx context.Context, c challenge, login authn.AuthConfig, repository string, refused *denial) (authorization, error) {
 	anonymous := login == (authn.AuthConfig{})
 	if anonymous && !refused.authoritative || !anonymous && !refusesLogin(refused.refusal) {
@@ -107,8 +107,8 @@ func (t *tokens) checkLogin(ctx context.Context, login authn.AuthConfig, probe f
 	return err
 }
 
-// refusesLogin reports whether the login is refused. A page is so only where it
-// names a way to log in, as nginx does; those of filters name none.
+// refusesLogin reports whether the login is refused. An HTML page counts only if it
+// comes with a challenge, as nginx sends it; the pages of filters have none.
 func refusesLogin(refused *refusal) bool {
 	_, hasChallenge := choose(refused.challenges)
 	return refused.code == http.StatusUnauthorized && (hasChallenge || !refused.html) || refused.code == http.StatusForbidden && !refused.html
@@ -132,9 +132,9 @@ func (t *tokens) tokenWithoutScope(ctx context.Context, c challenge, login authn
 	return err
 }
 
-// checkBasic finds out whether a registry that was sent a login refuses that or
-// the content. An open /v2/ does not tell: a 401 is then that of the login, unless
-// it was let in elsewhere lately.
+// checkBasic finds out whether a registry refuses the login that it was sent, or the
+// content. Where /v2/ is open it says nothing: then a 401 means the login, unless
+// that was accepted elsewhere lately.
 func (t *tokens) checkBasic(ctx context.Context, sent authorization, refused *refusal) error {
 	if t.isOpen() {
 		state, known := t.knownLogin(sent.login)
@@ -155,8 +155,8 @@ func (t *tokens) isOpen() bool {
 	return t.open
 }
 
-// recordBasicLogin notes that a registry which does not check logins at /v2/ has let one
-// in.
+// recordBasicLogin notes that a registry which does not check logins at /v2/ has
+// accepted one.
 func (t *tokens) recordBasicLogin(sent authorization) {
 	if sent.header != "" && sent.key == basic && t.isOpen() {
 		t.acceptLogin(sent.login)

@@ -15,7 +15,7 @@ func tooLarge(upstream string, ref oci.Ref) error {
 	return oci.Errorf(oci.Unavailable, "%s: manifest %s is larger than the limit of %d bytes", upstream, ref, oci.MaxManifestSize)
 }
 
-// getManifest fetches a manifest and checks all that can be checked.
+// getManifest fetches a manifest and verifies it.
 func (r *Registry) getManifest(ctx context.Context, ref oci.Ref) (oci.Descriptor, []byte, error) {
 	resp, err := r.do(ctx, request{
 		operation: ManifestGet, method: http.MethodGet, url: r.contentURL(ref),
@@ -36,9 +36,9 @@ func (r *Registry) getManifest(ctx context.Context, ref oci.Ref) (oci.Descriptor
 	return d, raw, nil
 }
 
-// checkManifest says what raw is, or why it is not the manifest that ref names.
-// Its type is what it says itself: registries send the right bytes as text/plain
-// or application/json, and the wrong type of one would reach all.
+// checkManifest describes raw, or fails when it is not the manifest that ref names.
+// The media type is the one in the manifest: registries send the right bytes as
+// text/plain or application/json, and a wrong type would reach every client.
 func (r *Registry) checkManifest(ref oci.Ref, resp *http.Response, raw []byte) (oci.Descriptor, error) {
 	if len(raw) > oci.MaxManifestSize {
 		return oci.Descriptor{}, tooLarge(r.opts.Name, ref)
@@ -56,7 +56,7 @@ func (r *Registry) checkManifest(ref oci.Ref, resp *http.Response, raw []byte) (
 	return described, checkMediaType(r.opts.Name, described.MediaType)
 }
 
-// encoded says in words that an answer is compressed, which was not asked for.
+// encoded describes a compressed response, which was not requested, for an error.
 func encoded(resp *http.Response) string {
 	if isEncoded(resp) {
 		return fmt.Sprintf(" (with Content-Encoding: %.20q, which was not requested)", resp.Header.Get("Content-Encoding"))
@@ -64,13 +64,13 @@ func encoded(resp *http.Response) string {
 	return ""
 }
 
-// digestOf returns the digest of raw: that of ref, and of a tag the sha256, by
-// which every registry finds it. It fails when raw is not what ref or the
-// answer's header says.
+// digestOf returns the digest of raw: the one in ref, or for a tag the sha256, by
+// which every registry finds it. It fails when raw does not match ref or the response
+// header.
 func digestOf(ref oci.Ref, resp *http.Response, raw []byte) (oci.Digest, error) {
 	want := ref.Digest()
 	if want == "" {
-		want, _ = oci.ParseDigest(digestHeader(resp)) // what is no digest says nothing
+		want, _ = oci.ParseDigest(digestHeader(resp)) // an invalid digest is ignored
 	}
 	if want == "" {
 		return oci.FromBytes(raw), nil
@@ -81,8 +81,8 @@ func digestOf(ref oci.Ref, resp *http.Response, raw []byte) (oci.Digest, error) 
 	return cmp.Or(ref.Digest(), oci.FromBytes(raw)), nil
 }
 
-// checkMediaType refuses what cannot be a manifest, such as the page of a login
-// that answers 200.
+// checkMediaType refuses a type that cannot be a manifest's, such as a login page
+// that is sent with 200.
 func checkMediaType(upstream, t string) error {
 	switch {
 	case isSchema1(t):

@@ -34,8 +34,8 @@ func (r *Registry) openManifest(ctx context.Context, ref oci.Ref) (*oci.Content,
 	}, nil
 }
 
-// openBlob connects at the offset that is hinted at, or at 0 when the upstream
-// does not send a part. All of it together has answerTime.
+// openBlob connects at the hinted offset, or at 0 when the upstream does not send
+// parts. Everything together has responseTimeout.
 func (r *Registry) openBlob(ctx context.Context, ref oci.Ref) (*oci.Content, error) {
 	ctx, answered, cancel := withResponseTimeout(ctx)
 	part := oci.PartHint(ctx)
@@ -53,15 +53,15 @@ func (r *Registry) openBlob(ctx context.Context, ref oci.Ref) (*oci.Content, err
 		b.size = r.sizeOf(ctx, ref)
 	}
 	answered()
-	if ctx.Err() != nil { // the time was over before that
+	if ctx.Err() != nil { // the time ran out
 		return nil, errors.Join(oci.Errorf(oci.Unavailable, "%s: %w", r.opts.Name, context.Cause(ctx)), b.Close())
 	}
 	d := oci.Descriptor{Digest: ref.Digest(), Size: b.size}
 	return &oci.Content{Result: oci.Result{Descriptor: d, Via: oci.Pass}, Body: oci.Verify(b, d)}, nil
 }
 
-// sizeOf asks for the size of a blob whose GET does not tell, which can do
-// without: it does not have long.
+// sizeOf asks for the size of a blob whose GET does not report it. The size is
+// optional, so this has little time.
 func (r *Registry) sizeOf(ctx context.Context, ref oci.Ref) int64 {
 	ctx, cancel := context.WithTimeout(ctx, firstTryTime)
 	defer cancel()
@@ -72,7 +72,7 @@ func (r *Registry) sizeOf(ctx context.Context, ref oci.Ref) int64 {
 	return d.Size
 }
 
-// getBlob asks for a blob from offset on.
+// getBlob requests a blob from offset on.
 func (r *Registry) getBlob(ctx context.Context, ref oci.Ref, byteRange string) (*http.Response, error) {
 	return r.do(ctx, request{
 		operation: BlobGet, method: http.MethodGet, url: r.contentURL(ref),

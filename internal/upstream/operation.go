@@ -5,8 +5,8 @@ import (
 	"net/http"
 )
 
-// Operation says what a request to the upstream is for. There are no others
-// than these, so it serves as a metric's label.
+// Operation is the purpose of a request to the upstream. The set is closed, so it can
+// be a metric label.
 type Operation string
 
 const (
@@ -27,7 +27,7 @@ func withOperation(ctx context.Context, op Operation) context.Context {
 	return context.WithValue(ctx, operationKey{}, op)
 }
 
-// OperationOf returns what a request that a Registry has sent is for.
+// OperationOf returns the purpose of a request that a Registry has sent.
 func OperationOf(req *http.Request) Operation {
 	if op, ok := req.Context().Value(operationKey{}).(Operation); ok {
 		return op

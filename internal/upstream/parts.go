@@ -25,7 +25,7 @@ func (b *body) Reopen(ctx context.Context, part oci.Span) (io.ReadCloser, error)
 // ReadParts implements oci.PartReader.
 func (b *body) ReadParts(parts []oci.Span) { b.parts = parts }
 
-// byteRange is what is asked for: from offset to where the reader stops.
+// byteRange is the Range to request: from offset to where the reader stops.
 func (b *body) byteRange() string {
 	end := cmp.Or(b.end, b.stop())
 	switch {
@@ -39,8 +39,8 @@ func (b *body) byteRange() string {
 	return ""
 }
 
-// stop returns where the part that is read ends, with those that follow it
-// closely, or 0 outside of all parts.
+// stop returns where the part that is being read ends, together with the parts that
+// follow it closely, or 0 outside of all parts.
 func (b *body) stop() (end int64) {
 	begin := b.offset
 	for _, p := range b.parts {

@@ -15,35 +15,34 @@ import (
 	"mirrord/internal/ratelimit"
 )
 
-const maxPreferred = 4096 // repositories that are remembered as open to one member only
+const maxPreferred = 4096 // repositories for which a preferred member is remembered
 
-// Member is one credential's way to an upstream.
+// Member is an upstream with one credential.
 type Member struct {
-	Name      string // in logs and metrics, no user name
+	Name      string // in logs and metrics; not a user name
 	Registry  *Registry
 	Budget    func() ratelimit.Budget
 	Stamp     func() string               // changes when the login does
-	ReadLogin func(context.Context) error // says why the login cannot be read; for Check
-	Anonymous bool                        // used when no other has a pull left
+	ReadLogin func(context.Context) error // fails when the login cannot be read; for Check
+	Anonymous bool                        // used when no other member has a pull left
 }
 
-// PoolOptions are those of a Pool. All are needed.
+// PoolOptions configure a Pool. All fields are required.
 type PoolOptions struct {
 	Name          string                                          // of the upstream
 	Members       []Member                                        // at least one
 	Reach         func(context.Context) error                     // asks the registry for /v2/; for Check
-	Reserve       func(limit int) int                             // how many of the last pulls are kept for what was never seen
+	Reserve       func(limit int) int                             // how many of the last pulls are reserved for images that were never pulled
 	LoginDisabled func(member string, err error, until time.Time) // the login was rejected and is not used until then
 	LoginRestored func(member string)                             // the login works again
 }
 
-// Pool is one upstream with several credentials: a Registry that spends each
-// pull where most are left, sets aside for a while who is not let in, and asks
-// the others when one is refused what they may have. It may be used
-// concurrently.
+// Pool is one upstream with several credentials: a Registry that spends each pull
+// where most are left, disables a member for a while whose login fails, and tries the
+// other members when one is denied. It may be used concurrently.
 type Pool struct {
 	opts         PoolOptions
-	preferred    *lru.Cache[string, int] // by repository: the member that was let in where one before it was not
+	preferred    *lru.Cache[string, int] // by repository: the member that succeeded where another was denied
 	uselessHeads uselessHeads
 
 	probed []time.Time // by member; for Probe alone
@@ -84,7 +83,7 @@ func (p *Pool) Open(ctx context.Context, ref oci.Ref) (*oci.Content, error) {
 	pull := ref.Kind() == oci.Manifest
 	content, err := tryMembers(p, ref.Repository(), pull, func(r *Registry) (*oci.Content, error) { return r.Open(ctx, ref) })
 	if err != nil && !ref.ByDigest() && oci.CodeOf(err) != oci.TooManyRequests {
-		p.uselessHeads.remove(ref.Repository()) // it was not the method
+		p.uselessHeads.remove(ref.Repository()) // the HEAD was not to blame
 	}
 	return content, err
 }
@@ -93,8 +92,8 @@ func (p *Pool) List(ctx context.Context, q oci.Listing) (*oci.Page, error) {
 	return tryMembers(p, q.Repository(), false, func(r *Registry) (*oci.Page, error) { return r.List(ctx, q) })
 }
 
-// tryMembers asks one member after the other until one answers, or refuses what the
-// others would refuse as well.
+// tryMembers tries one member after the other until one responds, or fails with an
+// error that the others would return as well.
 func tryMembers[A any](p *Pool, repository string, pull bool, call func(*Registry) (A, error)) (answer A, err error) {
 	order, err := p.order(repository, pull)
 	var denied bool
@@ -113,7 +112,8 @@ func tryMembers[A any](p *Pool, repository string, pull bool, call func(*Registr
 	return answer, err
 }
 
-// mayTryNext reports whether what one member was refused may be had by another.
+// mayTryNext reports whether another member may succeed where one has failed with
+// err.
 func mayTryNext(err error) bool {
 	if err == nil {
 		return false
@@ -125,9 +125,9 @@ func mayTryNext(err error) bool {
 	return errors.Is(err, errLogin) || errors.Is(err, errNeedsGetNow)
 }
 
-// moreSevere returns which of two members' errors is told: while one of them could
-// not be asked, nobody knows that the content does not exist; and a limit ends
-// by itself.
+// moreSevere returns which of two members' errors is reported. As long as one member
+// could not be asked, it is not certain that the content does not exist; and a limit
+// ends by itself.
 func moreSevere(a, b error) error {
 	rank := func(err error) int {
 		switch {
@@ -146,8 +146,8 @@ func moreSevere(a, b error) error {
 	return a
 }
 
-// order returns who is asked, in turn: for a pull the one with the most left.
-// When there is somebody set aside, err is why.
+// order returns the members in the order in which they are tried: for a pull the one
+// with the most left first. When a member is disabled, err is why.
 func (p *Pool) order(repository string, pull bool) (order []int, err error) {
 	for i := range p.opts.Members {
 		if out := p.disabledErr(i); out != nil {
@@ -170,8 +170,8 @@ func (p *Pool) order(repository string, pull bool) (order []int, err error) {
 	return order, err
 }
 
-// sortByRemaining puts who has most left first, and an anonymous member behind the
-// logins that have any.
+// sortByRemaining puts the member with the most pulls left first, and an anonymous
+// one behind the logins that have any.
 func (p *Pool) sortByRemaining(order []int) {
 	left := make([]int, len(p.opts.Members))
 	for _, i := range order {
@@ -191,7 +191,7 @@ func (p *Pool) sortByRemaining(order []int) {
 	})
 }
 
-// remainingPulls is how many pulls are left. A limit that is not known is none.
+// remainingPulls is how many pulls are left. An unknown limit counts as no limit.
 func remainingPulls(b ratelimit.Budget) int {
 	switch {
 	case !b.PullsAt.IsZero():
@@ -202,8 +202,8 @@ func remainingPulls(b ratelimit.Budget) int {
 	return b.Remaining
 }
 
-// CheckReserve says why no pull should be spent on a newer copy of what is kept; nil:
-// one of the members has more than the reserve. ref is what would be pulled.
+// CheckReserve returns why no pull should be spent on a newer copy of cached content,
+// or nil when a member has more than the reserve left.
 func (p *Pool) CheckReserve() error {
 	var why error
 	for i, m := range p.opts.Members {

@@ -7,16 +7,15 @@ import (
 	"mirrord/internal/oci"
 )
 
-// A HEAD of this image is Docker's own way to learn the limit; it is free.
+// A HEAD of this image is the documented way to read Docker Hub's limit; it is free.
 const (
 	previewRepository = "ratelimitpreview/test"
 	previewTag        = "latest"
 )
 
-// Probe asks Docker Hub for the budget of each member that has told none for
-// idle; it does nothing for other registries, which have no such question. A
-// member that gives no answer is asked again after the same time. Call it from
-// one goroutine.
+// Probe asks Docker Hub for the budget of each member for which none was reported for
+// idle; other registries have no such request. A member without a response is asked
+// again after the same time. Call it from one goroutine.
 func (p *Pool) Probe(ctx context.Context, idle time.Duration) {
 	if p.opts.Name != oci.DockerHub {
 		return

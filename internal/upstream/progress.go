@@ -9,8 +9,8 @@ import (
 	"mirrord/internal/oci"
 )
 
-// withProgressTrace returns a context whose requests, those for a token and the hops of
-// redirects included, tell oci.Progress of all that comes from a host.
+// withProgressTrace returns a context whose requests, including token requests and
+// redirects, report to oci.Progress whenever something arrives from a host.
 func withProgressTrace(ctx context.Context) context.Context {
 	report := oci.Progress(ctx)
 	if report == nil {
@@ -31,14 +31,14 @@ func withProgressTrace(ctx context.Context) context.Context {
 	})
 }
 
-// reportProgress tells oci.Progress that the upstream is at work.
+// reportProgress reports to oci.Progress that the upstream makes progress.
 func reportProgress(ctx context.Context) {
 	if report := oci.Progress(ctx); report != nil {
 		report()
 	}
 }
 
-// progressing tells oci.Progress of each part of body that comes.
+// progressing reports to oci.Progress each part of a body that arrives.
 func progressing(ctx context.Context, body io.Reader) io.Reader {
 	if report := oci.Progress(ctx); report != nil {
 		return progressReader{body, report}

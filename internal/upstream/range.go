@@ -10,22 +10,23 @@ import (
 	"mirrord/internal/oci"
 )
 
-// errRange says that a part of the blob cannot be had from this answer; the
-// whole may.
+// errRange says that the response does not have the requested part of the blob; a
+// request for the whole may succeed.
 var errRange = errors.New("the upstream does not honor the range")
 
-// errSize says that the upstream has something of another size by this name.
+// errSize says that the upstream has content of another size under this digest.
 var errSize = errors.New("the blob's size has changed at the upstream")
 
-// span is the part of a blob that an answer has: from first up to and without
-// end, of size bytes. end and size are oci.UnknownSize where it does not tell.
+// span is the part of a blob in a response: from first up to but excluding end, of
+// size bytes. end and size are oci.UnknownSize when the response does not report
+// them.
 type span struct{ first, end, size int64 }
 
-// contentRange is RFC 9110, section 14.4; units are compared without case
-// (14.1), and numbers of more digits than an int64 has are nobody's size.
+// contentRange is RFC 9110, section 14.4. Units are case-insensitive (14.1), and
+// numbers that do not fit an int64 are not matched.
 var contentRange = regexp.MustCompile(`^(?i:bytes)[ \t]+(?:([0-9]{1,18})-([0-9]{1,18})|\*)[ \t]*/[ \t]*([0-9]{1,18}|\*)[ \t]*$`)
 
-// parseSpan returns what part of a blob an answer 200 or 206 has.
+// parseSpan returns the part of a blob that a 200 or 206 response contains.
 func parseSpan(resp *http.Response) (span, error) {
 	if resp.StatusCode != http.StatusPartialContent {
 		return span{end: resp.ContentLength, size: resp.ContentLength}, nil
@@ -42,7 +43,7 @@ func parseSpan(resp *http.Response) (span, error) {
 	return s, nil
 }
 
-// number reads a number of contentRanges, of which "*" is not known.
+// number reads a number of contentRange; "*" means unknown.
 func number(s string) int64 {
 	n, err := strconv.ParseInt(s, 10, 64)
 	if err != nil {
@@ -51,9 +52,9 @@ func number(s string) int64 {
 	return n
 }
 
-// fits checks that s has the byte at offset of a blob of size bytes, which may
-// be oci.UnknownSize. The whole may end before offset: who asked for more than
-// there is learns the size.
+// fits checks that s contains the byte at offset of a blob of size bytes, which may
+// be oci.UnknownSize. The whole blob may end before offset: then the caller learns
+// its size.
 func (s span) fits(offset, size int64) error {
 	whole := s.first == 0 && s.end == s.size
 	switch {
@@ -67,14 +68,14 @@ func (s span) fits(offset, size int64) error {
 	return nil
 }
 
-// unsatisfied is the error of an answer 416. It tells how long the whole is;
-// oci.UnknownSize: it does not.
+// unsatisfied is the error for a 416 response. It holds the size of the whole blob,
+// or oci.UnknownSize.
 type unsatisfied struct{ size int64 }
 
 func (unsatisfied) Error() string        { return "the range was refused" }
 func (unsatisfied) Is(target error) bool { return target == errRange }
 
-// unsatisfiedBy reads the Content-Range of an answer 416: "bytes */1234".
+// unsatisfiedBy reads the Content-Range of a 416 response: "bytes */1234".
 func unsatisfiedBy(resp *http.Response) unsatisfied {
 	figures := contentRange.FindStringSubmatch(resp.Header.Get("Content-Range"))
 	if figures == nil || figures[1] != "" {

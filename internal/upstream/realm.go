@@ -9,9 +9,9 @@ import (
 	"golang.org/x/net/publicsuffix"
 )
 
-// checkRealm refuses a token service that an upstream has no business naming:
-// the login would go there. It must speak https, or http where the upstream
-// does, and live at the upstream's registrable domain.
+// checkRealm refuses a token service that the upstream must not name, because the
+// login would be sent there. It must use https, or http if the upstream does, and be
+// in the upstream's registrable domain.
 func checkRealm(upstream *url.URL, realm string) error {
 	u, err := url.Parse(realm)
 	if err != nil || u.Host == "" {
@@ -38,8 +38,8 @@ func sameSite(a, b string) bool {
 	return errA == nil && errB == nil && siteA == siteB
 }
 
-// tokenService is the way to a token service. The login goes only where the
-// realm might lie, wherever redirects lead; a 401 or 403 is a *denial.
+// tokenService is the transport to a token service. The login is sent only to hosts
+// where a realm may be, whatever redirects say; a 401 or 403 becomes a *denial.
 type tokenService struct {
 	check func(realm string) error
 	next  http.RoundTripper
@@ -47,7 +47,7 @@ type tokenService struct {
 
 func (s tokenService) RoundTrip(req *http.Request) (*http.Response, error) {
 	// The POST of an identity token has it in the body, which net/http sends
-	// again to where a 307 leads.
+	// again after a 307.
 	if req.Body != nil || req.Header.Get("Authorization") != "" {
 		if err := s.check(req.URL.String()); err != nil {
 			return nil, err

@@ -9,9 +9,9 @@ import (
 
 const maxHops = 10 // redirects followed
 
-// redirects returns the rule for redirects of an upstream: https only (http
-// when the upstream itself is http), at most maxHops, and to another host
-// nothing that is not for it. Where they may lead is the guard's.
+// redirects returns the policy for redirects of an upstream: https only (http when
+// the upstream itself uses http), at most maxHops, and no headers to another host
+// that are not meant for it. The guard decides which addresses they may lead to.
 func redirects(upstream *url.URL) func(*http.Request, []*http.Request) error {
 	return func(req *http.Request, via []*http.Request) error {
 		if len(via) > maxHops {
@@ -21,8 +21,8 @@ func redirects(upstream *url.URL) func(*http.Request, []*http.Request) error {
 			return fmt.Errorf("%w: %s://%s does not use https", errRedirect, req.URL.Scheme, req.URL.Host)
 		}
 		if req.URL.Host != upstream.Host {
-			// Accept is asked for with manifests only: some registries
-			// redirect them, and without it they would be translated.
+			// Accept is set for manifests only: some registries redirect them, and
+			// would convert them without it.
 			req.Header = onlyHeaders(req.Header, "Range", "User-Agent", "Accept-Encoding", "Accept")
 		}
 		return nil

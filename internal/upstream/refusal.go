@@ -19,12 +19,12 @@ const (
 // pull: RFC 6750, section 3.1.
 const insufficientScope = "insufficient_scope"
 
-// refusal is an answer that is none of the 2xx.
+// refusal is a response other than 2xx.
 type refusal struct {
 	code          int
-	status        string // with its text
-	host          string // that has sent it
-	fromRegistry  bool   // and not a host that the registry has redirected to
+	status        string // with its reason phrase
+	host          string // that sent it
+	fromRegistry  bool   // and not from a host that it redirected to
 	challenges    []challenge
 	unsatisfied   unsatisfied
 	authoritative bool     // the registry itself refused: see isAuthoritative
@@ -33,9 +33,9 @@ type refusal struct {
 	message       string   // of the response, as ": message"
 }
 
-// readRefusal reads resp as far as it matters and closes it.
+// readRefusal reads what matters of resp and closes it.
 func readRefusal(resp *http.Response) *refusal {
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxRefusal)) // what could be read is what is told
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxRefusal)) // what could be read is reported
 	discard(resp)
 	refused := &refusal{
 		code:        resp.StatusCode,
@@ -61,21 +61,21 @@ func readRefusal(resp *http.Response) *refusal {
 	return refused
 }
 
-// isAuthoritative is the rule for what counts as a registry's word, so that "not found"
-// and "denied" are believed, which takes a cached tag out of service. Between
-// the mirror and the registry stand filters, firewalls and ingresses, and they
-// refuse with the same statuses. The registry's word is
+// isAuthoritative reports whether the registry itself has refused, so that "not
+// found" and "denied" can be believed, which takes a cached tag out of service.
+// Filters, firewalls and ingresses between the mirror and the registry refuse with
+// the same statuses. Authoritative is
 //
 //   - a body of JSON with the spec's errors, or with one of them alone, as zot
-//     sends it, whatever its type is said to be;
+//     sends it, whatever its Content-Type;
 //   - an empty body beside the header Docker-Distribution-Api-Version, which
 //     only registries send;
 //   - of a HEAD, which has no body, that header, unless the type is HTML: nginx
 //     is often told to add it to its own pages. A type of JSON is not enough,
 //     because API gateways send that: a GET tells.
 //
-// Errors that speak of the registry's state are not about the content.
-// Everything else leaves the content's state open: the upstream is unavailable.
+// Errors about the registry's state are not about the content. In every other case
+// nothing is known about the content: the upstream is unavailable.
 func (refused *refusal) isAuthoritative(resp *http.Response, body []byte) bool {
 	if len(body) == 0 {
 		return resp.Header.Get("Docker-Distribution-Api-Version") != ""
@@ -97,16 +97,16 @@ func (refused *refusal) has(codes ...string) bool {
 
 func (refused *refusal) reason() string { return bearerError(refused.challenges) }
 
-// isHTML reports whether an answer is HTML, by its type or by its body. XML is
-// what storage sends.
+// isHTML reports whether a response is HTML, by its type or its body. XML is what
+// storage sends.
 func isHTML(resp *http.Response, body []byte) bool {
 	body = bytes.TrimSpace(body)
 	return strings.Contains(strings.ToLower(resp.Header.Get("Content-Type")), "html") ||
 		bytes.HasPrefix(body, []byte("<")) && !bytes.HasPrefix(body, []byte("<?xml"))
 }
 
-// wireError is one of the spec's errors. Artifactory sends a status in the place
-// of the code.
+// wireError is one of the spec's errors. Artifactory sends a status instead of the
+// code.
 type wireError struct {
 	Code    any
 	Status  any
@@ -143,7 +143,7 @@ func parseErrors(body []byte) []wireError {
 	return spec.Errors
 }
 
-// printable returns words that are fit for one line of an error, as ": words".
+// printable returns words in a form that fits on one line of an error, as ": words".
 func printable(words string) string {
 	words = strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {

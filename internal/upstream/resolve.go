@@ -15,23 +15,23 @@ import (
 	"mirrord/internal/oci"
 )
 
-// responseTimeout bounds all that is asked for one answer until that begins: token,
-// redirects and second tries included. containerd gives up after 30 s.
+// responseTimeout bounds everything until a response begins: the token, redirects and
+// second tries included. containerd gives up after 30 s.
 const responseTimeout = 15 * time.Second
 
 var errResponseTimeout = fmt.Errorf("no response within %s", responseTimeout)
 
-// withResponseTimeout returns a context that ends after answerTime unless answered is
-// called before. What is sent with it tells oci.Progress.
+// withResponseTimeout returns a context that ends after responseTimeout unless
+// answered is called before. Requests with it report to oci.Progress.
 func withResponseTimeout(ctx context.Context) (bounded context.Context, answered func(), cancel func()) {
 	bounded, end := context.WithCancelCause(withProgressTrace(ctx))
 	timer := time.AfterFunc(responseTimeout, func() { end(errResponseTimeout) })
 	return bounded, func() { timer.Stop() }, func() { timer.Stop(); end(nil) }
 }
 
-// Resolve asks with a HEAD. Of a manifest it believes only the digest, the size
-// and the type that can be true: see oci.Registry. A blob's size it measures by
-// a GET of one byte, which costs no pull.
+// Resolve sends a HEAD. For a manifest it accepts a digest, size and type only if
+// they can be true: see oci.Registry. The size of a blob is measured by a GET of one
+// byte, which costs no pull.
 func (r *Registry) Resolve(ctx context.Context, ref oci.Ref) (oci.Result, error) {
 	ctx, _, cancel := withResponseTimeout(ctx)
 	defer cancel()
@@ -66,9 +66,9 @@ func (r *Registry) resolveManifest(ctx context.Context, ref oci.Ref) (oci.Descri
 	return claimed, nil
 }
 
-// digestByHead returns the digest that the answer to a HEAD tells of ref. Of
-// another algorithm than sha256 it tells nothing of a tag: few registries find
-// by such a digest what they hold by sha256.
+// digestByHead returns the digest of ref in the response to a HEAD. For a tag a
+// digest of another algorithm than sha256 is ignored: few registries find content by
+// it that they store by sha256.
 func (r *Registry) digestByHead(ref oci.Ref, resp *http.Response) (oci.Digest, error) {
 	header := digestHeader(resp)
 	told, err := oci.ParseDigest(header)
@@ -78,15 +78,15 @@ func (r *Registry) digestByHead(ref oci.Ref, resp *http.Response) (oci.Digest, e
 	case err == nil && (ref.ByDigest() || told.Algorithm() == digest.SHA256):
 		return cmp.Or(ref.Digest(), told), nil
 	case mediaType(resp) == htmlType:
-		return "", checkMediaType(r.opts.Name, htmlType) // a login's page: a GET brings the same
+		return "", checkMediaType(r.opts.Name, htmlType) // a login page: a GET returns the same
 	case ref.ByDigest():
 		return ref.Digest(), nil
 	}
 	return "", oci.Errorf(oci.Unavailable, "%s: %w: Docker-Content-Digest for %s is %.80q", r.opts.Name, oci.ErrNeedsGet, ref, header)
 }
 
-// digestHeader returns Docker-Content-Digest without the quotes that some put
-// around it. It may be on a redirect that has led to the answer.
+// digestHeader returns Docker-Content-Digest without the quotes that some registries
+// add. It may be on a redirect that led to the response.
 func digestHeader(resp *http.Response) string {
 	for ; resp != nil; resp = resp.Request.Response {
 		if header := strings.Trim(resp.Header.Get("Docker-Content-Digest"), `" `); header != "" {
@@ -96,8 +96,8 @@ func digestHeader(resp *http.Response) string {
 	return ""
 }
 
-// contentLength returns the length of the content, or UnknownSize when an answer
-// tells that of something else: nothing, or a compressed form of it.
+// contentLength returns the length of the content, or UnknownSize when the response
+// reports the length of something else: of nothing, or of a compressed form.
 func contentLength(resp *http.Response) int64 {
 	if resp.ContentLength <= 0 || isEncoded(resp) {
 		return oci.UnknownSize
@@ -132,8 +132,8 @@ func (r *Registry) resolveBlob(ctx context.Context, ref oci.Ref) (oci.Descriptor
 // isEmpty reports whether d is the digest of no bytes.
 func isEmpty(d oci.Digest) bool { return d == d.Algorithm().FromBytes(nil) }
 
-// measureBlob learns a blob's size from one byte of it: a link that was signed
-// for GET refuses HEAD.
+// measureBlob learns a blob's size by requesting one byte: a link that is signed for
+// GET refuses HEAD.
 func (r *Registry) measureBlob(ctx context.Context, ref oci.Ref) (oci.Descriptor, error) {
 	resp, err := r.do(ctx, request{
 		operation: BlobGet, method: http.MethodGet, url: r.contentURL(ref),
@@ -169,12 +169,11 @@ func mediaType(resp *http.Response) string {
 	return t
 }
 
-// htmlType is the type of what a login or a proxy on the way sends.
+// htmlType is the type of a page that a login or a proxy sends.
 const htmlType = "text/html"
 
-// checkBlobType refuses a page, such as that of a login or of a proxy on the
-// way, before anybody is answered. A blob may be one, but then its registry says
-// whose it is.
+// checkBlobType refuses an HTML page, such as that of a login or a proxy, before any
+// client has a response. A blob may be HTML, but then the registry sends its digest.
 func checkBlobType(upstream string, ref oci.Ref, resp *http.Response) error {
 	if mediaType(resp) != htmlType || resp.Header.Get("Docker-Content-Digest") == ref.Digest().String() {
 		return nil

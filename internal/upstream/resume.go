@@ -9,7 +9,7 @@ import (
 	"mirrord/internal/oci"
 )
 
-// recover prepares for another try after err, or returns why there is none.
+// recover prepares for another try after err, or returns why there is to be none.
 func (b *body) recover(err error) error {
 	b.disconnect()
 	if err == io.EOF {
@@ -24,14 +24,14 @@ func (b *body) recover(err error) error {
 	return b.wait(err)
 }
 
-// mayRetryFirst reports whether err is of the kind that passes in a moment.
+// mayRetryFirst reports whether err is of a kind that passes in a moment.
 func (b *body) mayRetryFirst(err error) bool {
 	return oci.CodeOf(err) == oci.Unavailable && b.mayResume(err) && !errors.Is(err, errOpen) && !isRefusal(err)
 }
 
-// mayResume reports whether a blob of which some bytes have come may be had
-// to its end. All that keeps it back passes, as tokens and links expire and are
-// renewed, but for its registry's word that it does not exist.
+// mayResume reports whether a blob of which some bytes have arrived may be resumed.
+// Every error passes, as tokens and links expire and are renewed, except an
+// authoritative refusal: that it does not exist.
 func (b *body) mayResume(err error) bool {
 	if b.ctx.Err() != nil || oci.CodeOf(err) == oci.BlobUnknown {
 		return false
@@ -44,8 +44,8 @@ func (b *body) mayResume(err error) bool {
 	return true
 }
 
-// countFailure counts one more failure and reports whether it was the last. After
-// some bytes the number of failures counts, without any it is the time.
+// countFailure counts a failure and reports whether to give up. If bytes have arrived
+// since the last one, the number of failures counts, otherwise the time.
 func (b *body) countFailure(err error) bool {
 	now := time.Now()
 	if b.since.IsZero() {
@@ -68,15 +68,15 @@ func (b *body) countFailure(err error) bool {
 	return now.Sub(b.since) >= outageTime
 }
 
-// isRefusal reports whether err is a refusal of who asks. A few in a row are
-// passing: of a token that another service does not know yet. More would have
-// registries block the address.
+// isRefusal reports whether err is a refusal of the login or token. A few in a row
+// may be temporary: another service may not know the token yet. More could make a
+// registry block the address.
 func isRefusal(err error) bool {
 	code := oci.CodeOf(err)
 	return code == oci.Denied || code == oci.NameUnknown || errors.Is(err, errLogin)
 }
 
-// wait pauses before another try after err: as long as a limit asks for, and
+// wait waits before another try after err: as long as a rate limit asks for, and
 // longer after each failure.
 func (b *body) wait(err error) error {
 	pause := b.pause.NextBackOff()

@@ -8,24 +8,22 @@ import (
 	"mirrord/internal/oci"
 )
 
-// maxRenewals is how often one request is sent with another token: when the old
+// maxRenewals is how often one request is sent again with another token: when the old
 // one has expired, and when the registry has moved its token service.
 const maxRenewals = 2
 
-// pauses are waited before a fresh token that was refused is sent again: the
-// clocks of a registry and of its token service differ by a little, or the
-// registry has not heard of a new key yet. The times in a token are in whole
-// seconds, so together they are more than one. After the last one it is another
-// token.
+// pauses are the waits before a fresh token that was refused is sent again: the
+// clocks of a registry and its token service may differ a little, or the registry may
+// not know a new key yet. Times in a token are whole seconds, so the pauses add up to
+// more than one. After the last one another token is used.
 var pauses = []time.Duration{300 * time.Millisecond, 900 * time.Millisecond}
 
 // attempts counts what was tried for one request.
 type attempts struct{ renewals, pauses int }
 
-// prepareRetry reports whether to send q again after what was sent with it was refused,
-// or why not. Only a registry that says insufficient_scope, or by its
-// own word refuses again what it was sent again, says that the content cannot be
-// had: everything else is temporary.
+// prepareRetry prepares to send q again after its authorization was refused, or
+// returns why not. Only insufficient_scope, or an authoritative refusal of the same
+// token sent again, is about the content; everything else is temporary.
 func (r *Registry) prepareRetry(ctx context.Context, q request, sent authorization, refused *refusal, a *attempts) error {
 	_, hasChallenge := choose(refused.challenges)
 	if !refused.fromRegistry || !ofAuthorization(refused, sent) || refused.html && !hasChallenge {
@@ -36,7 +34,7 @@ func (r *Registry) prepareRetry(ctx context.Context, q request, sent authorizati
 		a.renewals++
 		r.tokens.drop(q.repository, sent)
 		if !hasChallenge && sent.header == "" {
-			r.tokens.invalidateChallenge() // it wants a login now, and does not say which
+			r.tokens.invalidateChallenge() // it requires a login now, and does not say which
 		}
 		return nil
 	}
@@ -44,11 +42,11 @@ func (r *Registry) prepareRetry(ctx context.Context, q request, sent authorizati
 	case foreign != nil:
 		return r.tokens.exchangeError("rejected its token service", foreign)
 	case sent.header == "":
-		refused.authoritative = refused.authoritative || hasChallenge // there is no login that it might let in
+		refused.authoritative = refused.authoritative || hasChallenge // there is no login that it might accept
 		return r.refusalError(q, refused)
 	case sent.key == basic:
 		return r.loginError(ctx, q, sent, refused)
-	case refused.code != http.StatusUnauthorized, q.operation == BlobHead: // a GET tells, and is free
+	case refused.code != http.StatusUnauthorized, q.operation == BlobHead: // a GET shows it, and is free
 		return r.refusalError(q, refused)
 	case refused.reason() == insufficientScope:
 		r.tokens.drop(q.repository, sent)
@@ -57,9 +55,9 @@ func (r *Registry) prepareRetry(ctx context.Context, q request, sent authorizati
 	return r.pause(ctx, q, sent, refused, a)
 }
 
-// ofAuthorization reports whether what was sent may have been refused for its
-// authorization. Amazon's registries say 400 or 403 of one that has expired, and
-// no challenge.
+// ofAuthorization reports whether a request may have been refused for its
+// authorization. Amazon's registries respond 400 or 403 to an expired one, without a
+// challenge.
 func ofAuthorization(refused *refusal, sent authorization) bool {
 	switch refused.code {
 	case http.StatusUnauthorized:
@@ -72,7 +70,8 @@ func ofAuthorization(refused *refusal, sent authorization) bool {
 	return false
 }
 
-// loginError is that of a registry which refuses the login, or content to it.
+// loginError is the error of a registry that refuses the login, or denies it the
+// content.
 func (r *Registry) loginError(ctx context.Context, q request, sent authorization, refused *refusal) error {
 	if err := r.tokens.checkBasic(ctx, sent, refused); err != nil {
 		r.tokens.drop(q.repository, sent)
@@ -82,10 +81,10 @@ func (r *Registry) loginError(ctx context.Context, q request, sent authorization
 	return r.refusalError(q, refused)
 }
 
-// pause waits before a fresh token that was refused is sent again, and gives up
-// after the last of pauses: after the first when the registry says by its own
-// word that it refuses, as quay.io and Harbor do of what does not exist, or when
-// a GET may tell what this HEAD does not.
+// pause waits before a fresh token that was refused is sent again, and gives up after
+// the last of pauses. It gives up after the first one when the refusal is
+// authoritative, as quay.io and Harbor send it for missing repositories, or when a
+// GET may tell more than this HEAD.
 func (r *Registry) pause(ctx context.Context, q request, sent authorization, refused *refusal, a *attempts) error {
 	conclusive := refused.reason() == "" && (refused.authoritative && len(refused.codes) > 0 || q.method == http.MethodHead)
 	switch {

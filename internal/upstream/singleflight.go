@@ -10,7 +10,8 @@ import (
 )
 
 // doShared returns what ask returns, which is called once for all callers that wait
-// for key in g. It has tokenTime, and no caller that leaves ends it for the others.
+// for key in g. It has tokenTime; a caller that leaves does not cancel it for the
+// others.
 func doShared[A any](ctx context.Context, g *singleflight.Group, key string, ask func(context.Context) (A, error)) (A, error) {
 	flight := g.DoChan(key, func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tokenTime)
@@ -26,17 +27,17 @@ func doShared[A any](ctx context.Context, g *singleflight.Group, key string, ask
 	}
 }
 
-// waiters are those who wait for an authorization. Each hears of the upstream's
-// progress, whoever has asked: a distant upstream is not a silent one. It may be
-// used concurrently; its zero value has none.
+// waiters are the callers that wait for an authorization. The upstream's progress is
+// reported to all of them, because a distant upstream is not a silent one. It may be
+// used concurrently; the zero value is empty.
 type waiters struct {
 	mu     sync.Mutex // guards all below; not held while one is told
 	last   int
 	notify map[int]func()
 }
 
-// add makes told one of them until the returned function is called. A nil told
-// wants to hear nothing.
+// add adds a progress function until the returned function is called; nil adds
+// nothing.
 func (w *waiters) add(notify func()) (remove func()) {
 	if notify == nil {
 		return func() {}

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// stream is one answer's body that gives up when no byte comes for idleTime, or
+// stream is the body of one response. It fails when no byte arrives for idleTime, or
 // less than dripBytes in dripTime.
 type stream struct {
 	body   io.ReadCloser
@@ -21,8 +21,8 @@ type stream struct {
 	got    int64         // of them
 }
 
-// Who fetches a blob holds a turn that others wait for. A line that 32 downloads
-// doShared is faster than this, or of no use to any of them.
+// A download holds a turn that others wait for. A line that 32 downloads share is
+// faster than this, or of no use to any of them.
 const (
 	slowTime  = 2 * time.Minute
 	slowBytes = 64 << 10
@@ -43,8 +43,8 @@ func newStream(body io.ReadCloser, cancel func()) *stream {
 	return s
 }
 
-// begin waits for the first byte: an answer that has none is as good as no
-// answer. The end of a body without any is left to Read.
+// begin waits for the first byte: a response without any is as good as none. The end
+// of an empty body is left to Read.
 func (s *stream) begin() error {
 	first := make([]byte, 1)
 	n, err := s.Read(first)
@@ -55,8 +55,8 @@ func (s *stream) begin() error {
 	return err
 }
 
-// Read waits idleTime at most. The time between two reads, which is the
-// reader's, does not count.
+// Read waits idleTime at most. The time between two reads, which the reader takes,
+// does not count.
 func (s *stream) Read(p []byte) (int, error) {
 	if len(s.first) > 0 && len(p) > 0 {
 		n := copy(p, s.first)
@@ -78,7 +78,7 @@ func (s *stream) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// tooSlow reports whether too little has come in dripTime.
+// tooSlow reports whether too little has arrived in dripTime.
 func (s *stream) tooSlow() bool {
 	if s.waited < slowTime {
 		return false
@@ -92,6 +92,6 @@ func (s *stream) tooSlow() bool {
 
 func (s *stream) close() {
 	s.timer.Stop()
-	_ = s.body.Close() // what was read was read
+	_ = s.body.Close() // what was read stays valid
 	s.cancel()
 }

@@ -15,27 +15,27 @@ import (
 )
 
 const (
-	maxTokens  = 4096             // repositories whose token is remembered
+	maxTokens  = 4096             // repositories whose token is cached
 	tokenTime  = 15 * time.Second // for one exchange
-	freshTime  = 10 * time.Second // in which a token that was just issued is not renewed because it is refused
-	deniedTime = 30 * time.Second // in which a repository that was denied is not asked for again
+	freshTime  = 10 * time.Second // for which a token that was just issued is not renewed when it is refused
+	deniedTime = 30 * time.Second // for which a denied repository is not requested again
 )
 
-// authorization is the value of one Authorization header; empty when the
-// upstream needs none, or when there is no login to send.
+// authorization is the value of an Authorization header; empty when the upstream
+// requires none, or when there is no login to send.
 type authorization struct {
 	header string
-	key    string           // of the challenge that it answers
-	login  authn.AuthConfig // that header repeats; zero for a token
+	key    string           // of the challenge that it is for
+	login  authn.AuthConfig // in header; zero for a token
 	got    time.Time
 	until  time.Time
-	denied error // there is none: the token service denies the repository
+	denied error // why there is none: the token service denies the repository
 }
 
 func (a authorization) fresh() bool { return time.Since(a.got) < freshTime }
 
-// tokens gets and remembers the authorization for each repository: one scope a
-// token, one exchange at a time for each. It may be used concurrently.
+// tokens gets and caches the authorization for each repository: one scope per token,
+// one exchange at a time per repository. It may be used concurrently.
 type tokens struct {
 	name       string
 	base       *url.URL
@@ -52,7 +52,7 @@ type tokens struct {
 	mu          sync.Mutex // guards all below; held for no I/O
 	challenge   challenge
 	challengeAt time.Time // zero: the challenge is not known
-	open        bool      // the last ping was let in without a login
+	open        bool      // the last ping was accepted without a login
 	login       loginState
 }
 
@@ -73,14 +73,14 @@ func newTokens(o Options) *tokens {
 	}
 }
 
-// authorization returns what to send for a pull from repository.
+// authorization returns the authorization for a pull from repository.
 func (t *tokens) authorization(ctx context.Context, repository string) (authorization, error) {
 	if a, ok := t.known(repository); ok {
 		return a, a.denied
 	}
 	defer t.waiters.add(oci.Progress(ctx))()
 	return doShared(ctx, &t.flights, repository, func(ctx context.Context) (authorization, error) {
-		// Another flight may have landed since.
+		// Another exchange may have completed since.
 		if a, ok := t.known(repository); ok {
 			return a, a.denied
 		}
@@ -88,20 +88,20 @@ func (t *tokens) authorization(ctx context.Context, repository string) (authoriz
 	})
 }
 
-// known returns the authorization that is remembered and still holds.
+// known returns the cached authorization, if it is still valid.
 func (t *tokens) known(repository string) (authorization, bool) {
 	a, ok := t.byRepo.Get(repository)
 	return a, ok && time.Now().Before(a.until)
 }
 
-// drop forgets what was refused, unless there is another one since.
+// drop forgets an authorization that was refused, unless it has been replaced since.
 func (t *tokens) drop(repository string, refused authorization) {
 	if a, ok := t.byRepo.Peek(repository); ok && a.header == refused.header {
 		t.byRepo.Remove(repository)
 	}
 }
 
-// forget drops all that was granted, refused or learnt.
+// forget drops all tokens, denials and what was discovered.
 func (t *tokens) forget() {
 	t.byRepo.Purge()
 	t.mu.Lock()

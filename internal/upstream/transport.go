@@ -17,32 +17,32 @@ import (
 const (
 	dialTime   = 10 * time.Second
 	tlsTime    = 10 * time.Second
-	headerTime = 15 * time.Second // for the head of an answer
+	headerTime = 15 * time.Second // for the response header
 	idleTime   = 30 * time.Second // for the next bytes of a body
 
-	// A proxy or a NAT that has lost a connection does not say so. HTTP/2 asks
-	// after pingAfter without a frame; a ping is answered by whoever holds the
+	// A proxy or a NAT that has lost a connection does not report it. HTTP/2 sends a
+	// ping after pingAfter without a frame; the ping is answered by the peer of the
 	// connection, however long a path takes.
 	pingAfter = 5 * time.Second
 	pingTime  = 5 * time.Second
-	// deadTime is the silence after which a connection is not used again. A
-	// request that has waited so long still has time for another: see answerTime.
+	// deadTime is the silence after which a connection is not used again. A request
+	// that has waited this long still has time for another one: see responseTimeout.
 	deadTime = pingAfter + pingTime
 )
 
-// Transport is the way to one upstream, its token service and its storage. It
-// has time-outs for all that can hang, no compression that would change bytes,
-// and leads to no private address that the upstream itself is not at. A request
-// whose connection turns out to be lost is sent once more over a new one; a
-// connection over which no answer has come for deadTime is not used for others,
-// and what still comes over it is not cut.
+// Transport is the HTTP transport to one upstream, its token service and its storage.
+// It has a timeout for everything that can hang, requests no compression, which would
+// change bytes, and reaches no private address unless the upstream itself is there. A
+// request whose connection turns out to be lost is sent once more over a new one. A
+// connection without a response for deadTime is not used for other requests; what
+// still arrives over it is not cut off.
 //
 // The http.Transport may be changed before the first request. Close its idle
 // connections when done. It may be used concurrently.
 type Transport struct {
 	*http.Transport
 	guard *guard
-	pool  atomic.Pointer[http.Transport] // which has the connections that are used: the Transport, later clones of it
+	pool  atomic.Pointer[http.Transport] // with the connections in use: the Transport, later clones of it
 }
 
 // NewTransport returns the Transport for the upstream at that address.
@@ -51,8 +51,8 @@ func NewTransport(upstream *url.URL) *Transport {
 	dialer := &net.Dialer{
 		Timeout:        dialTime,
 		ControlContext: guard.control,
-		// Keeps NATs from forgetting connections that idle, and finds those
-		// that are lost within 30 s.
+		// Keeps NATs from forgetting idle connections, and detects lost ones within
+		// 30 s.
 		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3},
 	}
 	t := &Transport{guard: guard, Transport: &http.Transport{
@@ -88,16 +88,16 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 	}
 	if why := context.Cause(req.Context()); why != nil && errors.Is(err, context.Canceled) {
-		err = why // which says more
+		err = why // which is more specific
 	}
 	return resp, err
 }
 
-// replace lets no request use the connections of pool any more, and returns what
-// has new ones. They are all replaced: what has lost one has lost others.
+// replace stops using the connections of pool and returns a pool with new ones. All
+// are replaced: a network that has lost one has lost others.
 func (t *Transport) replace(pool *http.Transport) *http.Transport {
 	if fresh := pool.Clone(); t.pool.CompareAndSwap(pool, fresh) {
-		pool.CloseIdleConnections() // those in use are closed when they are idle
+		pool.CloseIdleConnections() // those in use are closed when they become idle
 	}
 	return t.pool.Load()
 }
@@ -105,11 +105,11 @@ func (t *Transport) replace(pool *http.Transport) *http.Transport {
 // CloseIdleConnections closes the connections that no request uses.
 func (t *Transport) CloseIdleConnections() { t.pool.Load().CloseIdleConnections() }
 
-// attempt is one try of a request.
+// attempt is one attempt of a request.
 type attempt struct {
 	mu     sync.Mutex  // guards all below
-	began  time.Time   // when the connection was there; zero: it never was
-	reused bool        // it was not made for this request
+	began  time.Time   // when the connection was made; zero: it never was
+	reused bool        // it was not opened for this request
 	bound  *time.Timer // nil: none
 }
 
@@ -123,7 +123,7 @@ func (a *attempt) roundTrip(pool *http.Transport, req *http.Request) (*http.Resp
 	resp, err := pool.RoundTrip(req.WithContext(ctx))
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if err == nil && a.bound != nil && !a.bound.Stop() { // it has come too late: its body is cut
+	if err == nil && a.bound != nil && !a.bound.Stop() { // the response is too late: its body is cut off
 		_ = resp.Body.Close()
 		resp, err = nil, errSilent
 	}
@@ -141,9 +141,9 @@ func (a *attempt) unbound() {
 	}
 }
 
-// connected notes the connection, which is another one when net/http tries again
-// by itself. HTTP/1.1 has no pings: one that has idled is given up earlier than a
-// new one.
+// connected notes the connection, which changes when net/http retries by itself.
+// HTTP/1.1 has no pings: a connection that was idle is given up earlier than a new
+// one.
 func (a *attempt) connected(info httptrace.GotConnInfo, giveUp func()) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -159,8 +159,8 @@ func isHTTP2(conn net.Conn) bool {
 	return ok && over.ConnectionState().NegotiatedProtocol == "h2"
 }
 
-// streamError has the fields of golang.org/x/net/http2's StreamError, by which
-// net/http's own, which has no exported name, lets itself be found.
+// streamError has the fields of golang.org/x/net/http2's StreamError, so that
+// errors.As finds net/http's own, which has no exported name.
 type streamError struct {
 	StreamID uint32
 	Code     uint32
@@ -169,9 +169,9 @@ type streamError struct {
 
 func (e streamError) Error() string { return fmt.Sprint("HTTP/2 stream error ", e.Code) }
 
-// connectionLost reports whether an attempt that has failed with err says that the
-// connection is lost: nothing has come for deadTime, or it failed under a request
-// that nobody ended. A server that resets one stream is there.
+// connectionLost reports whether the failure of an attempt means that the connection
+// is lost: nothing has arrived for deadTime, or it failed under a request that was
+// not canceled. A server that resets one stream is alive.
 func (a *attempt) connectionLost(req *http.Request, err error) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()

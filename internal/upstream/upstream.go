@@ -1,5 +1,5 @@
-// Package upstream is a Registry over HTTP: tokens, redirects, and bodies that
-// go on where they broke off.
+// Package upstream is a Registry over HTTP: tokens, redirects, and bodies that are
+// resumed where they broke off.
 package upstream
 
 import (
@@ -20,7 +20,7 @@ type Options struct {
 	URL       *url.URL // the registry's root, without /v2/
 	Auth      authn.Authenticator
 	Transport http.RoundTripper // from NewTransport, decorated or not
-	Resumed   func()            // a body broke off and is asked for again
+	Resumed   func()            // a body broke off and is resumed
 }
 
 // Registry is one upstream registry.
@@ -31,8 +31,8 @@ type Registry struct {
 	lists  *semaphore.Weighted // bytes of lists that are being read
 }
 
-// New returns the Registry. It sends nothing: an upstream that is down is found
-// out by the first request.
+// New returns the Registry. It sends nothing: the first request finds out whether the
+// upstream is down.
 func New(o Options) *Registry {
 	if o.Resumed == nil {
 		o.Resumed = func() {}
@@ -60,8 +60,8 @@ func (r *Registry) contentURL(ref oci.Ref) string {
 	return r.url(ref.Repository()+"/"+ref.Kind().String()+"s/"+ref.Reference(), "")
 }
 
-// acceptManifests is sent always and whole: with less, registries translate
-// manifests or deny that they exist.
+// acceptManifests is always sent in full: with less, registries convert manifests or
+// respond that they do not exist.
 var acceptManifests = strings.Join([]string{
 	"application/vnd.oci.image.index.v1+json",
 	"application/vnd.docker.distribution.manifest.list.v2+json",
@@ -76,23 +76,23 @@ type request struct {
 	operation  Operation
 	method     string
 	url        string
-	repository string // whose token is needed
+	repository string // whose token is required
 	accept     string
 	byteRange  string
 	ref        oci.Ref     // zero for a list
 	list       oci.Listing // zero for content
 }
 
-// do sends a request with the token it needs and returns the answer that is no
-// error; the caller closes its body. What was refused for want of the right
-// token is sent again with it.
+// do sends a request with the token that it needs and returns a successful response;
+// the caller closes its body. A request that was refused for its token is sent again
+// with another one.
 func (r *Registry) do(ctx context.Context, q request) (*http.Response, error) {
 	for a := new(attempts); ; {
 		sent, err := r.tokens.authorization(ctx, q.repository)
 		if err != nil {
 			return nil, err
 		}
-		reportProgress(ctx) // another request may have asked for the token, and was told of it
+		reportProgress(ctx) // another request may have fetched the token, and its progress was reported there
 		resp, err := r.send(withOperation(ctx, q.operation), q, sent.header)
 		if err != nil {
 			return nil, r.unreachable(err)
