@@ -36,7 +36,7 @@ func New() *Cache { return &Cache{errors: lru.NewBytes[remembered](maxBytes)} }
 // is useless. It ignores other errors, nil, and tags of signatures and the like, which
 // may be pushed at any moment.
 func (c *Cache) Note(ref oci.Ref, err error) {
-	if err == nil || oci.IsReferrersTag(ref.Tag()) || !IsUnknown(err) && !errors.Is(err, oci.ErrUnusable) {
+	if err == nil || oci.IsReferrersTag(ref.Tag()) || !oci.IsUnknown(err) && !errors.Is(err, oci.ErrUnusable) {
 		return
 	}
 	c.mu.Lock()
@@ -57,13 +57,3 @@ func (c *Cache) Recall(ref oci.Ref) error {
 }
 
 func key(ref oci.Ref) string { return ref.Kind().String() + " " + ref.String() }
-
-// IsUnknown reports whether err says that the registry does not have what was
-// asked for.
-func IsUnknown(err error) bool {
-	switch oci.CodeOf(err) {
-	case oci.ManifestUnknown, oci.BlobUnknown, oci.NameUnknown:
-		return true
-	}
-	return false
-}

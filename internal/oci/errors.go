@@ -71,3 +71,13 @@ var ErrNoReferrers = errors.New("no referrers API")
 
 // ErrParameter marks an invalid query, for which the spec has no error code.
 var ErrParameter = errors.New("invalid query parameter")
+
+// IsUnknown reports whether err says that the registry does not have what was asked
+// for.
+func IsUnknown(err error) bool {
+	switch CodeOf(err) {
+	case ManifestUnknown, BlobUnknown, NameUnknown:
+		return true
+	}
+	return false
+}

@@ -47,7 +47,7 @@ type Upstream struct {
 	Name        string
 	URL         *url.URL
 	Credentials []Credential
-	Reserve     func(limit int) int // how many pulls of a limit are kept for images that were never pulled
+	Reserve     func(limit int) int // how many pulls of a limit are reserved for images that were never pulled
 
 	// Transport is the network, with what counts or breaks it.
 	Transport http.RoundTripper
@@ -61,8 +61,9 @@ type Credential struct {
 	Login *login.Login
 }
 
-// UpstreamHooks report what happens to an upstream. Each must be set, is called
-// without a lock held and must not block for long.
+// UpstreamHooks report what happens to an upstream. Each must be set and must not
+// block for long. Those of hosts are called under the lock of the host, so that they
+// arrive in order, and must not send requests.
 type UpstreamHooks struct {
 	HostFails     func(host string, err error) // nothing is sent to host until a probe succeeds
 	HostRecovered func(host string)

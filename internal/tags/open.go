@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io/fs"
 
-	"mirrord/internal/negative"
 	"mirrord/internal/oci"
 )
 
@@ -49,7 +48,7 @@ func (r *Registry) openResult(ctx context.Context, ref oci.Ref, result oci.Resul
 		return r.openStale(ctx, ref, result)
 	}
 	content, err := r.openLatest(ctx, ref, result.Digest)
-	if err != nil && ctx.Err() == nil && (oci.Temporary(err) || negative.IsUnknown(err)) {
+	if err != nil && ctx.Err() == nil && (oci.Temporary(err) || oci.IsUnknown(err)) {
 		return r.openReplacement(ctx, ref, err)
 	}
 	if err != nil {
