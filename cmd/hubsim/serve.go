@@ -21,7 +21,11 @@ While it runs, use curl to read its counters and to inject faults:
   curl URL/_sim/counters
   curl URL/_sim/faults -d '{"op":"cdn","bandwidth":100000}'
   curl URL/_sim/faults -d '{"op":"manifest","pulllimit":true,"times":3}'
-  curl URL/_sim/faults -X DELETE`,
+  curl URL/_sim/faults -X DELETE
+
+An op is one of token, ping, challenge, manifest, manifest-head, blob, cdn, tags,
+referrers and other; internal/hubsim/fault.go has all fields of a fault. It knows
+no accounts: every login is refused.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			hub, err := hubsim.Start(o)

@@ -16,9 +16,9 @@ import (
 func newQuotaCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "quota",
-		Short: "Show what is left of the pulls that the upstreams allow",
-		Long: `Show, for each upstream and credential of the running mirror, how many manifest
-GETs are left of how many in which time. It asks the mirror at admin.listen.`,
+		Short: "Show what is left of the upstreams' pull limits",
+		Long: `Show the manifest GETs left, the limit and its window, for each upstream and
+credential of the mirror that runs at admin.listen.`,
 		Args: refuse(cobra.NoArgs),
 	}
 	asJSON := c.Flags().Bool("json", false, "print JSON")

@@ -58,7 +58,7 @@ func upstreamHooks(log *zap.Logger, resumed func()) stack.UpstreamHooks {
 		},
 		HostRecovered: func(host string) { log.Info("upstream host is up again", zap.String("host", host)) },
 		LoginFails: func(credential string, err error, until time.Time) {
-			log.Error("login failed; it is disabled until the time in the field until, a change of its file, or SIGHUP",
+			log.Error("login failed; credential disabled until its file changes, SIGHUP, or the time in \"until\"",
 				zap.String("credential", credential), zap.Time("until", until), zap.Error(err))
 		},
 		LoginWorks: func(credential string) { log.Info("login is used again", zap.String("credential", credential)) },

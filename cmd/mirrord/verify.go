@@ -33,12 +33,11 @@ import (
 func newVerifyCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "verify",
-		Short: "Hash all that is cached and say what is damaged",
-		Long: `Hash every file of the cache and compare the directory with the index. A
-running mirror does it while it serves, at 32 MiB a second: the one at
-admin.listen. When none responds there, or cache.dir names another directory,
-that directory is read. It ends with status 3 when anything is wrong, repaired
-or not.`,
+		Short: "Hash everything cached and report damage",
+		Long: `Hash every file of the cache and compare the directory with the index. If a
+mirror runs at admin.listen, it does this while serving, at 32 MiB/s. If none
+runs, or cache.dir names another directory, that directory is read here. Exits
+with status 3 if anything is wrong, even if repaired.`,
 		Args: refuse(cobra.NoArgs),
 	}
 	repair := c.Flags().Bool("repair", false, "drop what is damaged, lost or not a blob, and adopt intact files that the index does not know")
@@ -111,13 +110,22 @@ func findCache(ctx context.Context, cfg *config.Config) (*verifyTarget, error) {
 	verify, end, err := openUnused(dir)
 	switch {
 	case errors.Is(err, disk.ErrInUse):
-		return nil, refusal{fmt.Errorf("a running mirror uses %s; %s", dir, suggest(listen, used, noMirror))}
+		return nil, refusal{inUse(dir, listen, used, noMirror)}
 	case err != nil:
 		return nil, unusable(dir, err)
 	case noMirror == nil:
 		dir += ", and not " + used + ", which the mirror at " + listen + " uses"
 	}
 	return &verifyTarget{dir, verify, end}, nil
+}
+
+// inUse is the error for a directory that a mirror uses which is not the one at
+// listen.
+func inUse(dir, listen, used string, noMirror error) error {
+	if noMirror != nil {
+		return fmt.Errorf("a running mirror uses %s, but no mirror responds at %s: give the admin.listen of that mirror with --admin-listen, or stop it", dir, listen)
+	}
+	return fmt.Errorf("a running mirror uses %s; %s", dir, suggest(listen, used, nil))
 }
 
 // suggest says what to try instead, when the mirror at listen uses the directory
@@ -219,8 +227,8 @@ func (r *report) finish(f cache.Findings, repair bool) {
 		}
 		_, _ = fmt.Fprintf(table, "%s\t%d\t%s\n", name, n, repaired)
 	}
-	row("damaged", f.Damaged, "dropped; fetched again when asked for")
-	row("lost", f.Lost, "dropped; fetched again when asked for")
+	row("damaged", f.Damaged, "dropped; fetched again when requested")
+	row("lost", f.Lost, "dropped; fetched again when requested")
 	row("stray", f.Strays, "removed")
 	row("unknown", f.Unknown, "adopted")
 	_ = table.Flush()
@@ -234,7 +242,7 @@ func verdict(f cache.Findings, repair bool) error {
 	case f.Wrong() == 0:
 		return nil
 	case repair:
-		return damage{fmt.Errorf("%d found wrong, and repaired", f.Wrong())}
+		return damage{fmt.Errorf("problems found and repaired: %d", f.Wrong())}
 	}
-	return damage{fmt.Errorf("%d found wrong; mirrord verify --repair drops what is", f.Wrong())}
+	return damage{fmt.Errorf("problems found: %d; repair them with mirrord verify --repair", f.Wrong())}
 }

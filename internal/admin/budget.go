@@ -111,7 +111,7 @@ func (b Budget) State() string {
 	case b.PullsAt != nil:
 		return "no pull before " + b.PullsAt.Format(time.RFC3339)
 	case b.Remaining != nil && *b.Remaining <= 0:
-		return "spent"
+		return "no pulls left"
 	}
 	return "ok"
 }

@@ -124,6 +124,9 @@ func (c *Client) do(ctx context.Context, method, path string) (*http.Response, e
 	}
 	defer func() { _ = resp.Body.Close() }()
 	text, _ := io.ReadAll(io.LimitReader(resp.Body, maxRefusal)) // what could be read is reported
+	if resp.StatusCode == http.StatusNotFound {
+		return nil, fmt.Errorf("%w at %s: what responds there is not a mirror's admin listener (%s)", ErrNoMirror, c.listen, resp.Status)
+	}
 	return nil, fmt.Errorf("the mirror at %s responds %s: %s", c.listen, resp.Status, strings.TrimSpace(string(text)))
 }
 

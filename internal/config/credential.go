@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strings"
 )
 
 // Credential is one login for an upstream: a user with a password file, a Docker
@@ -66,11 +67,16 @@ func checkCredential(l *loader, at place, items []Credential) {
 		return
 	}
 	checkLogin(l, at, *c)
-	if c.Name == "" {
+	unnamed := c.Name == ""
+	if unnamed {
 		c.Name = kinds[0]
 	}
 	if i := slices.IndexFunc(items, func(other Credential) bool { return other.Name == c.Name }); i < last {
-		l.problem(at, "has the name %s, which %s already uses; give each a unique name", c.Name, at.sibling(i).name)
+		has := "has the name"
+		if unnamed {
+			has = "has no name, so it is called"
+		}
+		l.problem(at, "%s %s, which %s already uses; give each a unique name", has, c.Name, at.sibling(i).name)
 	}
 	if last > 0 && items[last-1].Anonymous {
 		l.problem(at, "comes after %s, which is anonymous and used when the others have nothing left; put the anonymous one last", at.sibling(last-1).name)
@@ -102,7 +108,7 @@ func parseLabel(s string) (string, error) {
 
 // parseHelper accepts what can be part of the name of a program.
 func parseHelper(s string) (string, error) {
-	if !helperRE.MatchString(s) {
+	if !helperRE.MatchString(s) || strings.HasPrefix(s, "docker-credential-") {
 		return "", fmt.Errorf("%q is not a valid helper name; write the part of the program's name after docker-credential-, such as pass", s)
 	}
 	return s, nil

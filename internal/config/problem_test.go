@@ -150,7 +150,7 @@ func TestFileProblems(t *testing.T) {
 		{"password file of a credential", in("    credentials:\n      - {password_file: /f}\n"),
 			`mirrord.yaml:5:9: upstreams[0].credentials[0]: has a password file but no username; write both or neither`},
 		{"credentials without names", in("    credentials:\n      - {username: u, password_file: /f}\n      - {helper: pass}\n      - {username: v, password_file: /g}\n"),
-			`mirrord.yaml:7:9: upstreams[0].credentials[2]: has the name login, which upstreams[0].credentials[0] already uses; give each a unique name`},
+			`mirrord.yaml:7:9: upstreams[0].credentials[2]: has no name, so it is called login, which upstreams[0].credentials[0] already uses; give each a unique name`},
 		{"credentials of one name", in("    credentials: [{helper: pass, name: x}, {docker_config: /c, name: x}]\n"),
 			`mirrord.yaml:4:44: upstreams[0].credentials[1]: has the name x, which upstreams[0].credentials[0] already uses; give each a unique name`},
 		{"anonymous first", in("    credentials: [{anonymous: true}, {helper: pass}]\n"),

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -53,6 +55,10 @@ func (h *Hub) postFault(w http.ResponseWriter, r *http.Request) {
 	fault, err := posted.parse()
 	if err != nil {
 		http.Error(w, fmt.Sprintf("read latency: %v", err), http.StatusBadRequest)
+		return
+	}
+	if fault.Op != "" && !slices.Contains(operations, fault.Op) {
+		http.Error(w, fmt.Sprintf("unknown op %q; one of %s", fault.Op, strings.Join(operations, ", ")), http.StatusBadRequest)
 		return
 	}
 	h.Inject(fault)

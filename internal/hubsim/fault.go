@@ -21,6 +21,9 @@ const (
 	opOther        = "other"
 )
 
+// operations are the values of Fault.Op.
+var operations = []string{opToken, opPing, opChallenge, opManifest, opManifestHead, opBlob, opCDN, opTags, opReferrers, opOther}
+
 // Fault is an injected failure or delay. It applies to the requests that match Op and
 // Match; only the first matching fault of the list is applied to a request. Its
 // fields combine: latency, then a status or else several changes to the body.

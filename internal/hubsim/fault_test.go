@@ -243,6 +243,7 @@ func TestControl(t *testing.T) {
 	post(`{"op":"ping","status":503,"latency":"1ms"}`).want(t, 204)
 	post(`{"op":"ping","latency":"soon"}`).want(t, 400)
 	post(`{"opp":"ping"}`).want(t, 400)
+	post(`{"op":"pong"}`).want(t, 400)
 	c.do("GET", "/v2/").want(t, 503)
 	c.do("DELETE", "/_sim/faults").want(t, 204)
 	c.do("GET", "/v2/").want(t, 200)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os/exec"
 	"time"
@@ -25,6 +26,9 @@ func Helper(name, host string) *Login {
 			if login, err = get(ctx, program, entry); err == nil {
 				return login, nil
 			}
+		}
+		if errors.Is(err, exec.ErrNotFound) {
+			return nil, fmt.Errorf("cannot run %s: not found in $PATH; install it, or correct the name of the helper", program)
 		}
 		return nil, fmt.Errorf("%s has no login for %s: %w", program, host, err)
 	}}

@@ -115,7 +115,7 @@ func CacheHooks(log *zap.Logger, m *Metrics) cache.Hooks {
 func TagHooks(log *zap.Logger, m *Metrics) tags.Hooks {
 	return tags.Hooks{
 		Stale: func(ref oci.Ref, err error) {
-			log.Warn("tag check failed; serving the cached copy", zap.Stringer("ref", ref), zap.Error(err))
+			log.Warn("tag check failed; serving the stale copy", zap.Stringer("ref", ref), zap.Error(err))
 		},
 		IndexFailed: indexFailed(log, m),
 	}

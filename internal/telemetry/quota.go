@@ -28,7 +28,7 @@ var (
 	quotaWindow    = quotaDesc("upstream_quota_window_seconds", "Length of the upstream's window; absent when it reports none.")
 	quotaWait      = quotaDesc("upstream_wait_seconds", "Time until the next request is sent: a manifest GET for kind pulls, any request for kind requests; 0 means now.", "kind")
 	quotaLimited   = quotaDesc("upstream_limited_total", "429 responses, by what the upstream limits.", "kind")
-	pullsSpent     = quotaDesc("pulls_spent_total", "Manifest GETs that the upstream has served.")
+	pullsSpent     = quotaDesc("pulls_spent_total", "Manifest GETs that the upstream has answered with a manifest (200).")
 )
 
 func (c quotaCollector) Describe(out chan<- *prometheus.Desc) {

@@ -224,7 +224,7 @@ func TestQuotaMetrics(t *testing.T) {
 		Spent: 4, Limited: map[oci.LimitKind]int64{oci.LimitPulls: 2},
 	}
 	want := `
-# HELP mirrord_pulls_spent_total Manifest GETs that the upstream has served.
+# HELP mirrord_pulls_spent_total Manifest GETs that the upstream has answered with a manifest (200).
 # TYPE mirrord_pulls_spent_total counter
 mirrord_pulls_spent_total{credential="office",upstream="docker.io"} 4
 # HELP mirrord_upstream_limited_total 429 responses, by what the upstream limits.
