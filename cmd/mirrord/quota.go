@@ -28,12 +28,13 @@ credential of the mirror that runs at admin.listen.`,
 		if err != nil {
 			return err
 		}
-		budgets, err := admin.NewClient(cfg.Admin.Listen).Budgets(c.Context())
+		budgets, raw, err := admin.NewClient(cfg.Admin.Listen).Budgets(c.Context())
 		if err != nil {
 			return err
 		}
 		if *asJSON {
-			return admin.WriteBudgets(c.OutOrStdout(), budgets)
+			_, err = c.OutOrStdout().Write(raw)
+			return err
 		}
 		return writeBudgets(c.OutOrStdout(), budgets, time.Now())
 	}

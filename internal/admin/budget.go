@@ -35,23 +35,20 @@ type Budget struct {
 // serveBudgets responds with the present budgets.
 func (a *API) serveBudgets(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
-	_ = encodeBudgets(w, currentBudgets(r.Context(), a.opts.Ledger, a.opts.Pools)) // a client that has left misses nothing
-}
-
-func encodeBudgets(w interface{ Write([]byte) (int, error) }, budgets []Budget) error {
 	encoder := json.NewEncoder(w)
 	encoder.SetIndent("", "  ")
-	return encoder.Encode(budgets)
+	_ = encoder.Encode(currentBudgets(r.Context(), a.opts.Ledger, a.opts.Pools)) // a client that has left misses nothing
 }
 
 // currentBudgets returns what each credential can do now: what the ledger knows,
 // and what a check of the pools, which are in the same order, finds wrong.
 func currentBudgets(ctx context.Context, ledger *ratelimit.Ledger, pools []*upstream.Pool) []Budget {
-	known, problems := ledger.Budgets(), checkAll(ctx, pools)
+	known := ledger.Budgets()
 	var usable []bool
 	for _, p := range pools {
 		usable = append(usable, p.Usable()...)
 	}
+	problems := checkAll(ctx, pools)
 	all := make([]Budget, len(known))
 	for i, b := range known {
 		all[i] = budgetOf(b)

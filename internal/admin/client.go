@@ -43,22 +43,22 @@ func NewClient(listen string) *Client {
 	}}}
 }
 
-// Budgets returns the budgets of the mirror's credentials.
-func (c *Client) Budgets(ctx context.Context) ([]Budget, error) {
+// Budgets returns the budgets of the mirror's credentials, and as the mirror sent
+// them: a newer one may have fields that Budget lacks.
+func (c *Client) Budgets(ctx context.Context) (budgets []Budget, raw []byte, err error) {
 	resp, err := c.do(ctx, http.MethodGet, "/quota")
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	var budgets []Budget
-	if err := json.NewDecoder(io.LimitReader(resp.Body, maxResponse)).Decode(&budgets); err != nil {
-		return nil, fmt.Errorf("the mirror at %s sends invalid budgets: %w", c.listen, err)
+	if raw, err = io.ReadAll(io.LimitReader(resp.Body, maxResponse)); err != nil {
+		return nil, nil, fmt.Errorf("ask the mirror at %s: %w", c.listen, err)
 	}
-	return budgets, nil
+	if err := json.Unmarshal(raw, &budgets); err != nil {
+		return nil, nil, fmt.Errorf("the mirror at %s sends invalid budgets: %w", c.listen, err)
+	}
+	return budgets, raw, nil
 }
-
-// WriteBudgets writes budgets as the JSON of the API.
-func WriteBudgets(w io.Writer, budgets []Budget) error { return encodeBudgets(w, budgets) }
 
 // Directory returns the cache directory of the mirror.
 func (c *Client) Directory(ctx context.Context) (string, error) {

@@ -9,6 +9,7 @@ import (
 	"os"
 
 	"mirrord/internal/cache/spool"
+	"mirrord/internal/call"
 	"mirrord/internal/health"
 	"mirrord/internal/oci"
 )
@@ -53,6 +54,11 @@ func (c *Cache) checkSpace(size int64) error {
 // retryDisk tries whether the disk works again, and if so believes again in what it
 // did not give before.
 func (c *Cache) retryDisk() error {
+	done, ok := c.runner.Hold() // the end of the cache waits for it
+	if !ok {
+		return call.ErrShutdown
+	}
+	defer done()
 	if err := c.probeDisk(); err != nil {
 		return err
 	}

@@ -23,16 +23,15 @@ func (c *Cache) cached(ref oci.Ref) (oci.Descriptor, bool) {
 	return oci.Descriptor{}, false
 }
 
-// Available describes ref, by digest, if it is cached, or has been fetched and is
-// being stored.
-func (c *Cache) Available(ref oci.Ref) (oci.Descriptor, bool) {
+// Available describes ref, by digest, if it is cached, Via hit, or has been fetched
+// and is being stored, Via fill.
+func (c *Cache) Available(ref oci.Ref) (oci.Result, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if cached, have := c.cached(ref); have {
-		return cached, true
+		return oci.Result{Descriptor: cached, Via: oci.Hit}, true
 	}
-	result, have := c.flights.fetched(ref)
-	return result.Descriptor, have
+	return c.flights.fetched(ref)
 }
 
 // InFlight reports whether ref, by digest, is being fetched.

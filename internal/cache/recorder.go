@@ -15,7 +15,6 @@ import (
 type recorder struct {
 	cache   *Cache
 	journal *journal.Journal[oci.Digest, BlobRecord]
-	partial bool // the index could not be read whole; for New and health's retries alone
 }
 
 func newRecorder(c *Cache) *recorder {
@@ -29,7 +28,6 @@ func (w *recorder) load() {
 	var records []BlobRecord
 	for record, err := range w.cache.opts.Index.Blobs() {
 		if err != nil {
-			w.partial = true
 			w.note(err)
 			continue
 		}
@@ -85,11 +83,7 @@ func (w *recorder) catchUp() error {
 	c.mu.Lock()
 	cached := slices.Collect(maps.Keys(c.blobs.entries))
 	c.mu.Unlock()
-	err := w.journal.Write(append(cached, gone...)...)
-	if err == nil {
-		w.partial = false
-	}
-	return err
+	return w.journal.Write(append(cached, gone...)...)
 }
 
 // reread takes from the index what could not be read before, and returns the blobs

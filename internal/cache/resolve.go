@@ -49,7 +49,9 @@ func (c *Cache) lookUp(ref oci.Ref) (oci.Result, bool) {
 
 // askUpstream asks about content that is not cached, once for everyone who does.
 func (c *Cache) askUpstream(ctx context.Context, ref oci.Ref) (oci.Result, error) {
+	c.mu.Lock() // see call.Group.Do: what is known to be missing is not asked for twice
 	if err := c.missing.Recall(ref); err != nil {
+		c.mu.Unlock()
 		return oci.Result{}, err
 	}
 	check, _ := c.checks.Do(ref, func(ctx context.Context) (oci.Result, error) {
@@ -57,9 +59,12 @@ func (c *Cache) askUpstream(ctx context.Context, ref oci.Ref) (oci.Result, error
 		if err == nil {
 			result, err = c.describe(ref, result)
 		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
 		c.missing.Note(ref, err)
 		return result, err
 	})
+	c.mu.Unlock()
 	return check.Wait(ctx, call.Endless)
 }
 
@@ -69,10 +74,11 @@ func (c *Cache) askUpstream(ctx context.Context, ref oci.Ref) (oci.Result, error
 // worth a pull.
 func (c *Cache) describe(ref oci.Ref, result oci.Result) (oci.Result, error) {
 	result.Via = oci.Pass
-	if cached, have := c.Cached(ref); have {
-		result.Descriptor, result.Via = cached, oci.Hit
-	} else if described, have := c.Available(ref); have {
-		result.Descriptor = described
+	if known, have := c.Available(ref); have {
+		result.Descriptor = known.Descriptor
+		if known.Via == oci.Hit {
+			result.Via = oci.Hit
+		}
 	}
 	return result, oci.CheckSize(ref, result.Size)
 }

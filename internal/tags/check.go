@@ -48,8 +48,8 @@ var errUnknown = errors.New("the upstream has to be asked")
 func (r *Registry) known(ref oci.Ref) (oci.Result, error) {
 	now, t := time.Now(), r.tags[ref]
 	if t.isFresh(now) {
-		if described, have := r.next.Available(ref.At(t.Latest.Digest)); have {
-			return oci.Result{Descriptor: described, Via: oci.Hit}, nil
+		if known, have := r.next.Available(ref.At(t.Latest.Digest)); have {
+			return oci.Result{Descriptor: known.Descriptor, Via: oci.Hit}, nil
 		}
 	}
 	if last, have := r.fallback(t); have && now.Before(t.retry) && !(t.fetching && r.cached(ref.At(t.Latest.Digest))) {
@@ -73,10 +73,13 @@ func (r *Registry) savePull(ctx context.Context, ref oci.Ref, result oci.Result)
 	if r.opts.Quota == nil || result.Digest == "" {
 		return result
 	}
+	if r.next.InFlight(ref.At(result.Digest)) { // asked first: what has landed since has no replacement
+		return result
+	}
 	r.mu.Lock()
 	stale, have := r.replacement(ref, result.Digest)
 	r.mu.Unlock()
-	if !have || r.next.InFlight(ref.At(result.Digest)) {
+	if !have {
 		return result
 	}
 	if err := r.opts.Quota.Save(ctx, ref.Upstream()); err != nil {
@@ -149,10 +152,11 @@ func (r *Registry) askUpstream(ctx, payer context.Context, ref oci.Ref) (oci.Res
 func (r *Registry) describe(ref oci.Ref, result oci.Result) (oci.Result, error) {
 	at := ref.At(result.Digest)
 	result.Via = oci.Pass
-	if cached, have := r.next.Cached(at); have {
-		result.Descriptor, result.Via = cached, oci.Revalidated
-	} else if described, have := r.next.Available(at); have {
-		result.Descriptor = described
+	if known, have := r.next.Available(at); have {
+		result.Descriptor = known.Descriptor
+		if known.Via == oci.Hit {
+			result.Via = oci.Revalidated
+		}
 	}
 	return result, oci.CheckSize(ref, result.Size)
 }

@@ -18,9 +18,9 @@ type Cache interface {
 	// Cached describes ref, by digest, if memory or disk can serve it now.
 	Cached(ref oci.Ref) (oci.Descriptor, bool)
 
-	// Available describes ref, by digest, if it is cached, or has been fetched and
-	// is being stored.
-	Available(ref oci.Ref) (oci.Descriptor, bool)
+	// Available describes ref, by digest, if it is cached, Via hit, or has been
+	// fetched and is being stored, Via fill.
+	Available(ref oci.Ref) (oci.Result, bool)
 
 	// InFlight reports whether ref, by digest, is being fetched.
 	InFlight(ref oci.Ref) bool

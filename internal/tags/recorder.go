@@ -64,6 +64,9 @@ func (w *recorder) record(ref oci.Ref) (Record, bool) {
 // catchUp writes all tags to the index after it has missed some: it was opened
 // late, or a write failed.
 func (w *recorder) catchUp() error {
+	if err := w.tags.opts.Index.PutTags(); err != nil { // it cannot be written yet
+		return err
+	}
 	gone := w.reread()
 	w.tags.mu.Lock()
 	known := slices.Collect(maps.Keys(w.tags.tags))

@@ -113,6 +113,7 @@ type Options struct {
 	Cache  cache.Options
 	Tags   tags.Options
 	Health health.Hooks
+	Wrap   func(tags.Cache) tags.Cache // what tags see of the cache; nil: all of it
 }
 
 // FullIndex is an index of blobs and tags.
@@ -162,6 +163,9 @@ func (f *Fixture) Restart(t *testing.T, change ...func(*Options)) {
 		t.Fatal(err)
 	}
 	o.Tags.Next = f.Cache
+	if o.Wrap != nil {
+		o.Tags.Next = o.Wrap(f.Cache)
+	}
 	f.Registry = tags.New(o.Tags)
 	f.Stop = sync.OnceFunc(run(t, f.Health.Run, f.Registry.Run, f.Cache.Run))
 	t.Cleanup(f.Stop)
