@@ -20,7 +20,7 @@ type holdings struct {
 	parts []oci.Digest // unfinished fills
 	bytes int64        // of both
 
-	indexes int // that were damaged and set aside
+	indexes int // that were damaged and quarantined
 }
 
 // takeStock hashes every blob in a cache directory that no process uses, and

@@ -21,7 +21,7 @@ type crash struct {
 	catalog *catalog
 	crowd   *crowd
 
-	parts, resumed int // unfinished fills found after a kill, and gone on with
+	parts, resumed int // unfinished fills found after a kill, and resumed
 }
 
 const (
@@ -139,15 +139,15 @@ func (c *crash) inspect() {
 	c.parts += len(found.parts)
 	for _, d := range slices.Concat(found.blobs, found.parts) {
 		if _, known := c.catalog.blobs[d]; !known {
-			c.t.Errorf("nobody has asked for %s", d)
+			c.t.Errorf("%s was never pulled", d)
 		}
 	}
 	if found.bytes > crashBudget || found.indexes > 0 {
-		c.t.Errorf("%d bytes of blobs and fills, %d allowed; %d indexes set aside", found.bytes, crashBudget, found.indexes)
+		c.t.Errorf("%d bytes of blobs and fills, %d allowed; %d indexes quarantined", found.bytes, crashBudget, found.indexes)
 	}
 }
 
-// inspectLog looks for what a kill gives no reason for, and begins the log anew.
+// inspectLog looks for what a kill gives no reason for, and clears the log.
 func (c *crash) inspectLog() {
 	c.t.Helper()
 	log := c.mirror.text()

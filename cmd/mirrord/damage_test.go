@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestDamage does harm to the directory between two lives of a mirror. What is
-// left is served, the rest is fetched again, and nobody has to delete a file.
+// TestDamage damages the cache directory between two runs of a mirror. What is
+// intact is served, the rest is fetched again, and no file must be deleted by hand.
 func TestDamage(t *testing.T) {
 	c := newCatalog(t)
 	c.addLayers(t, "library/small", 2, 40_000, 1)
@@ -17,7 +17,7 @@ func TestDamage(t *testing.T) {
 	for name, test := range map[string]struct {
 		harm             harm
 		blobs, manifests int // that are fetched again
-		indexes          int // that are set aside
+		indexes          int // that are quarantined
 	}{
 		"nothing":                               {harm: func(_, _ string) error { return nil }},
 		"a blob is gone":                        {harm: removeBlob, blobs: 1},
@@ -48,7 +48,7 @@ func TestDamage(t *testing.T) {
 			}
 			found, err := takeStock(m.cache)
 			if err != nil || len(found.blobs) != blobs+manifests || found.indexes != test.indexes {
-				t.Errorf("%d blobs and %d indexes set aside are left: %v; want %d and %d", len(found.blobs), found.indexes, err, blobs+manifests, test.indexes)
+				t.Errorf("%d blobs and %d quarantined indexes are left: %v; want %d and %d", len(found.blobs), found.indexes, err, blobs+manifests, test.indexes)
 			}
 		})
 	}

@@ -18,8 +18,8 @@ import (
 	"mirrord/internal/oci"
 )
 
-// A hundred downloads are under way in the drain: of nine blobs that come slowly
-// from the upstream, and of one that is kept by clients that read slowly.
+// A hundred downloads are in flight during the drain: of nine blobs that arrive
+// slowly from the upstream, and of a cached one whose clients read slowly.
 const (
 	slowBlobs   = 9
 	fillReaders = 10 // of each
@@ -80,15 +80,15 @@ func beginAll(t *testing.T, m *process) []*download {
 	t.Helper()
 	c := newCatalog(t)
 	c.addLayers(t, "library/slow", slowBlobs, 1<<20, 1)
-	c.addLayers(t, "library/kept", 1, 12<<20, 2)
+	c.addLayers(t, "library/cached", 1, 12<<20, 2)
 	check(t, m.serve(c.upstream()))
-	kept := puller{base: "http://" + m.mirror + "/v2/library/kept"}
-	check(t, kept.pull("latest"))
+	cached := puller{base: "http://" + m.mirror + "/v2/library/cached"}
+	check(t, cached.pull("latest"))
 	c.hub.Inject(hubsim.Fault{Op: "cdn", Bandwidth: 400 << 10})
 	var all []*download
 	for d, blob := range c.blobs {
 		readers, pace := fillReaders, time.Duration(0)
-		if strings.HasPrefix(blob.path, "library/kept/") {
+		if strings.HasPrefix(blob.path, "library/cached/") {
 			readers, pace = slowReaders, slowPace
 		}
 		if len(blob.bytes) >= 1<<20 {
@@ -101,7 +101,7 @@ func beginAll(t *testing.T, m *process) []*download {
 }
 
 // TestDrain tells a mirror to stop in the middle of a hundred downloads: each of
-// them gets all of its bytes, nobody else is let in, and then it ends.
+// them gets all of its bytes, new connections are refused, and then it ends.
 func TestDrain(t *testing.T) {
 	m := newMirror(t)
 	downloads := beginAll(t, m)
@@ -109,7 +109,7 @@ func TestDrain(t *testing.T) {
 	check(t, m.poll("the drain", m.draining))
 	check(t, m.poll("refusal", func() bool { return refused(m.mirror) }))
 	if len(downloads) != slowBlobs*fillReaders+slowReaders {
-		t.Errorf("%d downloads are under way", len(downloads))
+		t.Errorf("%d downloads are in flight", len(downloads))
 	}
 	for _, d := range downloads {
 		if len(d.ended) > 0 {
@@ -128,7 +128,7 @@ func TestDrain(t *testing.T) {
 			t.Errorf("the mirror ended with %v\n%s", err, m.text())
 		}
 	case <-time.After(5 * time.Second):
-		t.Error("nobody reads any more, and the mirror is still there")
+		t.Error("all downloads have ended, and the mirror is still running")
 	}
 }
 

@@ -63,9 +63,9 @@ func wantReady(t *testing.T, m *process, without ...string) {
 	}
 }
 
-// A disk that is full, too small, or read-only costs no client a byte and nobody
-// his sleep: every pull of every client is right, the mirror is ready all the
-// time, the log says it once, and all is as before when the disk is.
+// A disk that is full, too small, or read-only breaks no pull and pages no one:
+// every pull is correct, the mirror stays ready, the log says it once, and caching
+// resumes when the disk recovers.
 func TestFullDisk(t *testing.T) {
 	m, c := newMirror(t), newCatalog(t)
 	dir := m.mount(t, 64)
@@ -84,7 +84,7 @@ func TestFullDisk(t *testing.T) {
 	officeOf(t, c, m)
 	wantReady(t, m, "index") // it wants all of these 64 MiB for itself
 	if _, text, _ := m.ask("/metrics"); strings.Contains(text, "\nmirrord_cache_evictions_total 0\n") {
-		t.Error("more was kept than the disk holds, and nothing evicted")
+		t.Error("more was cached than the disk holds, and nothing evicted")
 	}
 
 	smalldisk.Remount(t, dir, "ro")

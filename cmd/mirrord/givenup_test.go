@@ -45,7 +45,7 @@ func (p *process) mountImage(t *testing.T) (fault func() error) {
 func TestDiskThatIsGivenUp(t *testing.T) {
 	m, c := newMirror(t), newCatalog(t)
 	fault := m.mountImage(t)
-	c.addLayers(t, "library/kept", 2, 1<<20, 1)
+	c.addLayers(t, "library/cached", 2, 1<<20, 1)
 	check(t, m.serve(c.upstream()))
 	officeOf(t, c, m)
 	check(t, fault())

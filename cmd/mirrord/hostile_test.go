@@ -27,11 +27,11 @@ type hostile struct {
 	code    oci.Code
 }
 
-// TestHostileRequests sends such over bare connections. The upstream sees none of
-// them, the disk has nothing new, and whoever comes next is served.
+// TestHostileRequests sends hostile requests over bare connections. The upstream
+// sees none of them, nothing new is on disk, and the next client is served.
 func TestHostileRequests(t *testing.T) {
 	c := newCatalog(t)
-	c.addLayers(t, "library/kept", 1, 1<<20, 1)
+	c.addLayers(t, "library/cached", 1, 1<<20, 1)
 	m := newMirror(t)
 	check(t, m.serve(c.upstream()))
 	c.pullAll(t, m)
@@ -50,54 +50,54 @@ func TestHostileRequests(t *testing.T) {
 	c.pullAll(t, m)
 }
 
-func hostileRequests(kept string) map[string]hostile {
+func hostileRequests(cached string) map[string]hostile {
 	hex := strings.Repeat("a", 64)
 	requests := map[string]hostile{
-		"no HTTP":               {"HELO mirror\r\n\r\n", 400, ""},
-		"TLS":                   {"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400, ""},
-		"no host":               {"GET " + kept + " HTTP/1.1\r\n\r\n", 400, ""},
-		"one large header":      {get(kept, "X: "+strings.Repeat("x", 100<<10)), 431, ""},
-		"a flood of headers":    {get(kept, strings.Repeat("X-Flood: 1\r\n", 10_000)+"X: y"), 431, ""},
-		"ranges without end":    {get(kept, "Range: bytes="+strings.Repeat("0-1,", 30_000)+"0-1"), 431, ""},
-		"a NUL in a header":     {get(kept, "Range: bytes=0-\x00"), 400, ""},
-		"a very long query":     {get("/v2/library/kept/manifests/x?ns=" + strings.Repeat("x", 50<<10)), 404, oci.NameUnknown},
-		"a longer one":          {get("/v2/library/kept/manifests/x?ns=" + strings.Repeat("x", 100<<10)), 431, ""},
-		"a tunnel":              {"CONNECT registry-1.docker.io:443 HTTP/1.1\r\nHost: registry-1.docker.io\r\nConnection: close\r\n\r\n", 405, oci.Unsupported},
-		"another host":          {get("http://169.254.169.254/latest/meta-data"), 404, oci.NameUnknown},
-		"another host's API":    {get("http://ghcr.io/v2/../manifests/x"), 404, oci.NameInvalid},
-		"kept, of another host": {get("http://ghcr.io" + kept), 200, ""},
-		"ranges that overlap":   {get(kept, "Range: bytes="+strings.Repeat("0-,", 1023)+"0-"), 200, ""},
-		"a thousand ranges":     {get(kept, "Range: bytes="+strings.Repeat("7-9,", 1023)+"7-9"), 206, ""},
+		"no HTTP":                 {"HELO mirror\r\n\r\n", 400, ""},
+		"TLS":                     {"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400, ""},
+		"no host":                 {"GET " + cached + " HTTP/1.1\r\n\r\n", 400, ""},
+		"one large header":        {get(cached, "X: "+strings.Repeat("x", 100<<10)), 431, ""},
+		"a flood of headers":      {get(cached, strings.Repeat("X-Flood: 1\r\n", 10_000)+"X: y"), 431, ""},
+		"ranges without end":      {get(cached, "Range: bytes="+strings.Repeat("0-1,", 30_000)+"0-1"), 431, ""},
+		"a NUL in a header":       {get(cached, "Range: bytes=0-\x00"), 400, ""},
+		"a very long query":       {get("/v2/library/cached/manifests/x?ns=" + strings.Repeat("x", 50<<10)), 404, oci.NameUnknown},
+		"a longer one":            {get("/v2/library/cached/manifests/x?ns=" + strings.Repeat("x", 100<<10)), 431, ""},
+		"a tunnel":                {"CONNECT registry-1.docker.io:443 HTTP/1.1\r\nHost: registry-1.docker.io\r\nConnection: close\r\n\r\n", 405, oci.Unsupported},
+		"another host":            {get("http://169.254.169.254/latest/meta-data"), 404, oci.NameUnknown},
+		"another host's API":      {get("http://ghcr.io/v2/../manifests/x"), 404, oci.NameInvalid},
+		"cached, of another host": {get("http://ghcr.io" + cached), 200, ""},
+		"ranges that overlap":     {get(cached, "Range: bytes="+strings.Repeat("0-,", 1023)+"0-"), 200, ""},
+		"a thousand ranges":       {get(cached, "Range: bytes="+strings.Repeat("7-9,", 1023)+"7-9"), 206, ""},
 	}
 	for target, code := range map[string]oci.Code{
-		"/v2/library%2Fkept/manifests/x":                            oci.NameInvalid,
-		"/v2/library/kept%2Fmanifests%2Fx/manifests/x":              oci.NameInvalid,
-		"/v2/../library/kept/manifests/x":                           oci.NameInvalid,
-		"/v2/library/../../etc/manifests/x":                         oci.NameInvalid,
-		"/v2/library/./kept/manifests/x":                            oci.NameInvalid,
-		"/v2/%2e%2e/%2e%2e/etc/manifests/x":                         oci.NameInvalid,
-		"/v2/..%2f..%2fetc/manifests/x":                             oci.NameInvalid,
-		"/v2/library//kept/manifests/x":                             oci.NameInvalid,
-		"/v2//library/kept/manifests/x":                             oci.NameInvalid,
-		"//v2/library/kept/manifests/x":                             oci.NameUnknown,
-		"/v2/library/kept/manifests/x/":                             oci.Unsupported,
-		"/../v2/library/kept/manifests/x":                           oci.NameUnknown,
-		"/v2/library/kept/manifests/..":                             oci.ManifestUnknown,
-		"/v2/library/kept/manifests/%2e%2e%2f%2e%2e":                oci.ManifestUnknown,
-		"/v2/library/kept/manifests/a%2Fb":                          oci.ManifestUnknown,
-		"/v2/library/kept/manifests/x%00":                           oci.ManifestUnknown,
-		"/v2/library/kept%00/manifests/x":                           oci.NameInvalid,
-		"/v2/library/k\xff\xfe/manifests/x":                         oci.NameInvalid,
-		"/v2/library/kept/manifests/\xff":                           oci.ManifestUnknown,
-		"/v2/library/kept/manifests/%ff":                            oci.ManifestUnknown,
-		"/v2/library/kept/manifests/" + strings.Repeat("x", 129):    oci.ManifestUnknown,
-		"/v2/" + strings.Repeat("x/", 20_000) + "manifests/x":       oci.NameInvalid,
-		"/v2/library/kept/blobs/sha256:" + hex[:62] + "..":          oci.DigestInvalid,
-		"/v2/library/kept/blobs/sha256:..%2f..%2f" + hex[:54]:       oci.DigestInvalid,
-		"/v2/library/kept/blobs/../../../../etc/passwd":             oci.Unsupported,
-		"/v2/library/kept/blobs/" + hex + "/../uploads/":            oci.Unsupported,
-		"/v2/library/kept/tags/list?n=-" + strings.Repeat("9", 999): oci.Unsupported,
-		"/v2/library/kept/tags/list?n=%zz":                          oci.Unsupported,
+		"/v2/library%2Fkept/manifests/x":                              oci.NameInvalid,
+		"/v2/library/cached%2Fmanifests%2Fx/manifests/x":              oci.NameInvalid,
+		"/v2/../library/cached/manifests/x":                           oci.NameInvalid,
+		"/v2/library/../../etc/manifests/x":                           oci.NameInvalid,
+		"/v2/library/./cached/manifests/x":                            oci.NameInvalid,
+		"/v2/%2e%2e/%2e%2e/etc/manifests/x":                           oci.NameInvalid,
+		"/v2/..%2f..%2fetc/manifests/x":                               oci.NameInvalid,
+		"/v2/library//cached/manifests/x":                             oci.NameInvalid,
+		"/v2//library/cached/manifests/x":                             oci.NameInvalid,
+		"//v2/library/cached/manifests/x":                             oci.NameUnknown,
+		"/v2/library/cached/manifests/x/":                             oci.Unsupported,
+		"/../v2/library/cached/manifests/x":                           oci.NameUnknown,
+		"/v2/library/cached/manifests/..":                             oci.ManifestUnknown,
+		"/v2/library/cached/manifests/%2e%2e%2f%2e%2e":                oci.ManifestUnknown,
+		"/v2/library/cached/manifests/a%2Fb":                          oci.ManifestUnknown,
+		"/v2/library/cached/manifests/x%00":                           oci.ManifestUnknown,
+		"/v2/library/cached%00/manifests/x":                           oci.NameInvalid,
+		"/v2/library/k\xff\xfe/manifests/x":                           oci.NameInvalid,
+		"/v2/library/cached/manifests/\xff":                           oci.ManifestUnknown,
+		"/v2/library/cached/manifests/%ff":                            oci.ManifestUnknown,
+		"/v2/library/cached/manifests/" + strings.Repeat("x", 129):    oci.ManifestUnknown,
+		"/v2/" + strings.Repeat("x/", 20_000) + "manifests/x":         oci.NameInvalid,
+		"/v2/library/cached/blobs/sha256:" + hex[:62] + "..":          oci.DigestInvalid,
+		"/v2/library/cached/blobs/sha256:..%2f..%2f" + hex[:54]:       oci.DigestInvalid,
+		"/v2/library/cached/blobs/../../../../etc/passwd":             oci.Unsupported,
+		"/v2/library/cached/blobs/" + hex + "/../uploads/":            oci.Unsupported,
+		"/v2/library/cached/tags/list?n=-" + strings.Repeat("9", 999): oci.Unsupported,
+		"/v2/library/cached/tags/list?n=%zz":                          oci.Unsupported,
 	} {
 		status := 404
 		if code == oci.DigestInvalid || strings.Contains(target, "?n=") {
@@ -105,7 +105,7 @@ func hostileRequests(kept string) map[string]hostile {
 		}
 		requests[fmt.Sprintf("%.60q", target)] = hostile{get(target), status, code}
 	}
-	for _, target := range []string{"/v2/library/ke\x00pt/manifests/x", "/v2/library/kept/manifests/%zz", "/v2/a b/manifests/x", "v2/", ""} {
+	for _, target := range []string{"/v2/library/ke\x00pt/manifests/x", "/v2/library/cached/manifests/%zz", "/v2/a b/manifests/x", "v2/", ""} {
 		requests[fmt.Sprintf("%q is no address", target)] = hostile{get(target), 400, ""}
 	}
 	return requests

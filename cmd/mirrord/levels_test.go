@@ -19,9 +19,9 @@ func (l levels) String() string {
 const (
 	settled = 10 // looks in a row that find nothing changed
 
-	// How many goroutines whoever asks for the levels has of its own is chance, and
-	// so is what the collector leaves. Of the memory that was needed at the worst
-	// moment the runtime keeps a part, and the race detector all of its own.
+	// The request for the levels has goroutines of its own, and the garbage collector
+	// leaves a varying amount. The runtime holds on to a part of the peak memory, and
+	// the race detector to all of its own.
 	goroutinesMore = 5
 	heapMore       = 4 << 20
 )

@@ -104,7 +104,7 @@ func (p *process) text() string {
 	return p.log.String()
 }
 
-// forgetLog begins the log anew.
+// forgetLog clears the log.
 func (p *process) forgetLog() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -30,7 +30,7 @@ func TestReadOnlyStart(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			m, c := newMirror(t), newCatalog(t)
 			dir := m.mount(t, 200)
-			c.addLayers(t, "library/kept", 2, 1<<20, 1)
+			c.addLayers(t, "library/cached", 2, 1<<20, 1)
 			check(t, m.serve(c.upstream()))
 			c.pullAll(t, m)
 			check(t, m.await("mirrord_fills_in_flight", "0"))

@@ -26,8 +26,8 @@ const (
 )
 
 // TestSoak loads a mirror for SOAK, or a few seconds, with all that clients do,
-// while the upstream is in trouble now and then and a fifth of what is asked for
-// can be kept. `make soak` does it for 20 minutes with SOAK_BINARY, the program
+// while the upstream fails now and then and the cache holds a fifth of what is
+// pulled. `make soak` does it for 20 minutes with SOAK_BINARY, the program
 // that people run.
 func TestSoak(t *testing.T) {
 	length, err := time.ParseDuration(cmp.Or(os.Getenv("SOAK"), shortSoak.String()))

@@ -118,8 +118,8 @@ const (
 	evictionWindow = 60 // samples: a body may stall for half a minute, of a blob that every client waits for in the end
 	flatAfter      = 60 // samples: a shorter run says nothing about memory, and is one of the race detector's
 
-	// The index's table and its log, which is mapped, take so much as they fill, for
-	// some ten minutes, before they begin anew.
+	// The index's table and its mapped log grow to this for some ten minutes, and
+	// then start again.
 	indexTable   = 16 << 20
 	flatGrowth   = 1.15 // of the rest
 	mostResident = 96 << 20

@@ -20,7 +20,7 @@ type evictor struct {
 
 func newEvictor(c *Cache) *evictor { return &evictor{cache: c, turn: make(chan struct{}, 1)} }
 
-// lock waits until nobody else evicts.
+// lock waits until no other eviction runs.
 func (v *evictor) lock() (unlock func()) {
 	v.turn <- struct{}{}
 	return func() { <-v.turn }
@@ -46,7 +46,7 @@ func (b batch) files() int { return len(b.parts) + len(b.victims) }
 const batchFiles = 32
 
 // condemn forgets files until it is enough or nothing is left: the oldest
-// unfinished fills, which nobody waits for, and then blobs. Their bytes count as
+// unfinished fills without waiters, and then blobs. Their bytes count as
 // leaving until evict has removed them. The caller holds mu and the evictor.
 func (v *evictor) condemn(metadata bool, enough func(batch) bool) batch {
 	c := v.cache

@@ -30,7 +30,7 @@ const partAge = time.Hour // after which a part is removed
 
 func (p part) exists() bool { return p.path != "" }
 
-// parts are the unfinished fills that nobody writes. Guarded by Cache.mu.
+// parts are the unfinished fills without a writer. Guarded by Cache.mu.
 type parts struct{ files map[partKey]part }
 
 func newParts() *parts { return &parts{make(map[partKey]part)} }

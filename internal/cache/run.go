@@ -35,7 +35,7 @@ func (c *Cache) Run(ctx context.Context) error {
 }
 
 func (c *Cache) shutDown() {
-	c.mu.Lock() // whoever holds it and finds the runner not stopped may start a flight
+	c.mu.Lock() // a flight is started only under it, while the runner is not stopped
 	c.runner.Stop()
 	c.mu.Unlock()
 	c.runner.Wait()

@@ -166,7 +166,7 @@ func (h *Hub) servePing(a *response, r *http.Request) {
 }
 
 // serveNotFound serves paths that Docker Hub does not have. It does have a catalog,
-// but nobody may read it.
+// but refuses it to everybody.
 func (h *Hub) serveNotFound(a *response, r *http.Request) {
 	if r.URL.Path == "/v2/_catalog" && !h.opts.NoAuth {
 		h.challenge("", "insufficient_scope")(a, r)

@@ -211,7 +211,7 @@ func TestBadBodies(t *testing.T) {
 	}
 }
 
-// What comes after the last byte of a blob is nobody's.
+// Bytes after the last byte of a blob are ignored.
 func TestEndlessBody(t *testing.T) {
 	t.Parallel()
 	h := startHub(t, hubsim.Options{})
@@ -270,7 +270,7 @@ func TestSeekOutOfBounds(t *testing.T) {
 	c := connect(t, "http://127.0.0.1:1")
 	b := c.newBody(t.Context(), blobRef(t, oci.FromBytes(nil)), 5)
 	if _, err := b.Seek(0, io.SeekEnd); err == nil {
-		t.Error("sought from an end nobody knows")
+		t.Error("seeking from an unknown end succeeded")
 	}
 	if _, err := b.Seek(-6, io.SeekCurrent); err == nil {
 		t.Error("sought to before the beginning")

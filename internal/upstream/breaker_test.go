@@ -124,7 +124,7 @@ func TestOneFailingPath(t *testing.T) {
 		"the host fails":       {offered(broken(errors.New("reset"))), status(503), true},
 		"the host hangs":       {offered(hanging), offered(hanging), true},
 		"only the path hangs":  {offered(hanging), status(401), false},
-		"a path and the probe": {status(503), status(503), false}, // nobody waits for either
+		"a path and the probe": {status(503), status(503), false}, // no request waits for either
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -195,8 +195,8 @@ func TestCanceledRequests(t *testing.T) {
 	}
 }
 
-// While clients come four times a second, the host hangs, and later lives: none
-// of them waits for it, not even when a probe is due or under way.
+// While requests arrive four times a second, the host hangs and later recovers:
+// none of them waits for it, even when a probe is due or in flight.
 func TestProbesDetectRecovery(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNetwork()
@@ -347,8 +347,8 @@ func TestHostsAreBounded(t *testing.T) {
 	})
 }
 
-// Many clients of a host that fails, lives, and fails again: each change is told
-// once, and what is sent in vain is bounded.
+// Many clients of a host that fails, recovers and fails again: each change is
+// reported once, and the number of failed requests is bounded.
 func TestBreakerWithManyClients(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const clients = 50

@@ -11,8 +11,8 @@ import (
 	"mirrord/internal/oci"
 )
 
-// A login that fails is set aside, told once, and back as soon as its file is
-// right.
+// A login that fails is disabled, reported once, and enabled again as soon as its
+// file is correct.
 func TestPoolDisablesAFailedLogin(t *testing.T) {
 	h := startHub(t, hubsim.Options{Users: users})
 	synctest.Test(t, func(t *testing.T) {

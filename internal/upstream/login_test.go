@@ -35,8 +35,8 @@ func refOf(t *testing.T, repository string) oci.Ref {
 	return ref
 }
 
-// One denied repository is that: the login is good for the others, and nobody
-// asks again for a while.
+// A login that is denied one repository stays usable for the others, and the
+// denial is remembered for a while.
 func TestTokenDeniedForOneRepository(t *testing.T) {
 	for _, test := range []struct {
 		status int
@@ -62,7 +62,7 @@ func TestTokenDeniedForOneRepository(t *testing.T) {
 			check(t, pull(t, p, repo, digests[0]))
 			p.wantEvents(t)
 			if !p.Usable()[0] {
-				t.Error("the login is set aside")
+				t.Error("the login is disabled")
 			}
 			remove()
 			<-time.After(deniedTime)

@@ -69,8 +69,8 @@ func onBoth(t *testing.T, test func(t *testing.T, http2 bool)) {
 	}
 }
 
-// A NAT, a load balancer or a proxy has lost all connections: the first who asks
-// is answered all the same, and nobody after him waits.
+// A NAT, a load balancer or a proxy has dropped all connections: the first request
+// is answered all the same, and no later one waits.
 func TestLostConnections(t *testing.T) {
 	onBoth(t, func(t *testing.T, http2 bool) {
 		c, r, _ := behindRelay(t, http2, openly(func(w http.ResponseWriter, _ *http.Request) {

@@ -223,7 +223,7 @@ func TestManifestTypeFromItsBytes(t *testing.T) {
 	}
 }
 
-// What is compressed though nobody asked for it is refused, and said to be so.
+// A compressed answer that was not asked for is refused, and the error says so.
 func TestUnwantedEncoding(t *testing.T) {
 	t.Parallel()
 	c := connect(t, serve(t, openly(answer(200, "squeezed", "Content-Type", imageType, "Content-Encoding", "gzip"))).URL)

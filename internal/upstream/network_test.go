@@ -83,7 +83,7 @@ func broken(err error) behaviour {
 	return func(*http.Request) (*http.Response, error) { return nil, err }
 }
 
-// hanging answers nobody.
+// hanging never answers.
 func hanging(req *http.Request) (*http.Response, error) {
 	<-req.Context().Done()
 	return nil, req.Context().Err()

@@ -54,8 +54,8 @@ func TestStorageFails(t *testing.T) {
 	})
 }
 
-// A registry that accepts and says nothing: who asks first waits, and then nobody
-// does.
+// A registry that accepts connections and never answers: the first request waits,
+// later ones fail at once.
 func TestBreakerOpensForASilentUpstream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var silent atomic.Bool
@@ -98,8 +98,8 @@ func TestBreakerOpensForASilentUpstream(t *testing.T) {
 	})
 }
 
-// A download that is under way when its upstream fails goes on when that is
-// back, within outageTime, and sends little meanwhile.
+// A download in flight when its upstream fails is resumed when the upstream is
+// back within outageTime, and sends few requests meanwhile.
 func TestDownloadOutlivesAnOutage(t *testing.T) {
 	content := ocitest.Content(100_000, 1)
 	for name, test := range map[string]struct {
@@ -113,7 +113,7 @@ func TestDownloadOutlivesAnOutage(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				back := time.Now().Add(test.outage)
-				var vain atomic.Int32
+				var failed atomic.Int32
 				whole := flaky(content, func(w http.ResponseWriter, r *http.Request) {
 					http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(content))
 				})
@@ -122,7 +122,7 @@ func TestDownloadOutlivesAnOutage(t *testing.T) {
 					blob := r.URL.Path != "/v2/"
 					if begun.Load() && time.Now().Before(back) {
 						if blob {
-							vain.Add(1)
+							failed.Add(1)
 						}
 						w.WriteHeader(http.StatusBadGateway)
 						return
@@ -145,8 +145,8 @@ func TestDownloadOutlivesAnOutage(t *testing.T) {
 				if took += test.outage; !test.ok && (err == nil || took < outageTime || took > outageTime+2*maxPause) {
 					t.Errorf("%v after %v", err, took)
 				}
-				if n := vain.Load(); n > 30 || resumed > 31 { // it pauses for five seconds each time in the end
-					t.Errorf("%d requests in vain, %d told", n, resumed)
+				if n := failed.Load(); n > 30 || resumed > 31 { // it pauses for five seconds each time in the end
+					t.Errorf("%d failed requests, %d reported", n, resumed)
 				}
 			})
 		})
@@ -169,7 +169,7 @@ func TestDownloadWaitsFromItsLastByte(t *testing.T) {
 	})
 }
 
-// An outage is nobody's login and no limit.
+// An outage neither disables a login nor counts as a limit.
 func TestOutageOfAPool(t *testing.T) {
 	h := startHub(t, hubsim.Options{Users: users, Limit: 10})
 	digests := fill(h, repo, 1)

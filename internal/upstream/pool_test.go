@@ -185,7 +185,7 @@ func TestPoolRemembersTheAllowedLogin(t *testing.T) {
 	}
 }
 
-// A HEAD that one login is refused, and of which nobody knows why, is sent with
+// A HEAD that is refused for one login without a reason is sent with
 // the others before it is given up, and sent again the next time: it is free.
 func TestPoolTriesOthersByHead(t *testing.T) {
 	t.Parallel()
@@ -209,7 +209,7 @@ func TestPoolTriesOthersByHead(t *testing.T) {
 	}
 }
 
-// While a login cannot be asked nobody knows that an image does not exist.
+// While a login cannot be used, a missing image is not reported as missing.
 func TestPoolReportsNoFalseAbsence(t *testing.T) {
 	t.Parallel()
 	h := startHub(t, hubsim.Options{Users: users, UserLimits: map[string]int{"large": 1}})
@@ -241,7 +241,7 @@ func TestPoolStopsAtAnUnavailableUpstream(t *testing.T) {
 	}
 }
 
-// Docker Hub is asked for budgets that nobody has told of for long, by a HEAD.
+// A budget not reported for long is asked for with a HEAD.
 func TestProbe(t *testing.T) {
 	h := startHub(t, hubsim.Options{Users: users, Limit: 7, UserLimits: map[string]int{"large": 0}})
 	synctest.Test(t, func(t *testing.T) {

@@ -33,11 +33,11 @@ func redirects(upstream *url.URL) func(*http.Request, []*http.Request) error {
 var errRedirect = errors.New("the upstream's redirect was not followed")
 
 func onlyHeaders(h http.Header, names ...string) http.Header {
-	kept := make(http.Header, len(names))
+	passed := make(http.Header, len(names))
 	for _, name := range names {
 		if values := h.Values(name); len(values) > 0 {
-			kept[name] = values
+			passed[name] = values
 		}
 	}
-	return kept
+	return passed
 }

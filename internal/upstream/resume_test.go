@@ -153,7 +153,7 @@ func onlyOneByte(content []byte) http.HandlerFunc {
 	}
 }
 
-// Of a blob whose size nobody tells: it ends where its upstream has no more.
+// A blob of unknown size ends where the upstream's body ends.
 func TestBlobOfUnknownSize(t *testing.T) {
 	t.Parallel()
 	content := ocitest.Content(300_000, 6)

@@ -130,8 +130,8 @@ func TestFreshTokenRefused(t *testing.T) {
 	if n := h.Counters(); n.Tokens != 4 || n.Challenges != 5 {
 		t.Errorf("%d tokens, %d challenges; want 4, 5", n.Tokens, n.Challenges)
 	}
-	if _, kept := c.tokens.byRepo.Peek(repo); kept {
-		t.Error("a token that was refused is kept")
+	if _, cached := c.tokens.byRepo.Peek(repo); cached {
+		t.Error("a refused token is still cached")
 	}
 }
 
@@ -304,7 +304,7 @@ func TestUselessManifest(t *testing.T) {
 		c := connect(t, h.URL())
 		_, err := read(t, c, manifestRef(t, d.String()))
 		if c.wantCode(t, err, oci.Unavailable); !errors.Is(err, oci.ErrUnusable) {
-			t.Errorf("%v does not say that it was in vain", err)
+			t.Errorf("%v is not ErrUnusable", err)
 		}
 		remove()
 	}

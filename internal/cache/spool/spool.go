@@ -1,6 +1,6 @@
 // Package spool is the file between one download and the clients that read it:
 // one writer, any number of readers behind it, each at its own pace. The file is
-// the buffer, so a slow reader costs no memory and holds nobody up. The last byte
+// the buffer, so a slow reader costs no memory and delays no other reader. The last byte
 // is withheld until the digest is verified: no client completes a wrong blob.
 //
 // A reader that is far ahead of the writer gets its part from the upstream
@@ -47,7 +47,7 @@ type Spool struct {
 	written  int64
 	verified bool
 	err      error         // why the download failed
-	wake     chan struct{} // closed at the next change; nil when nobody waits
+	wake     chan struct{} // closed at the next change; nil without waiters
 	users    int           // the writer and the readers; the last one closes file
 	onClose  func()        // called after that, unless nil
 }

@@ -92,7 +92,7 @@ func TestFailureBeforeLastByte(t *testing.T) {
 	}
 }
 
-// The last user closes the file, whoever that is.
+// The last user closes the file, reader or writer.
 func TestLastUserCloses(t *testing.T) {
 	s := begun(t, 1)
 	closed := false

@@ -88,11 +88,11 @@ func (s *suite) renames() {
 }
 
 func (s *suite) replaces() {
-	d := digest.FromString("kept")
+	d := digest.FromString("stored")
 	s.put(d, []byte("kep")) // truncated, as by a disk failure
 	r := s.open(d)
-	s.put(d, []byte("kept"))
-	s.want(d, []byte("kept"))
+	s.put(d, []byte("stored"))
+	s.want(d, []byte("stored"))
 	s.wantRest(r, []byte("kep"))
 	if got := s.collect(); len(got) != 1 {
 		s.Errorf("%d blobs after putting one twice", len(got))
@@ -110,16 +110,16 @@ func (s *suite) absent() {
 }
 
 func (s *suite) remove() {
-	gone, kept := digest.FromString("gone"), digest.FromString("kept")
+	gone, stored := digest.FromString("gone"), digest.FromString("stored")
 	s.put(gone, []byte("gone"))
-	s.put(kept, []byte("kept"))
+	s.put(stored, []byte("stored"))
 	for range 2 {
 		if err := s.store.Remove(s.Context(), gone); err != nil {
 			s.Fatal(err)
 		}
 		s.wantAbsent(gone)
 	}
-	s.want(kept, []byte("kept"))
+	s.want(stored, []byte("stored"))
 	s.put(gone, []byte("gone"))
 	s.want(gone, []byte("gone"))
 }
