@@ -1,4 +1,4 @@
-// Command hubsim runs the Docker Hub simulator, or demonstrates mirrord with it.
+// Command hubsim runs the simulator of registries, or demonstrates mirrord with it.
 package main
 
 import (
@@ -23,7 +23,7 @@ func main() {
 func command() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "hubsim",
-		Short:         "Simulate Docker Hub on loopback",
+		Short:         "Simulate Docker Hub and other registries on loopback",
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -11,10 +12,13 @@ import (
 
 func serveCommand() *cobra.Command {
 	var o hubsim.Options
+	var profile string
 	c := &cobra.Command{
 		Use:   "serve",
 		Short: "Serve a few images until interrupted",
-		Long: `Serve a few images until interrupted.
+		Long: `Serve a few images until interrupted, like Docker Hub or like another registry:
+
+  ` + profileNames() + `
 
 While it runs, use curl to read its counters and to inject faults:
 
@@ -24,16 +28,20 @@ While it runs, use curl to read its counters and to inject faults:
   curl URL/_sim/faults -X DELETE
 
 An op is one of token, ping, challenge, manifest, manifest-head, blob, cdn, tags,
-referrers and other; internal/hubsim/fault.go has all fields of a fault. It knows
-no accounts: every login is refused.`,
+referrers, forward and other; internal/hubsim/fault.go has all fields of a fault. It knows
+no accounts but those of --user: other logins are refused.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			var ok bool
+			if o.Profile, ok = hubsim.ProfileNamed(profile); !ok {
+				return fmt.Errorf("unknown profile %q; one of %s", profile, profileNames())
+			}
 			hub, err := hubsim.Start(o)
 			if err != nil {
 				return err
 			}
 			defer hub.Close()
-			fmt.Fprintf(c.OutOrStdout(), "Docker Hub simulator at %s\n", hub.URL())
+			fmt.Fprintf(c.OutOrStdout(), "Simulator of %s at %s\n", profile, hub.URL())
 			if err := seed(hub, c.OutOrStdout()); err != nil {
 				return err
 			}
@@ -42,9 +50,19 @@ no accounts: every login is refused.`,
 		},
 	}
 	c.Flags().StringVar(&o.Addr, "listen", "127.0.0.1:5050", "address of the registry and its token service, as host:port")
+	c.Flags().StringVar(&profile, "profile", "hub", "registry to behave like")
+	c.Flags().StringToStringVar(&o.Users, "user", nil, "an account and its password, as ann=secret; repeatable")
 	c.Flags().IntVar(&o.Limit, "limit", 100, "manifest GETs per client in 6 hours; 0 means no limit")
 	c.Flags().DurationVar(&o.TokenTTL, "token-ttl", 0, "how long a token is valid (default 5m)")
 	return c
+}
+
+func profileNames() string {
+	var names []string
+	for _, p := range hubsim.Profiles() {
+		names = append(names, p.Name)
+	}
+	return strings.Join(names, ", ")
 }
 
 // seed adds the images and prints them.

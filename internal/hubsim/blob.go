@@ -1,9 +1,11 @@
 package hubsim
 
 import (
+	"compress/gzip"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
+	"io"
 	"net/http"
 	"net/url"
 	"path"
@@ -27,20 +29,29 @@ func (h *Hub) serveBlob(a *response, r *http.Request, t target) {
 		a.fail(http.StatusNotFound, "BLOB_UNKNOWN", "blob unknown to registry", map[string]string{"digest": d.String()})
 		return
 	}
+	profile := h.opts.Profile.Blobs
 	a.Header().Set("Content-Type", "application/octet-stream")
 	switch {
-	case r.Method == http.MethodHead:
+	case r.Method == http.MethodHead && !profile.RedirectHead:
 		a.Header().Set("Docker-Content-Digest", d.String())
 		a.Header().Set("Content-Length", strconv.FormatInt(b.size, 10))
 		a.WriteHeader(http.StatusOK)
-	case h.opts.Direct:
+	case h.opts.Direct || profile.Direct:
 		a.Header().Set("Docker-Content-Digest", d.String())
 		h.sendBlob(a, r, d, b)
 	default:
-		a.Header().Set("Location", h.link(r.Method, d, time.Now().Add(h.opts.LinkTTL)))
-		a.Header().Set("Content-Length", "0")
-		a.WriteHeader(http.StatusTemporaryRedirect)
+		a.Header().Set("Location", h.location(d))
+		h.reply(a, r, profile.Redirect.or(Reply{Status: http.StatusTemporaryRedirect, Type: "application/octet-stream"}))
 	}
+}
+
+// location returns where a blob is redirected.
+func (h *Hub) location(d digest.Digest) string {
+	link := h.link(http.MethodGet, d, time.Now().Add(h.opts.LinkTTL))
+	if h.opts.Profile.Blobs.Relative {
+		return strings.TrimPrefix(link, h.cdn.root())
+	}
+	return link
 }
 
 const linkRoot = "/registry-v2/docker/registry/v2/blobs"
@@ -50,7 +61,7 @@ func (h *Hub) link(method string, d digest.Digest, expires time.Time) string {
 	where := path.Join(linkRoot, d.Algorithm().String(), d.Encoded()[:2], d.Encoded(), "data")
 	until := strconv.FormatInt(expires.UnixMilli(), 10)
 	query := url.Values{"expires": {until}, "sig": {h.sign(method, where, until)}}
-	return h.cdn.url(h.cdn.public()) + where + "?" + query.Encode()
+	return h.cdn.root() + where + "?" + query.Encode()
 }
 
 func (h *Hub) sign(method, where, expires string) string {
@@ -72,7 +83,7 @@ func (h *Hub) validLink(r *http.Request, now time.Time) bool {
 // with Authorization.
 func (h *Hub) serveLink(a *response, r *http.Request) {
 	a.Header().Set("Content-Type", "text/plain")
-	if r.Header.Get("Authorization") != "" {
+	if r.Header.Get("Authorization") != "" && !h.opts.Profile.Blobs.Relative {
 		h.tally.add(func(c *Counters) { c.CDNAuthorization++ })
 		a.text(http.StatusBadRequest, []byte("Only one auth mechanism allowed\n"))
 		return
@@ -110,13 +121,32 @@ func (h *Hub) sendBlob(a *response, r *http.Request, d digest.Digest, b blob) {
 			c.BlobGETsByDigest[d.String()]++
 		}
 	})
-	if a.fault.NoRanges {
+	profile := h.opts.Profile.Blobs
+	several := strings.Contains(wanted, ",")
+	switch {
+	case several && profile.MultiRange >= http.StatusBadRequest:
+		a.text(profile.MultiRange, nil)
+		return
+	case a.fault.NoRanges, several && profile.MultiRange == http.StatusOK:
 		r.Header.Del("Range")
+	}
+	if profile.Gzip && strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+		a.compress(file)
+		return
 	}
 	a.Header().Set("Etag", `"`+d.Encoded()+`"`)
 	a.blob, a.chunked = true, h.opts.NoLength
 	body, _ := a.content(file, b.size)
 	http.ServeContent(a, a.ranged(r), "", time.Time{}, body)
+}
+
+// compress sends content compressed.
+func (a *response) compress(content io.Reader) {
+	a.Header().Set("Content-Encoding", "gzip")
+	a.chunked = true
+	w := gzip.NewWriter(a)
+	_, _ = io.Copy(w, content)
+	_ = w.Close()
 }
 
 // ranged returns r with the range that the fault substitutes.

@@ -28,7 +28,7 @@ func (f faultJSON) parse() (Fault, error) {
 // Fault in JSON, DELETE /_sim/faults. Its requests need no token, have no faults and
 // are not counted.
 func (h *Hub) serveControl(w http.ResponseWriter, r *http.Request) {
-	switch r.Method + " " + r.URL.Path {
+	switch r.Method + " " + strings.TrimPrefix(r.URL.Path, h.opts.Profile.Prefix) {
 	case "GET /_sim/counters":
 		w.Header().Set("Content-Type", "application/json")
 		encoder := json.NewEncoder(w)

@@ -22,14 +22,16 @@ type Counters struct {
 	CDNHEADs         int
 	TagLists         int
 	Referrers        int
+	Forwards         int // redirected to another registry or repository
 
-	TokenFailures    int   // wrong account or password
-	ManifestGETs     int   // answered 200: the pulls that Docker Hub counts
-	Refused          int   // answered 429, of either kind
-	CDNBytes         int64 // of blobs, sent by the CDN, or by the registry with Direct
-	CDNAuthorization int   // requests to the CDN with Authorization: answered 400
-	CDNForbidden     int   // links that have expired or are not signed for the method: answered 403
-	RangeGETs        int   // of blobs, with a Range header
+	TokenFailures      int   // wrong account or password
+	ManifestGETs       int   // answered 200: the pulls that Docker Hub counts
+	Refused            int   // answered 429, of either kind
+	CDNBytes           int64 // of blobs, sent by the CDN, or by the registry with Direct
+	CDNAuthorization   int   // requests to the CDN with Authorization: answered 400
+	OtherAuthorization int   // requests with Authorization to a host that has no use for it
+	CDNForbidden       int   // links that have expired or are not signed for the method: answered 403
+	RangeGETs          int   // of blobs, with a Range header
 
 	// ManifestGETsByDigest breaks down ManifestGETs.
 	ManifestGETsByDigest map[string]int
@@ -106,6 +108,8 @@ func (c *Counters) of(op string, head bool) *int {
 		return &c.TagLists
 	case op == opReferrers:
 		return &c.Referrers
+	case op == opForward:
+		return &c.Forwards
 	default:
 		return nil
 	}

@@ -8,6 +8,8 @@
 // forbidden one; a link to the CDN expires, is valid for one method and rejects an
 // Authorization header.
 //
+// A Profile makes it behave like another registry.
+//
 // In one point it is stricter than Docker Hub. The CDN differs from the registry
 // only in its port, and net/http forwards Authorization in a redirect to another
 // port of the same host; a client must remove it itself.

@@ -33,6 +33,9 @@ func (e *endpoint) address() string {
 	return e.addr
 }
 
+// root returns the URL of the endpoint that clients are told.
+func (e *endpoint) root() string { return e.url(e.public()) }
+
 // url returns the root URL of address, without the default port.
 func (e *endpoint) url(address string) string {
 	if e.tls != nil {

@@ -18,18 +18,20 @@ const (
 	opCDN          = "cdn"
 	opTags         = "tags"
 	opReferrers    = "referrers"
+	opForward      = "forward"
 	opOther        = "other"
 )
 
 // operations are the values of Fault.Op.
-var operations = []string{opToken, opPing, opChallenge, opManifest, opManifestHead, opBlob, opCDN, opTags, opReferrers, opOther}
+var operations = []string{opToken, opPing, opChallenge, opManifest, opManifestHead, opBlob, opCDN, opTags, opReferrers, opForward, opOther}
 
 // Fault is an injected failure or delay. It applies to the requests that match Op and
 // Match; only the first matching fault of the list is applied to a request. Its
 // fields combine: latency, then a status or else several changes to the body.
 type Fault struct {
 	// Op is "token", "ping", "manifest", "manifest-head", "blob" (GET and HEAD
-	// at the registry), "cdn", "tags", "referrers", or empty for every request.
+	// at the registry), "cdn", "tags", "referrers", "forward" (a redirect to another
+	// registry or repository), or empty for every request.
 	// A request for content without a valid token is a "challenge" and none of these,
 	// so that a fault applies to the request with the token.
 	Op string

@@ -45,6 +45,10 @@ type Options struct {
 	NoLength bool
 	// Users maps the accounts of the token service to their passwords.
 	Users map[string]string
+	// Profile is how the hub differs from Docker Hub, and OtherAddr the address of its
+	// other host, if it has one; empty means a free port of 127.0.0.1.
+	Profile   Profile
+	OtherAddr string
 }
 
 func (o Options) withDefaults() Options {
@@ -53,8 +57,13 @@ func (o Options) withDefaults() Options {
 	if o.Listen == nil {
 		o.Listen = func(address string) (net.Listener, error) { return net.Listen("tcp", address) }
 	}
-	o.TokenTTL = cmp.Or(o.TokenTTL, 300*time.Second)
-	o.LinkTTL = cmp.Or(o.LinkTTL, 20*time.Minute)
+	o.OtherAddr = cmp.Or(o.OtherAddr, "127.0.0.1:0")
+	o.TokenTTL = cmp.Or(o.TokenTTL, o.Profile.Tokens.TTL, 300*time.Second)
+	o.Profile.Tokens.Path = cmp.Or(o.Profile.Tokens.Path, "/token")
+	if o.Profile.Auth.Challenges == nil {
+		o.Profile.Auth.Challenges = []string{`Bearer realm="{realm}",service="registry.docker.io"{scope}{error}`}
+	}
+	o.LinkTTL = cmp.Or(o.LinkTTL, o.Profile.Blobs.LinkTTL, 20*time.Minute)
 	o.Window = cmp.Or(o.Window, 6*time.Hour)
 	return o
 }
@@ -75,6 +84,7 @@ type Hub struct {
 	closed    bool       // guarded by lifecycle
 	registry  *endpoint
 	cdn       *endpoint
+	other     *endpoint // down unless the profile has another host
 }
 
 var errClosed = errors.New("hub is closed")
@@ -94,6 +104,7 @@ func Start(o Options) (*Hub, error) {
 	h.addPreview()
 	h.registry = &endpoint{addr: o.Addr, handler: h, listen: o.Listen, tls: o.TLS}
 	h.cdn = &endpoint{addr: o.CDNAddr, handler: http.HandlerFunc(h.serveCDN), listen: o.Listen, tls: o.TLS}
+	h.other = &endpoint{addr: o.OtherAddr, handler: http.HandlerFunc(h.serveOther), listen: o.Listen, tls: o.TLS}
 	if err := h.Up(); err != nil {
 		return nil, fmt.Errorf("start hub: %w", err)
 	}
@@ -110,8 +121,9 @@ func (h *Hub) Close() {
 	h.store.close()
 }
 
-// URL returns the URL of the registry. It does not change with Down and Up.
-func (h *Hub) URL() string { return h.registry.url(h.registry.address()) }
+// URL returns the URL of the registry, which /v2/ follows. It does not change with Down
+// and Up.
+func (h *Hub) URL() string { return h.registry.url(h.registry.address()) + h.opts.Profile.Prefix }
 
 // Addresses returns the addresses of the registry, with its token service, and of the
 // CDN as host:port. They do not change with Down and Up.
@@ -129,8 +141,21 @@ func (h *Hub) Announce(registry, cdn string) {
 func (h *Hub) Down() {
 	h.lifecycle.Lock()
 	defer h.lifecycle.Unlock()
-	h.registry.down()
-	h.cdn.down()
+	h.down()
+}
+
+func (h *Hub) down() {
+	for _, e := range h.endpoints() {
+		e.down()
+	}
+}
+
+func (h *Hub) endpoints() []*endpoint {
+	all := []*endpoint{h.registry, h.cdn}
+	if h.opts.Profile.OtherHost {
+		all = append(all, h.other)
+	}
+	return all
 }
 
 // Up listens again on the ports that the hub had before Down. It fails when the hub
@@ -141,12 +166,11 @@ func (h *Hub) Up() error {
 	if h.closed {
 		return errClosed
 	}
-	if err := h.registry.up(); err != nil {
-		return err
-	}
-	if err := h.cdn.up(); err != nil {
-		h.registry.down()
-		return err
+	for _, e := range h.endpoints() {
+		if err := e.up(); err != nil {
+			h.down()
+			return err
+		}
 	}
 	return nil
 }

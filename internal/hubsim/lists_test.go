@@ -29,7 +29,10 @@ func TestTagPages(t *testing.T) {
 		{"?last=z", "", ""},
 	} {
 		answer := c.do("GET", "/v2/"+repo+"/tags/list"+page.query).want(t, 200).wantHeader(t, "Link", page.link)
-		var list tagList
+		var list struct {
+			Name string
+			Tags []string
+		}
 		if err := json.Unmarshal(answer.body, &list); err != nil {
 			t.Fatal(err)
 		}

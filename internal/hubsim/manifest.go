@@ -2,9 +2,11 @@ package hubsim
 
 import (
 	"bytes"
+	"cmp"
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -16,13 +18,15 @@ import (
 // and works when the quota is used up.
 func (h *Hub) serveManifest(a *response, r *http.Request, t target) {
 	a.version()
+	profile := h.opts.Profile.Manifests
 	m, ok := h.store.manifest(t.repo, t.reference)
 	if !ok {
-		a.fail(http.StatusNotFound, "MANIFEST_UNKNOWN", "manifest unknown", map[string]string{"unknown": t.reference})
+		unknown := failure(http.StatusNotFound, "MANIFEST_UNKNOWN", "manifest unknown", map[string]string{"unknown": t.reference})
+		h.refusal(t.repo, "", profile.Missing.or(unknown))(a, r)
 		return
 	}
-	if !accepts(r.Header.Values("Accept"), m.mediaType) {
-		a.fail(http.StatusNotFound, "MANIFEST_UNKNOWN", notAccepted(m.mediaType), nil)
+	if !profile.accepts(r.Header.Values("Accept"), m.mediaType) {
+		h.reply(a, r, profile.NotAccepted.or(failure(http.StatusNotFound, "MANIFEST_UNKNOWN", notAccepted(m.mediaType), nil)))
 		return
 	}
 	price := 0
@@ -31,14 +35,18 @@ func (h *Hub) serveManifest(a *response, r *http.Request, t target) {
 	}
 	client := identity(r, t.user)
 	left, ok := h.quota.take(client, price, time.Now())
-	h.quota.announce(a.Header(), client, left)
+	if !h.opts.Profile.NoQuota {
+		h.quota.announce(a.Header(), client, left)
+	}
 	if !ok {
-		a.pullLimit(t.user)
+		h.pullLimit(a, r, t.user)
 		return
 	}
-	a.Header().Set("Content-Type", m.mediaType)
-	a.Header().Set("Docker-Content-Digest", m.digest.String())
-	a.Header().Set("Etag", `"`+m.digest.String()+`"`)
+	a.Header().Set("Content-Type", cmp.Or(profile.Type, m.mediaType))
+	if !slices.Contains(strings.Fields(profile.NoDigest), r.Method) {
+		a.Header().Set("Docker-Content-Digest", m.digest.String())
+		a.Header().Set("Etag", `"`+m.digest.String()+`"`)
+	}
 	if r.Method == http.MethodHead {
 		a.Header().Set("Content-Length", strconv.Itoa(len(m.raw)))
 		a.WriteHeader(http.StatusOK)
@@ -52,7 +60,7 @@ func (h *Hub) serveManifest(a *response, r *http.Request, t target) {
 }
 
 func (h *Hub) sendManifest(a *response, m manifest) {
-	a.chunked = h.opts.NoLength
+	a.chunked = h.opts.NoLength || h.opts.Profile.Manifests.Chunked
 	body, size := a.content(bytes.NewReader(m.raw), int64(len(m.raw)))
 	a.Header().Set("Content-Length", strconv.FormatInt(size, 10))
 	a.WriteHeader(http.StatusOK)
@@ -73,10 +81,13 @@ func identity(r *http.Request, user string) string {
 
 // accepts reports whether the client accepts a media type. Without an Accept header
 // it accepts none, as at Docker Hub.
-func accepts(accept []string, mediaType string) bool {
+func (m Manifests) accepts(accept []string, mediaType string) bool {
+	if m.AnyAccept {
+		return true
+	}
 	for part := range strings.SplitSeq(strings.Join(accept, ","), ",") {
 		offered, _, _ := strings.Cut(part, ";")
-		if offered = strings.TrimSpace(offered); offered == "*/*" || offered == mediaType {
+		if offered = strings.TrimSpace(offered); offered == "*/*" && !m.NoWildcard || offered == mediaType {
 			return true
 		}
 	}

@@ -18,7 +18,8 @@ type response struct {
 	tally *tally
 	fault Fault
 
-	request string // "METHOD path"
+	request string            // "METHOD path"
+	header  map[string]string // of the profile
 
 	chunked bool // omit Content-Length
 	blob    bool // the body is a blob: count its bytes
@@ -45,18 +46,24 @@ func (a *response) WriteHeader(status int) {
 	if a.chunked {
 		a.Header().Del("Content-Length")
 	}
-	for name, value := range a.fault.Headers {
-		a.Header().Set(name, value)
-		if value == "" {
-			a.Header().Del(name)
-		}
-	}
+	replaceHeaders(a.Header(), a.header)
+	replaceHeaders(a.Header(), a.fault.Headers)
 	if span, _, ok := strings.Cut(a.Header().Get("Content-Range"), "/"); ok && a.fault.NoTotal {
 		a.Header().Set("Content-Range", span+"/*")
 	}
 	a.ResponseWriter.WriteHeader(status)
 	if a.chunked {
 		a.flush() // otherwise net/http sets the length of a short body
+	}
+}
+
+// replaceHeaders sets headers, and removes those with an empty value.
+func replaceHeaders(header http.Header, values map[string]string) {
+	for name, value := range values {
+		header.Set(name, value)
+		if value == "" {
+			header.Del(name)
+		}
 	}
 }
 

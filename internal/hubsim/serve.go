@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
-	"time"
 
 	"github.com/opencontainers/go-digest"
 )
@@ -13,7 +12,7 @@ type handler func(a *response, r *http.Request)
 
 // ServeHTTP serves the registry, its token service and the controls under /_sim/.
 func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if strings.HasPrefix(r.URL.Path, "/_sim/") {
+	if strings.HasPrefix(strings.TrimPrefix(r.URL.Path, h.opts.Profile.Prefix), "/_sim/") {
 		h.serveControl(w, r)
 		return
 	}
@@ -25,12 +24,21 @@ func (h *Hub) serveCDN(w http.ResponseWriter, r *http.Request) {
 	h.serve(w, r, opCDN, h.serveLink)
 }
 
-// serve counts the request, applies its fault and calls handle.
+// serve counts the request, applies its fault and calls handle, unless the profile
+// has a reply to it.
 func (h *Hub) serve(w http.ResponseWriter, r *http.Request, op string, handle handler) {
 	h.tally.arrive(op, r.Method)
 	a := &response{ResponseWriter: w, ctx: r.Context(), tally: h.tally, request: r.Method + " " + r.URL.Path, fault: h.faults.take(op, matchKey(r))}
+	if op != opCDN {
+		a.header = h.opts.Profile.Header
+	}
 	a.wait(a.fault.Latency)
-	if !a.serveFault() {
+	reply, fixed := h.opts.Profile.Replies[r.Method+" "+op]
+	switch {
+	case h.serveFault(a, r):
+	case fixed:
+		h.refusal("", "", reply)(a, r)
+	default:
 		handle(a, r)
 		a.sendEndless()
 	}
@@ -44,17 +52,28 @@ func matchKey(r *http.Request) string {
 // route returns the operation of a request to the host of the registry, and its
 // handler.
 func (h *Hub) route(r *http.Request) (op string, handle handler) {
-	path := r.URL.Path
-	if path == "/token" {
+	profile := h.opts.Profile
+	path, ok := strings.CutPrefix(r.URL.Path, profile.Prefix)
+	t, named := h.parseTarget(r.URL.Path)
+	switch {
+	case r.URL.Path == profile.Tokens.Path && !profile.Tokens.OtherHost:
 		return opToken, h.serveToken
-	}
-	if path == "/v2" || path == "/v2/" {
+	case profile.Blobs.Relative && strings.HasPrefix(r.URL.Path, linkRoot):
+		return opCDN, h.serveLink
+	case ok && (path == "/v2" || path == "/v2/"):
 		return opPing, h.servePing
-	}
-	t, ok := parseTarget(path)
-	if !ok {
+	case !named:
 		return opOther, h.serveNotFound
+	case profile.Forward.forwards(r, t):
+		return opForward, h.serveForward
+	case profile.moved(t.repo) != t.repo:
+		return opForward, func(a *response, r *http.Request) { h.serveMoved(a, r, t) }
 	}
+	return h.routeContent(r, t)
+}
+
+// routeContent returns the operation of a request for t, and its handler.
+func (h *Hub) routeContent(r *http.Request, t target) (op string, handle handler) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		return opOther, serveUnsupported
 	}
@@ -87,8 +106,8 @@ type target struct {
 
 var repoName = regexp.MustCompile(`^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$`)
 
-func parseTarget(path string) (target, bool) {
-	path, ok := strings.CutPrefix(path, "/v2/")
+func (h *Hub) parseTarget(path string) (target, bool) {
+	path, ok := strings.CutPrefix(path, h.opts.Profile.Prefix+"/v2/")
 	parts := strings.Split(path, "/")
 	if !ok || len(parts) < 3 {
 		return target{}, false
@@ -108,77 +127,17 @@ func parseTarget(path string) (target, bool) {
 	return t, ok && repoName.MatchString(t.repo)
 }
 
-// authorize returns the user of the request, or the handler that refuses it.
-func (h *Hub) authorize(r *http.Request, t target) (user string, refused handler) {
-	if h.opts.NoAuth {
-		if exists, _ := h.store.exists(t.repo, ""); !exists {
-			return "", serveNameUnknown
-		}
-		return "", nil
-	}
-	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	if !ok {
-		return "", h.challenge(t.repo, "")
-	}
-	g, ok := h.tokens.redeem(token, time.Now())
-	if !ok {
-		return "", h.challenge(t.repo, "invalid_token")
-	}
-	if !g.repos[t.repo] {
-		return "", h.challenge(t.repo, "insufficient_scope")
-	}
-	return g.user, nil
-}
-
-// challenge returns a handler that refuses a request for repo, or for none, because
-// it lacks a token; reason is an error code of RFC 6750 or empty.
-func (h *Hub) challenge(repo, reason string) handler {
-	return func(a *response, r *http.Request) {
-		realm := h.registry.url(h.registry.public()) + "/token"
-		challenge := `Bearer realm="` + realm + `",service="registry.docker.io"`
-		var detail any
-		if repo != "" {
-			challenge += `,scope="repository:` + repo + `:pull"`
-			detail = []map[string]string{{"Type": "repository", "Class": "", "Name": repo, "Action": "pull"}}
-		}
-		if reason != "" {
-			challenge += `,error="` + reason + `"`
-		}
-		a.version()
-		a.Header().Set("Www-Authenticate", challenge)
-		a.fail(http.StatusUnauthorized, "UNAUTHORIZED", "authentication required", detail)
-	}
-}
-
 func (a *response) version() { a.Header().Set("Docker-Distribution-Api-Version", "registry/2.0") }
-
-// servePing serves /v2/, where clients discover the token service.
-func (h *Hub) servePing(a *response, r *http.Request) {
-	if !h.opts.NoAuth {
-		token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-		if _, ok := h.tokens.redeem(token, time.Now()); !ok {
-			h.challenge("", "")(a, r)
-			return
-		}
-	}
-	a.version()
-	a.json(http.StatusOK, struct{}{})
-}
 
 // serveNotFound serves paths that Docker Hub does not have. It does have a catalog,
 // but refuses it to everybody.
 func (h *Hub) serveNotFound(a *response, r *http.Request) {
-	if r.URL.Path == "/v2/_catalog" && !h.opts.NoAuth {
-		h.challenge("", "insufficient_scope")(a, r)
+	if r.URL.Path == h.opts.Profile.Prefix+"/v2/_catalog" && !h.open() {
+		h.refusal("", insufficientScope, Reply{})(a, r)
 		return
 	}
 	a.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	a.text(http.StatusNotFound, []byte("404 page not found\n"))
-}
-
-func serveNameUnknown(a *response, _ *http.Request) {
-	a.version()
-	a.fail(http.StatusNotFound, "NAME_UNKNOWN", "repository name not known to registry", nil)
 }
 
 func serveUnsupported(a *response, _ *http.Request) {

@@ -91,7 +91,7 @@ func (a *response) sendEndless() {
 }
 
 // serveFault sends the response of the fault, and reports whether it has one.
-func (a *response) serveFault() bool {
+func (h *Hub) serveFault(a *response, r *http.Request) bool {
 	switch f := a.fault; {
 	case f.Abuse:
 		a.Header().Set("Content-Type", "text/plain")
@@ -99,7 +99,7 @@ func (a *response) serveFault() bool {
 		a.Header().Set("Retry-After", "60")
 		a.text(http.StatusTooManyRequests, []byte("Too Many Requests (HAP429).\n"))
 	case f.PullLimit:
-		a.pullLimit("")
+		h.pullLimit(a, r, "")
 	case f.Status != 0:
 		for name, value := range f.Header {
 			a.Header().Set(name, value)
@@ -115,13 +115,13 @@ func (a *response) serveFault() bool {
 }
 
 // pullLimit sends the 429 of the pull limit.
-func (a *response) pullLimit(user string) {
+func (h *Hub) pullLimit(a *response, r *http.Request, user string) {
 	message := "You have reached your unauthenticated pull rate limit. https://www.docker.com/increase-rate-limit"
 	if user != "" {
 		message = "You have reached your pull rate limit. You may increase the limit by authenticating and " +
 			"upgrading: https://www.docker.com/increase-rate-limit"
 	}
-	a.fail(http.StatusTooManyRequests, "TOOMANYREQUESTS", message, nil)
+	h.reply(a, r, h.opts.Profile.Limited.or(failure(http.StatusTooManyRequests, "TOOMANYREQUESTS", message, nil)))
 }
 
 // flipped is content with one byte inverted.

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -14,6 +15,7 @@ import (
 type grant struct {
 	user    string // empty: anonymous
 	repos   map[string]bool
+	all     bool // all repositories that the user may pull, and missing ones
 	expires time.Time
 }
 
@@ -45,11 +47,13 @@ func (t *tokens) knows(user, password string) bool {
 	return known && want == password
 }
 
-func (t *tokens) issue(user string, repos map[string]bool, now time.Time) string {
+// issue returns a new token for g.
+func (t *tokens) issue(g grant, now time.Time) string {
 	token := rand.Text() + rand.Text()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.issued[token] = grant{user: user, repos: repos, expires: now.Add(t.ttl)}
+	g.expires = now.Add(t.ttl)
+	t.issued[token] = g
 	return token
 }
 
@@ -66,26 +70,37 @@ func (t *tokens) redeem(token string, now time.Time) (grant, bool) {
 }
 
 // serveToken issues a token for those of the requested scopes that the client may
-// have. It is not an error when these are fewer, or none.
+// have. Unless the profile denies it, it is not an error when these are fewer, or none.
 func (h *Hub) serveToken(a *response, r *http.Request) {
 	if r.Method != http.MethodGet {
 		a.fail(http.StatusMethodNotAllowed, "UNSUPPORTED", "The operation is unsupported.", nil)
 		return
 	}
+	service, query := h.opts.Profile.Tokens, r.URL.Query()
 	user, password, basic := r.BasicAuth()
-	if basic && !h.tokens.knows(user, password) {
+	repos := h.granted(user, query["scope"])
+	switch {
+	case basic && !h.tokens.knows(user, password):
 		h.tally.add(func(c *Counters) { c.TokenFailures++ })
-		a.json(http.StatusUnauthorized, map[string]string{"details": "incorrect username or password"})
-		return
+		h.reply(a, r, service.BadLogin.or(Reply{Status: http.StatusUnauthorized, Body: `{"details":"incorrect username or password"}`}))
+	case service.Service != "" && query.Get("service") != service.Service, service.OneScope && len(query["scope"]) > 1:
+		a.fail(http.StatusBadRequest, "UNSUPPORTED", "unknown service or too many scopes", nil)
+	case service.Denied.Status != 0 && query.Has("scope") && len(repos) == 0:
+		h.reply(a, r, service.Denied)
+	default:
+		h.sendToken(a, h.tokens.issue(grant{user: user, repos: repos, all: service.AnyRepo}, time.Now()))
 	}
-	now := time.Now()
-	token := h.tokens.issue(user, h.granted(user, r.URL.Query()["scope"]), now)
+}
+
+func (h *Hub) sendToken(a *response, token string) {
 	reply := map[string]any{
 		"token":        token,
 		"access_token": token,
 		"expires_in":   int(math.Ceil(h.opts.TokenTTL.Seconds())),
-		"issued_at":    now.UTC().Format(time.RFC3339),
+		"issued_at":    time.Now().UTC().Format(time.RFC3339),
 	}
+	fields := h.opts.Profile.Tokens.Fields
+	maps.DeleteFunc(reply, func(name string, _ any) bool { return fields != nil && !slices.Contains(fields, name) })
 	maps.Copy(reply, a.fault.Token)
 	maps.DeleteFunc(reply, func(_ string, value any) bool { return value == nil })
 	a.json(http.StatusOK, reply)
@@ -100,10 +115,11 @@ func (h *Hub) granted(user string, scopes []string) map[string]bool {
 		if len(parts) != 3 || parts[0] != "repository" {
 			continue
 		}
-		_, allowed := h.store.exists(parts[1], user)
+		exists, allowed := h.store.exists(h.opts.Profile.moved(parts[1]), user)
+		allowed = allowed || !exists && h.opts.Profile.Tokens.GrantsMissing
 		for action := range strings.SplitSeq(parts[2], ",") {
 			if action == "pull" && allowed {
-				repos[parts[1]] = true
+				repos[h.opts.Profile.moved(parts[1])] = true
 			}
 		}
 	}

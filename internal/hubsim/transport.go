@@ -27,8 +27,11 @@ func (t memoryTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	asked.RemoteAddr = memoryClient
 	asked.RequestURI = req.URL.RequestURI()
 	var handle http.Handler = t.hub
-	if req.URL.Host == t.hub.cdn.address() {
-		handle = http.HandlerFunc(t.hub.serveCDN)
+	switch req.URL.Host {
+	case t.hub.cdn.address():
+		handle = t.hub.cdn.handler
+	case t.hub.other.address():
+		handle = t.hub.other.handler
 	}
 	w := httptest.NewRecorder()
 	cut := serveCut(handle, w, asked)
