@@ -48,6 +48,24 @@ func TestTagPages(t *testing.T) {
 	}
 }
 
+// A registry may redirect lists to another one, without their query: registry.k8s.io.
+func TestTagPagesOfRedirect(t *testing.T) {
+	t.Parallel()
+	k8s, ok := hubsim.ProfileNamed("k8s")
+	if !ok {
+		t.Fatal("there is no such profile")
+	}
+	h := startHub(t, hubsim.Options{Profile: k8s})
+	for _, tag := range []string{"a", "b", "c"} {
+		h.AddManifest(repo, tag, imageType, []byte("{}"))
+	}
+	page, err := connect(t, h.URL()).List(t.Context(), tagsOf(t, "n=1&last=a"))
+	check(t, err)
+	if diff := cmp.Diff(&oci.Page{Tags: []string{"b"}, Next: "last=b&n=1", Via: oci.Pass}, page); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // The query of the next page is the upstream's: it comes out and goes back as
 // it is.
 func TestNextIsOpaque(t *testing.T) {

@@ -25,6 +25,10 @@ func redirects(upstream *url.URL) func(*http.Request, []*http.Request) error {
 			// would convert them without it.
 			req.Header = onlyHeaders(req.Header, "Range", "User-Agent", "Accept-Encoding", "Accept")
 		}
+		if OperationOf(req) == ListOperation && req.URL.RawQuery == "" {
+			// registry.k8s.io drops it, and every page would be the first one.
+			req.URL.RawQuery = via[0].URL.RawQuery
+		}
 		return nil
 	}
 }

@@ -9,7 +9,6 @@ var rows = []row{
 		"denied repository":  "200", // nothing is private there
 		"missing repository": unknown,
 		"limited tokens":     "200",
-		"pages of tags":      "v1 v2 v3 v4 v5",
 		"referrers":          noReferrers,
 	}},
 	{profile: "google", want: outcomes{"missing repository": unknown, "referrers": noReferrers}},
