@@ -24,11 +24,11 @@ func (h *Hub) authorize(r *http.Request, t target) (user string, refused handler
 	g, sent, valid := h.grantOf(r)
 	switch {
 	case !sent:
-		return "", h.refusal(t.repo, "", auth.Required)
+		return "", h.refusal(t, "", auth.Required)
 	case !valid:
-		return "", h.refusal(t.repo, invalidToken, auth.Invalid)
-	case !h.allows(g, t.repo):
-		return "", h.refusal(t.repo, insufficientScope, auth.Denied)
+		return "", h.refusal(t, invalidToken, auth.Invalid)
+	case !h.allows(g, t):
+		return "", h.refusal(t, insufficientScope, auth.Denied)
 	}
 	return g.user, h.checkRepo(t)
 }
@@ -47,12 +47,20 @@ func (h *Hub) grantOf(r *http.Request) (g grant, sent, valid bool) {
 	return grant{user: user, all: true}, true, h.tokens.knows(user, password)
 }
 
-func (h *Hub) allows(g grant, repo string) bool {
+func (h *Hub) allows(g grant, t target) bool {
 	if !g.all {
-		return g.repos[repo]
+		return g.scopes[scope{t.repo, h.action(t)}]
 	}
-	exists, allowed := h.store.exists(repo, g.user)
+	exists, allowed := h.store.exists(t.repo, g.user)
 	return allowed || !exists
+}
+
+// action returns what a token for t must permit.
+func (h *Hub) action(t target) string {
+	if t.kind == "tags" && h.opts.Profile.Tags.Action != "" {
+		return h.opts.Profile.Tags.Action
+	}
+	return "pull"
 }
 
 // checkRepo returns the handler for a missing repository, or nil.
@@ -64,31 +72,31 @@ func (h *Hub) checkRepo(t target) handler {
 	if t.kind == "tags" {
 		missing = h.opts.Profile.Tags.Missing.or(missing)
 	}
-	return h.refusal(t.repo, "", missing)
+	return h.refusal(t, "", missing)
 }
 
-// refusal returns a handler that refuses a request for repo, or for none; reason is an
-// error code of RFC 6750 or empty. A 401, which the zero reply stands for, has the
-// challenges of the registry.
-func (h *Hub) refusal(repo, reason string, reply Reply) handler {
+// refusal returns a handler that refuses a request for t; the zero target is /v2/.
+// reason is an error code of RFC 6750 or empty. A 401, which the zero reply stands for,
+// has the challenges of the registry.
+func (h *Hub) refusal(t target, reason string, reply Reply) handler {
 	return func(a *response, r *http.Request) {
 		a.version()
 		if reply.Status == 0 {
-			reply = failure(http.StatusUnauthorized, "UNAUTHORIZED", "authentication required", permission(repo))
+			reply = failure(http.StatusUnauthorized, "UNAUTHORIZED", "authentication required", h.permission(t))
 		}
 		if reply.Status == http.StatusUnauthorized {
-			h.challenge(a.Header(), repo, reason)
+			h.challenge(a.Header(), t, reason)
 		}
 		h.reply(a, r, reply)
 	}
 }
 
-// permission is the detail of a 401 for repo.
-func permission(repo string) any {
-	if repo == "" {
+// permission is the detail of a 401 for t.
+func (h *Hub) permission(t target) any {
+	if t.repo == "" {
 		return nil
 	}
-	return []map[string]string{{"Type": "repository", "Class": "", "Name": repo, "Action": "pull"}}
+	return []map[string]string{{"Type": "repository", "Class": "", "Name": t.repo, "Action": h.action(t)}}
 }
 
 func (h *Hub) realm() string {
@@ -99,22 +107,23 @@ func (h *Hub) realm() string {
 }
 
 // challenge sets WWW-Authenticate.
-func (h *Hub) challenge(header http.Header, repo, reason string) {
+func (h *Hub) challenge(header http.Header, t target, reason string) {
 	auth := h.opts.Profile.Auth
 	challenges := auth.Challenges
 	switch {
 	case reason == invalidToken && auth.Rejected != nil:
 		challenges = auth.Rejected
-	case repo == "" && auth.Ping != nil:
+	case t.repo == "" && auth.Ping != nil:
 		challenges = auth.Ping
 	}
-	if repo != "" {
-		repo = `,scope="repository:` + repo + `:pull"`
+	wanted := ""
+	if t.repo != "" {
+		wanted = `,scope="repository:` + t.repo + `:` + h.action(t) + `"`
 	}
 	if reason != "" {
 		reason = `,error="` + reason + `"`
 	}
-	words := strings.NewReplacer("{realm}", h.realm(), "{registry}", h.registry.root(), "{host}", h.registry.public(), "{scope}", repo, "{error}", reason)
+	words := strings.NewReplacer("{realm}", h.realm(), "{registry}", h.registry.root(), "{host}", h.registry.public(), "{scope}", wanted, "{error}", reason)
 	for _, challenge := range challenges {
 		header.Add("Www-Authenticate", words.Replace(challenge))
 	}
@@ -129,5 +138,5 @@ func (h *Hub) servePing(a *response, r *http.Request) {
 	if body := h.opts.Profile.Auth.PingBody; body != "" {
 		reply.Body = body
 	}
-	h.refusal("", "", reply)(a, r)
+	h.refusal(target{}, "", reply)(a, r)
 }

@@ -64,6 +64,8 @@ func (p Tags) size(query url.Values) (int, error) {
 		return strconv.Atoi(query.Get("n"))
 	case p.Page > 0:
 		return p.Page, nil
+	case p.Max > 0:
+		return p.Max, nil
 	}
 	return math.MaxInt, nil
 }

@@ -22,7 +22,7 @@ func (h *Hub) serveManifest(a *response, r *http.Request, t target) {
 	m, ok := h.store.manifest(t.repo, t.reference)
 	if !ok {
 		unknown := failure(http.StatusNotFound, "MANIFEST_UNKNOWN", "manifest unknown", map[string]string{"unknown": t.reference})
-		h.refusal(t.repo, "", profile.Missing.or(unknown))(a, r)
+		h.refusal(t, "", profile.Missing.or(unknown))(a, r)
 		return
 	}
 	if !profile.accepts(r.Header.Values("Accept"), m.mediaType) {

@@ -97,8 +97,8 @@ type Blobs struct {
 
 // Tags is how a registry lists tags.
 type Tags struct {
-	Page int   // the number of tags in a response without n; 0: all
-	Max  int   // of n; 0: no maximum
+	Page int   // the number of tags in a response without n; 0: Max
+	Max  int   // of n; 0: all tags
 	Over Reply // to an n above Max; zero: a page of Max tags
 
 	// Link is the header Link, in which {last}, {cursor} and {n} stand for the
@@ -108,6 +108,7 @@ type Tags struct {
 	Cursor      string // the parameter that {cursor} is for
 	UnknownLast Reply  // when last is not a tag; zero: the tags after it
 
+	Action  string         // that a token must permit; empty: pull
 	Extra   map[string]any // further members of the list
 	Strict  bool           // 406 for clients that accept manifests
 	Missing Reply          // for a missing repository; zero: Profile.Missing

@@ -52,10 +52,11 @@ var exchanges = []exchange{
 	{"k8s", "GET library/test/manifests/v1", "", 307, []string{"Location: OTHER/v2/library/test/manifests/v1"}},
 	{"k8s", "GET OTHER/v2/library/test/manifests/v1", "", 200, []string{profileImage}},
 	{"k8s", "GET library/test/tags/list?n=1", "", 307, []string{"Location: OTHER/v2/library/test/tags/list"}},
-	{"k8s", "GET OTHER/v2/library/test/referrers/DIGEST", "", 404, []string{"404 page not found"}},
+	{"k8s", "GET library/test/referrers/DIGEST", "", 404, []string{"404 page not found"}},
 
 	{"google", "GET ", "", 401, []string{`Www-Authenticate: Bearer realm="REALM"`}},
 	{"google", "GET REALM?scope=repository:a:pull&scope=repository:b:pull", "", 400, []string{"UNSUPPORTED"}},
+	{"google", "GET a/nothing/manifests/v1", "", 401, []string{`Www-Authenticate: Bearer realm="REALM",service="HOST",scope="repository:a/nothing:pull"`}},
 	{"google", "GET BLOB", "TOKEN", 302, []string{"Location: /registry-v2/"}},
 	{"google", "GET LINK", "TOKEN\nRange: bytes=0-1,3-4", 400, nil},
 	{"google", "GET LINK", "TOKEN\nRange: bytes=0-1", 206, []string{"co"}},
@@ -70,6 +71,66 @@ var exchanges = []exchange{
 
 	{"gitlab", "GET REALM?service=other&scope=repository:library/test:pull", "", 400, nil},
 	{"gitlab", "GET REALM?service=container_registry&scope=repository:a/secret:pull", "", 403, []string{"DENIED"}},
+
+	{"lscr", "GET ", "", 401, []string{`Www-Authenticate: Bearer realm="OTHER/token",service="ghcr.io"`}},
+	{"lscr", "GET library/test/tags/list?n=1", "User-Agent: docker/28.1", 307, []string{"Location: OTHER/v2/library/test/tags/list"}},
+	{"lscr", "GET OTHER/v2/library/test/tags/list", "User-Agent: docker/28.1", 401, []string{"UNAUTHORIZED"}},
+	{"lscr", "GET library/test/manifests/v1", "TOKEN\nUser-Agent: mirrord\nAccept: text/plain", 404, []string{"MANIFEST_UNKNOWN"}},
+	{"lscr", "GET library/test/referrers/DIGEST", "TOKEN", 404, []string{"Content-Length: 0"}},
+
+	{"mcr", "GET a/nothing/tags/list", "", 404, []string{"BlobNotFound", "Content-Type: application/xml"}},
+
+	{"acr", "GET REALM?scope=repository:library/test:pull", "", 200, []string{`{"access_token":"`}},
+	{"acr", "GET library/test/tags/list", "TOKEN", 401, []string{
+		`Www-Authenticate: Bearer realm="REALM",service="HOST",scope="repository:library/test:metadata_read",error="insufficient_scope"`,
+	}},
+	{"acr", "GET library/test/tags/list?n=1", "LOGIN", 200, []string{`Link: </v2/library/test/tags/list?last=v1&n=1&orderby=>; rel="next"`}},
+	{"acr", "GET BLOB", "TOKEN", 307, []string{"Docker-Content-Digest: sha256:"}},
+	{"acr", "GET LINK", "TOKEN", 400, nil},
+	{"acr", "GET LINK", "", 200, []string{"Docker-Content-Digest:"}},
+
+	{"ecr", "GET ", "", 401, []string{`Www-Authenticate: Basic realm="`}},
+	{"ecr", "GET library/test/manifests/v1", "WRONG", 403, []string{"DENIED", "Www-Authenticate:"}},
+	{"ecr", "GET a/secret/manifests/v1", "LOGIN", 403, []string{"DENIED"}},
+	{"ecr", "GET library/test/tags/list?n=1001", "LOGIN", 405, []string{"UNSUPPORTED"}},
+	{"ecr", "GET library/test/tags/list", "LOGIN", 200, []string{`["v1","v2"]`}},
+
+	{"ngc", "GET ", "", 401, []string{`Www-Authenticate: Bearer realm="REALM"`}},
+	{"ngc", "GET library/test/manifests/v1", "", 401, []string{"<center>nginx"}},
+	{"ngc", "GET library/test/manifests/v1", "Authorization: Bearer expired", 401, []string{`Www-Authenticate: Bearer realm="https://authn.example.org/token"`}},
+	{"ngc", "GET library/test/manifests/v1", "TOKEN\nAccept: */*", 200, []string{"Content-Type: text/plain"}},
+
+	{"redhat", "HEAD library/test/manifests/v1", "Accept: */*", 200, []string{"Docker-Content-Digest:"}},
+	{"redhat", "GET library/test/manifests/v1", "Accept: */*", 200, []string{"Docker-Content-Digest:", "Content-Length:"}},
+	{"redhat", "GET library/test/manifests/v1", "Accept: text/plain", 200, []string{`"schemaVersion":1`}},
+	{"redhat", "GET LINK", "Accept-Encoding: gzip", 200, []string{"Content-Encoding: gzip"}},
+	{"redhat", "GET LINK", "Accept-Encoding: identity", 200, []string{profileBlob}},
+
+	{"oracle", "GET ", "", 401, []string{`Www-Authenticate: Bearer realm="REALM",service="Oracle Registry"`}},
+	{"oracle", "GET REALM?service=Oracle", "", 400, nil},
+
+	{"artifactory", "GET /v2/", "", 404, nil},
+	{"artifactory", "HEAD library/test/manifests/v1", "TOKEN\nAccept: text/plain", 200, []string{"Content-Type: application/octet-stream", "Docker-Content-Digest:"}},
+	{"artifactory", "GET library/test/manifests/v3", "TOKEN", 403, []string{"UNAUTHORIZED"}},
+	{"artifactory", "GET a/nothing/manifests/v1", "LOGIN", 404, []string{`"status":404`}},
+	{"artifactory", "GET library/test/tags/list?n=1", "TOKEN", 200, []string{"Link: </v2/library/test/tags/list"}},
+	{"artifactory", "GET library/test/tags/list", "TOKEN\nAccept: " + imageType, 406, nil},
+
+	{"nexus", "GET /v2/", "", 404, nil},
+	{"nexus", "GET ", "", 401, []string{`Www-Authenticate: BASIC realm="Sonatype Nexus Repository Manager"`}},
+	{"nexus", "GET ", "LOGIN", 200, nil},
+	{"nexus", "GET library/test/tags/list?n=1", "LOGIN", 200, []string{"Link: </repository/another/v2/library/test/tags/list"}},
+
+	{"gitea", "GET ", "", 401, []string{`Www-Authenticate: Basic realm="Gitea Container Registry", Bearer realm="REALM"`}},
+	{"gitea", "GET library/test/manifests/v1", "", 401, []string{
+		`Www-Authenticate: Bearer realm="REALM",service="container_registry",scope="*" | Basic realm="Gitea Container Registry"`,
+	}},
+	{"gitea", "GET library/test/manifests/v1", "TOKEN\nAccept: text/plain", 200, []string{profileImage}},
+	{"gitea", "GET library/test/tags/list?n=1", "TOKEN", 200, []string{`["v1"]`, "Link:"}},
+
+	{"zot", "GET ", "", 200, []string{"Www-Authenticate: basic realm=zot"}},
+	{"zot", "GET library/test/manifests/v1", "", 401, []string{`{"code":"UNAUTHORIZED"`, "Www-Authenticate: basic realm=zot"}},
+	{"zot", "GET library/test/tags/list?last=nothing", "LOGIN", 404, []string{"Content-Length: 0"}},
 
 	{"distribution", "GET ", "", 200, nil},
 	{"distribution", "GET BLOB", "TOKEN", 200, []string{profileBlob}},
@@ -105,7 +166,10 @@ func (e exchange) try(t *testing.T, c *client) {
 	t.Helper()
 	words := e.words(t, c)
 	method, path, _ := strings.Cut(words.Replace(e.request), " ")
-	if !strings.HasPrefix(path, "/") && !strings.HasPrefix(path, "http") {
+	switch {
+	case strings.HasPrefix(path, "/"):
+		path = c.hub.registry.root() + path
+	case !strings.HasPrefix(path, "http"):
 		path = c.hub.URL() + "/v2/" + path
 	}
 	answer := c.do(method, path, func(r *http.Request) {
@@ -144,7 +208,7 @@ func (e exchange) words(t *testing.T, c *client) *strings.Replacer {
 		token = "Authorization: Bearer " + fetchToken(t, c)
 	}
 	return strings.NewReplacer(
-		"REALM", h.realm(), "OTHER", h.other.root(), "DIGEST", digest.FromString(profileImage).String(),
+		"REALM", h.realm(), "HOST", h.registry.public(), "OTHER", h.other.root(), "DIGEST", digest.FromString(profileImage).String(),
 		"BLOB", repo+"/blobs/"+blob.String(), "LINK", link.String(), "TOKEN", token,
 		"LOGIN", "Authorization: Basic YW5uOnNlY3JldA==", "WRONG", "Authorization: Basic YW5uOndyb25n",
 	)

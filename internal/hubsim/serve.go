@@ -37,7 +37,7 @@ func (h *Hub) serve(w http.ResponseWriter, r *http.Request, op string, handle ha
 	switch {
 	case h.serveFault(a, r):
 	case fixed:
-		h.refusal("", "", reply)(a, r)
+		h.refusal(target{}, "", reply)(a, r)
 	default:
 		handle(a, r)
 		a.sendEndless()
@@ -133,7 +133,7 @@ func (a *response) version() { a.Header().Set("Docker-Distribution-Api-Version",
 // but refuses it to everybody.
 func (h *Hub) serveNotFound(a *response, r *http.Request) {
 	if r.URL.Path == h.opts.Profile.Prefix+"/v2/_catalog" && !h.open() {
-		h.refusal("", insufficientScope, Reply{})(a, r)
+		h.refusal(target{}, insufficientScope, Reply{})(a, r)
 		return
 	}
 	a.Header().Set("Content-Type", "text/plain; charset=utf-8")

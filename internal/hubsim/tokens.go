@@ -11,10 +11,13 @@ import (
 	"time"
 )
 
+// scope is what a token permits to do with a repository.
+type scope struct{ repo, action string }
+
 // grant is the user and the access of a token.
 type grant struct {
 	user    string // empty: anonymous
-	repos   map[string]bool
+	scopes  map[scope]bool
 	all     bool // all repositories that the user may pull, and missing ones
 	expires time.Time
 }
@@ -38,6 +41,13 @@ func (h *Hub) SetUsers(users map[string]string) {
 	h.tokens.mu.Lock()
 	defer h.tokens.mu.Unlock()
 	h.tokens.users = maps.Clone(users)
+}
+
+// RevokeTokens makes all tokens that were issued before invalid.
+func (h *Hub) RevokeTokens() {
+	h.tokens.mu.Lock()
+	defer h.tokens.mu.Unlock()
+	clear(h.tokens.issued)
 }
 
 func (t *tokens) knows(user, password string) bool {
@@ -78,17 +88,17 @@ func (h *Hub) serveToken(a *response, r *http.Request) {
 	}
 	service, query := h.opts.Profile.Tokens, r.URL.Query()
 	user, password, basic := r.BasicAuth()
-	repos := h.granted(user, query["scope"])
+	scopes := h.granted(user, query["scope"])
 	switch {
 	case basic && !h.tokens.knows(user, password):
 		h.tally.add(func(c *Counters) { c.TokenFailures++ })
 		h.reply(a, r, service.BadLogin.or(Reply{Status: http.StatusUnauthorized, Body: `{"details":"incorrect username or password"}`}))
 	case service.Service != "" && query.Get("service") != service.Service, service.OneScope && len(query["scope"]) > 1:
 		a.fail(http.StatusBadRequest, "UNSUPPORTED", "unknown service or too many scopes", nil)
-	case service.Denied.Status != 0 && query.Has("scope") && len(repos) == 0:
+	case service.Denied.Status != 0 && query.Has("scope") && len(scopes) == 0:
 		h.reply(a, r, service.Denied)
 	default:
-		h.sendToken(a, h.tokens.issue(grant{user: user, repos: repos, all: service.AnyRepo}, time.Now()))
+		h.sendToken(a, h.tokens.issue(grant{user: user, scopes: scopes, all: service.AnyRepo}, time.Now()))
 	}
 }
 
@@ -106,22 +116,23 @@ func (h *Hub) sendToken(a *response, token string) {
 	a.json(http.StatusOK, reply)
 }
 
-// granted returns the repositories in scopes, such as
-// "repository:library/busybox:pull", from which user may pull.
-func (h *Hub) granted(user string, scopes []string) map[string]bool {
-	repos := map[string]bool{}
-	for _, scope := range strings.Fields(strings.Join(scopes, " ")) {
-		parts := strings.Split(scope, ":")
+// granted returns those of the requested scopes, such as
+// "repository:library/busybox:pull", that user may have.
+func (h *Hub) granted(user string, requested []string) map[scope]bool {
+	scopes := map[scope]bool{}
+	for _, line := range strings.Fields(strings.Join(requested, " ")) {
+		parts := strings.Split(line, ":")
 		if len(parts) != 3 || parts[0] != "repository" {
 			continue
 		}
-		exists, allowed := h.store.exists(h.opts.Profile.moved(parts[1]), user)
+		repo := h.opts.Profile.moved(parts[1])
+		exists, allowed := h.store.exists(repo, user)
 		allowed = allowed || !exists && h.opts.Profile.Tokens.GrantsMissing
 		for action := range strings.SplitSeq(parts[2], ",") {
-			if action == "pull" && allowed {
-				repos[h.opts.Profile.moved(parts[1])] = true
+			if allowed && (action == "pull" || action == h.opts.Profile.Tags.Action) {
+				scopes[scope{repo, action}] = true
 			}
 		}
 	}
-	return repos
+	return scopes
 }

@@ -37,7 +37,7 @@ func TestTransport(t *testing.T) {
 func TestPreviewAndUserLimits(t *testing.T) {
 	h := start(t, Options{Limit: 100, Users: map[string]string{"small": "p", "free": "p"}, UserLimits: map[string]int{"small": 1, "free": 0}})
 	for user, want := range map[string]string{"": "100;w=21600", "small": "1;w=21600", "free": ""} {
-		token := h.tokens.issue(grant{user: user, repos: map[string]bool{previewRepo: true}}, time.Now())
+		token := h.tokens.issue(grant{user: user, scopes: map[scope]bool{{previewRepo, "pull"}: true}}, time.Now())
 		for range 2 {
 			req, err := http.NewRequest(http.MethodHead, h.URL()+"/v2/"+previewRepo+"/manifests/latest", nil)
 			if err != nil {
