@@ -51,6 +51,7 @@ type mirror struct {
 	network *hubsim.Network
 	hub     *hubsim.Hub
 	repo    string // with the image, as clients name it
+	stored  string // its real name
 	subject v1.Hash
 	client  *http.Client
 }
@@ -58,9 +59,9 @@ type mirror struct {
 // newMirror starts everything, until the end of t's bubble.
 func newMirror(t *testing.T, r row) *mirror {
 	t.Helper()
-	m := &mirror{t: t, network: new(hubsim.Network), repo: cmp.Or(r.repo, public)}
+	m := &mirror{t: t, network: new(hubsim.Network), repo: cmp.Or(r.repo, public), stored: cmp.Or(r.stored, public)}
 	m.startHub(r.profile)
-	m.fill(cmp.Or(r.stored, public))
+	m.fill()
 	transport := upstream.NewTransport(parse(t, m.hub.URL()))
 	transport.Proxy, transport.DialContext = nil, m.network.DialContext
 	t.Cleanup(transport.CloseIdleConnections)
@@ -90,19 +91,18 @@ func (m *mirror) startHub(profile string) {
 	m.hub = hub
 }
 
-// fill adds an image with five tags and a referrer to the repository of that name, and
-// a private one.
-func (m *mirror) fill(repo string) {
+// fill adds an image with five tags and a referrer, and a private one.
+func (m *mirror) fill() {
 	m.t.Helper()
 	img, err := hubsim.Layers(layers, layerSize, 1, hubsim.OCI)
 	check(m.t, err)
 	index, err := hubsim.Index(hubsim.OCI, img)
 	check(m.t, err)
 	for _, tag := range allTags {
-		m.subject, err = m.hub.AddIndex(repo, tag, index)
+		m.subject, err = m.hub.AddIndex(m.stored, tag, index)
 		check(m.t, err)
 	}
-	m.hub.AddManifest(repo, "", imageType, []byte(`{"schemaVersion":2,"subject":{"digest":"`+m.subject.String()+`"}}`))
+	m.hub.AddManifest(m.stored, "", imageType, []byte(`{"schemaVersion":2,"subject":{"digest":"`+m.subject.String()+`"}}`))
 	_, err = m.hub.AddIndex(private, tag, index)
 	check(m.t, err)
 	m.hub.SetPrivate(private, "somebody else")

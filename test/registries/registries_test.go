@@ -24,6 +24,10 @@ var allTags = []string{"v1", "v2", "v3", "v4", "v5"}
 // expiryTime is after which a tag is no longer fresh, and a token has expired.
 const expiryTime = 2 * time.Hour
 
+// revokeTime is after which a token no longer counts as just issued, and before it
+// expires.
+const revokeTime = 20 * time.Second
+
 // outcomes are what a client sees, by case.
 type outcomes map[string]string
 
@@ -31,10 +35,12 @@ type outcomes map[string]string
 var usual = outcomes{
 	"cold pull":          "200",
 	"warm pull":          "200",
-	"later pull":         "200",
+	"later pull":         "200 after 2 HEADs, 2 GETs",
 	"offline":            "200 stale",
 	"denied repository":  "404 NAME_UNKNOWN",
-	"missing tag":        "404 MANIFEST_UNKNOWN",
+	"missing tag":        unknown,
+	"deleted tag":        unknown,
+	"revoked token":      "200",
 	"missing repository": "404 NAME_UNKNOWN",
 	"rate limited":       "503 TOOMANYREQUESTS",
 	"limited tokens":     "503 TOOMANYREQUESTS",
@@ -45,10 +51,11 @@ var usual = outcomes{
 
 // row is a profile and what differs with it.
 type row struct {
-	profile      string
-	login        bool   // the mirror has one
-	repo, stored string // the image's repository as clients name it, and its real name; empty: team/app
-	want         outcomes
+	profile string
+	login   bool   // the mirror has one
+	repo    string // that clients name; empty: team/app
+	stored  string // its real name; empty: the same
+	want    outcomes
 }
 
 // tries are the cases; each starts with an empty cache.
@@ -59,6 +66,8 @@ var tries = map[string]func(*mirror) string{
 	"offline":            offline,
 	"denied repository":  func(m *mirror) string { return m.content(private, "manifests/"+tag).String() },
 	"missing tag":        func(m *mirror) string { return m.content(m.repo, "manifests/nothing").String() },
+	"deleted tag":        deletedTag,
+	"revoked token":      revokedToken,
 	"missing repository": func(m *mirror) string { return m.content(missing, "manifests/"+tag).String() },
 	"rate limited":       func(m *mirror) string { return m.limited("manifest") },
 	"limited tokens":     func(m *mirror) string { return m.limited("token") },
@@ -85,13 +94,30 @@ func warmPull(m *mirror) string {
 	return top.String()
 }
 
-// laterPull pulls it when the tag is no longer fresh: that is all that is checked.
+// laterPull pulls it again when the tag is no longer fresh.
 func laterPull(m *mirror) string {
 	m.pull()
 	<-time.After(expiryTime)
 	top := m.pull()
-	m.checkFetched()
-	return top.String()
+	n := m.hub.Counters()
+	return fmt.Sprintf("%s after %d HEADs, %d GETs", top, n.ManifestHEADs, n.ManifestRequests)
+}
+
+// deletedTag gets a tag that was pulled and is deleted since.
+func deletedTag(m *mirror) string {
+	m.pull()
+	m.hub.DeleteTag(m.stored, tag)
+	<-time.After(expiryTime)
+	return m.pull().String()
+}
+
+// revokedToken gets another tag with a token that is valid no longer, although it has
+// not expired.
+func revokedToken(m *mirror) string {
+	m.pull()
+	m.hub.RevokeTokens()
+	<-time.After(revokeTime)
+	return m.content(m.repo, "manifests/"+allTags[1]).String()
 }
 
 // offline pulls it when the registry is down.

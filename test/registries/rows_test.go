@@ -1,28 +1,72 @@
 package registries
 
+import "maps"
+
+const (
+	unknown     = "404 MANIFEST_UNKNOWN"
+	noReferrers = "404 UNSUPPORTED" // clients look for the referrers tag
+	denied      = "403 DENIED"
+)
+
 // rows are the profiles with the outcomes that differ from the usual ones.
 var rows = []row{
 	{profile: "hub"},
 	{profile: "ghcr", want: outcomes{"referrers": noReferrers}},
 	{profile: "quay"},
-	{profile: "k8s", want: outcomes{
-		"denied repository":  "200", // nothing is private there
+	{profile: "k8s", want: openly(outcomes{"referrers": noReferrers})},
+	{profile: "google", want: outcomes{"missing repository": unknown, "referrers": noReferrers}},
+	{profile: "ecr-public", want: outcomes{"missing repository": unknown, "referrers": noReferrers}},
+	{profile: "gitlab", want: outcomes{
+		"denied repository":  denied,
+		"missing repository": denied,
+		"referrers":          noReferrers,
+	}},
+	{profile: "lscr", want: outcomes{"referrers": noReferrers}},
+	{profile: "mcr", want: openly(nil)},
+	{profile: "acr", want: outcomes{"tags": "404 NAME_UNKNOWN", "pages of tags": "404 NAME_UNKNOWN"}},
+	{profile: "ecr", login: true, want: outcomes{
+		"denied repository":  denied,
+		"missing repository": unknown,
+		"limited tokens":     "200",
+	}},
+	{profile: "ngc"},
+	{profile: "redhat", want: openly(outcomes{
+		"later pull": "200 after 2 HEADs, 3 GETs", // no HEAD has a digest
+		"referrers":  noReferrers,
+	})},
+	{profile: "oracle", want: outcomes{
+		"denied repository":  denied,
+		"missing repository": denied,
+		"referrers":          noReferrers,
+	}},
+
+	{profile: "distribution", want: outcomes{"referrers": noReferrers}},
+	{profile: "harbor", repo: "hub/app", stored: "hub/library/app", want: outcomes{"missing repository": unknown}},
+	{profile: "artifactory", want: outcomes{
+		"missing tag":        denied,
+		"deleted tag":        denied,
+		"missing repository": unknown,
+	}},
+	{profile: "nexus", login: true, want: outcomes{
 		"missing repository": unknown,
 		"limited tokens":     "200",
 		"referrers":          noReferrers,
 	}},
-	{profile: "google", want: outcomes{"missing repository": unknown, "referrers": noReferrers}},
-	{profile: "ecr-public", want: outcomes{"missing repository": unknown, "referrers": noReferrers}},
-	{profile: "gitlab", want: outcomes{
-		"denied repository":  "403 DENIED",
-		"missing repository": "403 DENIED",
+	{profile: "gitea", want: outcomes{
+		"missing repository": unknown,
+		"pages of tags":      "v1 v2", // without a link to the next
 		"referrers":          noReferrers,
 	}},
-	{profile: "distribution", want: outcomes{"referrers": noReferrers}},
-	{profile: "harbor", repo: "hub/app", stored: "hub/library/app", want: outcomes{"missing repository": unknown}},
+	{profile: "zot", login: true, want: outcomes{
+		"denied repository":  denied,
+		"missing repository": unknown,
+		"limited tokens":     "200",
+	}},
 }
 
-const (
-	unknown     = "404 MANIFEST_UNKNOWN"
-	noReferrers = "404 UNSUPPORTED" // clients look for the referrers tag
-)
+// openly returns the outcomes at a registry without tokens, where nothing is private.
+func openly(others outcomes) outcomes {
+	all := outcomes{"denied repository": "200", "missing repository": unknown, "limited tokens": "200"}
+	maps.Copy(all, others)
+	return all
+}
