@@ -59,7 +59,7 @@ func BenchmarkWarmBlob(b *testing.B) {
 }
 
 func hub(registry oci.Registry) Options {
-	return Options{Registry: registry, Routes: route.NewTable(oci.DockerHub)}
+	return Options{Registry: registry, Routes: route.NewTable(route.Upstream{Name: oci.DockerHub})}
 }
 
 // fetch gets path repeatedly over persistent connections.

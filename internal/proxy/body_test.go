@@ -216,7 +216,7 @@ func TestFileReachesTheConnection(t *testing.T) {
 	t.Parallel()
 	for _, ranges := range []string{"", "bytes=5-"} {
 		file, a := asFile(t, blob)
-		h := New(Options{Registry: giving(file, a), Routes: route.NewTable(oci.DockerHub)})
+		h := New(Options{Registry: giving(file, a), Routes: route.NewTable(route.Upstream{Name: oci.DockerHub})})
 		w := &fromReader{ResponseRecorder: httptest.NewRecorder()}
 		r := httptest.NewRequest(http.MethodGet, blobPath, nil)
 		r.Header.Set("Range", ranges)

@@ -10,13 +10,14 @@ import (
 	"time"
 
 	"mirrord/internal/oci"
+	"mirrord/internal/route"
 )
 
 // viaHeader tells the client where the response came from, see oci.Via.
 const viaHeader = "X-Mirrord-Cache"
 
-func (h *Handler) serveContent(w http.ResponseWriter, r *http.Request, t target, upstream string, e *Event) error {
-	ref, err := t.ref(upstream)
+func (h *Handler) serveContent(w http.ResponseWriter, r *http.Request, t target, to route.Route, e *Event) error {
+	ref, err := t.ref(to)
 	if err != nil {
 		return err
 	}

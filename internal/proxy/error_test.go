@@ -99,9 +99,9 @@ func TestErrorNamesUnknownNamespace(t *testing.T) {
 	t.Parallel()
 	m := start(t, failing(errors.New("not to be asked")))
 	for query, want := range map[string]string{
-		"?ns=quay.io":                      `no upstream is configured for ns "quay.io"`,
-		"?ns=" + strings.Repeat("x", 5000): strings.Repeat("x", 128) + `":`,
-		"?ns=docker.io&ns=ghcr.io":         "as docker.io and as ghcr.io",
+		"?ns=quay.io":                      `no upstream is named "quay.io" (ns), so "a" cannot be pulled`,
+		"?ns=" + strings.Repeat("x", 5000): strings.Repeat("x", 128) + `" (ns)`,
+		"?ns=docker.io&ns=ghcr.io":         "docker.io (ns) and ghcr.io (ns)",
 	} {
 		got := m.do(http.MethodGet, "/v2/a/manifests/3"+query).wantError(t, 404, oci.NameUnknown)
 		var answer struct{ Errors []struct{ Message string } }
@@ -116,7 +116,7 @@ func TestClientGone(t *testing.T) {
 	var e Event
 	h := New(Options{
 		Registry: failing(context.Canceled),
-		Routes:   route.NewTable(oci.DockerHub),
+		Routes:   route.NewTable(route.Upstream{Name: oci.DockerHub}),
 		Observe:  func(_ *http.Request, seen Event) { e = seen },
 	})
 	ctx, cancel := context.WithCancel(t.Context())

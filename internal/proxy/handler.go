@@ -23,6 +23,7 @@ import (
 type Options struct {
 	Registry oci.Registry
 	Routes   route.Table
+	Upstream string                     // that the listener is bound to; empty: none
 	Limit    Limiter                    // limits the requests in flight of each client; nil: no limit
 	Observe  func(*http.Request, Event) // called at the end of each request; may be nil
 }
@@ -125,17 +126,17 @@ func (h *Handler) route(w http.ResponseWriter, r *http.Request, e *Event) error 
 	if err != nil {
 		return err
 	}
-	if t.endpoint == ping {
-		return servePing(w, r)
-	}
-	upstream, ns, err := h.options.Routes.Upstream(t.query)
+	to, err := t.route(h.options.Routes, h.options.Upstream, r.Host)
 	if err != nil {
 		return err
 	}
-	if ns != "" {
+	if ns := t.query.Get("ns"); ns != "" {
 		w.Header().Set("OCI-Namespace", ns)
 	}
-	e.Upstream = upstream
+	if t.endpoint == ping {
+		return servePing(w, r)
+	}
+	e.Upstream = to.Upstream
 	if h.options.Limit != nil {
 		if err := h.options.Limit.Enter(r.Context()); err != nil {
 			return err
@@ -143,9 +144,9 @@ func (h *Handler) route(w http.ResponseWriter, r *http.Request, e *Event) error 
 		defer h.options.Limit.Leave(r.Context())
 	}
 	if t.endpoint == tags || t.endpoint == referrers {
-		return h.serveList(w, r, t, upstream, e)
+		return h.serveList(w, r, t, to, e)
 	}
-	return h.serveContent(w, r, t, upstream, e)
+	return h.serveContent(w, r, t, to, e)
 }
 
 func servePing(w http.ResponseWriter, r *http.Request) error {

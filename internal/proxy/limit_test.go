@@ -32,7 +32,7 @@ func TestLimit(t *testing.T) {
 	opened, release := make(chan struct{}), make(chan struct{})
 	registry := filled()
 	g := new(gate)
-	handler := New(Options{Limit: g, Routes: route.NewTable(oci.DockerHub), Registry: scripted{
+	handler := New(Options{Limit: g, Routes: route.NewTable(route.Upstream{Name: oci.DockerHub}), Registry: scripted{
 		open: func(ctx context.Context, ref oci.Ref) (*oci.Content, error) {
 			if ref.Tag() == "slow" {
 				close(opened)

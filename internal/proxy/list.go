@@ -12,6 +12,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"mirrord/internal/oci"
+	"mirrord/internal/route"
 )
 
 const (
@@ -19,8 +20,8 @@ const (
 	smallList   = 64 << 10 // lists up to this size in bytes are not limited
 )
 
-func (h *Handler) serveList(w http.ResponseWriter, r *http.Request, t target, upstream string, e *Event) error {
-	q, err := t.listing(upstream)
+func (h *Handler) serveList(w http.ResponseWriter, r *http.Request, t target, to route.Route, e *Event) error {
+	q, err := t.listing(to)
 	if err != nil {
 		return err
 	}
@@ -77,7 +78,7 @@ func nonNil(tags []string) []string {
 // listing parses a request for a list. The paging parameters are passed to the
 // upstream, without ns. n must be a number; one that overflows becomes the largest,
 // since it asks for all entries.
-func (t target) listing(upstream string) (oci.Listing, error) {
+func (t target) listing(to route.Route) (oci.Listing, error) {
 	query := make(url.Values, len(t.query))
 	for name, values := range t.query {
 		if name != "ns" {
@@ -92,9 +93,9 @@ func (t target) listing(upstream string) (oci.Listing, error) {
 		query.Set("n", strconv.FormatUint(number, 10))
 	}
 	if t.endpoint == tags {
-		return oci.ParseTags(upstream, t.name, query.Encode())
+		return oci.ParseTags(to.Upstream, to.Repository, query.Encode())
 	}
-	return oci.ParseReferrers(upstream, t.name, t.reference, query.Encode())
+	return oci.ParseReferrers(to.Upstream, to.Repository, t.reference, query.Encode())
 }
 
 // link returns the Link to the next page, with the path and the ns of the client's

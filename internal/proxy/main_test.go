@@ -39,12 +39,19 @@ type mirror struct {
 	events chan Event
 }
 
+// routes are the upstreams of the mirror in the tests.
+var routes = route.NewTable(
+	route.Upstream{Name: oci.DockerHub, Aliases: []string{"index.docker.io", "registry-1.docker.io"}, Hosts: []string{"hub.mirror.example"}},
+	route.Upstream{Name: "ghcr.io", Hosts: []string{"ghcr.mirror.example"}},
+	route.Upstream{Name: "my.registry:5000", Aliases: []string{"corp"}, Hosts: []string{"corp.mirror.example"}},
+)
+
 func start(t *testing.T, registry oci.Registry) *mirror {
 	t.Helper()
 	m := &mirror{t: t, events: make(chan Event, 1000)}
 	handler := New(Options{
 		Registry: registry,
-		Routes:   route.NewTable(oci.DockerHub, "ghcr.io", "my.registry:5000"),
+		Routes:   routes,
 		Observe:  func(_ *http.Request, e Event) { m.events <- e },
 	})
 	m.server = httptest.NewUnstartedServer(handler)

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"mirrord/internal/oci"
+	"mirrord/internal/route"
 )
 
 type endpoint uint8
@@ -19,16 +20,19 @@ const (
 	referrers
 )
 
-// target is what the path of a request names; its parts are not validated yet.
+// target is what the URL of a request names; its parts are not validated yet.
 type target struct {
 	endpoint  endpoint
-	name      string
+	prefix    string // the component before /v2, empty if there is none
+	name      string // of the repository, for the client
 	reference string
 	query     url.Values
 }
 
 func parsePath(u *url.URL) (target, error) {
-	t, err := parseEndpoint(u.EscapedPath())
+	prefix, path := cutPrefix(u.EscapedPath())
+	t, err := parseEndpoint(path)
+	t.prefix = prefix
 	if u.RawQuery == "" {
 		return t, err
 	}
@@ -39,6 +43,23 @@ func parsePath(u *url.URL) (target, error) {
 		err = invalidParameter("the query of the URL is malformed")
 	}
 	return t, err
+}
+
+// cutPrefix cuts off one component before /v2, in which a client may name the
+// upstream.
+func cutPrefix(path string) (prefix, rest string) {
+	if path == "/v2" || strings.HasPrefix(path, "/v2/") {
+		return "", path
+	}
+	first, after, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	if after != "v2" && !strings.HasPrefix(after, "v2/") {
+		return "", path
+	}
+	prefix, err := url.PathUnescape(first)
+	if err != nil || prefix == "" {
+		return "", path
+	}
+	return prefix, "/" + after
 }
 
 // parseEndpoint splits a path of the API. The last part may be escaped (some
@@ -123,9 +144,14 @@ func (t target) kindName() string {
 }
 
 // ref parses the reference of a manifest or a blob.
-func (t target) ref(upstream string) (oci.Ref, error) {
+func (t target) ref(to route.Route) (oci.Ref, error) {
 	if t.endpoint == blobs {
-		return oci.ParseBlob(upstream, t.name, t.reference)
+		return oci.ParseBlob(to.Upstream, to.Repository, t.reference)
 	}
-	return oci.ParseManifest(upstream, t.name, t.reference)
+	return oci.ParseManifest(to.Upstream, to.Repository, t.reference)
+}
+
+// route finds out where a request for t goes.
+func (t target) route(table route.Table, listener, host string) (route.Route, error) {
+	return table.Find(route.Request{Listener: listener, Host: host, Prefix: t.prefix, Name: t.name, NS: t.query["ns"]})
 }

@@ -68,13 +68,16 @@ func TestUnusualPaths(t *testing.T) {
 		"/v2/blobs/tags/blobs/" + sha512:         "docker.io/blobs/tags@" + sha512,
 		"/v2/a/manifests/sha512%3a" + sha512[7:]: "docker.io/library/a@" + sha512,
 		"/v2/a/manifests/sha256-abc.sig":         "docker.io/library/a:sha256-abc.sig",
-		"/v2/ghcr.io/a/manifests/3":              "docker.io/ghcr.io/a:3",
+		"/v2/ghcr.io/a/manifests/3":              "ghcr.io/a:3",
+		"/ghcr.io/v2/a/b/manifests/3":            "ghcr.io/a/b:3",
 	} {
 		u, err := url.ParseRequestURI(path)
 		check(t, err)
 		parsed, err := parsePath(u)
 		check(t, err)
-		ref, err := parsed.ref(oci.DockerHub)
+		to, err := parsed.route(routes, "", "")
+		check(t, err)
+		ref, err := parsed.ref(to)
 		if err != nil || ref.String() != want {
 			t.Errorf("%s: %s, %v; want %s", path, ref, err, want)
 		}
@@ -84,7 +87,8 @@ func TestUnusualPaths(t *testing.T) {
 func FuzzParsePath(f *testing.F) {
 	for _, path := range []string{
 		"/v2/", "/v2/a/manifests/3", "/v2/a/b/blobs/" + imageRef, "/v2/a/tags/list?n=1&ns=x", "/v2/a/referrers/" + imageRef,
-		"/v2/a/manifests/sha256%3Aabc", "/v2/%2e%2e/manifests/%00", "//v2//", "/v2/a/../manifests/x", "/v2/tags/list/tags/list",
+		"/v2/a/manifests/sha256%3Aabc", "/ghcr.io/v2/a/manifests/3", "/v2/ghcr.io/a/tags/list", "/v2/my.registry%3A5000/a/manifests/3",
+		"/corp/v2/corp/a/manifests/3?ns=my.registry:5000", "/v2/x.example/a/manifests/3?ns=ghcr.io", "/v2/%2e%2e/manifests/%00", "//v2//", "/v2/a/../manifests/x", "/v2/tags/list/tags/list",
 	} {
 		f.Add(path)
 	}
@@ -98,18 +102,24 @@ func FuzzParsePath(f *testing.F) {
 		if err != nil {
 			return
 		}
-		_, _ = parsed.listing(oci.DockerHub)
-		if parsed.endpoint != manifests && parsed.endpoint != blobs {
-			return
-		}
-		ref, err := parsed.ref(oci.DockerHub)
+		to, err := parsed.route(routes, "", "")
 		if err != nil {
 			return
 		}
-		u = &url.URL{Path: "/v2/" + ref.Repository() + "/" + ref.Kind().String() + "s/" + ref.Reference()}
+		_, _ = parsed.listing(to)
+		if parsed.endpoint != manifests && parsed.endpoint != blobs {
+			return
+		}
+		ref, err := parsed.ref(to)
+		if err != nil {
+			return
+		}
+		u = &url.URL{Path: "/v2/" + ref.Upstream() + "/" + ref.Repository() + "/" + ref.Kind().String() + "s/" + ref.Reference()}
 		again, err := parsePath(u)
 		check(t, err)
-		same, err := again.ref(oci.DockerHub)
+		to, err = again.route(routes, "", "")
+		check(t, err)
+		same, err := again.ref(to)
 		if err != nil || same != ref || same.String() != ref.String() {
 			t.Errorf("%q is %s, which is %s, %v", path, ref, same, err)
 		}

@@ -166,7 +166,7 @@ func TestUnknownPaths(t *testing.T) {
 		"/v2//manifests/3":              {404, oci.Unsupported},
 		"/v2/a/b/c":                     {404, oci.Unsupported},
 		"/v2/a/manifests/%zz":           {400, ""},
-		"/extensions/v2/a/signatures/x": {404, oci.NameUnknown},
+		"/extensions/v2/a/signatures/x": {404, oci.Unsupported},
 	} {
 		if want.code == "" {
 			if r := m.raw(path); r.StatusCode != want.status {
@@ -191,6 +191,10 @@ func TestLinks(t *testing.T) {
 		"/v2/alpine/tags/list?n=2":                         `</v2/alpine/tags/list?last=b&n=2>; rel="next"`,
 		"/v2/alpine/tags/list?n=2&ns=docker.io":            `</v2/alpine/tags/list?last=b&n=2&ns=docker.io>; rel="next"`,
 		"/v2/team/app/tags/list?ns=my.registry%3A5000&n=1": `</v2/team/app/tags/list?last=a&n=1&ns=my.registry%3A5000>; rel="next"`,
+		"/v2/docker.io/alpine/tags/list?n=2":               `</v2/docker.io/alpine/tags/list?last=b&n=2>; rel="next"`,
+		"/docker.io/v2/alpine/tags/list?n=2":               `</docker.io/v2/alpine/tags/list?last=b&n=2>; rel="next"`,
+		"/corp/v2/team/app/tags/list?n=2&ns=corp":          `</corp/v2/team/app/tags/list?last=b&n=2&ns=corp>; rel="next"`,
+		"/v2/my.registry%3A5000/team/app/tags/list?n=2":    `</v2/my.registry%3A5000/team/app/tags/list?last=b&n=2>; rel="next"`,
 		"/v2/alpine/tags/list?n=3":                         "",
 		"/v2/alpine/tags/list?n=0":                         "",
 		"/v2/alpine/tags/list?last=a&n=9":                  "",
@@ -220,43 +224,5 @@ func TestListQuery(t *testing.T) {
 		"Link", `</v2/a/b/referrers/`+imageRef+`?p=%3Ca%3EX:%20y&ns=ghcr.io>; rel="next"`)
 	if asked != "artifactType=a%2Fb&next_page=x%3D%3D" {
 		t.Errorf("the upstream was asked %q", asked)
-	}
-}
-
-func TestNamespaces(t *testing.T) {
-	t.Parallel()
-	var asked string
-	m := start(t, scripted{resolve: func(_ context.Context, ref oci.Ref) (oci.Result, error) {
-		asked = ref.String()
-		return oci.Result{Via: oci.Hit}, nil
-	}})
-	for query, want := range map[string]string{
-		"":                           "docker.io/library/alpine:3",
-		"?ns=":                       "docker.io/library/alpine:3",
-		"?ns=docker.io":              "docker.io/library/alpine:3",
-		"?ns=Index.Docker.IO":        "docker.io/library/alpine:3",
-		"?ns=registry-1.docker.io":   "docker.io/library/alpine:3",
-		"?ns=docker.io&ns=docker.io": "docker.io/library/alpine:3",
-		"?ns=ghcr.io":                "ghcr.io/alpine:3",
-		"?ns=my.registry%3A5000":     "my.registry:5000/alpine:3",
-		"?ns=quay.io":                "",
-		"?ns=169.254.169.254":        "",
-		"?ns=docker.io.":             "",
-		"?ns=docker.io&ns=ghcr.io":   "",
-		"?ns=ghcr.io&ns=docker.io":   "",
-		"?ns=ghcr.io&ns=":            "",
-	} {
-		asked = ""
-		r := m.do(http.MethodHead, "/v2/alpine/manifests/3"+query)
-		if asked != want || (r.StatusCode == 200) != (want != "") || want == "" && r.StatusCode != 404 {
-			t.Errorf("%q: asked for %q, status %d; want %q", query, asked, r.StatusCode, want)
-		}
-	}
-	m.do(http.MethodHead, "/v2/alpine/manifests/3?ns=Docker.IO").wantHeader(t, "OCI-Namespace", "Docker.IO")
-	m.do(http.MethodHead, "/v2/alpine/manifests/3").wantHeader(t, "OCI-Namespace", "")
-	m.do(http.MethodGet, "/v2/alpine/manifests/3?ns=quay.io").wantError(t, 404, oci.NameUnknown)
-	// A malformed ns must not be ignored.
-	for _, query := range []string{"ns=ghcr.io;", "ns=%zz", "ns=ghcr.io%"} {
-		m.raw("/v2/alpine/manifests/3?"+query).wantError(t, 400, oci.Unsupported)
 	}
 }

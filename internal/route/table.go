@@ -3,58 +3,62 @@
 package route
 
 import (
-	"net/url"
+	"net"
 	"strings"
-
-	"mirrord/internal/oci"
 )
 
-// aliases are other names that clients have for an upstream.
-var aliases = map[string][]string{
-	oci.DockerHub: {"index.docker.io", "registry-1.docker.io"},
+// Upstream is one upstream with all its names. All of them are host or host:port in
+// any case, or for an alias also one word.
+type Upstream struct {
+	Name    string
+	Aliases []string // further names in paths and in ns
+	Hosts   []string // Host headers of requests for it; without a port they match any
 }
 
 // Table knows the upstreams by all their names. It is immutable.
 type Table struct {
 	fallback string
-	names    map[string]string // in lower case
+	names    map[string]string // by name and alias, in lower case
+	hosts    map[string]string // by Host header, in lower case
 }
 
-// NewTable returns the table of the upstreams with these names. The first one is
-// for requests that name none.
-func NewTable(upstreams ...string) Table {
-	t := Table{fallback: upstreams[0], names: make(map[string]string)}
-	for _, name := range upstreams {
-		t.names[strings.ToLower(name)] = name
-		for _, alias := range aliases[name] {
-			t.names[alias] = name
+// NewTable returns the table of these upstreams. No two may share a name, an alias
+// or a host. The first one is for requests that name none.
+func NewTable(upstreams ...Upstream) Table {
+	t := Table{fallback: upstreams[0].Name, names: make(map[string]string), hosts: make(map[string]string)}
+	for _, u := range upstreams {
+		t.names[strings.ToLower(u.Name)] = u.Name
+		for _, alias := range u.Aliases {
+			t.names[strings.ToLower(alias)] = u.Name
+		}
+		for _, host := range u.Hosts {
+			t.hosts[strings.ToLower(host)] = u.Name
 		}
 	}
 	return t
 }
 
-// Upstream returns the upstream that a query asks for, and the ns that it names. It
-// fails with oci.NameUnknown when ns is unknown, or given twice for two upstreams: a
-// client that asks for another registry's image must not get the default's.
-func (t Table) Upstream(query url.Values) (upstream, ns string, err error) {
-	upstream = t.fallback
-	for i, name := range query["ns"] {
-		named, ok := t.byName(name)
-		switch {
-		case !ok:
-			return "", "", oci.Errorf(oci.NameUnknown, "no upstream is configured for ns %.128q: add that registry under upstreams, or do not point the client here for it", name)
-		case i > 0 && named != upstream:
-			return "", "", oci.Errorf(oci.NameUnknown, "ns is given more than once: as %s and as %s", upstream, named)
-		}
-		upstream = named
-	}
-	return upstream, query.Get("ns"), nil
+// Known reports whether an upstream has that name or alias.
+func (t Table) Known(name string) bool {
+	_, ok := t.byName(name)
+	return ok
 }
 
-func (t Table) byName(ns string) (upstream string, ok bool) {
-	if ns == "" {
-		return t.fallback, true
+func (t Table) byName(name string) (upstream string, ok bool) {
+	upstream, ok = t.names[strings.ToLower(name)]
+	return upstream, ok
+}
+
+// byHost returns the upstream of a Host header, with its port or without.
+func (t Table) byHost(header string) (upstream string, ok bool) {
+	header = strings.ToLower(header)
+	if upstream, ok = t.hosts[header]; ok {
+		return upstream, true
 	}
-	upstream, ok = t.names[strings.ToLower(ns)]
+	host, _, err := net.SplitHostPort(header)
+	if err != nil {
+		return "", false
+	}
+	upstream, ok = t.hosts[host]
 	return upstream, ok
 }

@@ -20,7 +20,7 @@ func TestContract(t *testing.T) {
 	ocitest.Run(t, func(t *testing.T, fake *ocitest.Fake) oci.Registry {
 		server := httptest.NewServer(proxy.New(proxy.Options{
 			Registry: fake,
-			Routes:   route.NewTable(ocitest.Upstream),
+			Routes:   route.NewTable(route.Upstream{Name: ocitest.Upstream}),
 		}))
 		t.Cleanup(server.Close)
 		u, err := url.Parse(server.URL)

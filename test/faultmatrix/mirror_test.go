@@ -67,7 +67,7 @@ func newMirror(t *testing.T, certs *certificates) *mirror {
 	up := mirrortest.Upstream(t, oci.DockerHub, m.hub.URL(), m.transport, 10)
 	running, _ := mirrortest.Run(t, mirrortest.Options(t, m.dir, maxSize, up))
 	m.cache = running.Cache
-	m.serve(proxy.New(proxy.Options{Registry: running.Tags, Routes: route.NewTable(oci.DockerHub)}))
+	m.serve(proxy.New(proxy.Options{Registry: running.Tags, Routes: route.NewTable(route.Upstream{Name: oci.DockerHub})}))
 	return m
 }
 

@@ -60,7 +60,7 @@ func (h *hubs) start() {
 	o.Cache.Index, o.Tags.Index = ix, ix
 	o.Tags.Fresh = func(oci.Ref) time.Duration { return time.Hour }
 	mirror, stop := mirrortest.Run(h.t, o)
-	server := httptest.NewServer(proxy.New(proxy.Options{Registry: mirror.Tags, Routes: route.NewTable(oci.DockerHub, badName)}))
+	server := httptest.NewServer(proxy.New(proxy.Options{Registry: mirror.Tags, Routes: route.NewTable(route.Upstream{Name: oci.DockerHub}, route.Upstream{Name: badName})}))
 	h.url = server.URL
 	h.stop = func() {
 		server.Close()
