@@ -147,6 +147,7 @@ func (l *loader) finish() (*Config, error) {
 		}
 		l.problem(at, "%s is the address of both listen and admin.listen; give each its own", c.Listen)
 	}
+	l.addKnownFreshness()
 	if len(l.problems) > 0 {
 		return nil, &Error{Problems: l.problems}
 	}

@@ -62,10 +62,16 @@ func defaultConfig() *Config {
 	c.Tags.MaxSilence = 1500 * time.Millisecond
 	c.Quota.Reserve = Share{Percent: 10}
 	c.Quota.Probe = 15 * time.Minute
-	c.Upstreams = []Upstream{{Name: "docker.io", URL: "https://registry-1.docker.io"}}
+	c.Upstreams = []Upstream{dockerHub}
 	c.Log.Level = "info"
 	c.Log.Format = "json"
 	return c
+}
+
+// dockerHub is docker.io, of which the rest is known.
+var dockerHub = Upstream{
+	Name: "docker.io", URL: "https://registry-1.docker.io",
+	Aliases: []string{"index.docker.io", "registry-1.docker.io"}, TokenHosts: []string{"auth.docker.io"},
 }
 
 func TestDefaults(t *testing.T) {
@@ -124,7 +130,7 @@ func TestPrecedence(t *testing.T) {
 	want.Log.Level = "error"
 	want.Log.Format = "console"
 	want.Listen = ":4"
-	want.Upstreams = []Upstream{{"e", "http://e", []Credential{{Name: "login", Username: "u", PasswordFile: "/f"}}}, {Name: "f", URL: "http://f"}}
+	want.Upstreams = []Upstream{{Name: "e", URL: "http://e", Credentials: []Credential{{Name: "login", Username: "u", PasswordFile: "/f"}}}, {Name: "f", URL: "http://f"}}
 	if diff := cmp.Diff(want, c); diff != "" {
 		t.Errorf("flags over environment over file (-want +got):\n%s", diff)
 	}
@@ -201,7 +207,7 @@ func TestTable(t *testing.T) {
 	for _, row := range []string{
 		"| key | flag | environment | default | meaning |\n|---|---|---|---|---|\n",
 		"\n| `cache.max_size` | `--cache-max-size` | `MIRRORD_CACHE_MAX_SIZE` | `50GiB` | maximum size of the cache, beyond which the least recently used content is evicted |\n",
-		"\n| `upstreams` | `--upstream` | `MIRRORD_UPSTREAMS` | `name=docker.io,url=https://registry-1.docker.io` |",
+		"\n| `upstreams` | `--upstream` | `MIRRORD_UPSTREAMS` | `docker.io` |",
 		"\n| `tags.rules` | `--tags-rule` | `MIRRORD_TAGS_RULES` | `none` |",
 	} {
 		if !strings.Contains(table, row) {

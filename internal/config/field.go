@@ -41,6 +41,34 @@ func scalar[T, V any](key string, parse func(string) (V, error), at func(*T) *V)
 	}
 }
 
+// words returns a field of a list of single values, stored where at points. A single
+// value is a list of one.
+func words[T any](key string, parse func(string) (string, error), at func(*T) *[]string) field[T] {
+	return field[T]{
+		key: key,
+		read: func(l *loader, into *T, v value) {
+			var parsed []string
+			for _, entry := range v.words() {
+				one := scalar("", parse, func(s *string) *string { return s })
+				var text string
+				one.read(l, &text, entry)
+				parsed = append(parsed, text)
+			}
+			*at(into) = parsed
+		},
+		write: func(from *T) []string {
+			var quoted []string
+			for _, text := range *at(from) {
+				quoted = append(quoted, quote(text))
+			}
+			if len(quoted) == 0 {
+				return nil
+			}
+			return []string{leaf(key) + ": [" + strings.Join(quoted, ", ") + "]"}
+		},
+	}
+}
+
 // required returns f as a required key; missing is the problem when it is missing.
 func (f field[T]) required(missing string) field[T] {
 	f.missing = missing
@@ -96,6 +124,10 @@ type list[I any] struct {
 	table table[I]
 	none  string // the problem of an empty list; empty: it is allowed
 
+	// short names the key that an item sets that is not a mapping but a single value;
+	// empty: that is not allowed.
+	short string
+
 	// check reports the problems of the last item, which is at that place, on its own
 	// and together with the items before it. It may fill in defaults. Nil: the table
 	// checks everything.
@@ -129,12 +161,24 @@ func (d list[I]) read(l *loader, v value) ([]I, bool) {
 	for _, entry := range values {
 		before := len(l.problems)
 		items = append(items, *new(I))
-		d.table.read(l, &items[len(items)-1], entry)
+		d.readItem(l, &items[len(items)-1], entry)
 		if d.check != nil && len(l.problems) == before {
 			d.check(l, entry.where(), items)
 		}
 	}
 	return items, true
+}
+
+func (d list[I]) readItem(l *loader, into *I, v value) {
+	if d.short == "" || !v.plain() {
+		d.table.read(l, into, v)
+		return
+	}
+	for _, f := range d.table {
+		if f.key == d.short {
+			f.read(l, into, v)
+		}
+	}
 }
 
 func (d list[I]) write(key string, items []I) []string {

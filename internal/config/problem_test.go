@@ -8,7 +8,8 @@ import (
 func TestFileProblems(t *testing.T) {
 	const (
 		keys           = "listen, admin, cache, clients, tags, quota, upstreams, log"
-		upstreamKeys   = "name, url, username, password_file, credentials"
+		upstreamKeys   = "name, url, aliases, hosts, repository_prefix, fallbacks, username, password_file, credentials, token_hosts, private_networks, " +
+			"ca_file, client_cert_file, client_key_file, insecure_skip_verify, proxy, connect_timeout, response_timeout, max_fills, bandwidth, tag_rules"
 		credentialKeys = "name, username, password_file, docker_config, helper, anonymous"
 		kinds          = "write either username and password_file, or docker_config, or helper, or anonymous: true"
 	)
@@ -73,8 +74,8 @@ func TestFileProblems(t *testing.T) {
 			`mirrord.yaml:1:1: is a single value; write a mapping with the keys ` + keys},
 		{"mapping for a list", "upstreams:\n  name: docker.io\n",
 			`mirrord.yaml:2:3: upstreams: is a mapping; write a list of mappings with the keys ` + upstreamKeys},
-		{"value in a list", "upstreams:\n  - docker.io\n",
-			`mirrord.yaml:2:5: upstreams[0]: is a single value; write a mapping with the keys ` + upstreamKeys},
+		{"list in a list", "upstreams:\n  - [docker.io]\n",
+			`mirrord.yaml:2:5: upstreams[0]: is a list; write a mapping with the keys ` + upstreamKeys},
 
 		{"anchor", "listen: &a ':1'\n",
 			`mirrord.yaml:1:9: listen: has an anchor, alias or tag; write a single value, in quotes if it starts with *, & or !`},
@@ -102,8 +103,7 @@ func TestFileProblems(t *testing.T) {
 		{"same name", "upstreams:\n  - {name: a, url: http://a}\n  - {name: a, url: http://b}\n",
 			`mirrord.yaml:3:5: upstreams[1]: has the name a, which upstreams[0] already uses; give each a unique name`},
 		{"empty upstream", "upstreams:\n  -\n",
-			"mirrord.yaml:2:5: upstreams[0]: has no name; write the host that image references start with, such as docker.io\n" +
-				"mirrord.yaml:2:5: upstreams[0]: has no url; write the address of the registry, such as https://registry-1.docker.io"},
+			"mirrord.yaml:2:5: upstreams[0]: has no name; write the host that image references start with, such as docker.io"},
 		{"username alone", "upstreams:\n  - {name: a, url: http://a, username: u}\n",
 			`mirrord.yaml:2:5: upstreams[0]: has a username but no password file; write both or neither`},
 		{"password file alone", "upstreams:\n  - {name: a, url: http://a, password_file: /f}\n",
@@ -124,6 +124,43 @@ func TestFileProblems(t *testing.T) {
 			`mirrord.yaml:1:19: tags.max_stale: "1d-1h" is not a duration; write a number with a unit, such as 30s, 1m, 2h or 7d`},
 		{"url", "upstreams:\n  - {name: a, url: 'ftp://a'}\n",
 			`mirrord.yaml:2:20: upstreams[0].url: "ftp://a" is not a valid registry URL; write http or https and a host, such as https://registry-1.docker.io`},
+
+		{"unknown registry", "upstreams: [docker.io, corp.example]\n",
+			`mirrord.yaml:1:24: upstreams[1]: has no url, and corp.example is not a registry that is known by name; write its address, such as url: https://corp.example`},
+		{"no registry", "upstreams: [Docker]\n",
+			`mirrord.yaml:1:13: upstreams[0]: "Docker" is not a valid registry name; write a lower-case host or host:port, such as docker.io`},
+		{"alias of another", "upstreams: [docker.io, {name: index.docker.io, url: 'http://a'}]\n",
+			`mirrord.yaml:1:24: upstreams[1]: is known as index.docker.io, and so is upstreams[0]; remove one`},
+		{"alias twice", "upstreams: [{name: a, url: 'http://a', aliases: x}, {name: b, url: 'http://b', aliases: [y, x]}]\n",
+			`mirrord.yaml:1:53: upstreams[1]: is known as x, and so is upstreams[0]; remove one`},
+		{"host twice", "upstreams: [{name: a, url: 'http://a', hosts: x}, {name: b, url: 'http://b', hosts: x}]\n",
+			`mirrord.yaml:1:51: upstreams[1]: has the host x, and so has upstreams[0]; remove one`},
+		{"reserved alias", in("    aliases: [hub, library]\n"),
+			`mirrord.yaml:4:20: upstreams[0].aliases[1]: "library" is reserved; write another word`},
+		{"alias that is no name", in("    aliases: A/b\n"),
+			`mirrord.yaml:4:14: upstreams[0].aliases: "A/b" is not a valid alias; write a lower-case word, host or host:port`},
+		{"mapping for aliases", in("    aliases: {a: b}\n"),
+			`mirrord.yaml:4:14: upstreams[0].aliases: is a mapping; write a single value`},
+		{"prefix", in("    repository_prefix: /a/B/\n"),
+			`mirrord.yaml:4:24: upstreams[0].repository_prefix: "/a/B/" is not a valid beginning of a repository name; write for example docker-proxy or team/docker-proxy`},
+		{"network", in("    private_networks: [10.0.0.0/8, 10]\n"),
+			`mirrord.yaml:4:36: upstreams[0].private_networks[1]: "10" is not a network; write for example 10.1.0.0/16`},
+		{"certificate without a key", in("    client_cert_file: /c\n"),
+			`mirrord.yaml:2:5: upstreams[0]: has only one of client_cert_file and client_key_file; write both or neither`},
+		{"proxy", in("    proxy: proxy:3128\n"),
+			`mirrord.yaml:4:12: upstreams[0].proxy: is not a valid proxy; write http, https or socks5 and a host, such as http://proxy.example:3128, or none`},
+		{"proxy with a password", in("    proxy: http://u:s3cret@proxy\n"),
+			`mirrord.yaml:4:12: upstreams[0].proxy: contains a user name or password, which this file must not; set HTTPS_PROXY in the environment instead`},
+		{"timeout", in("    connect_timeout: 1m\n"),
+			`mirrord.yaml:4:22: upstreams[0].connect_timeout: "1m" is not a timeout that clients can live with; write 1s to 25s`},
+		{"verification", in("    insecure_skip_verify: no\n"),
+			`mirrord.yaml:4:27: upstreams[0].insecure_skip_verify: "no" is not valid; write true or leave it out`},
+		{"bandwidth without a limit", in("    bandwidth: [{days: mon}]\n"),
+			`mirrord.yaml:4:17: upstreams[0].bandwidth[0]: has no limit; write how much may be downloaded in a second, such as 20MiB`},
+		{"clock", in("    bandwidth: [{limit: 1MiB, from: '24:00'}]\n"),
+			`mirrord.yaml:4:37: upstreams[0].bandwidth[0].from: "24:00" is not a time of day; write 00:00 to 23:59`},
+		{"days", in("    bandwidth: [{limit: 1MiB, days: mon-friday}]\n"),
+			`mirrord.yaml:4:37: upstreams[0].bandwidth[0].days: "mon-friday" is not a list of days; write for example mon-fri or sat,sun`},
 
 		{"both forms", in("    username: u\n    password_file: /f\n    credentials: [{anonymous: true}]\n"),
 			`mirrord.yaml:2:5: upstreams[0]: has both credentials and a username or password_file; move that login into credentials`},
@@ -271,7 +308,8 @@ func TestFlagProblems(t *testing.T) {
 		{"pattern", "--tags-rule=match={a,b,fresh=1m", `--tags-rule[0].match: "{a,b,fresh=1m" contains "=", which no repository name can; write lower-case letters, digits and . _ - /`},
 		{"credentials", "--upstream=name=a,url=http://a,credentials=anonymous", `--upstream[0].credentials: is a list; write it in the file given by --config`},
 		{"no file", "--config=", `--config: is empty; name a file or leave the flag out`},
-		{"upstream", "--upstream=docker.io", `--upstream[0]: part 1 is not key=value; write for example name=VALUE`},
+		{"unknown upstream", "--upstream=corp.example", `--upstream[0]: has no url, and corp.example is not a registry that is known by name; write its address, such as url: https://corp.example`},
+		{"half an upstream", "--upstream=docker.io,url=http://a", `--upstream[0]: part 1 is not key=value; write for example name=VALUE`},
 		{"unknown key", "--upstream=name=a,url=http://a,password=/f", `--upstream[0]: unknown key "password"; did you mean "password-file"?`},
 		{"repeated key", "--upstream=name=a,name=b,url=http://a", `--upstream[0].name: is set twice; keep one`},
 		{"value", "--upstream=name=a,url=a", `--upstream[0].url: "a" is not a valid registry URL; write http or https and a host, such as https://registry-1.docker.io`},

@@ -15,7 +15,10 @@ type setting struct {
 	help        string
 }
 
-const cacheDirKey = "cache.dir"
+const (
+	cacheDirKey  = "cache.dir"
+	tagsFreshKey = "tags.fresh"
+)
 
 // settings has all settings; those of a group are adjacent.
 var settings = []setting{
@@ -35,7 +38,7 @@ var settings = []setting{
 		"DURATION", "168h", "time in which all cached content is read once to detect disk damage, 1h or more; 0 disables it"},
 	{scalar("clients.max_requests", count("requests"), func(c *Config) *int { return &c.Clients.MaxRequests }),
 		"REQUESTS", "256", "how many requests one client may have in flight; 0 means no limit"},
-	{scalar("tags.fresh", parseDuration, func(c *Config) *duration { return (*duration)(&c.Tags.Fresh) }),
+	{scalar(tagsFreshKey, parseDuration, func(c *Config) *duration { return (*duration)(&c.Tags.Fresh) }),
 		"DURATION", "1m", "how long a tag, or a list of tags or referrers, is served before it is checked with the upstream again; 0 checks every time"},
 	{listOf("tags.rules", rules, getRules, setRules),
 		"RULE", "", "tags with a freshness of their own, each as match=PATTERN,fresh=DURATION; the first match wins; repeat the flag, or separate entries with spaces in the environment"},
@@ -52,7 +55,7 @@ var settings = []setting{
 	{scalar("quota.per_client", count("pulls"), func(c *Config) *int { return &c.Quota.PerClient }),
 		"PULLS", "0", "how many upstream pulls one client may cause in six hours; 0 means no limit"},
 	{listOf("upstreams", upstreams, getUpstreams, setUpstreams),
-		"UPSTREAM", "name=docker.io,url=https://registry-1.docker.io", "the registries to mirror, each as name=HOST,url=URL and optionally username=USER,password-file=FILE; several credentials need the file; repeat the flag, or separate entries with spaces in the environment"},
+		"UPSTREAM", "docker.io", "the registries to mirror, the default first, each as NAME for one that is known by name, or as name=HOST,url=URL and further keys; lists of several values need the file; repeat the flag, or separate entries with spaces in the environment"},
 	{scalar("log.level", oneOf("debug", "info", "warn", "error"), func(c *Config) *string { return &c.Log.Level }),
 		"LEVEL", "info", "lowest level to log: debug, info, warn or error"},
 	{scalar("log.format", oneOf("json", "console"), func(c *Config) *string { return &c.Log.Format }),

@@ -13,6 +13,12 @@ type value interface {
 	// single returns the value as text.
 	single() (string, bool)
 
+	// plain reports whether the value is a single one, and no mapping or list.
+	plain() bool
+
+	// words returns the values of a list of single values; a single value is one.
+	words() []value
+
 	// list returns the value as a list of mappings with those keys.
 	list(keys []string) ([]value, bool)
 
@@ -31,6 +37,10 @@ type textValue struct {
 func (t textValue) where() place { return t.at }
 
 func (t textValue) single() (string, bool) { return t.text, true }
+
+func (t textValue) plain() bool { return !strings.Contains(t.text, "=") }
+
+func (t textValue) words() []value { return []value{t} }
 
 func (t textValue) list([]string) ([]value, bool) {
 	t.problem(t.at, "is a list; write it in the file given by --%s", configFlag)

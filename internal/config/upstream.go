@@ -2,18 +2,34 @@ package config
 
 import (
 	"fmt"
-	"net/url"
-	"path"
-	"regexp"
 	"slices"
 	"strings"
+	"time"
+
+	"mirrord/internal/tagrule"
 )
 
 // Upstream is one registry to mirror.
 type Upstream struct {
-	Name        string       // as in image references, such as docker.io: lower-case host[:port]
-	URL         string       // http or https, without a trailing slash
-	Credentials []Credential // with unique names; empty: the default configuration of Docker, or anonymous
+	Name             string        // as in image references, such as docker.io: lower-case host[:port]
+	URL              string        // http or https, without a trailing slash
+	Aliases          []string      // further names for clients: host[:port] or one word
+	Hosts            []string      // Host headers of requests for it
+	RepositoryPrefix string        // of all its repositories at URL, without slashes at its ends; empty: none
+	Fallbacks        []string      // URLs that are tried in turn when URL fails
+	Credentials      []Credential  // with unique names; empty: the default configuration of Docker, or anonymous
+	TokenHosts       []string      // host[:port] of its token service; empty: its own registrable domain
+	PrivateNetworks  []string      // CIDRs of private networks that its redirects may lead to
+	CAFile           string        // PEM, trusted beside those of the system
+	ClientCertFile   string        // PEM; set if and only if ClientKeyFile is
+	ClientKeyFile    string        // PEM
+	Insecure         bool          // its certificate is not verified
+	Proxy            string        // URL, or none; empty: that of the environment
+	ConnectTimeout   time.Duration // 0: the default
+	ResponseTimeout  time.Duration // 0: the default
+	MaxFills         int           // at once; 0: only cache.max_fills limits them
+	Bandwidth        []Bandwidth   // the first that applies at a time limits the downloads; none: no limit
+	TagRules         tagrule.Rules // before those of all upstreams
 }
 
 // upstreamEntry is an Upstream as in a source.
@@ -26,24 +42,50 @@ var upstreams = list[upstreamEntry]{
 	table: table[upstreamEntry]{
 		scalar("name", parseName, func(u *upstreamEntry) *string { return &u.Name }).
 			required("has no name; write the host that image references start with, such as docker.io"),
-		scalar("url", parseURL, func(u *upstreamEntry) *string { return &u.URL }).
-			required("has no url; write the address of the registry, such as https://registry-1.docker.io"),
+		scalar("url", parseURL, func(u *upstreamEntry) *string { return &u.URL }),
+		words("aliases", parseAlias, func(u *upstreamEntry) *[]string { return &u.Aliases }),
+		words("hosts", parseName, func(u *upstreamEntry) *[]string { return &u.Hosts }),
+		scalar("repository_prefix", parsePrefix, func(u *upstreamEntry) *string { return &u.RepositoryPrefix }),
+		words("fallbacks", parseURL, func(u *upstreamEntry) *[]string { return &u.Fallbacks }),
 		scalar("username", parseText, func(u *upstreamEntry) *string { return &u.login.Username }),
 		scalar("password_file", parsePath, func(u *upstreamEntry) *string { return &u.login.PasswordFile }),
 		listOf("credentials", credentials,
 			func(u *upstreamEntry) []Credential { return u.Credentials },
 			func(u *upstreamEntry, list []Credential) { u.Credentials = list }),
+		words("token_hosts", parseName, func(u *upstreamEntry) *[]string { return &u.TokenHosts }),
+		words("private_networks", parseNetwork, func(u *upstreamEntry) *[]string { return &u.PrivateNetworks }),
+		scalar("ca_file", parsePath, func(u *upstreamEntry) *string { return &u.CAFile }),
+		scalar("client_cert_file", parsePath, func(u *upstreamEntry) *string { return &u.ClientCertFile }),
+		scalar("client_key_file", parsePath, func(u *upstreamEntry) *string { return &u.ClientKeyFile }),
+		scalar("insecure_skip_verify", parseYes, func(u *upstreamEntry) *yes { return (*yes)(&u.Insecure) }),
+		scalar("proxy", parseProxy, func(u *upstreamEntry) *string { return &u.Proxy }),
+		scalar("connect_timeout", parseTimeout, func(u *upstreamEntry) *timeout { return (*timeout)(&u.ConnectTimeout) }),
+		scalar("response_timeout", parseTimeout, func(u *upstreamEntry) *timeout { return (*timeout)(&u.ResponseTimeout) }),
+		scalar("max_fills", parseLimit, func(u *upstreamEntry) *limit { return (*limit)(&u.MaxFills) }),
+		listOf("bandwidth", bandwidths,
+			func(u *upstreamEntry) []Bandwidth { return u.Bandwidth },
+			func(u *upstreamEntry, list []Bandwidth) { u.Bandwidth = list }),
+		listOf("tag_rules", rules,
+			func(u *upstreamEntry) []tagrule.Rule { return u.TagRules },
+			func(u *upstreamEntry, list []tagrule.Rule) { u.TagRules = list }),
 	},
+	short: "name",
 	none:  "is empty; write at least one upstream, or leave it out for docker.io",
 	check: checkUpstream,
 }
 
-// checkUpstream checks the last item, and expands the short form of a credential.
+// checkUpstream checks the last item, expands the short form of a credential and
+// fills in what is known of the registry.
 func checkUpstream(l *loader, at place, items []upstreamEntry) {
 	last := len(items) - 1
 	u := &items[last]
-	if i := slices.IndexFunc(items, func(other upstreamEntry) bool { return other.Name == u.Name }); i < last {
-		l.problem(at, "has the name %s, which %s already uses; give each a unique name", u.Name, at.sibling(i).name)
+	u.applyKnown()
+	if u.URL == "" {
+		l.problem(at, "has no url, and %s is not a registry that is known by name; write its address, such as url: https://%s", u.Name, u.Name)
+	}
+	checkNames(l, at, items)
+	if (u.ClientCertFile == "") != (u.ClientKeyFile == "") {
+		l.problem(at, "has only one of client_cert_file and client_key_file; write both or neither")
 	}
 	switch {
 	case u.login == Credential{}:
@@ -55,6 +97,32 @@ func checkUpstream(l *loader, at place, items []upstreamEntry) {
 		u.Credentials = []Credential{u.login}
 	}
 }
+
+// checkNames checks that no name, alias or host of the last item leads to one of the
+// others, too.
+func checkNames(l *loader, at place, items []upstreamEntry) {
+	last := len(items) - 1
+	u := items[last]
+	for i, other := range items[:last] {
+		if other.Name == u.Name {
+			l.problem(at, "has the name %s, which %s already uses; give each a unique name", u.Name, at.sibling(i).name)
+			continue
+		}
+		for _, name := range u.names() {
+			if slices.Contains(other.names(), name) {
+				l.problem(at, "is known as %s, and so is %s; remove one", name, at.sibling(i).name)
+			}
+		}
+		for _, host := range u.Hosts {
+			if slices.Contains(other.Hosts, host) {
+				l.problem(at, "has the host %s, and so has %s; remove one", host, at.sibling(i).name)
+			}
+		}
+	}
+}
+
+// names returns the name and the aliases.
+func (u Upstream) names() []string { return append([]string{u.Name}, u.Aliases...) }
 
 func getUpstreams(c *Config) []upstreamEntry {
 	entries := make([]upstreamEntry, len(c.Upstreams))
@@ -71,57 +139,50 @@ func setUpstreams(c *Config, entries []upstreamEntry) {
 	}
 }
 
-var nameRE = regexp.MustCompile(`^[a-z0-9.-]+(?::[0-9]+)?$`)
+// timeout is a duration that may be left out.
+type timeout time.Duration
 
-// parseName accepts a lower-case host[:port].
-func parseName(s string) (string, error) {
-	host, port, hasPort := strings.Cut(s, ":")
-	if !nameRE.MatchString(s) || !hostRE.MatchString(host) || hasPort && !isPort(port) {
-		return "", fmt.Errorf("%q is not a valid registry name; write a lower-case host or host:port, such as docker.io", s)
+// String is empty for one that is left out.
+func (t timeout) String() string {
+	if t == 0 {
+		return ""
 	}
-	return s, nil
+	return duration(t).String()
 }
 
-// parseURL accepts the base URL of a registry. Its errors do not quote user
-// information or a query, which may contain a secret.
-func parseURL(s string) (string, error) {
-	s = strings.TrimRight(s, "/")
-	u, err := url.Parse(s)
-	switch {
-	case strings.Contains(s, "@") && (err != nil || u.User != nil || u.Opaque != ""):
-		return "", fmt.Errorf("contains a user name or password; set username and password_file instead")
-	case strings.ContainsAny(s, "?#"):
-		return "", fmt.Errorf("has a query or fragment; write only the scheme, the host and optionally a path")
-	case err != nil || !printable(s) || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.Port() != "" && !isPort(u.Port()):
-		return "", fmt.Errorf("%q is not a valid registry URL; write http or https and a host, such as https://registry-1.docker.io", s)
+// parseTimeout accepts what clients wait for: containerd gives up after 30 s without
+// a response.
+func parseTimeout(s string) (timeout, error) {
+	d, err := parseDuration(s)
+	if err == nil && (d < duration(time.Second) || d > duration(25*time.Second)) {
+		err = fmt.Errorf("%q is not a timeout that clients can live with; write 1s to 25s", s)
 	}
-	return s, checkRegistry(u)
+	return timeout(d), err
 }
 
-// websites maps hosts that people mistake for a registry to the registry that they
-// belong to. None of them serves the registry API.
-var websites = map[string]string{
-	"docker.com":             "https://registry-1.docker.io",
-	"www.docker.com":         "https://registry-1.docker.io",
-	"hub.docker.com":         "https://registry-1.docker.io",
-	"app.docker.com":         "https://registry-1.docker.io",
-	"docker.io":              "https://registry-1.docker.io",
-	"www.docker.io":          "https://registry-1.docker.io",
-	"auth.docker.io":         "https://registry-1.docker.io",
-	"github.com":             "https://ghcr.io",
-	"gitlab.com":             "https://registry.gitlab.com",
-	"gallery.ecr.aws":        "https://public.ecr.aws",
-	"catalog.ngc.nvidia.com": "https://nvcr.io",
+// limit is a number that may be left out.
+type limit int
+
+// String is empty for one that is left out.
+func (n limit) String() string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprint(int(n))
 }
 
-// checkRegistry rejects a valid URL that cannot be the base of a registry.
-func checkRegistry(u *url.URL) error {
-	if registry, ok := websites[strings.ToLower(u.Hostname())]; ok {
-		return fmt.Errorf("%q is a website, not a registry; write %s", u, registry)
+func parseLimit(s string) (limit, error) {
+	n, err := parseFills(s)
+	return limit(n), err
+}
+
+// parsePrefix accepts the beginning of a repository name, without slashes at its ends.
+func parsePrefix(s string) (string, error) {
+	trimmed := strings.Trim(s, "/")
+	for component := range strings.SplitSeq(trimmed, "/") {
+		if !componentRE.MatchString(component) {
+			return "", fmt.Errorf("%q is not a valid beginning of a repository name; write for example docker-proxy or team/docker-proxy", s)
+		}
 	}
-	if base, last := path.Split(u.Path); last == "v2" || last == "v1" {
-		u.Path = strings.TrimRight(base, "/")
-		return fmt.Errorf("ends in /%s, which mirrord adds itself; write %s", last, u)
-	}
-	return nil
+	return trimmed, nil
 }

@@ -18,7 +18,11 @@ func read(data []byte) (*Config, error) {
 
 func TestWriteYAML(t *testing.T) {
 	c, err := read([]byte("tags: {rules: [{match: '*:latest', fresh: 0}, {match: 'library/{nginx,alpine}', fresh: 90s}]}\nupstreams:\n- name: docker.io\n  url: https://registry-1.docker.io\n- {url: http://b, name: 'b:5000', username: 'it''s', password_file: /run/b}\n" +
-		"- {name: c, url: http://c, credentials: [{username: u, password_file: /c, name: c-1}, {docker_config: /d.json}, {helper: pass}, {anonymous: true}]}\n"))
+		"- {name: c, url: http://c, credentials: [{username: u, password_file: /c, name: c-1}, {docker_config: /d.json}, {helper: pass}, {anonymous: true}]}\n" +
+		"- ghcr.io\n" +
+		"- {name: d, url: http://d/x/, aliases: [e, 'f:1'], hosts: d.example, repository_prefix: /p/q/, fallbacks: http://e, token_hosts: [t], private_networks: 10.1.2.3, " +
+		"ca_file: /ca, client_cert_file: /cert, client_key_file: /key, insecure_skip_verify: true, proxy: none, connect_timeout: 3s, response_timeout: 9s, max_fills: 4, " +
+		"bandwidth: [{limit: 20MiB, from: '08:00', to: '18:00', days: 'mon-wed,fri'}, {limit: 1GiB}], tag_rules: [{match: '*:dev', fresh: 0}]}\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,6 +44,8 @@ tags:
       fresh: 0s
     - match: 'library/{nginx,alpine}'
       fresh: 1m30s
+    - match: 'ghcr.io/**'
+      fresh: 10m
   stale_while_revalidate: 0s
   max_stale: 720h
   max_silence: 1.5s
@@ -50,6 +56,8 @@ quota:
 upstreams:
   - name: docker.io
     url: https://registry-1.docker.io
+    aliases: [index.docker.io, registry-1.docker.io]
+    token_hosts: [auth.docker.io]
   - name: b:5000
     url: http://b
     credentials:
@@ -68,6 +76,33 @@ upstreams:
         helper: pass
       - name: anonymous
         anonymous: true
+  - name: ghcr.io
+    url: https://ghcr.io
+  - name: d
+    url: http://d/x
+    aliases: [e, f:1]
+    hosts: [d.example]
+    repository_prefix: p/q
+    fallbacks: [http://e]
+    token_hosts: [t]
+    private_networks: [10.1.2.3/32]
+    ca_file: /ca
+    client_cert_file: /cert
+    client_key_file: /key
+    insecure_skip_verify: true
+    proxy: none
+    connect_timeout: 3s
+    response_timeout: 9s
+    max_fills: 4
+    bandwidth:
+      - limit: 20MiB
+        from: 08:00
+        to: 18:00
+        days: 'mon-wed,fri'
+      - limit: 1GiB
+    tag_rules:
+      - match: '*:dev'
+        fresh: 0s
 log:
   level: info
   format: json
@@ -139,6 +174,7 @@ func FuzzParse(f *testing.F) {
 		"upstreams:\n- name: a\n  url: http://a\n  username: 'u ''\n'\n  password_file: >-\n    a\n    b\n", "? a\n: b\n", "[[{",
 		"upstreams:\n- name: a\n  url: http://a\n  credentials:\n  - {username: u, password_file: /f}\n  - docker_config: 5%\n  - helper: x\n  - anonymous: true\n",
 		"tags: {rules: [{match: 'a/{b,[c]}/**:v?', fresh: 1h}], max_stale: 0}\nquota: {reserve: 7%, probe: 1m, per_client: 3}\n", "tags: {rules: []}\nquota: {reserve: 007}\n",
+		"upstreams: [docker.io, ghcr.io, {name: a, url: http://a, aliases: [b, c], bandwidth: [{limit: 1MiB}], fallbacks: []}]\n",
 		"cache: {dir: null, min_free: 0x10}\n", "log: {level: !!str info}\n", "%YAML 1.2\n---\na: 1\n...\n---\n",
 	} {
 		f.Add([]byte(seed))

@@ -36,15 +36,31 @@ func (v yamlValue) single() (string, bool) {
 	return "", false
 }
 
+func (v yamlValue) plain() bool {
+	switch v.node.(type) {
+	case *ast.StringNode, *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode:
+		return true
+	}
+	return false
+}
+
+func (v yamlValue) words() []value {
+	n, ok := v.node.(*ast.SequenceNode)
+	if !ok {
+		return []value{v}
+	}
+	values := make([]value, len(n.Values))
+	for i, entry := range n.Values {
+		values[i] = yamlValue{v.walker, v.at(v.place.index(i).name, entry), entry}
+	}
+	return values
+}
+
 // list treats an empty value as a list without entries.
 func (v yamlValue) list(keys []string) ([]value, bool) {
-	switch n := v.node.(type) {
+	switch v.node.(type) {
 	case *ast.SequenceNode:
-		values := make([]value, len(n.Values))
-		for i, entry := range n.Values {
-			values[i] = yamlValue{v.walker, v.at(v.place.index(i).name, entry), entry}
-		}
-		return values, true
+		return v.words(), true
 	case *ast.NullNode:
 		return nil, true
 	}
