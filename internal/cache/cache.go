@@ -40,7 +40,10 @@ type Options struct {
 	MinFree  int64                 // bytes that stay free on the file system
 	Free     func() (int64, error) // free bytes of that file system
 	MaxFills int                   // blobs that are filled at once, more wait for their turn; 0: DefaultMaxFills
-	Scrub    time.Duration         // in which everything that is cached is hashed once; 0: never
+	// MaxFillsOf limits the blobs that are filled at once from single upstreams; one
+	// that is not in it is limited by MaxFills alone.
+	MaxFillsOf map[string]int
+	Scrub      time.Duration // in which everything that is cached is hashed once; 0: never
 
 	Hooks Hooks
 }
@@ -101,7 +104,7 @@ func New(o Options) (*Cache, error) {
 		blobs:      blobs,
 		parts:      parts,
 		space:      newSpace(o, blobs, parts),
-		flights:    newFlights(cmp.Or(o.MaxFills, DefaultMaxFills)),
+		flights:    newFlights(cmp.Or(o.MaxFills, DefaultMaxFills), o.MaxFillsOf),
 		hot:        newHotManifests(),
 		budgets:    lru.NewBytes[*spool.Budget](budgetsBytes),
 		declined:   lru.NewBytes[time.Time](declinedBytes),

@@ -116,8 +116,8 @@ type flights struct {
 	turns    turns
 }
 
-func newFlights(max int) *flights {
-	return &flights{inFlight: make(map[flightKey]*flight), turns: newTurns(max)}
+func newFlights(max int, byUpstream map[string]int) *flights {
+	return &flights{inFlight: make(map[flightKey]*flight), turns: newTurns(max, byUpstream)}
 }
 
 // of returns the flight for ref, or nil.

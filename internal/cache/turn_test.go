@@ -72,6 +72,36 @@ func TestFillsNeverExceedMaxFills(t *testing.T) {
 	})
 }
 
+// An upstream that drips takes no more than its turns, so that another one's blob is
+// filled at once.
+func TestFillsOfOneUpstreamLeaveTurnsToOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		var b busy
+		fake.Wrap(b.wrap)
+		f := start(t, fake, func(o *cachetest.Options) {
+			o.Cache.MaxFills, o.Cache.MaxFillsOf = 3, map[string]int{ocitest.Upstream: 2}
+		})
+		refs, contents := blobs(t, fake, 6, 20*mebibyte)
+		other, err := oci.ParseBlob("other.example", refs[5].Repository(), refs[5].Digest().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var clients sync.WaitGroup
+		for i := range refs[:5] {
+			clients.Go(func() { f.MustRead(t, refs[i], contents[i], oci.Fill) })
+		}
+		<-time.After(time.Second)
+		begun := time.Now()
+		f.MustRead(t, other, contents[5], oci.Fill)
+		if took := time.Since(begun).Round(time.Second); took != 20*time.Second || b.most.Load() != 3 {
+			t.Errorf("the other upstream's blob took %s, with %d fills at once; want 20s and 3", took, b.most.Load())
+		}
+		clients.Wait()
+		f.Settled(t)
+	})
+}
+
 // A part of a blob is served while the blob waits for its turn.
 func TestPartOfABlobThatWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

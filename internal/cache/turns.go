@@ -26,9 +26,11 @@ const (
 // that its client has in flight, because a fill without waiters leaves it. Guarded
 // by Cache.mu.
 type turns struct {
-	free   int // turns that are not taken; 0 while a fill waits
-	queues map[queueKey][]*flight
-	order  []queueKey // of queues, none of them empty: the first one is next
+	free    int            // turns that are not taken
+	most    map[string]int // by upstream: turns that its fills may take at once; no entry: all
+	running map[string]int // by upstream: turns that its fills have taken
+	queues  map[queueKey][]*flight
+	order   []queueKey // of queues, none of them empty: the first one that may run is next
 }
 
 type queueKey struct {
@@ -36,15 +38,28 @@ type queueKey struct {
 	upstream string
 }
 
-func newTurns(n int) turns { return turns{free: n, queues: make(map[queueKey][]*flight)} }
+func newTurns(n int, most map[string]int) turns {
+	return turns{free: n, most: most, running: make(map[string]int), queues: make(map[queueKey][]*flight)}
+}
+
+// mayRun reports whether a turn is free for a fill from upstream.
+func (t *turns) mayRun(upstream string) bool {
+	most, limited := t.most[upstream]
+	return t.free > 0 && (!limited || t.running[upstream] < most)
+}
+
+func (t *turns) take(f *flight) {
+	t.free--
+	t.running[f.ref.Upstream()]++
+	f.turn = true
+}
 
 // enter gives f a turn, if there is one, or queues it for each client that waits for
 // it. Without such a client it does neither.
 func (t *turns) enter(f *flight) {
 	switch {
-	case t.free > 0:
-		t.free--
-		f.turn = true
+	case t.mayRun(f.ref.Upstream()):
+		t.take(f)
 	case len(f.waiters) > 0:
 		f.queued = true
 		for client := range f.waiters {
@@ -71,24 +86,29 @@ func (t *turns) remove(client netip.Prefix, f *flight) {
 	}
 }
 
-// call ends the wait of f, with a turn or without.
-func (t *turns) call(f *flight, turn bool) {
+// call ends the wait of f, which has a turn or goes without.
+func (t *turns) call(f *flight) {
 	for client := range f.waiters {
 		t.remove(client, f)
 	}
-	f.queued, f.turn = false, turn
+	f.queued = false
 	close(f.called)
 }
 
-// pass gives a turn that has ended to the next fill.
-func (t *turns) pass() {
-	if len(t.order) == 0 {
-		t.free++
+// pass ends the turn of f and gives it to the next fill that may run.
+func (t *turns) pass(f *flight) {
+	f.turn = false
+	t.free++
+	t.running[f.ref.Upstream()]--
+	i := slices.IndexFunc(t.order, func(key queueKey) bool { return t.mayRun(key.upstream) })
+	if i < 0 {
 		return
 	}
-	key := t.order[0]
-	t.order = append(t.order[1:], key)
-	t.call(t.queues[key][0], true)
+	key := t.order[i]
+	t.order = append(slices.Delete(t.order, i, i+1), key)
+	next := t.queues[key][0]
+	t.take(next)
+	t.call(next)
 }
 
 // join counts the client behind ctx among the waiters of f, until leave. The caller
@@ -116,7 +136,7 @@ func (c *Cache) leave(ctx context.Context, f *flight) {
 	}
 	c.flights.turns.remove(client, f)
 	if len(f.waiters) == 0 {
-		c.flights.turns.call(f, false)
+		c.flights.turns.call(f)
 		c.end(f) // the next client starts another
 	}
 }
@@ -145,7 +165,7 @@ func (c *Cache) awaitTurn(f *flight, s *spool.Spool) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if f.queued { // the mirror ends, as reading the upstream's body will show
-		c.flights.turns.call(f, false)
+		c.flights.turns.call(f)
 		return true
 	}
 	return f.turn
@@ -185,7 +205,6 @@ func (c *Cache) endTurn(f *flight) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if f.turn {
-		f.turn = false
-		c.flights.turns.pass()
+		c.flights.turns.pass(f)
 	}
 }
