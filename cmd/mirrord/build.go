@@ -19,6 +19,7 @@ import (
 	"mirrord/internal/route"
 	"mirrord/internal/server"
 	"mirrord/internal/stack"
+	"mirrord/internal/tagrule"
 	"mirrord/internal/tags"
 	"mirrord/internal/telemetry"
 	"mirrord/internal/upstream"
@@ -132,8 +133,8 @@ func watch(metrics *telemetry.Metrics, mirror *stack.Stack, ledger *ratelimit.Le
 	})
 	metrics.WatchQuota(ledger.Budgets)
 	metrics.WatchLogins(func() []telemetry.Login { return logins(mirror.Pools) })
-	for i, p := range mirror.Pools {
-		metrics.WatchHosts(p.Name(), mirror.Hosts[i].Failing)
+	for _, name := range mirror.Upstreams() {
+		metrics.WatchHosts(name, func() int { return mirror.FailingHosts(name) })
 	}
 }
 
@@ -143,11 +144,11 @@ func withClient(ctx context.Context, c net.Conn) context.Context {
 
 // routes are the names of the upstreams; the first is the default.
 func routes(cfg *config.Config) route.Table {
-	var names []string
+	var upstreams []route.Upstream
 	for _, u := range cfg.Upstreams {
-		names = append(names, u.Name)
+		upstreams = append(upstreams, route.Upstream{Name: u.Name, Aliases: u.Aliases, Hosts: u.Hosts})
 	}
-	return route.NewTable(names...)
+	return route.NewTable(upstreams...)
 }
 
 // reloadLogins forgets tokens and refused logins.
@@ -188,9 +189,17 @@ func rememberedBudgets(ix *index.Index, log *zap.Logger) map[string][]byte {
 	return quotas
 }
 
-// freshness is how long a tag is fresh: by the first rule that matches it.
+// freshness is how long a tag is fresh: by the first rule that matches it, of its
+// upstream or of all.
 func freshness(cfg *config.Config) func(oci.Ref) time.Duration {
+	own := make(map[string]tagrule.Rules)
+	for _, u := range cfg.Upstreams {
+		own[u.Name] = u.TagRules
+	}
 	return func(ref oci.Ref) time.Duration {
+		if fresh, ok := own[ref.Upstream()].Fresh(ref.Upstream(), ref.Repository(), ref.Tag()); ok {
+			return fresh
+		}
 		if fresh, ok := cfg.Tags.Rules.Fresh(ref.Upstream(), ref.Repository(), ref.Tag()); ok {
 			return fresh
 		}

@@ -27,7 +27,7 @@ func newConfigCheckCommand() *cobra.Command {
 		Use:   "check FILE",
 		Short: "Say whether a configuration file is valid, and if not, what to write instead",
 		Long: `Say whether a configuration file is valid, and if not, what to write instead.
-Each credential is read as the mirror would read it; nothing is sent to an
+Each credential and certificate is read as the mirror would read it; nothing is sent to an
 upstream.`,
 		Args: refuse(cobra.ExactArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -35,7 +35,7 @@ upstream.`,
 			if err != nil {
 				return err
 			}
-			notes, err := checkLogins(cfg)
+			notes, err := checkFiles(cfg)
 			if err != nil {
 				return err
 			}
@@ -66,11 +66,14 @@ func newConfigPrintCommand() *cobra.Command {
 // as the unit runs.
 const unitCredentials = "/run/credentials/"
 
-// checkLogins reads the configured credentials. One that exists only while a unit
-// runs is not a failure, but a note.
-func checkLogins(cfg *config.Config) (notes string, err error) {
+// checkFiles reads the configured credentials and certificates. A credential that
+// exists only while a unit runs is not a failure, but a note.
+func checkFiles(cfg *config.Config) (notes string, err error) {
 	var failed []error
 	for _, u := range cfg.Upstreams {
+		if _, err := newTLS(u); err != nil {
+			failed = append(failed, fmt.Errorf("upstream %s: %w", u.Name, err))
+		}
 		for _, c := range u.Credentials {
 			err := readLogin(u.Name, c)
 			switch {

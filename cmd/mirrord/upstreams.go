@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net/http"
 	"net/url"
 	"time"
 
@@ -33,12 +34,23 @@ func buildUpstream(u config.Upstream, reserve config.Share, log *zap.Logger, met
 	if err != nil {
 		return stack.Upstream{}, err
 	}
+	transport, err := newNetwork(u, metrics)
+	if err != nil {
+		return stack.Upstream{}, err
+	}
+	if u.Insecure {
+		log.Warn("certificates of the upstream are not verified (insecure_skip_verify): whoever is between it and the mirror can read its logins and replace its tags")
+	}
 	built := stack.Upstream{
-		Name:      u.Name,
-		URL:       address,
-		Reserve:   reserve.Of,
-		Transport: metrics.Transport(u.Name, upstream.NewTransport(address)),
-		Hooks:     upstreamHooks(log, metrics.Resumed(u.Name)),
+		Name:            u.Name,
+		URL:             address,
+		Prefix:          asPrefix(u.RepositoryPrefix),
+		Reserve:         reserve.Of,
+		Transport:       transport(address),
+		TokenHosts:      u.TokenHosts,
+		ResponseTimeout: u.ResponseTimeout,
+		MaxFills:        u.MaxFills,
+		Hooks:           upstreamHooks(log, metrics.Resumed(u.Name)),
 	}
 	for _, c := range credentials(u) {
 		login, err := newLogin(u.Name, c)
@@ -47,7 +59,40 @@ func buildUpstream(u config.Upstream, reserve config.Share, log *zap.Logger, met
 		}
 		built.Credentials = append(built.Credentials, stack.Credential{Name: c.Name, Login: login})
 	}
+	for _, text := range u.Fallbacks {
+		fallback, err := newFallback(built, text, transport)
+		if err != nil {
+			return stack.Upstream{}, err
+		}
+		built.Fallbacks = append(built.Fallbacks, fallback)
+	}
 	return built, nil
+}
+
+// asPrefix returns what a repository name begins with, below repositories.
+func asPrefix(repositories string) string {
+	if repositories == "" {
+		return ""
+	}
+	return repositories + "/"
+}
+
+// newFallback returns a fallback of u. A fallback of the same owner gets the upstream's
+// logins, another one only what Docker's configuration has for its own host.
+func newFallback(u stack.Upstream, text string, transport func(*url.URL) http.RoundTripper) (stack.Fallback, error) {
+	address, err := url.Parse(text)
+	if err != nil {
+		return stack.Fallback{}, err
+	}
+	f := stack.Fallback{URL: address, Transport: transport(address)}
+	if !upstream.SameSite(u.URL.Hostname(), address.Hostname()) {
+		f.Credentials = []stack.Credential{{Name: address.Host, Login: login.Default(address.Host)}}
+		return f, nil
+	}
+	for _, c := range u.Credentials {
+		f.Credentials = append(f.Credentials, stack.Credential{Name: c.Name + "@" + address.Host, Login: c.Login})
+	}
+	return f, nil
 }
 
 // upstreamHooks log what happens to an upstream.

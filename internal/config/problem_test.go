@@ -7,8 +7,8 @@ import (
 
 func TestFileProblems(t *testing.T) {
 	const (
-		keys           = "listen, admin, cache, clients, tags, quota, upstreams, log"
-		upstreamKeys   = "name, url, aliases, hosts, repository_prefix, fallbacks, username, password_file, credentials, token_hosts, private_networks, " +
+		keys         = "listen, admin, cache, clients, tags, quota, upstreams, log"
+		upstreamKeys = "name, url, aliases, hosts, repository_prefix, fallbacks, username, password_file, credentials, token_hosts, private_networks, " +
 			"ca_file, client_cert_file, client_key_file, insecure_skip_verify, proxy, connect_timeout, response_timeout, max_fills, bandwidth, tag_rules"
 		credentialKeys = "name, username, password_file, docker_config, helper, anonymous"
 		kinds          = "write either username and password_file, or docker_config, or helper, or anonymous: true"

@@ -124,6 +124,9 @@ func checkNames(l *loader, at place, items []upstreamEntry) {
 // names returns the name and the aliases.
 func (u Upstream) names() []string { return append([]string{u.Name}, u.Aliases...) }
 
+// UpstreamKeys returns the keys of an upstream in a file.
+func UpstreamKeys() []string { return upstreams.table.keys() }
+
 func getUpstreams(c *Config) []upstreamEntry {
 	entries := make([]upstreamEntry, len(c.Upstreams))
 	for i, u := range c.Upstreams {

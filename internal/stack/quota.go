@@ -14,14 +14,6 @@ type quota struct {
 	clients *ratelimit.Clients
 }
 
-func newQuota(pools []*upstream.Pool, perClient int) *quota {
-	q := &quota{pools: make(map[string]*upstream.Pool), clients: ratelimit.NewClients(perClient)}
-	for _, p := range pools {
-		q.pools[p.Name()] = p
-	}
-	return q
-}
-
 func (q *quota) Save(ctx context.Context, upstream string) error {
 	if p, ok := q.pools[upstream]; ok {
 		if err := p.CheckReserve(); err != nil {

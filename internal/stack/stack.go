@@ -11,6 +11,7 @@
 package stack
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -23,6 +24,7 @@ import (
 	"mirrord/internal/cache/lru"
 	"mirrord/internal/health"
 	"mirrord/internal/login"
+	"mirrord/internal/oci"
 	"mirrord/internal/ratelimit"
 	"mirrord/internal/route"
 	"mirrord/internal/tags"
@@ -52,7 +54,22 @@ type Upstream struct {
 	// Transport is the network, with what counts or breaks it.
 	Transport http.RoundTripper
 
+	// Optional; see upstream.Options.
+	Prefix          string
+	TokenHosts      []string
+	ResponseTimeout time.Duration
+
+	MaxFills  int        // blobs that are filled from it at once; 0: three quarters of the turns, if it is not the only upstream
+	Fallbacks []Fallback // tried in turn while it is unavailable
+
 	Hooks UpstreamHooks
+}
+
+// Fallback is another registry with the content of an upstream.
+type Fallback struct {
+	URL         *url.URL
+	Credentials []Credential // at least one; their names differ from those of the upstream and its other fallbacks
+	Transport   http.RoundTripper
 }
 
 // Credential is one login of an upstream, or none.
@@ -79,8 +96,9 @@ type Stack struct {
 	Tags   *tags.Registry
 	Cache  *cache.Cache
 	Health *health.Monitor
-	Pools  []*upstream.Pool     // in the order of Options.Upstreams
-	Hosts  []*upstream.Breakers // and theirs
+	Pools  []*upstream.Pool // of the upstreams, each followed by those of its fallbacks
+	names  []string         // of the upstreams
+	hosts  []*upstream.Breakers
 }
 
 // New puts a Stack together. It starts nothing and closes nothing: the stores in
@@ -88,14 +106,16 @@ type Stack struct {
 func New(o Options) (*Stack, error) {
 	s := &Stack{Health: health.New(o.Health)}
 	router := make(route.Router, len(o.Upstreams))
+	quota := &quota{pools: make(map[string]*upstream.Pool), clients: ratelimit.NewClients(o.PerClient)}
 	for _, u := range o.Upstreams {
-		hosts := upstream.NewBreakers(upstream.BreakerOptions{
-			Name: u.Name, URL: u.URL, Next: u.Transport, Opened: u.Hooks.HostFails, Closed: u.Hooks.HostRecovered,
-		})
-		pool := newPool(u, hosts, o.Ledger)
-		s.Pools, s.Hosts, router[u.Name] = append(s.Pools, pool), append(s.Hosts, hosts), pool
+		s.names = append(s.names, u.Name)
+		pool := s.addPool(u, o.Ledger)
+		router[u.Name], quota.pools[u.Name] = pool, pool
+		if len(u.Fallbacks) > 0 {
+			router[u.Name] = s.addFallbacks(pool, u, o.Ledger)
+		}
 	}
-	quota := newQuota(s.Pools, o.PerClient)
+	o.Cache.MaxFillsOf = maxFills(o)
 	o.Cache.Next, o.Cache.Health, o.Cache.Quota = router, s.Health, quota
 	o.Cache.Policy, o.Cache.Metadata = lru.NewPolicy(), lru.NewPolicy()
 	var err error
@@ -107,9 +127,37 @@ func New(o Options) (*Stack, error) {
 	return s, nil
 }
 
-// newPool makes the pool of an upstream. Its credentials share the network and
-// what is known of its hosts.
-func newPool(u Upstream, hosts *upstream.Breakers, ledger *ratelimit.Ledger) *upstream.Pool {
+// maxFills returns how many fills each upstream may have at once: not all of them,
+// so that one whose downloads drip does not hold up the others.
+func maxFills(o Options) map[string]int {
+	most := make(map[string]int)
+	all := cmp.Or(o.Cache.MaxFills, cache.DefaultMaxFills)
+	for _, u := range o.Upstreams {
+		if u.MaxFills > 0 {
+			most[u.Name] = u.MaxFills
+		} else if len(o.Upstreams) > 1 {
+			most[u.Name] = max(1, all-all/4)
+		}
+	}
+	return most
+}
+
+// addFallbacks returns the Registry of an upstream and its fallbacks.
+func (s *Stack) addFallbacks(first oci.Registry, u Upstream, ledger *ratelimit.Ledger) oci.Registry {
+	all := route.Failover{first}
+	for _, f := range u.Fallbacks {
+		u.URL, u.Transport, u.Credentials = f.URL, f.Transport, f.Credentials
+		all = append(all, s.addPool(u, ledger))
+	}
+	return all
+}
+
+// addPool makes the pool of an upstream. Its credentials share the network and what
+// is known of its hosts.
+func (s *Stack) addPool(u Upstream, ledger *ratelimit.Ledger) *upstream.Pool {
+	hosts := upstream.NewBreakers(upstream.BreakerOptions{
+		Name: u.Name, URL: u.URL, Next: u.Transport, Opened: u.Hooks.HostFails, Closed: u.Hooks.HostRecovered,
+	})
 	o := upstream.PoolOptions{
 		Name: u.Name, Reach: hosts.Reach, Reserve: u.Reserve, LoginDisabled: u.Hooks.LoginFails, LoginRestored: u.Hooks.LoginWorks,
 	}
@@ -122,17 +170,34 @@ func newPool(u Upstream, hosts *upstream.Breakers, ledger *ratelimit.Ledger) *up
 			Name: c.Name, Budget: quota.Budget, Stamp: c.Login.Stamp, ReadLogin: c.Login.Check, Anonymous: c.Login.IsAnonymous(),
 			Registry: upstream.New(upstream.Options{
 				Name: u.Name, URL: u.URL, Auth: c.Login, Transport: quota, Resumed: u.Hooks.Resumed,
+				Prefix: u.Prefix, TokenHosts: u.TokenHosts, ResponseTimeout: u.ResponseTimeout,
 			}),
 		})
 	}
-	return upstream.NewPool(o)
+	pool := upstream.NewPool(o)
+	s.Pools, s.hosts = append(s.Pools, pool), append(s.hosts, hosts)
+	return pool
+}
+
+// Upstreams returns the names of the upstreams, in the order of Options.Upstreams.
+func (s *Stack) Upstreams() []string { return s.names }
+
+// FailingHosts returns how many hosts of an upstream and its fallbacks are down.
+func (s *Stack) FailingHosts(name string) int {
+	failing := 0
+	for i, p := range s.Pools {
+		if p.Name() == name {
+			failing += s.hosts[i].Failing()
+		}
+	}
+	return failing
 }
 
 // Run works for all of the stack until ctx ends, and returns when everything has
 // stopped: then the stores may be closed. Run once.
 func (s *Stack) Run(ctx context.Context) error {
 	var group errgroup.Group
-	for _, h := range s.Hosts {
+	for _, h := range s.hosts {
 		group.Go(func() error { return h.Run(ctx) })
 	}
 	group.Go(func() error { return s.Health.Run(ctx) })

@@ -194,7 +194,7 @@ func (b *body) connect() error {
 // request returns after the first byte of the body: until then the caller can still
 // report an error.
 func (b *body) request() error {
-	ctx, answered, cancel := withResponseTimeout(b.ctx)
+	ctx, answered, cancel := b.registry.withResponseTimeout(b.ctx)
 	defer answered()
 	resp, err := b.registry.getBlob(ctx, b.ref, b.byteRange())
 	if err != nil {

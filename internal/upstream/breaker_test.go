@@ -173,7 +173,7 @@ func TestCanceledRequests(t *testing.T) {
 			return context.WithTimeout(ctx, time.Second)
 		}, 5},
 		"the bound of an answer": {func(ctx context.Context) (context.Context, context.CancelFunc) {
-			ctx, _, cancel := withResponseTimeout(ctx)
+			ctx, _, cancel := new(Registry).withResponseTimeout(ctx)
 			return ctx, cancel
 		}, 5},
 	} {

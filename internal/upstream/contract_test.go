@@ -25,7 +25,7 @@ func TestContract(t *testing.T) {
 		t.Cleanup(server.Close)
 		u, err := url.Parse(server.URL)
 		check(t, err)
-		transport := NewTransport(u)
+		transport := NewTransport(TransportOptions{URL: u})
 		t.Cleanup(transport.CloseIdleConnections)
 		return New(Options{Name: ocitest.Upstream, URL: u, Auth: authn.Anonymous, Transport: transport})
 	})

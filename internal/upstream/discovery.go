@@ -98,7 +98,7 @@ func (t *tokens) checkRealm(c challenge) error {
 	if c.scheme != bearer {
 		return nil
 	}
-	return checkRealm(t.base, c.params["realm"])
+	return checkRealm(t.base, t.hosts, c.params["realm"])
 }
 
 // updateChallenge adopts the challenge in the response to a request that was sent

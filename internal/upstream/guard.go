@@ -20,7 +20,9 @@ import (
 // Literal addresses are checked before that, because behind a proxy the mirror does
 // not dial them itself.
 type guard struct {
-	upstream string // host:port
+	upstream  string                                // host:port
+	allowed   []netip.Prefix                        // further private networks, by the operator
+	findProxy func(*http.Request) (*url.URL, error) // may be at any address
 
 	mu      sync.Mutex // guards all below
 	proxies map[string]bool
@@ -28,7 +30,7 @@ type guard struct {
 }
 
 func newGuard(upstream *url.URL) *guard {
-	g := &guard{upstream: hostPort(upstream), proxies: make(map[string]bool)}
+	g := &guard{upstream: hostPort(upstream), findProxy: http.ProxyFromEnvironment, proxies: make(map[string]bool)}
 	g.home, _ = netip.ParseAddr(upstream.Hostname()) // a name is resolved when it is dialled
 	if upstream.Hostname() == "localhost" {
 		g.home = netip.AddrFrom4([4]byte{127, 0, 0, 1})
@@ -44,9 +46,9 @@ func hostPort(u *url.URL) string {
 	return net.JoinHostPort(u.Hostname(), port)
 }
 
-// proxy is http.ProxyFromEnvironment; the operator's proxy may be at any address.
+// proxy is findProxy, and notes the address of the proxy.
 func (g *guard) proxy(req *http.Request) (*url.URL, error) {
-	proxy, err := http.ProxyFromEnvironment(req)
+	proxy, err := g.findProxy(req)
 	if proxy != nil {
 		g.mu.Lock()
 		defer g.mu.Unlock()
@@ -116,12 +118,22 @@ func (g *guard) check(at netip.Addr) error {
 	home := g.home
 	g.mu.Unlock()
 	switch {
-	case mayReach(home, at):
+	case mayReach(home, at), g.isAllowed(at):
 		return nil
 	case home.IsValid():
 		return fmt.Errorf("%w: to %s from %s", errPrivate, at, home)
 	}
-	return fmt.Errorf("%w: to %s, and a proxy hides the upstream's own address (if both are in this network, name them in NO_PROXY)", errPrivate, at)
+	return fmt.Errorf("%w: to %s, and a proxy hides the upstream's own address (if both are in this network, name them in NO_PROXY, or list its network under private_networks)", errPrivate, at)
+}
+
+// isAllowed reports whether the operator allows an address. The local link and the
+// addresses of metadata services cannot be allowed.
+func (g *guard) isAllowed(at netip.Addr) bool {
+	at = ipv4Of(at.WithZone(""))
+	if area := areaOf(at); area != private && area != loopback {
+		return false
+	}
+	return slices.ContainsFunc(g.allowed, func(p netip.Prefix) bool { return p.Contains(at) })
 }
 
 // The classes of addresses, which differ in which upstreams may lead there.

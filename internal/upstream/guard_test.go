@@ -138,7 +138,7 @@ func TestStorageAtALiteral(t *testing.T) {
 	}))
 	u, err := url.Parse(registry.URL)
 	check(t, err)
-	transport := NewTransport(u)
+	transport := NewTransport(TransportOptions{URL: u})
 	t.Cleanup(transport.CloseIdleConnections)
 	harbor := &url.URL{Scheme: "http", Host: "harbor.example:" + u.Port()}
 	transport.guard = newGuard(harbor)
@@ -171,7 +171,7 @@ func TestLiteralBehindAProxy(t *testing.T) {
 	check(t, err)
 	through, err := url.Parse(proxy.URL)
 	check(t, err)
-	transport := NewTransport(u)
+	transport := NewTransport(TransportOptions{URL: u})
 	t.Cleanup(transport.CloseIdleConnections)
 	transport.Proxy = http.ProxyURL(through)
 	transport.guard.proxies[hostPort(through)] = true
@@ -194,7 +194,7 @@ func TestPublicUpstreamReachesNoPrivateAddress(t *testing.T) {
 	h := startHub(t, hubsim.Options{})
 	public, err := url.Parse("https://registry.example")
 	check(t, err)
-	transport := NewTransport(public)
+	transport := NewTransport(TransportOptions{URL: public})
 	t.Cleanup(transport.CloseIdleConnections)
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, h.URL()+"/v2/", nil)
 	check(t, err)

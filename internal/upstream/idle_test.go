@@ -36,7 +36,7 @@ func inMemory(t *testing.T, handle http.HandlerFunc) (*url.URL, *Transport) {
 	go func() { _ = server.Serve(listener) }()
 	u, err := url.Parse("http://registry.example")
 	check(t, err)
-	transport := NewTransport(u)
+	transport := NewTransport(TransportOptions{URL: u})
 	transport.DialContext = network.DialContext
 	t.Cleanup(func() {
 		transport.CloseIdleConnections()

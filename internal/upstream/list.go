@@ -24,16 +24,17 @@ const (
 
 // List asks for one page.
 func (r *Registry) List(ctx context.Context, q oci.Listing) (*oci.Page, error) {
-	ctx, _, cancel := withResponseTimeout(ctx)
+	ctx, _, cancel := r.withResponseTimeout(ctx)
 	defer cancel()
-	path := q.Repository() + "/tags/list"
+	repository := r.remote(q.Repository())
+	path := repository + "/tags/list"
 	accept := "application/json"
 	if q.Kind() == oci.Referrers {
-		path, accept = q.Repository()+"/referrers/"+q.Subject().String(), ocispec.MediaTypeImageIndex
+		path, accept = repository+"/referrers/"+q.Subject().String(), ocispec.MediaTypeImageIndex
 	}
 	resp, err := r.do(ctx, request{
 		operation: ListOperation, method: http.MethodGet, url: r.url(path, q.Query()),
-		repository: q.Repository(), accept: accept, list: q,
+		repository: repository, accept: accept, list: q,
 	})
 	if err != nil {
 		return nil, err

@@ -48,7 +48,7 @@ func behindRelay(t *testing.T, http2 bool, handle http.HandlerFunc) (*client, *r
 	server.StartTLS()
 	u, err := url.Parse("https://example.com")
 	check(t, err)
-	transport := NewTransport(u)
+	transport := NewTransport(TransportOptions{URL: u})
 	transport.Proxy, transport.DialContext = nil, r.dial
 	transport.TLSClientConfig = server.Client().Transport.(*http.Transport).TLSClientConfig
 	t.Cleanup(func() {

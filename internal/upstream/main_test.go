@@ -65,7 +65,7 @@ func connect(t *testing.T, address string, login ...string) *client {
 	t.Helper()
 	u, err := url.Parse(address)
 	check(t, err)
-	transport := NewTransport(u)
+	transport := NewTransport(TransportOptions{URL: u})
 	t.Cleanup(transport.CloseIdleConnections)
 	return connectBy(t, u, transport, login...)
 }

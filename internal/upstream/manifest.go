@@ -19,7 +19,7 @@ func tooLarge(upstream string, ref oci.Ref) error {
 func (r *Registry) getManifest(ctx context.Context, ref oci.Ref) (oci.Descriptor, []byte, error) {
 	resp, err := r.do(ctx, request{
 		operation: ManifestGet, method: http.MethodGet, url: r.contentURL(ref),
-		repository: ref.Repository(), accept: acceptManifests, ref: ref,
+		repository: r.remote(ref.Repository()), accept: acceptManifests, ref: ref,
 	})
 	if err != nil {
 		return oci.Descriptor{}, nil, err

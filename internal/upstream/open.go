@@ -22,7 +22,7 @@ type wholeBody struct{ *bytes.Reader }
 func (wholeBody) Close() error { return nil }
 
 func (r *Registry) openManifest(ctx context.Context, ref oci.Ref) (*oci.Content, error) {
-	ctx, _, cancel := withResponseTimeout(ctx)
+	ctx, _, cancel := r.withResponseTimeout(ctx)
 	defer cancel()
 	d, raw, err := r.getManifest(ctx, ref)
 	if err != nil {
@@ -37,7 +37,7 @@ func (r *Registry) openManifest(ctx context.Context, ref oci.Ref) (*oci.Content,
 // openBlob connects at the hinted offset, or at 0 when the upstream does not send
 // parts. Everything together has responseTimeout.
 func (r *Registry) openBlob(ctx context.Context, ref oci.Ref) (*oci.Content, error) {
-	ctx, answered, cancel := withResponseTimeout(ctx)
+	ctx, answered, cancel := r.withResponseTimeout(ctx)
 	part := oci.PartHint(ctx)
 	b := r.newBody(ctx, ref, part.Begin)
 	if part.End > 0 {
@@ -76,6 +76,6 @@ func (r *Registry) sizeOf(ctx context.Context, ref oci.Ref) int64 {
 func (r *Registry) getBlob(ctx context.Context, ref oci.Ref, byteRange string) (*http.Response, error) {
 	return r.do(ctx, request{
 		operation: BlobGet, method: http.MethodGet, url: r.contentURL(ref),
-		repository: ref.Repository(), byteRange: byteRange, ref: ref,
+		repository: r.remote(ref.Repository()), byteRange: byteRange, ref: ref,
 	})
 }

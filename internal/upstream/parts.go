@@ -11,7 +11,7 @@ import (
 
 // Reopen implements oci.Reopener.
 func (b *body) Reopen(ctx context.Context, part oci.Span) (io.ReadCloser, error) {
-	ctx, answered, cancel := withResponseTimeout(ctx)
+	ctx, answered, cancel := b.registry.withResponseTimeout(ctx)
 	defer answered()
 	other := b.registry.newBody(ctx, b.ref, part.Begin)
 	other.size, other.end, other.release = b.size, part.End, cancel

@@ -5,14 +5,21 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 
 	"golang.org/x/net/publicsuffix"
 )
 
+// sharedDomains are registrable domains below which anybody can have a registry.
+var sharedDomains = []string{
+	"amazonaws.com", "amazonaws.com.cn", "on.aws", "azurecr.cn", "azurecr.io", "azurecr.us", "gcr.io", "ocir.io", "pkg.dev",
+}
+
 // checkRealm refuses a token service that the upstream must not name, because the
 // login would be sent there. It must use https, or http if the upstream does, and be
-// in the upstream's registrable domain.
-func checkRealm(upstream *url.URL, realm string) error {
+// the upstream itself or one of hosts, which are host or host:port. Without hosts it
+// may be anywhere in the upstream's registrable domain, unless others share that.
+func checkRealm(upstream *url.URL, hosts []string, realm string) error {
 	u, err := url.Parse(realm)
 	if err != nil || u.Host == "" {
 		return fmt.Errorf("its token service has an invalid URL: %q", realm)
@@ -20,22 +27,26 @@ func checkRealm(upstream *url.URL, realm string) error {
 	if u.Scheme != "https" && u.Scheme != upstream.Scheme {
 		return fmt.Errorf("its token service %s does not use https", u.Host)
 	}
-	if sameSite(upstream.Hostname(), u.Hostname()) {
+	switch {
+	case u.Hostname() == upstream.Hostname(), slices.Contains(hosts, u.Host), slices.Contains(hosts, u.Hostname()):
+		return nil
+	case len(hosts) == 0 && sameSite(upstream.Hostname(), u.Hostname()):
 		return nil
 	}
-	return fmt.Errorf("its token service %s does not belong to %s", u.Host, upstream.Host)
+	return fmt.Errorf("its token service %s does not belong to %s (if it does, list it under token_hosts)", u.Host, upstream.Host)
 }
 
+// SameSite reports whether two hosts belong to one owner: they are in the same
+// registrable domain, and others have no registries there.
+func SameSite(a, b string) bool { return a == b || sameSite(a, b) }
+
 func sameSite(a, b string) bool {
-	if a == b {
-		return true
-	}
 	if net.ParseIP(a) != nil || net.ParseIP(b) != nil {
 		return false
 	}
 	siteA, errA := publicsuffix.EffectiveTLDPlusOne(a)
 	siteB, errB := publicsuffix.EffectiveTLDPlusOne(b)
-	return errA == nil && errB == nil && siteA == siteB
+	return errA == nil && errB == nil && siteA == siteB && !slices.Contains(sharedDomains, siteA)
 }
 
 // tokenService is the transport to a token service. The login is sent only to hosts

@@ -15,30 +15,41 @@ func TestCheckRealm(t *testing.T) {
 	for _, test := range []struct {
 		upstream, realm string
 		ok              bool
+		hosts           []string
 	}{
-		{"https://registry-1.docker.io", "https://auth.docker.io/token", true},
-		{"https://ghcr.io", "https://ghcr.io/token", true},
-		{"https://registry.gitlab.com", "https://gitlab.com/jwt/auth", true},
-		{"https://registry-1.docker.io", "http://auth.docker.io/token", false},
-		{"https://registry-1.docker.io", "https://auth.docker.io.evil.example/token", false},
-		{"https://registry-1.docker.io", "https://evil.example/token", false},
-		{"https://registry-1.docker.io", "https://auth.docker.io@evil.example/token", false},
-		{"https://a.co.uk", "https://b.co.uk/token", false},
-		{"https://a.github.io", "https://b.github.io/token", false},
-		{"https://registry.corp.internal", "https://auth.corp.internal/token", true},
-		{"https://registry.internal", "https://auth.internal/token", false},
-		{"http://127.0.0.1:5000", "http://127.0.0.1:5001/token", true},
-		{"http://127.0.0.1:5000", "http://127.0.0.2:5000/token", false},
-		{"http://127.0.0.1:5000", "http://localhost:5000/token", false},
-		{"https://registry-1.docker.io", "https://169.254.169.254/", false},
-		{"https://registry-1.docker.io", "ftp://auth.docker.io/token", false},
-		{"https://registry-1.docker.io", "/token", false},
-		{"https://registry-1.docker.io", "", false},
-		{"https://registry-1.docker.io", "https://%zz/", false},
+		{"https://registry-1.docker.io", "https://auth.docker.io/token", true, nil},
+		{"https://ghcr.io", "https://ghcr.io/token", true, nil},
+		{"https://registry.gitlab.com", "https://gitlab.com/jwt/auth", true, nil},
+		{"https://registry-1.docker.io", "http://auth.docker.io/token", false, nil},
+		{"https://registry-1.docker.io", "https://auth.docker.io.evil.example/token", false, nil},
+		{"https://registry-1.docker.io", "https://evil.example/token", false, nil},
+		{"https://registry-1.docker.io", "https://auth.docker.io@evil.example/token", false, nil},
+		{"https://a.co.uk", "https://b.co.uk/token", false, nil},
+		{"https://a.github.io", "https://b.github.io/token", false, nil},
+		{"https://registry.corp.internal", "https://auth.corp.internal/token", true, nil},
+		{"https://registry.internal", "https://auth.internal/token", false, nil},
+		{"http://127.0.0.1:5000", "http://127.0.0.1:5001/token", true, nil},
+		{"http://127.0.0.1:5000", "http://127.0.0.2:5000/token", false, nil},
+		{"http://127.0.0.1:5000", "http://localhost:5000/token", false, nil},
+		{"https://registry-1.docker.io", "https://169.254.169.254/", false, nil},
+		{"https://mine.azurecr.io", "https://mine.azurecr.io/oauth2/token", true, nil},
+		{"https://mine.azurecr.io", "https://other.azurecr.io/oauth2/token", false, nil},
+		{"https://1.dkr.ecr.eu-west-1.amazonaws.com", "https://2.dkr.ecr.eu-west-1.amazonaws.com/", false, nil},
+		{"https://lscr.io", "https://ghcr.io/token", true, []string{"ghcr.io"}},
+		{"https://lscr.io", "https://lscr.io/token", true, []string{"ghcr.io"}},
+		{"https://lscr.io", "https://pkg.ghcr.io/token", false, []string{"ghcr.io"}},
+		{"https://lscr.io", "http://ghcr.io/token", false, []string{"ghcr.io"}},
+		{"https://registry-1.docker.io", "https://hub.docker.io/token", false, []string{"auth.docker.io"}},
+		{"https://a.example", "https://b.example:8443/token", true, []string{"b.example:8443"}},
+		{"https://a.example", "https://b.example:8444/token", false, []string{"b.example:8443"}},
+		{"https://registry-1.docker.io", "ftp://auth.docker.io/token", false, nil},
+		{"https://registry-1.docker.io", "/token", false, nil},
+		{"https://registry-1.docker.io", "", false, nil},
+		{"https://registry-1.docker.io", "https://%zz/", false, nil},
 	} {
 		u, err := url.Parse(test.upstream)
 		check(t, err)
-		if err := checkRealm(u, test.realm); (err == nil) != test.ok {
+		if err := checkRealm(u, test.hosts, test.realm); (err == nil) != test.ok {
 			t.Errorf("%s names %q: %v, want ok %v", test.upstream, test.realm, err, test.ok)
 		}
 	}

@@ -106,7 +106,7 @@ func TestNoRedirectFromHTTPSToHTTP(t *testing.T) {
 	t.Cleanup(s.Close)
 	u, err := url.Parse(s.URL)
 	check(t, err)
-	transport := NewTransport(u)
+	transport := NewTransport(TransportOptions{URL: u})
 	transport.TLSClientConfig = s.Client().Transport.(*http.Transport).TLSClientConfig
 	t.Cleanup(transport.CloseIdleConnections)
 	c := connectBy(t, u, transport)

@@ -15,17 +15,19 @@ import (
 	"mirrord/internal/oci"
 )
 
-// responseTimeout bounds everything until a response begins: the token, redirects and
-// second tries included. containerd gives up after 30 s.
+// responseTimeout bounds everything until a response begins, unless another is
+// configured: the token, redirects and second tries included. containerd gives up
+// after 30 s.
 const responseTimeout = 15 * time.Second
 
-var errResponseTimeout = fmt.Errorf("no response within %s", responseTimeout)
+var errResponseTimeout = errors.New("no response")
 
-// withResponseTimeout returns a context that ends after responseTimeout unless
+// withResponseTimeout returns a context that ends after the response timeout unless
 // answered is called before. Requests with it report to oci.Progress.
-func withResponseTimeout(ctx context.Context) (bounded context.Context, answered func(), cancel func()) {
+func (r *Registry) withResponseTimeout(ctx context.Context) (bounded context.Context, answered func(), cancel func()) {
 	bounded, end := context.WithCancelCause(withProgressTrace(ctx))
-	timer := time.AfterFunc(responseTimeout, func() { end(errResponseTimeout) })
+	limit := cmp.Or(r.opts.ResponseTimeout, responseTimeout)
+	timer := time.AfterFunc(limit, func() { end(fmt.Errorf("%w within %s", errResponseTimeout, limit)) })
 	return bounded, func() { timer.Stop() }, func() { timer.Stop(); end(nil) }
 }
 
@@ -33,7 +35,7 @@ func withResponseTimeout(ctx context.Context) (bounded context.Context, answered
 // they can be true: see oci.Registry. The size of a blob is measured by a GET of one
 // byte, which costs no pull.
 func (r *Registry) Resolve(ctx context.Context, ref oci.Ref) (oci.Result, error) {
-	ctx, _, cancel := withResponseTimeout(ctx)
+	ctx, _, cancel := r.withResponseTimeout(ctx)
 	defer cancel()
 	resolve := r.resolveManifest
 	if ref.Kind() == oci.Blob {
@@ -46,7 +48,7 @@ func (r *Registry) Resolve(ctx context.Context, ref oci.Ref) (oci.Result, error)
 func (r *Registry) resolveManifest(ctx context.Context, ref oci.Ref) (oci.Descriptor, error) {
 	resp, err := r.do(ctx, request{
 		operation: ManifestHead, method: http.MethodHead, url: r.contentURL(ref),
-		repository: ref.Repository(), accept: acceptManifests, ref: ref,
+		repository: r.remote(ref.Repository()), accept: acceptManifests, ref: ref,
 	})
 	if err != nil {
 		return oci.Descriptor{}, err
@@ -113,7 +115,7 @@ func isEncoded(resp *http.Response) bool {
 func (r *Registry) resolveBlob(ctx context.Context, ref oci.Ref) (oci.Descriptor, error) {
 	resp, err := r.do(ctx, request{
 		operation: BlobHead, method: http.MethodHead, url: r.contentURL(ref),
-		repository: ref.Repository(), ref: ref,
+		repository: r.remote(ref.Repository()), ref: ref,
 	})
 	if err == nil {
 		discard(resp)
@@ -137,7 +139,7 @@ func isEmpty(d oci.Digest) bool { return d == d.Algorithm().FromBytes(nil) }
 func (r *Registry) measureBlob(ctx context.Context, ref oci.Ref) (oci.Descriptor, error) {
 	resp, err := r.do(ctx, request{
 		operation: BlobGet, method: http.MethodGet, url: r.contentURL(ref),
-		repository: ref.Repository(), byteRange: "bytes=0-0", ref: ref,
+		repository: r.remote(ref.Repository()), byteRange: "bytes=0-0", ref: ref,
 	})
 	if err != nil {
 		return oci.Descriptor{}, err

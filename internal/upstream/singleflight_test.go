@@ -113,7 +113,7 @@ func TestProgressOfASharedToken(t *testing.T) {
 	for i := range told {
 		group.Go(func() error {
 			ctx := oci.WithProgress(t.Context(), func() { told[i].Add(1) })
-			ctx, _, cancel := withResponseTimeout(ctx)
+			ctx, _, cancel := c.withResponseTimeout(ctx)
 			defer cancel()
 			_, err := c.tokens.authorization(ctx, repo)
 			return err

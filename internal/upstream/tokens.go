@@ -39,6 +39,7 @@ func (a authorization) fresh() bool { return time.Since(a.got) < freshTime }
 type tokens struct {
 	name       string
 	base       *url.URL
+	hosts      []string // of its token service
 	auth       authn.Authenticator
 	next       http.RoundTripper // to the registry
 	service    http.RoundTripper // to its token service
@@ -61,10 +62,11 @@ func newTokens(o Options) *tokens {
 	if err != nil {
 		panic(err) // only for a size below one
 	}
-	check := func(realm string) error { return checkRealm(o.URL, realm) }
+	check := func(realm string) error { return checkRealm(o.URL, o.TokenHosts, realm) }
 	return &tokens{
 		name:       o.Name,
 		base:       o.URL,
+		hosts:      o.TokenHosts,
 		auth:       loginAuthenticator{o.Auth},
 		next:       o.Transport,
 		service:    tokenService{check: check, next: o.Transport},

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"net/netip"
 	"net/url"
 	"sync"
 	"sync/atomic"
@@ -45,11 +47,25 @@ type Transport struct {
 	pool  atomic.Pointer[http.Transport] // with the connections in use: the Transport, later clones of it
 }
 
-// NewTransport returns the Transport for the upstream at that address.
-func NewTransport(upstream *url.URL) *Transport {
-	guard := newGuard(upstream)
+// TransportOptions are those of a Transport. Only URL is required.
+type TransportOptions struct {
+	URL             *url.URL                              // of the upstream
+	TLS             *tls.Config                           // nil: the certificates of the system
+	Proxy           func(*http.Request) (*url.URL, error) // nil: that of the environment
+	PrivateNetworks []netip.Prefix                        // that redirects may lead to, wherever the upstream is
+	ConnectTimeout  time.Duration                         // 0: 10 s, for TCP and TLS each
+	ResponseTimeout time.Duration                         // 0: 15 s, for the response header
+}
+
+// NewTransport returns the Transport for an upstream.
+func NewTransport(o TransportOptions) *Transport {
+	guard := newGuard(o.URL)
+	guard.allowed = o.PrivateNetworks
+	if o.Proxy != nil {
+		guard.findProxy = o.Proxy
+	}
 	dialer := &net.Dialer{
-		Timeout:        dialTime,
+		Timeout:        cmp.Or(o.ConnectTimeout, dialTime),
 		ControlContext: guard.control,
 		// Keeps NATs from forgetting idle connections, and detects lost ones within
 		// 30 s.
@@ -62,8 +78,9 @@ func NewTransport(upstream *url.URL) *Transport {
 		},
 		ForceAttemptHTTP2:     true,
 		HTTP2:                 &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTime},
-		TLSHandshakeTimeout:   tlsTime,
-		ResponseHeaderTimeout: headerTime,
+		TLSClientConfig:       o.TLS,
+		TLSHandshakeTimeout:   cmp.Or(o.ConnectTimeout, tlsTime),
+		ResponseHeaderTimeout: cmp.Or(o.ResponseTimeout, headerTime),
 		IdleConnTimeout:       90 * time.Second,
 		MaxIdleConnsPerHost:   32,
 		DisableCompression:    true,

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"golang.org/x/sync/semaphore"
@@ -14,13 +15,17 @@ import (
 	"mirrord/internal/oci"
 )
 
-// Options of a Registry. Resumed may be nil.
+// Options of a Registry. Those behind Resumed, and it, may be zero.
 type Options struct {
 	Name      string   // in references and errors
 	URL       *url.URL // the registry's root, without /v2/
+	Prefix    string   // of all repositories at URL, with a slash at its end; empty: none
 	Auth      authn.Authenticator
 	Transport http.RoundTripper // from NewTransport, decorated or not
 	Resumed   func()            // a body broke off and is resumed
+
+	TokenHosts      []string      // host or host:port of its token service; none: anywhere in its registrable domain
+	ResponseTimeout time.Duration // until a response begins, everything included; 0: 15 s
 }
 
 // Registry is one upstream registry.
@@ -57,8 +62,11 @@ func apiURL(registry *url.URL, path, query string) *url.URL {
 func (r *Registry) url(path, query string) string { return apiURL(r.opts.URL, path, query).String() }
 
 func (r *Registry) contentURL(ref oci.Ref) string {
-	return r.url(ref.Repository()+"/"+ref.Kind().String()+"s/"+ref.Reference(), "")
+	return r.url(r.remote(ref.Repository())+"/"+ref.Kind().String()+"s/"+ref.Reference(), "")
 }
+
+// remote returns the name that a repository has at the registry.
+func (r *Registry) remote(repository string) string { return r.opts.Prefix + repository }
 
 // acceptManifests is always sent in full: with less, registries convert manifests or
 // respond that they do not exist.

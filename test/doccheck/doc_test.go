@@ -48,6 +48,40 @@ func TestConfigTable(t *testing.T) {
 	}
 }
 
+func TestKnownTable(t *testing.T) {
+	if diff := cmp.Diff(config.KnownTable(), section(t, configuration, "known-table")); diff != "" {
+		t.Errorf("the table of registries is not the code's (-code +docs):\n%s", diff)
+	}
+}
+
+// Every key of an upstream is in the table, and nothing else.
+func TestUpstreamTable(t *testing.T) {
+	var documented []string
+	for row := range strings.Lines(section(t, configuration, "upstream-table")) {
+		first, _, _ := strings.Cut(strings.TrimPrefix(row, "| "), " | ")
+		for i, part := range strings.Split(first, "`") {
+			if i%2 == 1 {
+				documented = append(documented, part)
+			}
+		}
+	}
+	if diff := cmp.Diff(config.UpstreamKeys(), documented); diff != "" {
+		t.Errorf("the keys of an upstream are not the code's (-code +docs):\n%s", diff)
+	}
+}
+
+// Every example of a configuration is one that mirrord takes.
+func TestConfigExamples(t *testing.T) {
+	for _, page := range pages(t) {
+		for _, block := range strings.Split(readFile(t, page), "```yaml\n")[1:] {
+			example, _, _ := strings.Cut(block, "```")
+			if strings.Contains(example, "upstreams:\n") {
+				loadExample(t, example)
+			}
+		}
+	}
+}
+
 // The sample is a file that mirrord takes.
 func TestConfigSample(t *testing.T) { loadSample(t) }
 
@@ -58,13 +92,18 @@ func loadSample(t *testing.T) *config.Config {
 	if !ok {
 		t.Fatal("the section has no ```yaml block")
 	}
+	return loadExample(t, sample)
+}
+
+func loadExample(t *testing.T, example string) *config.Config {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "mirrord.yaml")
-	if err := os.WriteFile(path, []byte(sample), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(example), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	cfg, err := config.LoadFile(path)
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v\nin\n%s", err, example)
 	}
 	return cfg
 }

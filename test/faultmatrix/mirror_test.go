@@ -60,7 +60,7 @@ func newMirror(t *testing.T, certs *certificates) *mirror {
 	m.publish(manifestSize, "manifest")
 	address, err := url.Parse(m.hub.URL())
 	check(t, err)
-	m.transport = upstream.NewTransport(address)
+	m.transport = upstream.NewTransport(upstream.TransportOptions{URL: address})
 	m.transport.Proxy, m.transport.DialContext = nil, m.line.DialContext
 	m.transport.TLSClientConfig = certs.client()
 	t.Cleanup(m.transport.CloseIdleConnections)

@@ -62,7 +62,7 @@ func newMirror(t *testing.T, r row) *mirror {
 	m := &mirror{t: t, network: new(hubsim.Network), repo: cmp.Or(r.repo, public), stored: cmp.Or(r.stored, public)}
 	m.startHub(r.profile)
 	m.fill()
-	transport := upstream.NewTransport(parse(t, m.hub.URL()))
+	transport := upstream.NewTransport(upstream.TransportOptions{URL: parse(t, m.hub.URL())})
 	transport.Proxy, transport.DialContext = nil, m.network.DialContext
 	t.Cleanup(transport.CloseIdleConnections)
 	up := mirrortest.Upstream(t, registryAt, m.hub.URL(), transport, 0)
@@ -72,7 +72,7 @@ func newMirror(t *testing.T, r row) *mirror {
 		up.Credentials = []stack.Credential{{Name: user, Login: login.File(user, file)}}
 	}
 	running, _ := mirrortest.Run(t, mirrortest.Options(t, t.TempDir(), maxSize, up))
-	m.serve(proxy.New(proxy.Options{Registry: running.Tags, Routes: route.NewTable(registryAt)}))
+	m.serve(proxy.New(proxy.Options{Registry: running.Tags, Routes: route.NewTable(route.Upstream{Name: registryAt})}))
 	return m
 }
 

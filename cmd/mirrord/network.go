@@ -1,0 +1,99 @@
+package main
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"os"
+	"time"
+
+	"mirrord/internal/config"
+	"mirrord/internal/telemetry"
+	"mirrord/internal/upstream"
+)
+
+// noProxy is the value of an upstream's proxy for direct connections.
+const noProxy = "none"
+
+// newNetwork returns what makes the transports to the addresses of an upstream. They
+// share its bandwidth and its metrics.
+func newNetwork(u config.Upstream, metrics *telemetry.Metrics) (func(address *url.URL) http.RoundTripper, error) {
+	security, err := newTLS(u)
+	if err != nil {
+		return nil, err
+	}
+	o := upstream.TransportOptions{
+		TLS: security, Proxy: proxyOf(u), ConnectTimeout: u.ConnectTimeout, ResponseTimeout: u.ResponseTimeout,
+	}
+	for _, network := range u.PrivateNetworks {
+		prefix, err := netip.ParsePrefix(network)
+		if err != nil {
+			return nil, err
+		}
+		o.PrivateNetworks = append(o.PrivateNetworks, prefix)
+	}
+	share := upstream.NewBandwidth(func(now time.Time) int64 { return config.BandwidthAt(u.Bandwidth, now) })
+	return func(address *url.URL) http.RoundTripper {
+		o.URL = address
+		var transport http.RoundTripper = upstream.NewTransport(o)
+		if len(u.Bandwidth) > 0 {
+			transport = share.Limit(transport)
+		}
+		return metrics.Transport(u.Name, transport)
+	}, nil
+}
+
+// newTLS returns the TLS settings of an upstream. A client certificate is read again
+// for each connection, so that it can be renewed.
+func newTLS(u config.Upstream) (*tls.Config, error) {
+	c := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: u.Insecure}
+	if u.CAFile != "" {
+		roots, err := readCAs(u.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("ca_file: %w", err)
+		}
+		c.RootCAs = roots
+	}
+	if u.ClientCertFile != "" {
+		read := func() (*tls.Certificate, error) {
+			certificate, err := tls.LoadX509KeyPair(u.ClientCertFile, u.ClientKeyFile)
+			return &certificate, err
+		}
+		if _, err := read(); err != nil {
+			return nil, fmt.Errorf("client_cert_file: %w", err)
+		}
+		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return read() }
+	}
+	return c, nil
+}
+
+// readCAs returns the certificate authorities of the system and those in the file.
+func readCAs(path string) (*x509.CertPool, error) {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		return nil, err
+	}
+	if !pool.AppendCertsFromPEM(raw) {
+		return nil, fmt.Errorf("%s contains no certificate in PEM form", path)
+	}
+	return pool, nil
+}
+
+// proxyOf returns the proxy of an upstream, nil for that of the environment.
+func proxyOf(u config.Upstream) func(*http.Request) (*url.URL, error) {
+	switch u.Proxy {
+	case "":
+		return nil
+	case noProxy:
+		return func(*http.Request) (*url.URL, error) { return nil, nil }
+	}
+	proxy, err := url.Parse(u.Proxy)
+	return func(*http.Request) (*url.URL, error) { return proxy, err }
+}
