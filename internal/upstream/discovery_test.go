@@ -223,7 +223,7 @@ func TestExpiredTokenIsABadRequest(t *testing.T) {
 	g.refuse = answer(400, `{"errors":[{"code":"DENIED","message":"Your authorization token has expired."}]}`)
 	c := connect(t, g.URL)
 	old := authorization{header: "Bearer old", until: time.Now().Add(time.Hour)}
-	c.tokens.byRepo.Add(repo, old)
+	c.tokens.cached.Add(pullFrom(repo), old)
 	_, err := read(t, c, manifestRef(t, "v1"))
 	check(t, err)
 	if n := len(c.sent.all()); n != 4 { // refused, the ping, the token, the manifest

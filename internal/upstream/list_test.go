@@ -48,6 +48,34 @@ func TestTagPages(t *testing.T) {
 	}
 }
 
+// Azure requires another permission for a list of tags than for a pull, and says which.
+func TestTagsRequireOtherPermission(t *testing.T) {
+	t.Parallel()
+	acr, ok := hubsim.ProfileNamed("acr")
+	if !ok {
+		t.Fatal("there is no such profile")
+	}
+	h := startHub(t, hubsim.Options{Profile: acr, Users: map[string]string{"ann": "secret"}})
+	h.AddManifest(repo, "a", imageType, []byte("{}"))
+	h.AddManifest("ann/private", "a", imageType, []byte("{}"))
+	h.SetPrivate("ann/private", "bob")
+	c := connect(t, h.URL(), "ann", "secret")
+	for range 2 {
+		page, err := c.List(t.Context(), tagsOf(t, ""))
+		check(t, err)
+		if diff := cmp.Diff(&oci.Page{Tags: []string{"a"}, Via: oci.Pass}, page); diff != "" {
+			t.Error(diff)
+		}
+	}
+	if n := h.Counters(); n.Tokens != 2 || n.TagLists != 2 {
+		t.Errorf("%d tokens, %d lists; want 2, 2", n.Tokens, n.TagLists)
+	}
+	q, err := oci.ParseTags(oci.DockerHub, "ann/private", "")
+	check(t, err)
+	_, err = c.List(t.Context(), q)
+	c.wantCode(t, err, oci.NameUnknown)
+}
+
 // A registry may redirect lists to another one, without their query: registry.k8s.io.
 func TestTagPagesOfRedirect(t *testing.T) {
 	t.Parallel()

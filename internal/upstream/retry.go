@@ -18,8 +18,22 @@ const maxRenewals = 2
 // more than one. After the last one another token is used.
 var pauses = []time.Duration{300 * time.Millisecond, 900 * time.Millisecond}
 
-// attempts counts what was tried for one request.
-type attempts struct{ renewals, pauses int }
+// attempts is what was tried for one request.
+type attempts struct {
+	permission       permission // of the token
+	renewals, pauses int
+}
+
+// adoptPermission reports whether a list requires another permission than a pull,
+// which is used from now on.
+func (a *attempts) adoptPermission(q request, refused *refusal) bool {
+	other := permission{q.repository, metadataAction}
+	if q.list == (oci.Listing{}) || a.permission == other || !refused.requires(other) {
+		return false
+	}
+	a.permission = other
+	return true
+}
 
 // prepareRetry prepares to send q again after its authorization was refused, or
 // returns why not. Only insufficient_scope, or an authoritative refusal of the same
@@ -29,10 +43,13 @@ func (r *Registry) prepareRetry(ctx context.Context, q request, sent authorizati
 	if !refused.fromRegistry || !ofAuthorization(refused, sent) || refused.html && !hasChallenge {
 		return r.refusalError(q, refused)
 	}
+	if a.adoptPermission(q, refused) {
+		return nil
+	}
 	changed, foreign := r.tokens.updateChallenge(ctx, refused.challenges, sent)
 	if a.renewals < maxRenewals && (changed || a.renewals == 0 && !sent.fresh()) {
 		a.renewals++
-		r.tokens.drop(q.repository, sent)
+		r.tokens.drop(a.permission, sent)
 		if !hasChallenge && sent.header == "" {
 			r.tokens.invalidateChallenge() // it requires a login now, and does not say which
 		}
@@ -45,11 +62,11 @@ func (r *Registry) prepareRetry(ctx context.Context, q request, sent authorizati
 		refused.authoritative = refused.authoritative || hasChallenge // there is no login that it might accept
 		return r.refusalError(q, refused)
 	case sent.key == basic:
-		return r.loginError(ctx, q, sent, refused)
+		return r.loginError(ctx, q, sent, refused, a)
 	case refused.code != http.StatusUnauthorized, q.operation == BlobHead: // a GET shows it, and is free
 		return r.refusalError(q, refused)
 	case refused.reason() == insufficientScope:
-		r.tokens.drop(q.repository, sent)
+		r.tokens.drop(a.permission, sent)
 		return r.refusalError(q, refused)
 	}
 	return r.pause(ctx, q, sent, refused, a)
@@ -72,9 +89,9 @@ func ofAuthorization(refused *refusal, sent authorization) bool {
 
 // loginError is the error of a registry that refuses the login, or denies it the
 // content.
-func (r *Registry) loginError(ctx context.Context, q request, sent authorization, refused *refusal) error {
+func (r *Registry) loginError(ctx context.Context, q request, sent authorization, refused *refusal, a *attempts) error {
 	if err := r.tokens.checkBasic(ctx, sent, refused); err != nil {
-		r.tokens.drop(q.repository, sent)
+		r.tokens.drop(a.permission, sent)
 		return err
 	}
 	refused.authoritative = true
@@ -91,7 +108,7 @@ func (r *Registry) pause(ctx context.Context, q request, sent authorization, ref
 	case conclusive && a.pauses > 0:
 		return r.refusalError(q, refused)
 	case a.pauses == len(pauses):
-		r.tokens.drop(q.repository, sent)
+		r.tokens.drop(a.permission, sent)
 		return oci.Errorf(oci.Unavailable, "%s refuses a token that its token service has just issued: is one of their clocks wrong?%s", r.opts.Name, refused.message)
 	}
 	select {
@@ -100,7 +117,7 @@ func (r *Registry) pause(ctx context.Context, q request, sent authorization, ref
 		return context.Cause(ctx)
 	}
 	if a.pauses++; a.pauses == len(pauses) {
-		r.tokens.drop(q.repository, sent)
+		r.tokens.drop(a.permission, sent)
 	}
 	return nil
 }

@@ -115,7 +115,7 @@ func TestProgressOfASharedToken(t *testing.T) {
 			ctx := oci.WithProgress(t.Context(), func() { told[i].Add(1) })
 			ctx, _, cancel := c.withResponseTimeout(ctx)
 			defer cancel()
-			_, err := c.tokens.authorization(ctx, repo)
+			_, err := c.tokens.authorization(ctx, pullFrom(repo))
 			return err
 		})
 	}

@@ -27,22 +27,22 @@ const (
 // errMoved says that the registry now sends another challenge.
 var errMoved = errors.New("the registry now names another token service")
 
-// exchange gets an authorization for repository and caches it.
-func (t *tokens) exchange(ctx context.Context, repository string) (authorization, error) {
-	a, err := t.requestAuthorization(ctx, repository)
+// exchange gets an authorization for p and caches it.
+func (t *tokens) exchange(ctx context.Context, p permission) (authorization, error) {
+	a, err := t.requestAuthorization(ctx, p)
 	if errors.Is(err, errMoved) {
-		a, err = t.requestAuthorization(ctx, repository)
+		a, err = t.requestAuthorization(ctx, p)
 	}
 	if err != nil {
-		return authorization{}, t.exchangeError("cannot get a token for "+repository, err)
+		return authorization{}, t.exchangeError("cannot get a token for "+p.repository, err)
 	}
 	a.got = time.Now()
-	t.byRepo.Add(repository, a)
+	t.cached.Add(p, a)
 	return a, a.denied
 }
 
 // requestAuthorization answers the registry's challenge.
-func (t *tokens) requestAuthorization(ctx context.Context, repository string) (authorization, error) {
+func (t *tokens) requestAuthorization(ctx context.Context, p permission) (authorization, error) {
 	c, err := t.currentChallenge(ctx)
 	if err != nil {
 		return authorization{}, t.exchangeError("cannot find out whether a login is required", err)
@@ -62,7 +62,7 @@ func (t *tokens) requestAuthorization(ctx context.Context, repository string) (a
 	if c.scheme == basic {
 		return basicAuthorization(*login), nil
 	}
-	return t.bearer(ctx, c, *login, repository)
+	return t.bearer(ctx, c, *login, p)
 }
 
 // basicAuthorization returns an empty header when there is no login.
@@ -78,8 +78,8 @@ func basicAuthorization(login authn.AuthConfig) authorization {
 
 // bearer gets a token. When the token service refuses, it finds out whether it
 // refuses the login or the repository.
-func (t *tokens) bearer(ctx context.Context, c challenge, login authn.AuthConfig, repository string) (authorization, error) {
-	a, err := t.token(ctx, c, login, "repository:"+repository+":pull")
+func (t *tokens) bearer(ctx context.Context, c challenge, login authn.AuthConfig, p permission) (authorization, error) {
+	a, err := t.token(ctx, c, login, p.scope())
 	if err == nil {
 		t.acceptLogin(login)
 		return a, nil
@@ -89,7 +89,7 @@ func (t *tokens) bearer(ctx context.Context, c challenge, login authn.AuthConfig
 	}
 	var refused *denial
 	if errors.As(err, &refused) {
-		return t.resolveDenial(ctx, c, login, repository, refused)
+		return t.resolveDenial(ctx, c, login, p.repository, refused)
 	}
 	return authorization{}, err
 }

@@ -101,10 +101,10 @@ func TestRefusedTokenIsRenewedOnce(t *testing.T) {
 	c := connect(t, h.URL())
 	_, err := c.Resolve(t.Context(), manifestRef(t, "v1"))
 	check(t, err)
-	old, _ := c.tokens.byRepo.Peek(repo)
+	old, _ := c.tokens.cached.Peek(pullFrom(repo))
 	old.header += "x"
 	old.got = time.Time{}
-	c.tokens.byRepo.Add(repo, old)
+	c.tokens.cached.Add(pullFrom(repo), old)
 	_, err = c.Resolve(t.Context(), manifestRef(t, "v1"))
 	check(t, err)
 	if n := h.Counters(); n.Tokens != 2 || n.Challenges != 1 {
@@ -124,13 +124,13 @@ func TestFreshTokenRefused(t *testing.T) {
 		}
 	}
 	// The same through an old token: a refresh, and then it is over too.
-	c.tokens.byRepo.Add(repo, authorization{header: "Bearer old", until: time.Now().Add(time.Hour)})
+	c.tokens.cached.Add(pullFrom(repo), authorization{header: "Bearer old", until: time.Now().Add(time.Hour)})
 	_, err := c.Resolve(t.Context(), manifestRef(t, "v1"))
 	c.wantCode(t, err, oci.NameUnknown)
 	if n := h.Counters(); n.Tokens != 4 || n.Challenges != 5 {
 		t.Errorf("%d tokens, %d challenges; want 4, 5", n.Tokens, n.Challenges)
 	}
-	if _, cached := c.tokens.byRepo.Peek(repo); cached {
+	if _, cached := c.tokens.cached.Peek(pullFrom(repo)); cached {
 		t.Error("a refused token is still cached")
 	}
 }
@@ -260,7 +260,7 @@ func TestTokenWithoutExpiry(t *testing.T) {
 	c := connect(t, s.URL)
 	_, err := c.Resolve(t.Context(), manifestRef(t, "v1"))
 	c.wantCode(t, err, oci.ManifestUnknown)
-	a, _ := c.tokens.byRepo.Peek(repo)
+	a, _ := c.tokens.cached.Peek(pullFrom(repo))
 	if left := time.Until(a.until); a.header != "Bearer abc" || left > defaultTTL || left < defaultTTL/2 {
 		t.Errorf("%q for %v", a.header, left)
 	}

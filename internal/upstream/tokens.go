@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	maxTokens  = 4096             // repositories whose token is cached
+	maxTokens  = 4096             // permissions whose token is cached
 	tokenTime  = 15 * time.Second // for one exchange
 	freshTime  = 10 * time.Second // for which a token that was just issued is not renewed when it is refused
 	deniedTime = 30 * time.Second // for which a denied repository is not requested again
@@ -34,8 +34,8 @@ type authorization struct {
 
 func (a authorization) fresh() bool { return time.Since(a.got) < freshTime }
 
-// tokens gets and caches the authorization for each repository: one scope per token,
-// one exchange at a time per repository. It may be used concurrently.
+// tokens gets and caches the authorization for each permission: one scope per token,
+// one exchange at a time per permission. It may be used concurrently.
 type tokens struct {
 	name       string
 	base       *url.URL
@@ -43,8 +43,8 @@ type tokens struct {
 	auth       authn.Authenticator
 	next       http.RoundTripper // to the registry
 	service    http.RoundTripper // to its token service
-	byRepo     *lru.Cache[string, authorization]
-	flights    singleflight.Group // one for each repository
+	cached     *lru.Cache[permission, authorization]
+	flights    singleflight.Group // one for each permission
 	pings      singleflight.Group // one
 	checks     singleflight.Group // of the login: one
 	unverified chan struct{}      // held while a login that was not checked lately is used
@@ -58,7 +58,7 @@ type tokens struct {
 }
 
 func newTokens(o Options) *tokens {
-	byRepo, err := lru.New[string, authorization](maxTokens)
+	cached, err := lru.New[permission, authorization](maxTokens)
 	if err != nil {
 		panic(err) // only for a size below one
 	}
@@ -70,42 +70,42 @@ func newTokens(o Options) *tokens {
 		auth:       loginAuthenticator{o.Auth},
 		next:       o.Transport,
 		service:    tokenService{check: check, next: o.Transport},
-		byRepo:     byRepo,
+		cached:     cached,
 		unverified: make(chan struct{}, 1),
 	}
 }
 
-// authorization returns the authorization for a pull from repository.
-func (t *tokens) authorization(ctx context.Context, repository string) (authorization, error) {
-	if a, ok := t.known(repository); ok {
+// authorization returns the authorization for p.
+func (t *tokens) authorization(ctx context.Context, p permission) (authorization, error) {
+	if a, ok := t.known(p); ok {
 		return a, a.denied
 	}
 	defer t.waiters.add(oci.Progress(ctx))()
-	return doShared(ctx, &t.flights, repository, func(ctx context.Context) (authorization, error) {
+	return doShared(ctx, &t.flights, p.scope(), func(ctx context.Context) (authorization, error) {
 		// Another exchange may have completed since.
-		if a, ok := t.known(repository); ok {
+		if a, ok := t.known(p); ok {
 			return a, a.denied
 		}
-		return t.exchange(withProgressTrace(oci.WithProgress(ctx, t.waiters.notifyAll)), repository)
+		return t.exchange(withProgressTrace(oci.WithProgress(ctx, t.waiters.notifyAll)), p)
 	})
 }
 
 // known returns the cached authorization, if it is still valid.
-func (t *tokens) known(repository string) (authorization, bool) {
-	a, ok := t.byRepo.Get(repository)
+func (t *tokens) known(p permission) (authorization, bool) {
+	a, ok := t.cached.Get(p)
 	return a, ok && time.Now().Before(a.until)
 }
 
 // drop forgets an authorization that was refused, unless it has been replaced since.
-func (t *tokens) drop(repository string, refused authorization) {
-	if a, ok := t.byRepo.Peek(repository); ok && a.header == refused.header {
-		t.byRepo.Remove(repository)
+func (t *tokens) drop(p permission, refused authorization) {
+	if a, ok := t.cached.Peek(p); ok && a.header == refused.header {
+		t.cached.Remove(p)
 	}
 }
 
 // forget drops all tokens, denials and what was discovered.
 func (t *tokens) forget() {
-	t.byRepo.Purge()
+	t.cached.Purge()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.challengeAt, t.login = time.Time{}, loginState{}

@@ -95,8 +95,8 @@ type request struct {
 // the caller closes its body. A request that was refused for its token is sent again
 // with another one.
 func (r *Registry) do(ctx context.Context, q request) (*http.Response, error) {
-	for a := new(attempts); ; {
-		sent, err := r.tokens.authorization(ctx, q.repository)
+	for a := (&attempts{permission: pullFrom(q.repository)}); ; {
+		sent, err := r.tokens.authorization(ctx, a.permission)
 		if err != nil {
 			return nil, err
 		}

@@ -23,7 +23,7 @@ var rows = []row{
 	}},
 	{profile: "lscr", want: outcomes{"referrers": noReferrers}},
 	{profile: "mcr", want: openly(nil)},
-	{profile: "acr", want: outcomes{"tags": "404 NAME_UNKNOWN", "pages of tags": "404 NAME_UNKNOWN"}},
+	{profile: "acr"},
 	{profile: "ecr", login: true, want: outcomes{
 		"denied repository":  denied,
 		"missing repository": unknown,
