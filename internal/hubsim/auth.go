@@ -44,7 +44,11 @@ func (h *Hub) grantOf(r *http.Request) (g grant, sent, valid bool) {
 	if !ok || !h.opts.Profile.Auth.Basic {
 		return grant{}, false, false
 	}
-	return grant{user: user, all: true}, true, h.tokens.knows(user, password)
+	valid = h.tokens.knows(user, password)
+	if !valid {
+		h.tally.add(func(c *Counters) { c.TokenFailures++ })
+	}
+	return grant{user: user, all: true}, true, valid
 }
 
 func (h *Hub) allows(g grant, t target) bool {

@@ -24,7 +24,7 @@ type Counters struct {
 	Referrers        int
 	Forwards         int // redirected to another registry or repository
 
-	TokenFailures      int   // wrong account or password
+	TokenFailures      int   // wrong account or password, sent to the token service or to the registry
 	ManifestGETs       int   // answered 200: the pulls that Docker Hub counts
 	Refused            int   // answered 429, of either kind
 	CDNBytes           int64 // of blobs, sent by the CDN, or by the registry with Direct
