@@ -16,12 +16,15 @@ type response struct {
 	body []byte
 }
 
-// get sends a GET to the mirror, and checks that nothing which the registry sent for
-// the mirror alone has reached the client.
-func (m *mirror) get(path string) response {
+// get sends a GET with that header to the mirror, and checks that nothing which the
+// registry sent for the mirror alone has reached the client.
+func (m *mirror) get(path string, header ...string) response {
 	m.t.Helper()
 	req, err := http.NewRequestWithContext(m.t.Context(), http.MethodGet, "http://"+mirrorAt+path, nil)
 	check(m.t, err)
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
 	resp, err := m.client.Do(req)
 	check(m.t, err)
 	defer func() { _ = resp.Body.Close() }()
@@ -36,9 +39,9 @@ func (m *mirror) get(path string) response {
 }
 
 // content gets what repo has at path, such as "manifests/v1".
-func (m *mirror) content(repo, path string) response {
+func (m *mirror) content(repo, path string, header ...string) response {
 	m.t.Helper()
-	return m.get("/v2/" + repo + "/" + path)
+	return m.get("/v2/"+repo+"/"+path, header...)
 }
 
 // String returns the status with the code of the error, or that content is stale.
@@ -68,10 +71,10 @@ func (m *mirror) pull() response {
 func (m *mirror) pullIndex(top response) {
 	m.t.Helper()
 	var index imgspec.Index
-	m.read(top, imgspec.MediaTypeImageIndex, m.subject.String(), &index)
+	m.read(top, indexType, digestOf(m.image.index), &index)
 	for _, d := range index.Manifests {
 		var image imgspec.Manifest
-		m.read(m.content(m.repo, "manifests/"+d.Digest.String()), imgspec.MediaTypeImageManifest, d.Digest.String(), &image)
+		m.read(m.content(m.repo, "manifests/"+d.Digest.String()), imageType, d.Digest.String(), &image)
 		for _, b := range append(image.Layers, image.Config) {
 			got := m.content(m.repo, "blobs/"+b.Digest.String())
 			if got.StatusCode != http.StatusOK || digestOf(got.body) != b.Digest.String() || got.ContentLength != b.Size {

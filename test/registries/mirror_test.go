@@ -10,11 +10,8 @@ import (
 	"path/filepath"
 	"testing"
 
-	v1 "github.com/google/go-containerregistry/pkg/v1"
-
 	"mirrord/internal/hubsim"
 	"mirrord/internal/login"
-	"mirrord/internal/oci"
 	"mirrord/internal/proxy"
 	"mirrord/internal/route"
 	"mirrord/internal/stack"
@@ -32,16 +29,13 @@ const (
 
 const (
 	public   = "team/app"
+	own      = "team/own" // that only user may pull
 	private  = "team/private"
 	missing  = "team/missing"
 	user     = "ann"
 	password = "secret"
 
-	maxSize   = 16 << 20 // of the cache
-	layers    = 2
-	layerSize = 64 << 10
-	blobs     = layers + 1 // of the image, with its configuration
-	manifests = 2          // with the index
+	maxSize = 16 << 20 // of the cache
 )
 
 // mirror is the whole mirror on a network in memory, with a client in front of it and
@@ -52,21 +46,22 @@ type mirror struct {
 	hub     *hubsim.Hub
 	repo    string // with the image, as clients name it
 	stored  string // its real name
-	subject v1.Hash
+	image   *image
 	client  *http.Client
 }
 
-// newMirror starts everything, until the end of t's bubble.
-func newMirror(t *testing.T, r row) *mirror {
+// newMirror starts everything, until the end of t's bubble; without a password the
+// mirror has no login.
+func newMirror(t *testing.T, r row, image *image, password string) *mirror {
 	t.Helper()
-	m := &mirror{t: t, network: new(hubsim.Network), repo: cmp.Or(r.repo, public), stored: cmp.Or(r.stored, public)}
+	m := &mirror{t: t, network: new(hubsim.Network), image: image, repo: cmp.Or(r.repo, public), stored: cmp.Or(r.stored, public)}
 	m.startHub(r.profile)
 	m.fill()
 	transport := upstream.NewTransport(upstream.TransportOptions{URL: parse(t, m.hub.URL())})
 	transport.Proxy, transport.DialContext = nil, m.network.DialContext
 	t.Cleanup(transport.CloseIdleConnections)
 	up := mirrortest.Upstream(t, registryAt, m.hub.URL(), transport, 0)
-	if r.login {
+	if password != "" {
 		file := filepath.Join(t.TempDir(), "password")
 		check(t, os.WriteFile(file, []byte(password), 0o600))
 		up.Credentials = []stack.Credential{{Name: user, Login: login.File(user, file)}}
@@ -91,21 +86,14 @@ func (m *mirror) startHub(profile string) {
 	m.hub = hub
 }
 
-// fill adds an image with five tags and a referrer, and a private one.
+// fill adds the image with five tags and a referrer, and to private repositories.
 func (m *mirror) fill() {
-	m.t.Helper()
-	img, err := hubsim.Layers(layers, layerSize, 1, hubsim.OCI)
-	check(m.t, err)
-	index, err := hubsim.Index(hubsim.OCI, img)
-	check(m.t, err)
-	for _, tag := range allTags {
-		m.subject, err = m.hub.AddIndex(m.stored, tag, index)
-		check(m.t, err)
+	m.image.add(m.hub, m.stored, allTags...)
+	m.hub.AddManifest(m.stored, "", imageType, []byte(`{"schemaVersion":2,"subject":{"digest":"`+digestOf(m.image.index)+`"}}`))
+	for repo, owner := range map[string]string{own: user, private: "bob"} {
+		m.image.add(m.hub, repo, tag)
+		m.hub.SetPrivate(repo, owner)
 	}
-	m.hub.AddManifest(m.stored, "", imageType, []byte(`{"schemaVersion":2,"subject":{"digest":"`+m.subject.String()+`"}}`))
-	_, err = m.hub.AddIndex(private, tag, index)
-	check(m.t, err)
-	m.hub.SetPrivate(private, "somebody else")
 }
 
 // serve serves the mirror to clients.
@@ -134,8 +122,3 @@ func check(t *testing.T, err error) {
 		t.Fatal(err)
 	}
 }
-
-const imageType = "application/vnd.oci.image.manifest.v1+json"
-
-// digestOf returns the digest of content as clients write it.
-func digestOf(content []byte) string { return oci.FromBytes(content).String() }

@@ -66,7 +66,7 @@ var rows = []row{
 
 // openly returns the outcomes at a registry without tokens, where nothing is private.
 func openly(others outcomes) outcomes {
-	all := outcomes{"denied repository": "200", "missing repository": unknown, "limited tokens": "200"}
+	all := outcomes{"denied repository": "200", "missing repository": unknown, "limited tokens": "200", "wrong login": "200"}
 	maps.Copy(all, others)
 	return all
 }
