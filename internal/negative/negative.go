@@ -35,7 +35,18 @@ func New() *Cache { return &Cache{errors: lru.NewBytes[remembered](maxBytes)} }
 // Note remembers err for 30 s if it says that ref does not exist, or that a pull of it
 // is useless. It ignores other errors, nil, and tags of signatures and the like, which
 // may be pushed at any moment.
-func (c *Cache) Note(ref oci.Ref, err error) {
+func (c *Cache) Note(ref oci.Ref, err error) { c.note(ref, err, lifetime) }
+
+// NoteTag is Note for a tag that is fresh for that long: that it does not exist is
+// remembered no longer than what it names would be.
+func (c *Cache) NoteTag(ref oci.Ref, err error, fresh time.Duration) {
+	if errors.Is(err, oci.ErrUnusable) { // asking again costs another pull
+		fresh = lifetime
+	}
+	c.note(ref, err, min(lifetime, fresh))
+}
+
+func (c *Cache) note(ref oci.Ref, err error, lifetime time.Duration) {
 	if err == nil || oci.IsReferrersTag(ref.Tag()) || !oci.IsUnknown(err) && !errors.Is(err, oci.ErrUnusable) {
 		return
 	}
@@ -50,7 +61,7 @@ func (c *Cache) Recall(ref oci.Ref) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	r, ok := c.errors.Get(key(ref))
-	if !ok || time.Now().After(r.until) {
+	if !ok || !time.Now().Before(r.until) {
 		return nil
 	}
 	return r.err

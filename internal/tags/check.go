@@ -118,7 +118,7 @@ func (r *Registry) check(ctx, payer context.Context, ref oci.Ref) (result oci.Re
 	defer r.mu.Unlock()
 	t := r.tags[ref]
 	r.countCheck(t, result, err)
-	r.missing.Note(ref, err)
+	r.missing.NoteTag(ref, err, fresh)
 	switch {
 	case err == nil:
 		r.move(ref, result.Descriptor, fresh)

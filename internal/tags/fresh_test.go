@@ -136,6 +136,30 @@ func TestMissingIsRemembered(t *testing.T) {
 	})
 }
 
+// That a tag does not exist is remembered no longer than what it names would be.
+func TestMissingTagIsRememberedWhileFresh(t *testing.T) {
+	for _, test := range []struct{ fresh, remembered time.Duration }{
+		{0, 0},
+		{10 * time.Second, 10 * time.Second},
+		{time.Hour, 30 * time.Second},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			fake := new(ocitest.Fake)
+			cachetest.Put(fake, "other", 1)
+			f := start(t, fake, func(o *cachetest.Options) { o.Tags.Fresh = func(oci.Ref) time.Duration { return test.fresh } })
+			tag := ocitest.ManifestRef(t, "v1")
+			f.mustRefuse(t, tag, oci.Errorf(oci.ManifestUnknown, "no"))
+			pushed := cachetest.Put(fake, "v1", 2)
+			if test.remembered > 0 {
+				<-time.After(test.remembered - time.Second)
+				f.mustRefuse(t, tag, oci.Errorf(oci.ManifestUnknown, "no"))
+				<-time.After(time.Second)
+			}
+			f.MustRead(t, tag, pushed, oci.Fill)
+		})
+	}
+}
+
 // That there is no signature is not remembered: it would hide one that has just been
 // pushed.
 func TestMissingSignatureIsNotRemembered(t *testing.T) {
