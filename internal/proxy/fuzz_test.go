@@ -113,9 +113,9 @@ func canonical(ranges string, size int64) string {
 		last, hasLast := new(big.Int).SetString(spec[2], 10)
 		end := big.NewInt(size)
 		switch {
-		case !hasFirst && !hasLast, hasFirst && hasLast && first.Cmp(last) > 0:
+		case !hasFirst && !hasLast:
 			return ""
-		case hasFirst && first.Cmp(end) >= 0, !hasFirst && last.Sign() == 0:
+		case hasFirst && first.Cmp(end) >= 0, hasFirst && hasLast && first.Cmp(last) > 0, !hasFirst && last.Sign() == 0:
 		case hasFirst && hasLast && last.Cmp(end) < 0:
 			there = append(there, fmt.Sprintf("%d-%d", first, last))
 		case hasFirst:

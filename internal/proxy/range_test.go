@@ -56,6 +56,7 @@ func TestRanges(t *testing.T) {
 			"bytes=-20000":                 {0, 9999},
 			"BYTES=5-9":                    {5, 9}, // units are case-insensitive
 			"bytes=5-9,-0":                 {5, 9}, // unsatisfiable ranges are left out
+			"bytes=9-5,5-9":                {5, 9},
 			"bytes=5-99999999999999999999": {5, 9999},
 			"bytes=-99999999999999999999":  {0, 9999},
 		} {
@@ -68,13 +69,13 @@ func TestRanges(t *testing.T) {
 				t.Fatalf("%s: %s", name, asked)
 			}
 		}
-		for _, asked := range []string{"bytes=10000-", "bytes=10000-10001", "bytes=99999-", "bytes=-0", "bytes=-0,-00", "bytes=99999999999999999999-"} {
+		for _, asked := range []string{"bytes=10000-", "bytes=10000-10001", "bytes=99999-", "bytes=9-5", "bytes=-0", "bytes=-0,-00", "bytes=99999999999999999999-"} {
 			r := m.do(http.MethodGet, blobPath, "Range", asked).wantHeader(t, "Content-Range", "bytes */10000")
 			if r.StatusCode != http.StatusRequestedRangeNotSatisfiable {
 				t.Errorf("%s: %d", asked, r.StatusCode)
 			}
 		}
-		for _, asked := range []string{"items=0-1", "bytes", "bytes=", "bytes=,", "bytes=a-b", "bytes=9-5", "bytes=+1-2", "bytes=0-1,x"} {
+		for _, asked := range []string{"items=0-1", "bytes", "bytes=", "bytes=,", "bytes=a-b", "bytes=+1-2", "bytes=0-1,x"} {
 			m.do(http.MethodGet, blobPath, "Range", asked).want(t, http.StatusOK, string(blob)).wantHeader(t, "Content-Range", "")
 		}
 		tag := `"` + blobDigest + `"`

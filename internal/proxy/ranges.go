@@ -76,8 +76,8 @@ func parseRange(header string, size int64) (spans, parts []oci.Span, ok bool) {
 	return spans, parts, ok
 }
 
-// parseSpan parses "first-last", "first-" or "-length". The span is empty if it is
-// outside of the content.
+// parseSpan parses "first-last", "first-" or "-length". The span is empty, and so not
+// satisfiable, if it is outside of the content or ends before it begins.
 func parseSpan(s string, size int64) (span oci.Span, part, ok bool) {
 	before, after, ok := strings.Cut(s, "-")
 	if !ok || before == "" && after == "" {
@@ -92,7 +92,7 @@ func parseSpan(s string, size int64) (span oci.Span, part, ok bool) {
 		return oci.Span{Begin: first, End: size}, false, ok1
 	}
 	last, ok2 := parseBytes(after)
-	return oci.Span{Begin: first, End: min(last, size-1) + 1}, last < size, ok1 && ok2 && first <= last
+	return oci.Span{Begin: first, End: min(last, size-1) + 1}, last < size, ok1 && ok2
 }
 
 // parseBytes parses digits. A number that overflows becomes the largest, which is
