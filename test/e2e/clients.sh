@@ -1,8 +1,9 @@
 #!/bin/sh
 # Downloads the newest clients for the end-to-end tests, beside those of Debian 12
-# that install.sh installs: the packages of a newer Debian, unpacked into a
-# directory of their own in which the tests run them, and what is pinned here,
-# built from the Go module proxy. Nothing is installed on the machine.
+# that install.sh installs: the packages of a newer Debian, unpacked into a directory
+# of their own in which the tests run them; and what is pinned here, built from the Go
+# module proxy: clients, a registry, and the conformance suite of the OCI. Nothing is
+# installed on the machine.
 #
 # An unavailable package is recorded in the file "missing", which the tests
 # report; a pinned module that cannot be built is an error.
@@ -15,9 +16,11 @@ packages="buildah containerd cosign docker-cli docker.io podman skopeo"
 # Pinned versions: the package and version of each program. All are built from a module
 # of their own, because BuildKit's does not allow "go install".
 programs="
+github.com/distribution/distribution/v3/cmd/registry@v3.1.2
 github.com/google/go-containerregistry/cmd/crane@v0.22.1
 github.com/moby/buildkit/cmd/buildctl@v0.34.2
 github.com/moby/buildkit/cmd/buildkitd@v0.34.2
+github.com/opencontainers/distribution-spec/conformance@v0.0.0-20260831232431-97274622c111
 github.com/regclient/regclient/cmd/regctl@v0.11.7
 oras.land/oras/cmd/oras@v1.3.6
 "

@@ -85,13 +85,19 @@ type mirror struct {
 	home     *home
 	address  string // of the registry, as host:port
 	admin    string
-	upstream string
+	settings []string // flags for the upstream and its tags
 	process  *process
 }
 
 func startMirror(t *testing.T, hub *hubsim.Hub) *mirror {
 	t.Helper()
-	m := &mirror{home: newHome(t), address: freeAddress(t), admin: freeAddress(t), upstream: hub.URL()}
+	return startDaemon(t, "--tags-fresh", tagsFresh.String(), "--upstream", "name=docker.io,url="+hub.URL())
+}
+
+// startDaemon starts a mirror with these flags for the upstream and its tags.
+func startDaemon(t *testing.T, settings ...string) *mirror {
+	t.Helper()
+	m := &mirror{home: newHome(t), address: freeAddress(t), admin: freeAddress(t), settings: settings}
 	m.start(t)
 	return m
 }
@@ -100,11 +106,10 @@ func startMirror(t *testing.T, hub *hubsim.Hub) *mirror {
 // and the same cache. It returns when the daemon is ready.
 func (m *mirror) start(t *testing.T) {
 	t.Helper()
-	m.process = m.home.start(t, program, "serve",
+	m.process = m.home.start(t, program, append([]string{"serve",
 		"--listen", m.address, "--admin-listen", m.admin,
-		"--cache-dir", m.home.path("cache"), "--cache-min-free", "0",
-		"--tags-fresh", tagsFresh.String(), "--quota-probe", "0s",
-		"--upstream", "name=docker.io,url="+m.upstream)
+		"--cache-dir", m.home.path("cache"), "--cache-min-free", "0", "--quota-probe", "0s",
+	}, m.settings...)...)
 	m.process.await(t, readyWithin, func() bool {
 		answer, err := http.Get("http://" + m.admin + "/readyz")
 		if err != nil {
