@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os"
 	"time"
 
 	imgspec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -32,6 +33,10 @@ var tries = map[string]try{
 	"wrong login":        {do: wrongLogin, usual: "503 UNAVAILABLE", password: "wrong", wrong: 3},
 	"revoked token":      {do: revokedToken, usual: "200"},
 	"sudden challenge":   {do: suddenChallenge, usual: "200 stale"},
+	"new password":       {do: newPassword, usual: "200", password: password, wrong: 1},
+	"token hiccup":       {do: tokenHiccup, usual: "503 UNAVAILABLE, 200"},
+	"filter":             {do: refused(filterPage), usual: "200 stale, 503 UNAVAILABLE"},
+	"empty 403":          {do: refused(hubsim.Fault{Status: http.StatusForbidden}), usual: "200 stale, 503 UNAVAILABLE"},
 	"denied repository":  {do: get(private, "manifests/"+tag), usual: "404 NAME_UNKNOWN"},
 	"missing repository": {do: get(missing, "manifests/"+tag), usual: "404 NAME_UNKNOWN"},
 	"missing tag":        {do: missingTag, usual: unknown},
@@ -146,6 +151,39 @@ func suddenChallenge(m *mirror) string {
 		})
 	}
 	return m.pull().String()
+}
+
+// newPassword gets another tag when the password has changed and with it the mirror's.
+func newPassword(m *mirror) string {
+	m.pull()
+	m.hub.SetUsers(map[string]string{user: "new"})
+	m.hub.RevokeTokens()
+	check(m.t, os.WriteFile(m.password, []byte("new"), 0o600))
+	<-time.After(revokeTime)
+	return m.content(m.repo, "manifests/"+allTags[1]).String()
+}
+
+// tokenHiccup pulls the image twice when the token service fails once.
+func tokenHiccup(m *mirror) string {
+	m.hub.Inject(hubsim.Fault{Op: "token", Status: http.StatusServiceUnavailable, Times: 1})
+	return fmt.Sprint(m.pull(), ", ", m.pull())
+}
+
+// filterPage is the page of a filter between the mirror and the registry.
+var filterPage = hubsim.Fault{Status: http.StatusForbidden, ContentType: "text/html", Body: "<html><title>403 Forbidden</title></html>"}
+
+// refused gets a tag that is cached, and one that is not, when all manifests are refused
+// with that response.
+func refused(response hubsim.Fault) func(*mirror) string {
+	return func(m *mirror) string {
+		m.pull()
+		<-time.After(expiryTime)
+		for _, op := range []string{"manifest", "manifest-head"} {
+			response.Op = op
+			m.hub.Inject(response)
+		}
+		return fmt.Sprint(m.pull(), ", ", m.content(m.repo, "manifests/"+allTags[1]))
+	}
 }
 
 func missingTag(m *mirror) string { return m.content(m.repo, "manifests/nothing").String() }

@@ -22,7 +22,7 @@ import (
 // The host names on the network of a test.
 const (
 	registryAt = "registry.example.com:80"
-	otherAt    = "other.example.com:80"
+	otherAt    = "other.example.org:80"
 	cdnAt      = "cdn.example.net:80"
 	mirrorAt   = "mirror.lan:5000"
 )
@@ -48,6 +48,8 @@ type mirror struct {
 	stored  string // its real name
 	image   *image
 	client  *http.Client
+
+	password string // the file with that of the mirror's login
 }
 
 // newMirror starts everything, until the end of t's bubble; without a password the
@@ -61,10 +63,11 @@ func newMirror(t *testing.T, r row, image *image, password string) *mirror {
 	transport.Proxy, transport.DialContext = nil, m.network.DialContext
 	t.Cleanup(transport.CloseIdleConnections)
 	up := mirrortest.Upstream(t, registryAt, m.hub.URL(), transport, 0)
+	up.TokenHosts = r.tokenHosts
 	if password != "" {
-		file := filepath.Join(t.TempDir(), "password")
-		check(t, os.WriteFile(file, []byte(password), 0o600))
-		up.Credentials = []stack.Credential{{Name: user, Login: login.File(user, file)}}
+		m.password = filepath.Join(t.TempDir(), "password")
+		check(t, os.WriteFile(m.password, []byte(password), 0o600))
+		up.Credentials = []stack.Credential{{Name: user, Login: login.File(user, m.password)}}
 	}
 	running, _ := mirrortest.Run(t, mirrortest.Options(t, t.TempDir(), maxSize, up))
 	m.serve(proxy.New(proxy.Options{Registry: running.Tags, Routes: route.NewTable(route.Upstream{Name: registryAt})}))

@@ -15,11 +15,12 @@ type outcomes map[string]string
 
 // row is a profile and the outcomes that differ from the usual ones.
 type row struct {
-	profile string
-	login   bool   // nothing is public: the mirror has a login in all cases
-	repo    string // that clients name; empty: team/app
-	stored  string // its real name; empty: the same
-	want    outcomes
+	profile    string
+	login      bool     // nothing is public: the mirror has a login in all cases
+	tokenHosts []string // where its token service is, if not in its domain
+	repo       string   // that clients name; empty: team/app
+	stored     string   // its real name; empty: the same
+	want       outcomes
 }
 
 // try is a case; each begins with an empty cache.

@@ -8,27 +8,28 @@ const (
 	denied      = "403 DENIED"
 )
 
+// other is the host of a token service in another domain.
+var other = []string{"other.example.org"}
+
 // rows are the profiles with the outcomes that differ from the usual ones.
 var rows = []row{
 	{profile: "hub"},
 	{profile: "ghcr", want: outcomes{"referrers": noReferrers}},
 	{profile: "quay"},
-	{profile: "k8s", want: openly(outcomes{"referrers": noReferrers})},
+	{profile: "k8s", want: openly(outcomes{
+		"referrers": noReferrers,
+	})},
 	{profile: "google", want: outcomes{"missing repository": unknown, "referrers": noReferrers}},
 	{profile: "ecr-public", want: outcomes{"missing repository": unknown, "referrers": noReferrers}},
-	{profile: "gitlab", want: outcomes{
+	{profile: "gitlab", tokenHosts: other, want: outcomes{
 		"denied repository":  denied,
 		"missing repository": denied,
 		"referrers":          noReferrers,
 	}},
-	{profile: "lscr", want: outcomes{"referrers": noReferrers}},
+	{profile: "lscr", tokenHosts: other, want: outcomes{"referrers": noReferrers}},
 	{profile: "mcr", want: openly(nil)},
 	{profile: "acr"},
-	{profile: "ecr", login: true, want: outcomes{
-		"denied repository":  denied,
-		"missing repository": unknown,
-		"limited tokens":     "200",
-	}},
+	{profile: "ecr", login: true, want: tokenless(outcomes{"denied repository": denied, "missing repository": unknown})},
 	{profile: "ngc"},
 	{profile: "redhat", want: openly(outcomes{
 		"later pull": "200 after 2 HEADs, 3 GETs", // no HEAD has a digest
@@ -47,26 +48,25 @@ var rows = []row{
 		"deleted tag":        denied,
 		"missing repository": unknown,
 	}},
-	{profile: "nexus", login: true, want: outcomes{
-		"missing repository": unknown,
-		"limited tokens":     "200",
-		"referrers":          noReferrers,
-	}},
+	{profile: "nexus", login: true, want: tokenless(outcomes{"missing repository": unknown, "referrers": noReferrers})},
 	{profile: "gitea", want: outcomes{
 		"missing repository": unknown,
 		"pages of tags":      "v1 v2", // without a link to the next
 		"referrers":          noReferrers,
 	}},
-	{profile: "zot", login: true, want: outcomes{
-		"denied repository":  denied,
-		"missing repository": unknown,
-		"limited tokens":     "200",
-	}},
+	{profile: "zot", login: true, want: tokenless(outcomes{"denied repository": denied, "missing repository": unknown})},
 }
 
-// openly returns the outcomes at a registry without tokens, where nothing is private.
-func openly(others outcomes) outcomes {
-	all := outcomes{"denied repository": "200", "missing repository": unknown, "limited tokens": "200", "wrong login": "200"}
+// tokenless returns the outcomes at a registry without a token service.
+func tokenless(others outcomes) outcomes {
+	all := outcomes{"limited tokens": "200", "token hiccup": "200, 200"}
 	maps.Copy(all, others)
 	return all
+}
+
+// openly returns the outcomes at a registry where nothing is private.
+func openly(others outcomes) outcomes {
+	all := outcomes{"denied repository": "200", "missing repository": unknown, "wrong login": "200"}
+	maps.Copy(all, others)
+	return tokenless(all)
 }
