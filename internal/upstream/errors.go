@@ -33,6 +33,9 @@ func (r *Registry) refusalError(q request, refused *refusal) error {
 		return oci.Errorf(oci.NameUnknown, "%s: repository %s does not exist, or the login may not pull it%s", r.opts.Name, q.repository, refused.message)
 	case refused.code == http.StatusForbidden && (refused.authoritative || refused.reason() == insufficientScope):
 		return oci.Errorf(oci.Denied, "%s: pull of %s denied%s", r.opts.Name, q.repository, refused.message)
+	case refused.code == http.StatusPreconditionFailed && refused.authoritative:
+		// No request has a precondition: this is how Harbor enforces a policy.
+		return oci.Errorf(oci.Denied, "%s: pull of %s forbidden by a policy%s", r.opts.Name, q.repository, refused.message)
 	}
 	return oci.Errorf(oci.Unavailable, "%s responded with %s%s", r.opts.Name, refused.status, refused.message)
 }
@@ -52,7 +55,7 @@ var errNeedsGetNow = fmt.Errorf("%w in this response", oci.ErrNeedsGet)
 // needsGet returns errUnclear unless it is the method that was refused.
 func needsGet(refused *refusal) error {
 	switch refused.code {
-	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound:
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusPreconditionFailed:
 		if refused.fromRegistry {
 			return errNeedsGetNow
 		}

@@ -86,6 +86,26 @@ func TestPoolRetriesDeniedWithOtherLogins(t *testing.T) {
 	}
 }
 
+// Harbor refuses an image that a policy forbids with 412, to GET and HEAD alike.
+func TestForbiddenByPolicy(t *testing.T) {
+	t.Parallel()
+	h := startHub(t, hubsim.Options{})
+	h.AddManifest(repo, "v1", imageType, []byte("{}"))
+	for _, op := range []string{"manifest", "manifest-head"} {
+		h.Inject(hubsim.Fault{Op: op, Status: 412, Body: `{"errors":[{"code":"PROJECTPOLICYVIOLATION","message":"3 vulnerabilities"}]}`})
+	}
+	c := connect(t, h.URL())
+	_, err := c.Resolve(t.Context(), manifestRef(t, "v1"))
+	if !errors.Is(err, oci.ErrNeedsGet) {
+		t.Errorf("HEAD: %v, want that a GET tells more", err)
+	}
+	_, err = c.Open(t.Context(), manifestRef(t, "v1"))
+	c.wantCode(t, err, oci.Denied)
+	if err != nil && !strings.Contains(err.Error(), "3 vulnerabilities") {
+		t.Errorf("the message of the policy is not in %q", err)
+	}
+}
+
 // Without a login the token service's word is that there is no such repository.
 func TestTokenDeniedWithoutLogin(t *testing.T) {
 	t.Parallel()

@@ -37,6 +37,7 @@ var tries = map[string]try{
 	"token hiccup":       {do: tokenHiccup, usual: "503 UNAVAILABLE, 200"},
 	"filter":             {do: refused(filterPage), usual: "200 stale, 503 UNAVAILABLE"},
 	"empty 403":          {do: refused(hubsim.Fault{Status: http.StatusForbidden}), usual: "200 stale, 503 UNAVAILABLE"},
+	"policy":             {do: refused(policy), usual: "403 DENIED, 403 DENIED"},
 	"denied repository":  {do: get(private, "manifests/"+tag), usual: "404 NAME_UNKNOWN"},
 	"missing repository": {do: get(missing, "manifests/"+tag), usual: "404 NAME_UNKNOWN"},
 	"missing tag":        {do: missingTag, usual: unknown},
@@ -171,6 +172,12 @@ func tokenHiccup(m *mirror) string {
 
 // filterPage is the page of a filter between the mirror and the registry.
 var filterPage = hubsim.Fault{Status: http.StatusForbidden, ContentType: "text/html", Body: "<html><title>403 Forbidden</title></html>"}
+
+// policy is how Harbor refuses an image with vulnerabilities.
+var policy = hubsim.Fault{
+	Status: http.StatusPreconditionFailed, ContentType: "application/json",
+	Body: `{"errors":[{"code":"PROJECTPOLICYVIOLATION","message":"current image with 3 vulnerabilities cannot be pulled"}]}`,
+}
 
 // refused gets a tag that is cached, and one that is not, when all manifests are refused
 // with that response.

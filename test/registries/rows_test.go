@@ -17,6 +17,7 @@ var rows = []row{
 	{profile: "ghcr", want: outcomes{"referrers": noReferrers}},
 	{profile: "quay"},
 	{profile: "k8s", want: openly(outcomes{
+		"policy":    "200 stale, 503 UNAVAILABLE", // only the registry's own is believed
 		"referrers": noReferrers,
 	})},
 	{profile: "google", want: outcomes{"missing repository": unknown, "referrers": noReferrers}},
