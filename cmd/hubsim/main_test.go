@@ -92,3 +92,11 @@ func TestCheckCosts(t *testing.T) {
 		t.Error("a second pull that costs was passed")
 	}
 }
+
+func TestServeKnowsItsProfiles(t *testing.T) {
+	c := command()
+	c.SetArgs([]string{"serve", "--profile", "nothing"})
+	if err := c.ExecuteContext(t.Context()); err == nil || !strings.Contains(err.Error(), "one of hub, ghcr, quay") {
+		t.Errorf("error %v, want the names of the profiles", err)
+	}
+}
