@@ -28,6 +28,7 @@ var tries = map[string]try{
 	"warm pull":          {do: warmPull, usual: "200"},
 	"later pull":         {do: laterPull, usual: "200 after 2 HEADs, 2 GETs"},
 	"offline":            {do: offline, usual: "200 stale"},
+	"size of a blob":     {do: blobSize, usual: "200"},
 	"ranges":             {do: ranges, usual: "206, 206"},
 	"login":              {do: loggedIn, usual: "200", password: password},
 	"wrong login":        {do: wrongLogin, usual: "503 UNAVAILABLE", password: "wrong", wrong: 3},
@@ -40,6 +41,7 @@ var tries = map[string]try{
 	"policy":             {do: refused(policy), usual: "403 DENIED, 403 DENIED"},
 	"denied repository":  {do: get(private, "manifests/"+tag), usual: "404 NAME_UNKNOWN"},
 	"missing repository": {do: get(missing, "manifests/"+tag), usual: "404 NAME_UNKNOWN"},
+	"missing blob":       {do: missingBlob, usual: "404 BLOB_UNKNOWN"},
 	"missing tag":        {do: missingTag, usual: unknown},
 	"deleted tag":        {do: deletedTag, usual: unknown},
 	"rate limited":       {do: limited("manifest"), usual: "503 TOOMANYREQUESTS"},
@@ -47,7 +49,8 @@ var tries = map[string]try{
 	"limited tags":       {do: limitedTags, usual: "503 TOOMANYREQUESTS"},
 	"tags":               {do: tags(""), usual: "v1 v2 v3 v4 v5"},
 	"pages of tags":      {do: tags("?n=2"), usual: "v1 v2, v3 v4, v5"},
-	"referrers":          {do: referrers, usual: "200 1"},
+	"tags of nothing":    {do: get(missing, "tags/list"), usual: "404 NAME_UNKNOWN"},
+	"referrers":          {do: referrers, usual: "200 0, 200 1"},
 }
 
 // get is the case of a GET of what repo has at path.
@@ -100,6 +103,19 @@ func offline(m *mirror) string {
 	<-time.After(expiryTime)
 	m.hub.Down()
 	return m.pull().String()
+}
+
+// blobSize asks for the size of a layer that is not cached, without getting it.
+func blobSize(m *mirror) string {
+	layer := m.image.layers[0]
+	r := m.send(http.MethodHead, "/v2/"+m.repo+"/blobs/"+digestOf(layer))
+	if r.ContentLength != int64(len(layer)) {
+		m.t.Errorf("a size of %d, want %d", r.ContentLength, len(layer))
+	}
+	if n := m.hub.Counters(); n.CDNBytes > 1 {
+		m.t.Errorf("%d bytes were sent for it", n.CDNBytes)
+	}
+	return r.String()
 }
 
 // ranges gets one range of a layer that is not cached, and two of another one.
@@ -193,6 +209,10 @@ func refused(response hubsim.Fault) func(*mirror) string {
 	}
 }
 
+func missingBlob(m *mirror) string {
+	return m.content(m.repo, "blobs/"+digestOf([]byte("nothing"))).String()
+}
+
 func missingTag(m *mirror) string { return m.content(m.repo, "manifests/nothing").String() }
 
 // deletedTag gets a tag that was pulled and is deleted since.
@@ -224,9 +244,13 @@ func limitedTags(m *mirror) string {
 	return m.tagsBy("")
 }
 
-// referrers lists the referrers of the image.
+// referrers lists the referrers of a missing manifest, and of the image.
 func referrers(m *mirror) string {
-	r := m.content(m.repo, "referrers/"+digestOf(m.image.index))
+	return m.referrersOf([]byte("nothing")) + ", " + m.referrersOf(m.image.index)
+}
+
+func (m *mirror) referrersOf(manifest []byte) string {
+	r := m.content(m.repo, "referrers/"+digestOf(manifest))
 	var index imgspec.Index
 	if r.StatusCode == http.StatusOK && json.Unmarshal(r.body, &index) == nil {
 		return fmt.Sprint(r, " ", len(index.Manifests))

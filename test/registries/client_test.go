@@ -16,11 +16,16 @@ type response struct {
 	body []byte
 }
 
-// get sends a GET with that header to the mirror, and checks that nothing which the
-// registry sent for the mirror alone has reached the client.
 func (m *mirror) get(path string, header ...string) response {
 	m.t.Helper()
-	req, err := http.NewRequestWithContext(m.t.Context(), http.MethodGet, "http://"+mirrorAt+path, nil)
+	return m.send(http.MethodGet, path, header...)
+}
+
+// send sends a request with that header to the mirror, and checks that nothing which
+// the registry sent for the mirror alone has reached the client.
+func (m *mirror) send(method, path string, header ...string) response {
+	m.t.Helper()
+	req, err := http.NewRequestWithContext(m.t.Context(), method, "http://"+mirrorAt+path, nil)
 	check(m.t, err)
 	for i := 0; i < len(header); i += 2 {
 		req.Header.Set(header[i], header[i+1])
@@ -32,7 +37,7 @@ func (m *mirror) get(path string, header ...string) response {
 	check(m.t, err)
 	for _, name := range []string{"Set-Cookie", "Www-Authenticate", "Location"} {
 		if value := resp.Header.Get(name); value != "" {
-			m.t.Errorf("GET %s: the client got %s: %s", path, name, value)
+			m.t.Errorf("%s %s: the client got %s: %s", method, path, name, value)
 		}
 	}
 	return response{resp, body}

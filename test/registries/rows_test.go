@@ -4,7 +4,7 @@ import "maps"
 
 const (
 	unknown     = "404 MANIFEST_UNKNOWN"
-	noReferrers = "404 UNSUPPORTED" // clients look for the referrers tag
+	noReferrers = "404 UNSUPPORTED, 404 UNSUPPORTED" // clients look for the referrers tag
 	denied      = "403 DENIED"
 )
 
@@ -15,7 +15,7 @@ var other = []string{"other.example.org"}
 var rows = []row{
 	{profile: "hub"},
 	{profile: "ghcr", want: outcomes{"referrers": noReferrers}},
-	{profile: "quay"},
+	{profile: "quay", want: outcomes{"referrers": "404 UNSUPPORTED, 200 1"}},
 	{profile: "k8s", want: openly(outcomes{
 		"policy":    "200 stale, 503 UNAVAILABLE", // only the registry's own is believed
 		"referrers": noReferrers,
@@ -25,10 +25,11 @@ var rows = []row{
 	{profile: "gitlab", tokenHosts: other, want: outcomes{
 		"denied repository":  denied,
 		"missing repository": denied,
+		"tags of nothing":    denied,
 		"referrers":          noReferrers,
 	}},
 	{profile: "lscr", tokenHosts: other, want: outcomes{"referrers": noReferrers}},
-	{profile: "mcr", want: openly(nil)},
+	{profile: "mcr", want: openly(outcomes{"tags of nothing": "503 UNAVAILABLE"})}, // Azure's XML, not a registry's error
 	{profile: "acr"},
 	{profile: "ecr", login: true, want: tokenless(outcomes{"denied repository": denied, "missing repository": unknown})},
 	{profile: "ngc"},
@@ -39,11 +40,15 @@ var rows = []row{
 	{profile: "oracle", want: outcomes{
 		"denied repository":  denied,
 		"missing repository": denied,
+		"tags of nothing":    denied,
 		"referrers":          noReferrers,
 	}},
 
 	{profile: "distribution", want: outcomes{"referrers": noReferrers}},
-	{profile: "harbor", repo: "hub/app", stored: "hub/library/app", want: outcomes{"missing repository": unknown}},
+	{profile: "harbor", repo: "hub/app", stored: "hub/library/app", want: outcomes{
+		"missing repository": unknown,
+		"tags of nothing":    "200",
+	}},
 	{profile: "artifactory", want: outcomes{
 		"missing tag":        denied,
 		"deleted tag":        denied,
