@@ -74,13 +74,22 @@ func readPage(page *oci.Page, q oci.Listing, resp *http.Response, raw []byte) er
 	case q.Kind() == oci.Referrers && body.Manifests == nil:
 		return errors.New("the response is not an index")
 	case q.Kind() == oci.Referrers:
-		page.Index, page.FiltersApplied = raw, resp.Header.Get("OCI-Filters-Applied")
+		page.Index, page.FiltersApplied = raw, filtersApplied(q, resp)
 	case body.Tags != nil:
 		page.Tags = *body.Tags
 	case body.Name == nil: // tags may be null
 		return errors.New("the response is not a list of tags")
 	}
 	return nil
+}
+
+// filtersApplied returns what the registry says that it has filtered by. Where q asks
+// for no filter, it says nothing: a client would take the list for a part of all.
+func filtersApplied(q oci.Listing, resp *http.Response) string {
+	if query, err := url.ParseQuery(q.Query()); err != nil || !query.Has("artifactType") {
+		return ""
+	}
+	return resp.Header.Get("OCI-Filters-Applied")
 }
 
 // budgetedReader reads no more than is left of a budget that it shares with others.

@@ -164,6 +164,22 @@ func TestReferrers(t *testing.T) {
 	}
 }
 
+// Whether a filter was applied is the registry's statement, but only where one was
+// asked for.
+func TestFiltersApplied(t *testing.T) {
+	t.Parallel()
+	const index = `{"manifests":[]}`
+	for header, want := range map[string]string{"": "", "artifactType": "artifactType"} {
+		c := connect(t, serve(t, openly(answer(200, index, "Content-Type", ocispec.MediaTypeImageIndex, "OCI-Filters-Applied", header))).URL)
+		for query, want := range map[string]string{"": "", "x=y": "", "artifactType=a%2Fb": want} {
+			page, err := c.List(t.Context(), referrersOf(t, oci.FromBytes(nil).String(), query))
+			if err != nil || page.FiltersApplied != want {
+				t.Errorf("%q sent for %q: %+v, %v; want %q", header, query, page, err, want)
+			}
+		}
+	}
+}
+
 // What an upstream answers where it has no referrers API, or does not know the
 // subject, lets clients look under the tag; its trouble never does. Only its own
 // NAME_UNKNOWN is one.
