@@ -37,6 +37,9 @@ func (h *Handler) serveList(w http.ResponseWriter, r *http.Request, t target, to
 		defer h.lists.Release(size)
 	}
 	e.Via, e.Reason = page.Via, page.Reason
+	if n, ok, _ := t.pageSize(); ok && n == 0 {
+		page = &oci.Page{Via: page.Via, Reason: page.Reason, Checked: page.Checked}
+	}
 	body, contentType := page.Index, ocispec.MediaTypeImageIndex
 	if t.endpoint == tags {
 		contentType = "application/json"
@@ -76,8 +79,8 @@ func nonNil(tags []string) []string {
 }
 
 // listing parses a request for a list. The paging parameters are passed to the
-// upstream, without ns. n must be a number; one that overflows becomes the largest,
-// since it asks for all entries.
+// upstream, without ns. For no tags it asks for one: that shows whether there is such
+// a repository, and some registries refuse 0.
 func (t target) listing(to route.Route) (oci.Listing, error) {
 	query := make(url.Values, len(t.query))
 	for name, values := range t.query {
@@ -85,17 +88,32 @@ func (t target) listing(to route.Route) (oci.Listing, error) {
 			query[name] = values
 		}
 	}
-	if n := query.Get("n"); n != "" {
-		number, err := strconv.ParseUint(n, 10, 31)
-		if err != nil && !errors.Is(err, strconv.ErrRange) {
-			return oci.Listing{}, invalidParameter("n must be a whole number, 0 or more")
-		}
-		query.Set("n", strconv.FormatUint(number, 10))
+	n, ok, err := t.pageSize()
+	if err != nil {
+		return oci.Listing{}, err
+	}
+	if ok {
+		query.Set("n", strconv.FormatUint(max(n, 1), 10))
 	}
 	if t.endpoint == tags {
 		return oci.ParseTags(to.Upstream, to.Repository, query.Encode())
 	}
 	return oci.ParseReferrers(to.Upstream, to.Repository, t.reference, query.Encode())
+}
+
+// pageSize returns the parameter n of a list of tags, if it has one. A number that
+// overflows becomes the largest, since it asks for all tags. The spec has no n for
+// referrers.
+func (t target) pageSize() (n uint64, ok bool, err error) {
+	text := t.query.Get("n")
+	if t.endpoint != tags || text == "" {
+		return 0, false, nil
+	}
+	n, err = strconv.ParseUint(text, 10, 31)
+	if err != nil && !errors.Is(err, strconv.ErrRange) {
+		return 0, false, invalidParameter("n must be a whole number, 0 or more")
+	}
+	return n, true, nil
 }
 
 // link returns the Link to the next page, with the path and the ns of the client's

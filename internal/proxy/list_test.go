@@ -22,6 +22,26 @@ func TestStaleList(t *testing.T) {
 			"Warning", `110 - "Response is Stale"|299 - "mirrord serves a stale copy: its registry is unavailable"`)
 }
 
+// A list of no tags is empty and the last page, whatever the upstream sends for n=0,
+// which it is not asked for; a repository that does not exist is still not found.
+func TestNoTags(t *testing.T) {
+	t.Parallel()
+	var asked string
+	m := start(t, scripted{list: func(_ context.Context, q oci.Listing) (*oci.Page, error) {
+		if asked = q.Query(); q.Repository() != "team/app" {
+			return nil, oci.Errorf(oci.NameUnknown, "no such repository")
+		}
+		return &oci.Page{Tags: []string{"a"}, Next: "last=a&n=1", Via: oci.Pass}, nil
+	}})
+	for _, n := range []string{"0", "00"} {
+		m.do(http.MethodGet, "/v2/team/app/tags/list?n="+n).want(t, 200, `{"name":"team/app","tags":[]}`).wantHeader(t, "Link", "")
+		if asked != "n=1" {
+			t.Errorf("n=%s: the upstream was asked %q", n, asked)
+		}
+		m.do(http.MethodGet, "/v2/team/other/tags/list?n="+n).wantError(t, 404, oci.NameUnknown)
+	}
+}
+
 // Large lists that are sent at once are limited together; small ones are not.
 func TestListsShareTheirBound(t *testing.T) {
 	t.Parallel()
