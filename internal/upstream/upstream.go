@@ -69,12 +69,13 @@ func (r *Registry) contentURL(ref oci.Ref) string {
 func (r *Registry) remote(repository string) string { return r.opts.Prefix + repository }
 
 // acceptManifests is always sent in full: with less, registries convert manifests or
-// respond that they do not exist.
+// respond that they do not exist. It ends like containerd's with what is not known here.
 var acceptManifests = strings.Join([]string{
 	"application/vnd.oci.image.index.v1+json",
 	"application/vnd.docker.distribution.manifest.list.v2+json",
 	"application/vnd.oci.image.manifest.v1+json",
 	"application/vnd.docker.distribution.manifest.v2+json",
+	"*/*",
 }, ", ")
 
 const userAgent = "mirrord"
