@@ -7,6 +7,7 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -79,8 +80,9 @@ func TestManifests(t *testing.T) {
 			d := hub.AddManifest(repo, "v1", test.mediaType, test.raw).String()
 			m.want("manifests/v1", test.raw, test.mediaType, d)
 			m.want("manifests/"+d, test.raw, test.mediaType, d)
-			other := hub.AddManifest(repo, "", test.mediaType, append(test.raw, '\n')).String()
-			m.want("manifests/"+other, append(test.raw, '\n'), test.mediaType, other)
+			untagged := slices.Concat(test.raw, []byte("\n"))
+			d = hub.AddManifest(repo, "", test.mediaType, untagged).String()
+			m.want("manifests/"+d, untagged, test.mediaType, d)
 		})
 	}
 }
@@ -101,7 +103,7 @@ func TestManifestLimit(t *testing.T) {
 	largest := document(imageType, config, layers, padding(oci.MaxManifestSize-small))
 	d := hub.AddManifest(repo, "largest", imageType, largest).String()
 	m.want("manifests/largest", largest, imageType, d)
-	larger := hub.AddManifest(repo, "larger", imageType, append(largest, '\n')).String()
+	larger := hub.AddManifest(repo, "larger", imageType, slices.Concat(largest, []byte("\n"))).String()
 	for _, path := range []string{"manifests/larger", "manifests/" + larger} {
 		for _, method := range []string{http.MethodHead, http.MethodGet} {
 			if r := m.do(method, path); r.StatusCode != http.StatusServiceUnavailable || len(r.body) > 1000 {
