@@ -12,6 +12,7 @@ import (
 type gate struct {
 	closed    *oci.LimitError // why, and until when; nil: open
 	since     time.Time       // time of the last refusal
+	pause     time.Duration   // how long it was closed when the upstream did not say how long
 	exhausted bool            // the upstream reported that nothing was left: a later report can open the gate
 	probing   bool            // the one request that tests the limit is in flight
 }
@@ -80,13 +81,16 @@ func (t *Transport) updateGates(p admission, err error, now time.Time) error {
 	t.limited[limit.Kind]++
 	t.report.limitedAt, t.report.limitedBy = now, limit.Kind
 	if limit.Kind == oci.LimitRequests {
-		t.upstream.all.close(limit, now)
+		t.upstream.all.close(limit, p.probesAll, now)
 		return err
 	}
 	known := t.report.at(now)
 	limit.Limit, limit.Window, limit.ResetBy = known.limit, known.window, known.resetBy()
-	t.pulls.close(limit, now)
 	t.pulls.exhausted = known.limit > 0 && known.remaining <= 0
+	if t.pulls.exhausted && limit.RetryAt.IsZero() {
+		limit.RetryAt = now.Add(defaultRetry)
+	}
+	t.pulls.close(limit, p.probesPulls, now)
 	return err
 }
 
@@ -101,7 +105,20 @@ func (g *gate) endProbe(probe, open bool) {
 	}
 }
 
-func (g *gate) close(limit *oci.LimitError, now time.Time) {
+// close closes the gate after a request, which may have been a probe, was refused.
+// Many limits are of requests per second and are over at once, so that the gate is
+// closed for minRetry when the upstream does not say how long, and for twice as long
+// after each probe, up to defaultRetry.
+func (g *gate) close(limit *oci.LimitError, probe bool, now time.Time) {
+	if limit.RetryAt.IsZero() {
+		switch {
+		case g.closed == nil:
+			g.pause = minRetry
+		case probe, g.pause == 0:
+			g.pause = min(max(2*g.pause, minRetry), defaultRetry)
+		}
+		limit.RetryAt = now.Add(g.pause)
+	}
 	g.closed, g.since = limit, now
 }
 

@@ -119,6 +119,53 @@ func TestPullLimit(t *testing.T) {
 	})
 }
 
+// A limit that does not say how long it lasts is tested after a second, and then after
+// twice as long each time.
+func TestLimitWithoutRetryAfter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		refuse := func(*http.Request) *http.Response { return refusal(abuseBody, "") }
+		l := &limiter{refuse: refuse}
+		tr := New("quay.io", "login", l)
+		for range 2 { // the second time after the limit was over
+			for _, wait := range []time.Duration{1, 2, 4, 8, 16, 32, 60, 60} {
+				limit := try(t, tr, head)
+				if limit == nil || time.Until(limit.RetryAt) != wait*time.Second {
+					t.Fatalf("%v in %v, want %d s", limit, time.Until(limit.RetryAt), wait)
+				}
+				<-time.After(wait * time.Second)
+			}
+			l.refuse = nil
+			if limit := try(t, tr, head); limit != nil {
+				t.Fatal(limit)
+			}
+			l.refuse = refuse
+		}
+	})
+}
+
+// slowRefusal refuses every request after a second.
+type slowRefusal struct{}
+
+func (slowRefusal) RoundTrip(*http.Request) (*http.Response, error) {
+	<-time.After(time.Second)
+	return refusal(abuseBody, ""), nil
+}
+
+// Requests that were sent together are refused together, which is one refusal.
+func TestRefusedTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr := New("quay.io", "login", slowRefusal{})
+		for range 100 {
+			go func() { _, _ = tr.RoundTrip(head) }()
+		}
+		<-time.After(time.Second)
+		synctest.Wait()
+		if limit := try(t, tr, head); limit == nil || time.Until(limit.RetryAt) != minRetry {
+			t.Errorf("%v, want to wait %s", limit, minRetry)
+		}
+	})
+}
+
 // The abuse limiter stops all requests except those to storage hosts.
 func TestAbuseLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

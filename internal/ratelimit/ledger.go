@@ -116,7 +116,7 @@ func (t *Transport) restore(raw []byte) error {
 	}
 	t.pulls = gate{closed: clamp(r.Pulls, now), exhausted: r.Exhausted, since: r.Closed}
 	if all := clamp(r.All, now); all != nil {
-		t.upstream.all.close(all, now)
+		t.upstream.all.close(all, false, now)
 	}
 	return nil
 }

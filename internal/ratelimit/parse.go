@@ -15,7 +15,7 @@ import (
 const (
 	maxErrorBody = 1 << 10 // bytes of the body of a 429 that are read
 
-	// Bounds for Retry-After, and the default without one.
+	// Bounds for Retry-After. Without one the limit lasts from minRetry to defaultRetry.
 	minRetry     = time.Second
 	maxRetry     = 15 * time.Minute
 	defaultRetry = time.Minute
@@ -24,7 +24,8 @@ const (
 )
 
 // limitError distinguishes the two kinds of 429: the pull limit sends the JSON
-// errors of the registry, the abuse limiter plain text.
+// errors of the registry, the abuse limiter plain text. RetryAt is zero when the
+// response has no Retry-After.
 func limitError(upstream string, h http.Header, body []byte, now time.Time) *oci.LimitError {
 	e := &oci.LimitError{
 		Kind:     oci.LimitRequests,
@@ -62,9 +63,9 @@ func printable(s string) string {
 }
 
 // retryAt parses Retry-After: seconds or a date according to RFC 9110, or seconds
-// since 1970, which Docker has sent.
+// since 1970, which Docker has sent. It returns the zero time for anything else.
 func retryAt(s string, now time.Time) time.Time {
-	wait := defaultRetry
+	var wait time.Duration
 	if n, err := strconv.ParseInt(strings.TrimSpace(s), 10, 64); err == nil || errors.Is(err, strconv.ErrRange) {
 		if n > epoch {
 			n -= now.Unix()
@@ -72,6 +73,8 @@ func retryAt(s string, now time.Time) time.Time {
 		wait = time.Duration(min(max(n, 0), int64(maxRetry/time.Second))) * time.Second
 	} else if date, err := http.ParseTime(s); err == nil {
 		wait = date.Sub(now)
+	} else {
+		return time.Time{}
 	}
 	return now.Add(min(max(wait, minRetry), maxRetry))
 }

@@ -46,7 +46,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.Response != nil { // a redirect: the storage host has its own limits
 		resp, err := t.next.RoundTrip(req)
 		if err == nil {
-			err = t.refusal(resp, false, time.Now())
+			err = t.storageRefusal(resp, time.Now())
 		}
 		if err != nil {
 			return nil, err
@@ -69,10 +69,22 @@ func isPull(req *http.Request) bool {
 	return req.Method == http.MethodGet && path.Base(path.Dir(req.URL.Path)) == "manifests"
 }
 
+// storageRefusal is refusal for a storage host, whose limits are not remembered.
+func (t *Transport) storageRefusal(resp *http.Response, now time.Time) error {
+	limit := t.refusal(resp, false, now)
+	if limit == nil {
+		return nil
+	}
+	if limit.RetryAt.IsZero() {
+		limit.RetryAt = now.Add(defaultRetry)
+	}
+	return limit
+}
+
 // refusal returns the error for a 429, and closes its body; it returns nil for any
 // other response. A 429 for a request that is not a pull is never the pull limit,
 // whatever its body says.
-func (t *Transport) refusal(resp *http.Response, pull bool, now time.Time) error {
+func (t *Transport) refusal(resp *http.Response, pull bool, now time.Time) *oci.LimitError {
 	if resp.StatusCode != http.StatusTooManyRequests {
 		return nil
 	}
@@ -92,7 +104,9 @@ func (t *Transport) finish(p admission, pull bool, sent time.Time, resp *http.Re
 	spent := false
 	if err == nil {
 		header, spent = resp.Header, pull && resp.StatusCode == http.StatusOK
-		err = t.refusal(resp, pull, now)
+		if limit := t.refusal(resp, pull, now); limit != nil {
+			err = limit
+		}
 	}
 	t.upstream.mu.Lock()
 	defer t.upstream.mu.Unlock()

@@ -22,9 +22,6 @@ func TestRetryAt(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1_790_000_000, 0)
 	for in, want := range map[string]time.Duration{
-		"":                              defaultRetry,
-		"soon":                          defaultRetry,
-		"1.5":                           defaultRetry,
 		"60":                            time.Minute,
 		" 60 ":                          time.Minute,
 		"0":                             minRetry,
@@ -49,6 +46,11 @@ func TestRetryAt(t *testing.T) {
 			t.Errorf("%q: in %v, want %v", in, got, want)
 		}
 	}
+	for _, in := range []string{"", "soon", "1.5", "880µs"} {
+		if got := retryAt(in, now); !got.IsZero() {
+			t.Errorf("%q: at %v, want none", in, got)
+		}
+	}
 }
 
 func at(now time.Time, d time.Duration) string { return now.Add(d).UTC().Format(http.TimeFormat) }
@@ -61,8 +63,8 @@ func FuzzRetryAt(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, s string, unix, seconds int64) {
 		now := time.Unix(unix%(1<<33), 0)
-		if wait := retryAt(s, now).Sub(now); wait < minRetry || wait > maxRetry {
-			t.Errorf("%q at %v: in %v", s, now, wait)
+		if at := retryAt(s, now); !at.IsZero() && (at.Sub(now) < minRetry || at.Sub(now) > maxRetry) {
+			t.Errorf("%q at %v: at %v", s, now, at)
 		}
 		seconds %= 2 * int64(maxRetry/time.Second)
 		want := min(max(time.Duration(seconds)*time.Second, minRetry), maxRetry)
@@ -125,25 +127,25 @@ func TestBothKindsOf429(t *testing.T) {
 	}{
 		"pulls": {
 			replies{body: `{"errors":[{"code":"TOOMANYREQUESTS","message":"` + unauthenticated + `"}]}`},
-			oci.LimitError{Kind: oci.LimitPulls, Message: unauthenticated}, defaultRetry,
+			oci.LimitError{Kind: oci.LimitPulls, Message: unauthenticated}, minRetry,
 		},
 		"abuse": {
 			replies{header: header("Retry-After", "60", "Connection", "close", "Content-Type", "text/plain; charset=utf-8"), body: "Too Many Requests (HAP429).\n"},
 			oci.LimitError{Kind: oci.LimitRequests, Message: "Too Many Requests (HAP429)."}, time.Minute,
 		},
-		"no errors in it": {replies{body: `{"errors":[]}`}, oci.LimitError{Kind: oci.LimitRequests, Message: "Too Many Requests"}, defaultRetry},
+		"no errors in it": {replies{body: `{"errors":[]}`}, oci.LimitError{Kind: oci.LimitRequests, Message: "Too Many Requests"}, minRetry},
 		"no body":         {replies{header: header("Retry-After", "5")}, oci.LimitError{Kind: oci.LimitRequests, Message: "Too Many Requests"}, 5 * time.Second},
 		"a HEAD's": {
 			replies{header: header("Content-Type", "text/plain")},
-			oci.LimitError{Kind: oci.LimitRequests, Message: "Too Many Requests"}, defaultRetry,
+			oci.LimitError{Kind: oci.LimitRequests, Message: "Too Many Requests"}, minRetry,
 		},
 		"a long text": {
 			replies{header: header("Content-Type", "text/plain"), body: strings.Repeat("x", 9000)},
-			oci.LimitError{Kind: oci.LimitRequests, Message: strings.Repeat("x", maxErrorBody)}, defaultRetry,
+			oci.LimitError{Kind: oci.LimitRequests, Message: strings.Repeat("x", maxErrorBody)}, minRetry,
 		},
 		"a signed link": {
 			replies{header: header("Content-Type", "text/plain"), body: "slow down: /data?X-Amz-Signature=secret"},
-			oci.LimitError{Kind: oci.LimitRequests, Message: "Too Many Requests"}, defaultRetry,
+			oci.LimitError{Kind: oci.LimitRequests, Message: "Too Many Requests"}, minRetry,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

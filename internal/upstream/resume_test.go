@@ -116,7 +116,7 @@ func TestResumeResponses(t *testing.T) {
 		"limited once":               {again: inTurn(limited("60"), ranges), ok: true, asked: 3, waits: time.Minute},
 		"limited twice":              {again: inTurn(limited("60"), limited("50"), ranges), ok: true, asked: 4, waits: 110 * time.Second},
 		"limited for a minute twice": {again: inTurn(limited("60"), limited("60"), ranges), asked: 3, waits: time.Minute},
-		"limited, not told how long": {again: inTurn(answer(429, ""), ranges), ok: true, asked: 3, waits: time.Minute},
+		"limited, not told how long": {again: inTurn(answer(429, ""), ranges), ok: true, asked: 3, waits: time.Second},
 		"limited for too long":       {again: limited("121"), asked: 2},
 		"a bad gateway":              {again: inTurn(answer(502, ""), answer(503, ""), answer(504, ""), ranges), ok: true, asked: 5},
 		"a page of a company filter": {again: inTurn(headed("Content-Type", "text/html", answer(200, "<html>")), ranges), ok: true, asked: 3},

@@ -69,4 +69,4 @@ var noPullForAHead = row{"HEADs fail, and the pulls are used up", inject(
 	hubsim.Fault{Op: "manifest-head", Status: 405}, hubsim.Fault{Op: "manifest", PullLimit: true}), `
 		expired tag  | 200 stale                  | cached   | token HEAD GET | 1s
 		moved tag    | 200 stale                  | previous | token HEAD GET | 1s
-		uncached tag | 503 TOOMANYREQUESTS in 60s | -        | token HEAD GET | 1s`}
+		uncached tag | 503 TOOMANYREQUESTS in 1s  | -        | token HEAD GET | 1s`}

@@ -104,7 +104,7 @@ var tokenFaults = []row{
 var limitFaults = []row{
 	{"the pull limit is reached", at("manifest", hubsim.Fault{PullLimit: true}), `
 		moved tag    | 200 stale                  | previous | token HEAD GET | 1s
-		uncached tag | 503 TOOMANYREQUESTS in 60s | -        | token HEAD GET | 1s`},
+		uncached tag | 503 TOOMANYREQUESTS in 1s  | -        | token HEAD GET | 1s`},
 	{"every request is limited", inject(hubsim.Fault{Abuse: true}), `
 		cold blob    | 404 BLOB_UNKNOWN (TOOMANYREQUESTS) | -        | -     | 1s
 		expired tag  | 200 stale                          | cached   | token | 1s

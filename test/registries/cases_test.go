@@ -46,6 +46,8 @@ var tries = map[string]try{
 	"deleted tag":        {do: deletedTag, usual: unknown},
 	"rate limited":       {do: limited("manifest"), usual: "503 TOOMANYREQUESTS"},
 	"limited tokens":     {do: limited("token"), usual: "503 TOOMANYREQUESTS"},
+	"short limit":        {do: shortLimit("manifest"), usual: "503 TOOMANYREQUESTS, 200"},
+	"short tag limit":    {do: shortLimit("tags"), usual: "503 TOOMANYREQUESTS, 200"},
 	"limited tags":       {do: limitedTags, usual: "503 TOOMANYREQUESTS"},
 	"tags":               {do: tags(""), usual: "v1 v2 v3 v4 v5"},
 	"pages of tags":      {do: tags("?n=2"), usual: "v1 v2, v3 v4, v5"},
@@ -235,6 +237,18 @@ func limited(op string) func(*mirror) string {
 			m.t.Errorf("after the limit: %s: %.300s", again, again.body)
 		}
 		return first.String()
+	}
+}
+
+// shortLimit lists tags and pulls the image when the next request of an operation is
+// limited, and pulls it again two seconds later: the limit is of requests per second.
+func shortLimit(op string) func(*mirror) string {
+	return func(m *mirror) string {
+		m.hub.Inject(hubsim.Fault{Op: op, PullLimit: true, Times: 1})
+		m.tagsBy("")
+		first := m.pull()
+		<-time.After(2 * time.Second)
+		return fmt.Sprint(first, ", ", m.pull())
 	}
 }
 

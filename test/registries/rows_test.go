@@ -17,8 +17,9 @@ var rows = []row{
 	{profile: "ghcr", want: outcomes{"referrers": noReferrers}},
 	{profile: "quay", want: outcomes{"referrers": "404 UNSUPPORTED, 200 1"}},
 	{profile: "k8s", want: openly(outcomes{
-		"policy":    "200 stale, 503 UNAVAILABLE", // only the registry's own is believed
-		"referrers": noReferrers,
+		"policy":          "200 stale, 503 UNAVAILABLE", // only the registry's own is believed
+		"short tag limit": "200, 200",                   // of the host that lists are redirected to
+		"referrers":       noReferrers,
 	})},
 	{profile: "google", want: outcomes{"missing repository": unknown, "referrers": noReferrers}},
 	{profile: "ecr-public", want: outcomes{"missing repository": unknown, "referrers": noReferrers}},
@@ -48,6 +49,7 @@ var rows = []row{
 	{profile: "harbor", repo: "hub/app", stored: "hub/library/app", want: outcomes{
 		"missing repository": unknown,
 		"tags of nothing":    "200",
+		"short tag limit":    "200, 200", // after a redirect
 	}},
 	{profile: "artifactory", want: outcomes{
 		"missing tag":        denied,
