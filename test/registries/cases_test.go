@@ -31,7 +31,7 @@ var tries = map[string]try{
 	"size of a blob":     {do: blobSize, usual: "200"},
 	"ranges":             {do: ranges, usual: "206, 206"},
 	"login":              {do: loggedIn, usual: "200", password: password},
-	"wrong login":        {do: wrongLogin, usual: "503 UNAVAILABLE", password: "wrong", wrong: 3},
+	"wrong login":        {do: wrongLogin, usual: "503 UNAVAILABLE", password: "wrong", wrong: 2},
 	"revoked token":      {do: revokedToken, usual: "200"},
 	"sudden challenge":   {do: suddenChallenge, usual: "200 stale"},
 	"new password":       {do: newPassword, usual: "200", password: password, wrong: 1},
