@@ -204,8 +204,9 @@ func refused(response hubsim.Fault) func(*mirror) string {
 		m.pull()
 		<-time.After(expiryTime)
 		for _, op := range []string{"manifest", "manifest-head"} {
-			response.Op = op
-			m.hub.Inject(response)
+			fault := response // the cases run in parallel
+			fault.Op = op
+			m.hub.Inject(fault)
 		}
 		return fmt.Sprint(m.pull(), ", ", m.content(m.repo, "manifests/"+allTags[1]))
 	}
