@@ -26,6 +26,7 @@ type Cache struct {
 
 type remembered struct {
 	err   error
+	at    time.Time
 	until time.Time
 }
 
@@ -52,16 +53,19 @@ func (c *Cache) note(ref oci.Ref, err error, lifetime time.Duration) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	k := key(ref)
-	c.errors.Add(k, remembered{err, time.Now().Add(lifetime)}, int64(len(k)+len(err.Error()))+lru.ItemOverhead)
+	k, now := key(ref), time.Now()
+	c.errors.Add(k, remembered{err, now, now.Add(lifetime)}, int64(len(k)+len(err.Error()))+lru.ItemOverhead)
 }
 
 // Recall returns the error that Note remembers for ref, or nil.
-func (c *Cache) Recall(ref oci.Ref) error {
+func (c *Cache) Recall(ref oci.Ref) error { return c.RecallWithin(ref, lifetime) }
+
+// RecallWithin is Recall for errors that were noted no longer ago than age.
+func (c *Cache) RecallWithin(ref oci.Ref, age time.Duration) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	r, ok := c.errors.Get(key(ref))
-	if !ok || !time.Now().Before(r.until) {
+	if !ok || !time.Now().Before(r.until) || time.Since(r.at) > age {
 		return nil
 	}
 	return r.err

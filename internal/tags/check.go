@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"math"
 	"time"
 
 	"mirrord/internal/call"
@@ -15,13 +16,13 @@ import (
 // pull for a newer manifest is better saved, it is the stale copy, Via stale.
 func (r *Registry) resolve(ctx context.Context, ref oci.Ref) (oci.Result, error) {
 	r.mu.Lock()
-	result, err := r.known(ref)
+	result, err := r.known(ctx, ref)
 	if !errors.Is(err, errUnknown) {
 		r.mu.Unlock()
 		return r.savePull(ctx, ref, result), err
 	}
 	last, have := r.fallback(r.tags[ref])
-	revalidating := have && r.servedWhileChecked(r.tags[ref])
+	revalidating := have && !oci.NoCache(ctx) && r.servedWhileChecked(r.tags[ref])
 	check, joined := r.startCheck(ctx, ref)
 	r.mu.Unlock()
 	if revalidating {
@@ -43,11 +44,19 @@ func (r *Registry) resolve(ctx context.Context, ref oci.Ref) (oci.Result, error)
 // errUnknown says that the upstream has to be asked.
 var errUnknown = errors.New("the upstream has to be asked")
 
+// demandEvery is how often clients can demand that the upstream is asked for a tag.
+const demandEvery = time.Second
+
 // known returns the response to ref where the upstream need not be asked, or
 // errUnknown. The caller holds mu.
-func (r *Registry) known(ref oci.Ref) (oci.Result, error) {
+func (r *Registry) known(ctx context.Context, ref oci.Ref) (oci.Result, error) {
 	now, t := time.Now(), r.tags[ref]
-	if t.isFresh(now) {
+	remembered := time.Duration(math.MaxInt64)
+	if oci.NoCache(ctx) {
+		remembered = demandEvery
+	}
+	fresh := t.isFresh(now) && t.age(now) < remembered
+	if fresh {
 		if known, have := r.next.Available(ref.At(t.Latest.Digest)); have {
 			return oci.Result{Descriptor: known.Descriptor, Via: oci.Hit}, nil
 		}
@@ -55,10 +64,10 @@ func (r *Registry) known(ref oci.Ref) (oci.Result, error) {
 	if last, have := r.fallback(t); have && now.Before(t.retry) && !(t.fetching && r.cached(ref.At(t.Latest.Digest))) {
 		return last.because(t.reason)
 	}
-	if t.isFresh(now) {
+	if fresh {
 		return oci.Result{Descriptor: t.Latest, Via: oci.Known}, nil
 	}
-	return oci.Result{}, cmp.Or(r.missing.Recall(ref), errUnknown)
+	return oci.Result{}, cmp.Or(r.missing.RecallWithin(ref, remembered), errUnknown)
 }
 
 // servedWhileChecked reports whether t, which is no longer fresh, is served while

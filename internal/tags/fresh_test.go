@@ -237,3 +237,42 @@ func TestUselessResponseIsRemembered(t *testing.T) {
 		f.MustRead(t, tag, moved, oci.Fill)
 	})
 }
+
+// A client that demands it gets what the tag names at the upstream, which is asked
+// once a second for all of them.
+func TestNoCache(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		tag, missing := ocitest.ManifestRef(t, "v1"), ocitest.ManifestRef(t, "v2")
+		first := cachetest.Put(fake, "v1", 1)
+		f := start(t, fake)
+		demand := oci.WithNoCache(t.Context())
+		f.MustRead(t, tag, first, oci.Fill)
+		if _, err := f.Resolve(t.Context(), missing); !oci.IsUnknown(err) {
+			t.Errorf("missing: %v", err)
+		}
+		f.Settled(t)
+		second := cachetest.Put(fake, "v1", 2)
+		cachetest.Put(fake, "v2", 3)
+		<-time.After(2 * time.Second)
+		f.MustRead(t, tag, first, oci.Hit)
+		for range 10 {
+			raw, _, err := ocitest.Read(demand, f, tag)
+			if err != nil || string(raw) != string(second) {
+				t.Errorf("%q, %v; want the new manifest", raw, err)
+			}
+			if _, err := f.Resolve(demand, missing); err != nil {
+				t.Errorf("the tag that has come: %v", err)
+			}
+			<-time.After(50 * time.Millisecond)
+		}
+		if n := fake.Calls("Resolve", "v1"); n != 2 {
+			t.Errorf("the upstream was asked %d times, want 2", n)
+		}
+		fake.Fail(func(ocitest.Call) error { return oci.Errorf(oci.Unavailable, "down") })
+		<-time.After(2 * time.Second)
+		if raw, result, err := ocitest.Read(demand, f, tag); err != nil || string(raw) != string(second) || result.Via != oci.Stale {
+			t.Errorf("while the upstream is down: %q, %+v, %v", raw, result, err)
+		}
+	})
+}
