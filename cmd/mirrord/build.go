@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -50,7 +52,8 @@ func build(cfg *config.Config, log *zap.Logger) (d *daemon, err error) {
 	}()
 	metrics := telemetry.NewMetrics(buildVersion())
 	ledger := ratelimit.NewLedger(rememberedBudgets(storage.index, log))
-	mirror, err := buildStack(cfg, storage, ledger, log, metrics)
+	id := newID()
+	mirror, err := buildStack(cfg, id, storage, ledger, log, metrics)
 	if err != nil {
 		return nil, err
 	}
@@ -62,6 +65,7 @@ func build(cfg *config.Config, log *zap.Logger) (d *daemon, err error) {
 	handler := proxy.New(proxy.Options{
 		Registry: mirror.Tags,
 		Routes:   routes(cfg),
+		ID:       id,
 		Limit:    ratelimit.NewInFlight(cfg.Clients.MaxRequests),
 		Observe:  observe(metrics, telemetry.AccessLog(log)),
 	})
@@ -93,12 +97,13 @@ func listen(cfg *config.Config) (mirrorL, adminL *net.TCPListener, err error) {
 }
 
 // buildStack puts the Registries together.
-func buildStack(cfg *config.Config, storage *storage, ledger *ratelimit.Ledger, log *zap.Logger, metrics *telemetry.Metrics) (*stack.Stack, error) {
+func buildStack(cfg *config.Config, id string, storage *storage, ledger *ratelimit.Ledger, log *zap.Logger, metrics *telemetry.Metrics) (*stack.Stack, error) {
 	upstreams, err := buildUpstreams(cfg, log, metrics)
 	if err != nil {
 		return nil, refusal{err}
 	}
 	return stack.New(stack.Options{
+		ID:        id,
 		Upstreams: upstreams,
 		Ledger:    ledger,
 		PerClient: cfg.Quota.PerClient,
@@ -125,6 +130,9 @@ func buildStack(cfg *config.Config, storage *storage, ledger *ratelimit.Ledger, 
 		},
 	})
 }
+
+// newID returns a name for this process by which it recognizes its own requests.
+func newID() string { return "mirrord-" + strings.ToLower(rand.Text()) }
 
 // watch exports the state of the stack as metrics.
 func watch(metrics *telemetry.Metrics, mirror *stack.Stack, ledger *ratelimit.Ledger) {

@@ -47,13 +47,13 @@ type flight struct {
 	handoff  chan *oci.Content // then it holds source for the first who takes it
 }
 
-// newFlight returns a flight for ref that has not started.
-func (c *Cache) newFlight(ref oci.Ref, refund func()) *flight {
+// newFlight returns a flight for ref that has not started, for the client of client.
+func (c *Cache) newFlight(client context.Context, ref oci.Ref, refund func()) *flight {
 	f := &flight{
 		ref: ref, entry: &entry{digest: ref.Digest()}, refund: refund, pulse: call.NewPulse(),
 		opened: make(chan struct{}), called: make(chan struct{}), waiters: make(map[netip.Prefix]int, 1),
 	}
-	f.ctx, f.cancel = context.WithCancel(c.runner.Context())
+	f.ctx, f.cancel = context.WithCancel(oci.WithHops(c.runner.Context(), oci.Hops(client)))
 	return f
 }
 

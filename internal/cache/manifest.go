@@ -2,6 +2,7 @@ package cache
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -142,7 +143,7 @@ func (c *Cache) storeManifest(ref oci.Ref, m manifest) {
 	if c.flights.of(ref) != nil || c.runner.Stopped() {
 		return
 	}
-	f := c.newFlight(ref, func() {})
+	f := c.newFlight(context.Background(), ref, func() {})
 	f.manifest = &m
 	c.start(f)
 }

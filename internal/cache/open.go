@@ -93,7 +93,7 @@ func (c *Cache) join(ctx context.Context, ref oci.Ref) (*flight, error) {
 	f, err = c.joinFlight(ctx, ref)
 	started := errors.Is(err, errNoFlight)
 	if started {
-		f, err = c.newFlight(ref, refund), nil
+		f, err = c.newFlight(ctx, ref, refund), nil
 		c.flights.join(ctx, f)
 		c.start(f)
 	}

@@ -48,13 +48,14 @@ func (c *Cache) lookUp(ref oci.Ref) (oci.Result, bool) {
 }
 
 // askUpstream asks about content that is not cached, once for everyone who does.
-func (c *Cache) askUpstream(ctx context.Context, ref oci.Ref) (oci.Result, error) {
+func (c *Cache) askUpstream(client context.Context, ref oci.Ref) (oci.Result, error) {
 	c.mu.Lock() // see call.Group.Do: what is known to be missing is not asked for twice
 	if err := c.missing.Recall(ref); err != nil {
 		c.mu.Unlock()
 		return oci.Result{}, err
 	}
 	check, _ := c.checks.Do(ref, func(ctx context.Context) (oci.Result, error) {
+		ctx = oci.WithHops(ctx, oci.Hops(client))
 		result, err := c.next.Resolve(ctx, ref)
 		if err == nil {
 			result, err = c.describe(ref, result)
@@ -65,7 +66,7 @@ func (c *Cache) askUpstream(ctx context.Context, ref oci.Ref) (oci.Result, error
 		return result, err
 	})
 	c.mu.Unlock()
-	return check.Wait(ctx, call.Endless)
+	return check.Wait(client, call.Endless)
 }
 
 // describe completes the upstream's response to a HEAD for ref: of what has been

@@ -13,9 +13,6 @@ import (
 	"mirrord/internal/route"
 )
 
-// viaHeader tells the client where the response came from, see oci.Via.
-const viaHeader = "X-Mirrord-Cache"
-
 func (h *Handler) serveContent(w http.ResponseWriter, r *http.Request, t target, to route.Route, e *Event) error {
 	ref, err := t.ref(to)
 	if err != nil {
@@ -58,7 +55,7 @@ func setHeaders(header http.Header, ref oci.Ref, a oci.Result) {
 	d := a.Digest.String()
 	header.Set("Docker-Content-Digest", d)
 	header.Set("Etag", `"`+d+`"`)
-	header.Set(viaHeader, string(a.Via))
+	setVia(header, a.Via)
 	if a.Via == oci.Stale {
 		setStale(header, a.Reason, a.Checked)
 	}
@@ -135,7 +132,7 @@ type viaWriter struct {
 
 func (w *viaWriter) WriteHeader(status int) {
 	w.event.Via = w.body.Via()
-	w.Header().Set(viaHeader, string(w.event.Via))
+	setVia(w.Header(), w.event.Via)
 	w.ResponseWriter.WriteHeader(status)
 	if status < http.StatusMultipleChoices {
 		// The first bytes may take long, and clients time out without a header.

@@ -61,6 +61,8 @@ func writeError(w http.ResponseWriter, r *http.Request, event Event) {
 	}
 	status, known := statusOf[code]
 	switch {
+	case errors.Is(err, oci.ErrLoop):
+		status = http.StatusLoopDetected
 	case event.Kind == "blob" && oci.Temporary(err):
 		e = specError{Code: oci.BlobUnknown, Message: "the blob is temporarily unavailable", Detail: specError{Code: code, Message: err.Error()}}
 		status = http.StatusNotFound

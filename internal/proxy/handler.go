@@ -24,6 +24,7 @@ type Options struct {
 	Registry oci.Registry
 	Routes   route.Table
 	Upstream string                     // that the listener is bound to; empty: none
+	ID       string                     // of this mirror in Via, see oci.ParseVia
 	Limit    Limiter                    // limits the requests in flight of each client; nil: no limit
 	Observe  func(*http.Request, Event) // called at the end of each request; may be nil
 }
@@ -137,6 +138,9 @@ func (h *Handler) route(w http.ResponseWriter, r *http.Request, e *Event) error 
 		return servePing(w, r)
 	}
 	e.Upstream = to.Upstream
+	if r, err = h.withDemands(r); err != nil {
+		return err
+	}
 	if h.options.Limit != nil {
 		if err := h.options.Limit.Enter(r.Context()); err != nil {
 			return err

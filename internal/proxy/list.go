@@ -53,7 +53,7 @@ func (h *Handler) serveList(w http.ResponseWriter, r *http.Request, t target, to
 }
 
 func (t target) setListHeaders(header http.Header, u *url.URL, page *oci.Page) {
-	header.Set(viaHeader, string(page.Via))
+	setVia(header, page.Via)
 	if page.Via == oci.Stale {
 		setStale(header, page.Reason, page.Checked)
 	}

@@ -22,7 +22,7 @@ func TestHeaders(t *testing.T) {
 	m := start(t, filled())
 	manifest := http.Header{
 		"Content-Type": {imageType}, "Docker-Content-Digest": {imageRef}, "Etag": {`"` + imageRef + `"`},
-		"X-Mirrord-Cache": {"pass"},
+		"X-Mirrord-Cache": {"pass"}, "Cache-Status": {"mirrord; fwd=miss"},
 	}
 	for _, test := range []struct {
 		path string
@@ -37,20 +37,20 @@ func TestHeaders(t *testing.T) {
 		{"/v2/library/alpine/manifests/" + strings.Replace(imageRef, ":", "%3A", 1), image, manifest},
 		{blobPath, string(blob), http.Header{
 			"Content-Type": {"application/octet-stream"}, "Docker-Content-Digest": {blobDigest}, "Etag": {`"` + blobDigest + `"`},
-			"Accept-Ranges": {"bytes"}, "Cache-Control": {"max-age=31536000, immutable"}, "X-Mirrord-Cache": {"pass"},
+			"Accept-Ranges": {"bytes"}, "Cache-Control": {"max-age=31536000, immutable"}, "X-Mirrord-Cache": {"pass"}, "Cache-Status": {"mirrord; fwd=miss"},
 		}},
 		{"/v2/library/alpine/tags/list", `{"name":"library/alpine","tags":["3"]}`, http.Header{
-			"Content-Type": {"application/json"}, "X-Mirrord-Cache": {"pass"},
+			"Content-Type": {"application/json"}, "X-Mirrord-Cache": {"pass"}, "Cache-Status": {"mirrord; fwd=miss"},
 		}},
 		{"/v2/alpine/tags/list", `{"name":"alpine","tags":["3"]}`, http.Header{
-			"Content-Type": {"application/json"}, "X-Mirrord-Cache": {"pass"},
+			"Content-Type": {"application/json"}, "X-Mirrord-Cache": {"pass"}, "Cache-Status": {"mirrord; fwd=miss"},
 		}},
 		{"/v2/library/alpine/tags/list?n=0", `{"name":"library/alpine","tags":[]}`, http.Header{
-			"Content-Type": {"application/json"}, "X-Mirrord-Cache": {"pass"},
+			"Content-Type": {"application/json"}, "X-Mirrord-Cache": {"pass"}, "Cache-Status": {"mirrord; fwd=miss"},
 		}},
 		{"/v2/library/alpine/referrers/" + imageRef,
 			`{"schemaVersion":2,"mediaType":"` + ocispec.MediaTypeImageIndex + `","manifests":[]}`, http.Header{
-				"Content-Type": {ocispec.MediaTypeImageIndex}, "X-Mirrord-Cache": {"pass"},
+				"Content-Type": {ocispec.MediaTypeImageIndex}, "X-Mirrord-Cache": {"pass"}, "Cache-Status": {"mirrord; fwd=miss"},
 			}},
 	} {
 		for _, method := range []string{http.MethodGet, http.MethodHead} {

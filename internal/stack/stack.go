@@ -33,6 +33,7 @@ import (
 
 // Options of a Stack.
 type Options struct {
+	ID        string // of this mirror in Via, see oci.ParseVia
 	Upstreams []Upstream
 	Ledger    *ratelimit.Ledger // of the budgets of all credentials
 	PerClient int               // pulls that one client may cause in six hours; 0: no limit
@@ -109,10 +110,10 @@ func New(o Options) (*Stack, error) {
 	quota := &quota{pools: make(map[string]*upstream.Pool), clients: ratelimit.NewClients(o.PerClient)}
 	for _, u := range o.Upstreams {
 		s.names = append(s.names, u.Name)
-		pool := s.addPool(u, o.Ledger)
+		pool := s.addPool(u, o)
 		router[u.Name], quota.pools[u.Name] = pool, pool
 		if len(u.Fallbacks) > 0 {
-			router[u.Name] = s.addFallbacks(pool, u, o.Ledger)
+			router[u.Name] = s.addFallbacks(pool, u, o)
 		}
 	}
 	o.Cache.MaxFillsOf = maxFills(o)
@@ -143,38 +144,38 @@ func maxFills(o Options) map[string]int {
 }
 
 // addFallbacks returns the Registry of an upstream and its fallbacks.
-func (s *Stack) addFallbacks(first oci.Registry, u Upstream, ledger *ratelimit.Ledger) oci.Registry {
+func (s *Stack) addFallbacks(first oci.Registry, u Upstream, o Options) oci.Registry {
 	all := route.Failover{first}
 	for _, f := range u.Fallbacks {
 		u.URL, u.Transport, u.Credentials = f.URL, f.Transport, f.Credentials
-		all = append(all, s.addPool(u, ledger))
+		all = append(all, s.addPool(u, o))
 	}
 	return all
 }
 
 // addPool makes the pool of an upstream. Its credentials share the network and what
 // is known of its hosts.
-func (s *Stack) addPool(u Upstream, ledger *ratelimit.Ledger) *upstream.Pool {
+func (s *Stack) addPool(u Upstream, o Options) *upstream.Pool {
 	hosts := upstream.NewBreakers(upstream.BreakerOptions{
 		Name: u.Name, URL: u.URL, Next: u.Transport, Opened: u.Hooks.HostFails, Closed: u.Hooks.HostRecovered,
 	})
-	o := upstream.PoolOptions{
+	pooled := upstream.PoolOptions{
 		Name: u.Name, Reach: hosts.Reach, Reserve: u.Reserve, LoginDisabled: u.Hooks.LoginFails, LoginRestored: u.Hooks.LoginWorks,
 	}
 	for _, c := range u.Credentials {
-		quota, err := ledger.Transport(u.Name, c.Name, hosts)
+		quota, err := o.Ledger.Transport(u.Name, c.Name, hosts)
 		if err != nil {
 			u.Hooks.BudgetLost(c.Name, err)
 		}
-		o.Members = append(o.Members, upstream.Member{
+		pooled.Members = append(pooled.Members, upstream.Member{
 			Name: c.Name, Budget: quota.Budget, Stamp: c.Login.Stamp, ReadLogin: c.Login.Check, Anonymous: c.Login.IsAnonymous(),
 			Registry: upstream.New(upstream.Options{
-				Name: u.Name, URL: u.URL, Auth: c.Login, Transport: quota, Resumed: u.Hooks.Resumed,
+				Name: u.Name, ID: o.ID, URL: u.URL, Auth: c.Login, Transport: quota, Resumed: u.Hooks.Resumed,
 				Prefix: u.Prefix, TokenHosts: u.TokenHosts, ResponseTimeout: u.ResponseTimeout,
 			}),
 		})
 	}
-	pool := upstream.NewPool(o)
+	pool := upstream.NewPool(pooled)
 	s.Pools, s.hosts = append(s.Pools, pool), append(s.hosts, hosts)
 	return pool
 }

@@ -110,6 +110,7 @@ func refusedByQuota(err error) bool {
 func (r *Registry) startCheck(payer context.Context, ref oci.Ref) (c *call.Call[oci.Result], joined bool) {
 	var after func()
 	return r.checks.DoThen(ref, func(ctx context.Context) (result oci.Result, err error) {
+		ctx = oci.WithHops(ctx, oci.Hops(payer))
 		result, after, err = r.check(ctx, payer, ref)
 		return result, err
 	}, func() { after() })
@@ -130,7 +131,7 @@ func (r *Registry) check(ctx, payer context.Context, ref oci.Ref) (result oci.Re
 	r.missing.NoteTag(ref, err, fresh)
 	switch {
 	case err == nil:
-		r.move(ref, result.Descriptor, fresh)
+		r.move(ref, result, fresh)
 	case !oci.Temporary(err) && t != nil:
 		t.Refused, t.RefusedAt, t.retry = oci.CodeOf(err), time.Now(), time.Time{}
 	case t == nil:
@@ -160,12 +161,16 @@ func (r *Registry) askUpstream(ctx, payer context.Context, ref oci.Ref) (oci.Res
 // manifest is too large to be served, which is not worth a pull.
 func (r *Registry) describe(ref oci.Ref, result oci.Result) (oci.Result, error) {
 	at := ref.At(result.Digest)
-	result.Via = oci.Pass
-	if known, have := r.next.Available(at); have {
+	known, have := r.next.Available(at)
+	if have {
 		result.Descriptor = known.Descriptor
-		if known.Via == oci.Hit {
-			result.Via = oci.Revalidated
-		}
+	}
+	switch {
+	case result.Via == oci.Stale: // the upstream is a mirror whose own upstream is unavailable
+	case have && known.Via == oci.Hit:
+		result.Via = oci.Revalidated
+	default:
+		result.Via = oci.Pass
 	}
 	return result, oci.CheckSize(ref, result.Size)
 }
@@ -178,12 +183,16 @@ func (r *Registry) reportStale(ref oci.Ref, err error, served bool) {
 	}
 }
 
-// move notes that the upstream says ref names d, which is fresh for that long. What
-// it named before is remembered as long as that is cached and d is not. The caller
-// holds mu.
-func (r *Registry) move(ref oci.Ref, d oci.Descriptor, fresh time.Duration) {
+// move notes that the upstream says ref names what result describes, which is fresh
+// for that long. What it named before is remembered as long as that is cached and
+// the other is not. The caller holds mu.
+func (r *Registry) move(ref oci.Ref, result oci.Result, fresh time.Duration) {
+	d := result.Descriptor
 	d.Size = max(d.Size, 0) // a HEAD may not tell the size, and a record has no negative one
 	record := Record{Ref: ref, Latest: d, Checked: time.Now()}
+	if result.Via == oci.Stale {
+		record.Checked = result.Checked
+	}
 	if stale, have := r.staleCopy(r.tags[ref]); have && stale.Digest != d.Digest {
 		record.Previous, record.Confirmed = stale.Descriptor, stale.Checked
 	}

@@ -54,7 +54,7 @@ func (r *Registry) list(ctx context.Context, l oci.Listing) (*oci.Page, error) {
 		defer r.mu.Unlock()
 		return stale.because(stale.reason)
 	}
-	request := r.startList(l)
+	request := r.startList(ctx, l)
 	r.mu.Unlock()
 	page, err := request.Wait(ctx, r.tolerated(stale != nil))
 	if err == nil || stale == nil || ctx.Err() != nil || !stale.outlives(err) {
@@ -87,10 +87,11 @@ func (l *list) outlives(err error) bool {
 	return oci.Temporary(err) || l.noAPI == nil && errors.Is(err, oci.ErrNoReferrers)
 }
 
-// startList returns the request for l that is in flight, or starts one. The caller
-// holds mu.
-func (r *Registry) startList(l oci.Listing) *call.Call[*oci.Page] {
+// startList returns the request for l that is in flight, or starts one for the client
+// of client. The caller holds mu.
+func (r *Registry) startList(client context.Context, l oci.Listing) *call.Call[*oci.Page] {
 	request, _ := r.pages.Do(l, func(ctx context.Context) (*oci.Page, error) {
+		ctx = oci.WithHops(ctx, oci.Hops(client))
 		page, err := r.next.List(ctx, l)
 		r.mu.Lock()
 		defer r.mu.Unlock()

@@ -107,10 +107,10 @@ var (
 )
 
 // hostFailure returns why a request counts as a failure of its host, nil when it
-// does not (any status below 500, rate limits included), or errInconclusive.
+// does not (any status below 500, rate limits included, and 508 of another mirror), or errInconclusive.
 func hostFailure(ctx context.Context, resp *http.Response, err error) error {
 	switch why := context.Cause(ctx); {
-	case err == nil && resp.StatusCode < http.StatusInternalServerError:
+	case err == nil && (resp.StatusCode < http.StatusInternalServerError || resp.StatusCode == http.StatusLoopDetected):
 		return nil
 	case err == nil:
 		return errors.New("it responded with " + resp.Status)

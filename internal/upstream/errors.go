@@ -18,6 +18,8 @@ func (r *Registry) refusalError(q request, refused *refusal) error {
 		return err
 	}
 	switch {
+	case refused.code == http.StatusLoopDetected:
+		return oci.Errorf(oci.Unavailable, "%s: %w%s", r.opts.Name, oci.ErrLoop, refused.message)
 	case refused.code == http.StatusRequestedRangeNotSatisfiable:
 		return oci.Errorf(oci.Unavailable, "%s: %w%s", r.opts.Name, refused.unsatisfied, refused.message)
 	case refused.code == http.StatusNotFound && refused.authoritative && (refused.fromRegistry || q.ref.Kind() != oci.Blob):

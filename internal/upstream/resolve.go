@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"mime"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -37,35 +38,46 @@ func (r *Registry) withResponseTimeout(ctx context.Context) (bounded context.Con
 func (r *Registry) Resolve(ctx context.Context, ref oci.Ref) (oci.Result, error) {
 	ctx, _, cancel := r.withResponseTimeout(ctx)
 	defer cancel()
-	resolve := r.resolveManifest
 	if ref.Kind() == oci.Blob {
-		resolve = r.resolveBlob
+		d, err := r.resolveBlob(ctx, ref)
+		return oci.Result{Descriptor: d, Via: oci.Pass}, err
 	}
-	d, err := resolve(ctx, ref)
-	return oci.Result{Descriptor: d, Via: oci.Pass}, err
+	return r.resolveManifest(ctx, ref)
 }
 
-func (r *Registry) resolveManifest(ctx context.Context, ref oci.Ref) (oci.Descriptor, error) {
+func (r *Registry) resolveManifest(ctx context.Context, ref oci.Ref) (oci.Result, error) {
 	resp, err := r.do(ctx, request{
 		operation: ManifestHead, method: http.MethodHead, url: r.contentURL(ref),
 		repository: r.remote(ref.Repository()), accept: acceptManifests, ref: ref,
 	})
 	if err != nil {
-		return oci.Descriptor{}, err
+		return oci.Result{}, err
 	}
 	discard(resp)
 	d, err := r.digestByHead(ref, resp)
 	if err != nil {
-		return oci.Descriptor{}, err
+		return oci.Result{}, err
 	}
-	claimed := oci.Descriptor{MediaType: mediaType(resp), Digest: d, Size: contentLength(resp)}
+	result := staleness(resp)
+	result.Descriptor = oci.Descriptor{MediaType: mediaType(resp), Digest: d, Size: contentLength(resp)}
 	switch {
-	case isSchema1(claimed.MediaType):
-		return oci.Descriptor{}, schema1(r.opts.Name)
-	case !claimed.Complete():
-		return oci.Descriptor{Digest: d, Size: oci.UnknownSize}, nil
+	case isSchema1(result.MediaType):
+		return oci.Result{}, schema1(r.opts.Name)
+	case !result.Complete():
+		result.Descriptor = oci.Descriptor{Digest: d, Size: oci.UnknownSize}
 	}
-	return claimed, nil
+	return result, nil
+}
+
+// staleness returns a Result that says whether the response is stale: the upstream is a
+// mirror, and its own upstream is unavailable. Warning and Age are as in RFC 7234,
+// sections 5.5.1 and 5.1.
+func staleness(resp *http.Response) oci.Result {
+	if !strings.HasPrefix(resp.Header.Get("Warning"), "110 ") {
+		return oci.Result{Via: oci.Pass}
+	}
+	age, _ := strconv.ParseInt(resp.Header.Get("Age"), 10, 31) // 0 if there is none
+	return oci.Result{Via: oci.Stale, Reason: oci.StaleUnavailable, Checked: time.Now().Add(-time.Duration(max(age, 0)) * time.Second)}
 }
 
 // digestByHead returns the digest of ref in the response to a HEAD. For a tag a

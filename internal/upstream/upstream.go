@@ -18,6 +18,7 @@ import (
 // Options of a Registry. Those behind Resumed, and it, may be zero.
 type Options struct {
 	Name      string   // in references and errors
+	ID        string   // of this mirror in Via, see oci.ParseVia; empty: none is sent
 	URL       *url.URL // the registry's root, without /v2/
 	Prefix    string   // of all repositories at URL, with a slash at its end; empty: none
 	Auth      authn.Authenticator
@@ -133,6 +134,9 @@ func (r *Registry) send(ctx context.Context, q request, authorization string) (*
 		if value != "" {
 			req.Header.Set(name, value)
 		}
+	}
+	if r.opts.ID != "" {
+		req.Header.Set("Via", oci.FormatVia(oci.Hops(ctx), r.opts.ID))
 	}
 	return r.client.Do(req)
 }

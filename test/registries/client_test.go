@@ -25,7 +25,7 @@ func (m *mirror) get(path string, header ...string) response {
 // the registry sent for the mirror alone has reached the client.
 func (m *mirror) send(method, path string, header ...string) response {
 	m.t.Helper()
-	req, err := http.NewRequestWithContext(m.t.Context(), method, "http://"+mirrorAt+path, nil)
+	req, err := http.NewRequestWithContext(m.t.Context(), method, "http://"+m.at+path, nil)
 	check(m.t, err)
 	for i := 0; i < len(header); i += 2 {
 		req.Header.Set(header[i], header[i+1])

@@ -50,6 +50,7 @@ type mirror struct {
 	client  *http.Client
 
 	password string // the file with that of the mirror's login
+	at       string // the address that the client asks
 }
 
 // newMirror starts everything, until the end of t's bubble; without a password the
@@ -70,7 +71,7 @@ func newMirror(t *testing.T, r row, image *image, password string) *mirror {
 		up.Credentials = []stack.Credential{{Name: user, Login: login.File(user, m.password)}}
 	}
 	running, _ := mirrortest.Run(t, mirrortest.Options(t, t.TempDir(), maxSize, up))
-	m.serve(proxy.New(proxy.Options{Registry: running.Tags, Routes: route.NewTable(route.Upstream{Name: registryAt})}))
+	m.serve(mirrorAt, proxy.New(proxy.Options{Registry: running.Tags, Routes: route.NewTable(route.Upstream{Name: registryAt, Aliases: []string{"corp"}})}))
 	return m
 }
 
@@ -99,10 +100,11 @@ func (m *mirror) fill() {
 	}
 }
 
-// serve serves the mirror to clients.
-func (m *mirror) serve(handler http.Handler) {
+// serve serves a mirror to clients, who ask that address from now on.
+func (m *mirror) serve(address string, handler http.Handler) {
 	m.t.Helper()
-	listener, err := m.network.Listen(mirrorAt)
+	m.at = address
+	listener, err := m.network.Listen(address)
 	check(m.t, err)
 	server := &http.Server{Handler: handler, ErrorLog: log.New(io.Discard, "", 0)}
 	go func() { _ = server.Serve(listener) }()
