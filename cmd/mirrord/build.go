@@ -29,12 +29,13 @@ import (
 
 // daemon is what runs, and what is to be closed at the end.
 type daemon struct {
-	mirror, admin *server.Server
-	api           *admin.API
-	workers       []func(context.Context) error // each runs until its context ends
-	summary       []zap.Field                   // of the configuration, for the log
-	reload        func()                        // reads logins again
-	close         func() error
+	mirrors []*server.Server // one for each listener
+	admin   *server.Server
+	api     *admin.API
+	workers []func(context.Context) error // each runs until its context ends
+	summary []zap.Field                   // of the configuration, for the log
+	reload  func()                        // reads logins again
+	close   func() error
 }
 
 // build is the composition of the daemon: the storage, the stack of Registries on it
@@ -58,25 +59,26 @@ func build(cfg *config.Config, log *zap.Logger) (d *daemon, err error) {
 		return nil, err
 	}
 	watch(metrics, mirror, ledger)
-	mirrorL, adminL, err := listen(cfg)
+	listeners, err := listen(cfg)
 	if err != nil {
 		return nil, refusal{err}
 	}
-	handler := proxy.New(proxy.Options{
+	options := proxy.Options{
 		Registry: mirror.Tags,
 		Routes:   routes(cfg),
 		ID:       id,
+		Catalog:  catalogOf(cfg, mirror),
 		Limit:    ratelimit.NewInFlight(cfg.Clients.MaxRequests),
 		Observe:  observe(metrics, telemetry.AccessLog(log)),
-	})
+	}
 	api := admin.New(admin.Options{
 		Metrics: metrics.Handler(), Cache: mirror.Cache, Health: mirror.Health, Ledger: ledger, Pools: mirror.Pools,
 		Dir: cfg.Cache.Dir, Listen: cfg.Admin.Listen,
 	})
 	budgets := &budgetWriter{ledger: ledger, pools: mirror.Pools, probe: cfg.Quota.Probe, write: storage.index.PutQuotas, log: log}
 	return &daemon{
-		mirror:  server.New(server.CutSlow(mirrorL), server.Options{Handler: handler, ConnContext: withClient, ErrorLog: zap.NewStdLog(log)}),
-		admin:   server.New(adminL, server.Options{Handler: api.Handler(), ErrorLog: zap.NewStdLog(log)}),
+		mirrors: mirrorServers(cfg, listeners.mirrors, options, log),
+		admin:   server.New(listeners.admin, server.Options{Handler: api.Handler(), ErrorLog: zap.NewStdLog(log)}),
 		api:     api,
 		workers: []func(context.Context) error{mirror.Run, budgets.run},
 		summary: summary(cfg),
@@ -85,15 +87,51 @@ func build(cfg *config.Config, log *zap.Logger) (d *daemon, err error) {
 	}, nil
 }
 
-// listen listens on both addresses, or on neither.
-func listen(cfg *config.Config) (mirrorL, adminL *net.TCPListener, err error) {
-	if mirrorL, err = server.Listen(cfg.Listen, "listen"); err != nil {
-		return nil, nil, err
+// listening are the open listeners.
+type listening struct {
+	mirrors []*net.TCPListener // in the order of cfg.AllListeners
+	admin   *net.TCPListener
+}
+
+// listen listens on all addresses, or on none.
+func listen(cfg *config.Config) (open listening, err error) {
+	defer func() {
+		if err != nil {
+			for _, l := range open.mirrors {
+				err = errors.Join(err, l.Close())
+			}
+		}
+	}()
+	for _, listener := range cfg.AllListeners() {
+		l, err := server.Listen(listener.Address, "listen")
+		if err != nil {
+			return open, err
+		}
+		open.mirrors = append(open.mirrors, l)
 	}
-	if adminL, err = server.Listen(cfg.Admin.Listen, adminListenKey); err != nil {
-		return nil, nil, errors.Join(err, mirrorL.Close())
+	open.admin, err = server.Listen(cfg.Admin.Listen, adminListenKey)
+	return open, err
+}
+
+// catalogOf returns what the catalog lists, or nil when it is not to be served.
+func catalogOf(cfg *config.Config, mirror *stack.Stack) proxy.Catalog {
+	if !cfg.Clients.Catalog {
+		return nil
 	}
-	return mirrorL, adminL, nil
+	return mirror.Tags.Repositories
+}
+
+// mirrorServers returns the servers of the registry. One that is bound to an upstream
+// serves only that.
+func mirrorServers(cfg *config.Config, listeners []*net.TCPListener, o proxy.Options, log *zap.Logger) []*server.Server {
+	var servers []*server.Server
+	for i, listener := range cfg.AllListeners() {
+		o.Upstream = listener.Upstream
+		servers = append(servers, server.New(server.CutSlow(listeners[i]), server.Options{
+			Handler: proxy.New(o), ConnContext: withClient, ErrorLog: zap.NewStdLog(log),
+		}))
+	}
+	return servers
 }
 
 // buildStack puts the Registries together.

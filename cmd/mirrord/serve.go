@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"os/signal"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -70,7 +71,9 @@ func serve(ctx context.Context, cfg *config.Config) (err error) {
 // last, so that the drain can be watched.
 func (d *daemon) run(ctx context.Context, restoreSignals func(), log *zap.Logger) error {
 	servers, ctx := errgroup.WithContext(ctx)
-	servers.Go(d.mirror.Serve)
+	for _, s := range d.mirrors {
+		servers.Go(s.Serve)
+	}
 	servers.Go(d.admin.Serve)
 	working, stopWork := context.WithCancel(context.Background())
 	defer stopWork()
@@ -83,7 +86,7 @@ func (d *daemon) run(ctx context.Context, restoreSignals func(), log *zap.Logger
 		d.reload()
 	})()
 
-	log.Info("serving", append(d.summary, zap.Stringer("listen", d.mirror.Addr()), zap.Stringer("admin", d.admin.Addr()))...)
+	log.Info("serving", append(d.summary, zap.String("listen", d.addresses()), zap.Stringer("admin", d.admin.Addr()))...)
 	notify(log, systemd.SdNotifyReady)
 	<-ctx.Done()
 	restoreSignals()
@@ -91,9 +94,27 @@ func (d *daemon) run(ctx context.Context, restoreSignals func(), log *zap.Logger
 	d.api.Drain()
 	notify(log, systemd.SdNotifyStopping)
 
-	drained := d.mirror.Drain(drainTime)
+	drained := d.drain()
 	stopWork()
 	return errors.Join(drained, workers.Wait(), d.admin.Close(), servers.Wait())
+}
+
+// addresses returns where the registry is served.
+func (d *daemon) addresses() string {
+	var all []string
+	for _, s := range d.mirrors {
+		all = append(all, s.Addr().String())
+	}
+	return strings.Join(all, ", ")
+}
+
+// drain drains all servers of the registry at once.
+func (d *daemon) drain() error {
+	var all errgroup.Group
+	for _, s := range d.mirrors {
+		all.Go(func() error { return s.Drain(drainTime) })
+	}
+	return all.Wait()
 }
 
 // onHangup calls act at each SIGHUP until stop, which waits for one in progress.

@@ -5,7 +5,6 @@ package config
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,8 +17,9 @@ import (
 
 // Config is a complete, valid configuration. Only Load and LoadFile create one.
 type Config struct {
-	Listen string // host:port of the registry
-	Admin  struct {
+	Listen    string     // host:port of the registry; empty: only Listeners are served
+	Listeners []Listener // beside Listen
+	Admin     struct {
 		Listen string // host:port of metrics and health
 	}
 	Cache struct {
@@ -31,7 +31,8 @@ type Config struct {
 		Scrub    time.Duration // 0: off
 	}
 	Clients struct {
-		MaxRequests int // in flight, for each client; 0: no limit
+		MaxRequests int  // in flight, for each client; 0: no limit
+		Catalog     bool // is served
 	}
 	Tags struct {
 		Fresh                time.Duration // 0: check with the upstream every time
@@ -140,13 +141,7 @@ func (l *loader) finish() (*Config, error) {
 	if c.Cache.Dir == "" && !c.Cache.DirSet {
 		l.problem(place{name: cacheDirKey}, "has no default, because there is neither $%s nor a home directory; set it", cacheDirectoryEnv)
 	}
-	if _, port, _ := net.SplitHostPort(c.Listen); c.Listen == c.Admin.Listen && strings.Trim(port, "0") != "" {
-		at, ok := l.origins["admin.listen"]
-		if !ok {
-			at = l.origins["listen"]
-		}
-		l.problem(at, "%s is the address of both listen and admin.listen; give each its own", c.Listen)
-	}
+	l.finishListeners()
 	l.addKnownFreshness()
 	if len(l.problems) > 0 {
 		return nil, &Error{Problems: l.problems}

@@ -7,7 +7,7 @@ import (
 
 func TestFileProblems(t *testing.T) {
 	const (
-		keys         = "listen, admin, cache, clients, tags, quota, upstreams, log"
+		keys         = "listen, listeners, admin, cache, clients, tags, quota, upstreams, log"
 		upstreamKeys = "name, url, aliases, hosts, repository_prefix, fallbacks, username, password_file, credentials, token_hosts, private_networks, " +
 			"ca_file, client_cert_file, client_key_file, insecure_skip_verify, proxy, connect_timeout, response_timeout, max_fills, bandwidth, tag_rules"
 		credentialKeys = "name, username, password_file, docker_config, helper, anonymous"
@@ -242,6 +242,12 @@ func TestFileProblems(t *testing.T) {
 			`mirrord.yaml:2:17: admin.listen: :5000 is the address of both listen and admin.listen; give each its own`},
 		{"address of the default", "listen: 127.0.0.1:5001\n",
 			`mirrord.yaml:1:9: listen: 127.0.0.1:5001 is the address of both listen and admin.listen; give each its own`},
+		{"same address of listeners", "listeners: [':5000', ':5002', {address: ':5000'}]\n",
+			`mirrord.yaml:1:12: listeners: :5000 is the address of both listeners[0] and listeners[2]; give each its own`},
+		{"listener without an address", "listeners: [{upstream: docker.io}]\n",
+			`mirrord.yaml:1:13: listeners[0]: has no address; write host:port, such as 0.0.0.0:5002`},
+		{"listener of an unknown upstream", "listeners: [{address: ':5002', upstream: ghcr.io}]\n",
+			`mirrord.yaml:1:12: listeners: listeners[0] is for ghcr.io, which is not among upstreams; add it there`},
 		{"all at once", "listen: x\nlog: {level: y}\nz: 1\n",
 			`mirrord.yaml:1:9: listen: "x" is not an address; write host:port with a port from 0 to 65535, such as 127.0.0.1:5000` + "\n" +
 				`mirrord.yaml:2:14: log.level: "y" is not valid; write debug, info, warn or error` + "\n" +
@@ -266,8 +272,8 @@ func TestEnvironmentProblems(t *testing.T) {
 	for _, test := range []struct{ name, entry, want string }{
 		{"size", "MIRRORD_CACHE_MAX_SIZE=x", `MIRRORD_CACHE_MAX_SIZE: "x" is not a size; write a number with a unit, such as 50GiB`},
 		{"unknown", "MIRRORD_CACHE_SIZE=1", `MIRRORD_CACHE_SIZE: unknown variable; did you mean "MIRRORD_CACHE_MAX_SIZE"?`},
-		{"unknown like none", "MIRRORD_FOO=1", `MIRRORD_FOO: unknown variable; expected one of: MIRRORD_CONFIG, MIRRORD_LISTEN, MIRRORD_ADMIN_LISTEN, ` +
-			`MIRRORD_CACHE_DIR, MIRRORD_CACHE_MAX_SIZE, MIRRORD_CACHE_MIN_FREE, MIRRORD_CACHE_MAX_FILLS, MIRRORD_CACHE_SCRUB, MIRRORD_CLIENTS_MAX_REQUESTS, MIRRORD_TAGS_FRESH, MIRRORD_TAGS_RULES, MIRRORD_TAGS_STALE_WHILE_REVALIDATE, MIRRORD_TAGS_MAX_STALE, MIRRORD_TAGS_MAX_SILENCE, ` +
+		{"unknown like none", "MIRRORD_FOO=1", `MIRRORD_FOO: unknown variable; expected one of: MIRRORD_CONFIG, MIRRORD_LISTEN, MIRRORD_LISTENERS, MIRRORD_ADMIN_LISTEN, ` +
+			`MIRRORD_CACHE_DIR, MIRRORD_CACHE_MAX_SIZE, MIRRORD_CACHE_MIN_FREE, MIRRORD_CACHE_MAX_FILLS, MIRRORD_CACHE_SCRUB, MIRRORD_CLIENTS_MAX_REQUESTS, MIRRORD_CLIENTS_CATALOG, MIRRORD_TAGS_FRESH, MIRRORD_TAGS_RULES, MIRRORD_TAGS_STALE_WHILE_REVALIDATE, MIRRORD_TAGS_MAX_STALE, MIRRORD_TAGS_MAX_SILENCE, ` +
 			`MIRRORD_QUOTA_RESERVE, MIRRORD_QUOTA_PROBE, MIRRORD_QUOTA_PER_CLIENT, MIRRORD_UPSTREAMS, MIRRORD_LOG_LEVEL, MIRRORD_LOG_FORMAT`},
 		{"spelling", "MIRRORD_LOGLEVL=x", `MIRRORD_LOGLEVL: unknown variable; did you mean "MIRRORD_LOG_LEVEL"?`},
 		{"file", "MIRRORD_CONFIG=gone.yaml", `gone.yaml: cannot be read: no such file or directory`},

@@ -22,8 +22,10 @@ const (
 
 // settings has all settings; those of a group are adjacent.
 var settings = []setting{
-	{scalar("listen", parseAddress, func(c *Config) *string { return &c.Listen }),
+	{scalar(listenKey, parseAddress, func(c *Config) *string { return &c.Listen }),
 		"ADDRESS", "127.0.0.1:5000", "address that serves the registry to clients, as host:port"},
+	{listOf(listenersKey, listeners, func(c *Config) []Listener { return c.Listeners }, func(c *Config, all []Listener) { c.Listeners = all }),
+		"LISTENER", "", "further addresses that serve the registry, each as address=HOST:PORT and optionally upstream=NAME for one that serves only that upstream; without listen, they replace its default; repeat the flag, or separate entries with spaces in the environment"},
 	{scalar("admin.listen", parseAddress, func(c *Config) *string { return &c.Admin.Listen }),
 		"ADDRESS", "127.0.0.1:5001", "address that serves metrics and health checks, as host:port"},
 	{scalar(cacheDirKey, parsePath, func(c *Config) *string { return &c.Cache.Dir }),
@@ -38,6 +40,8 @@ var settings = []setting{
 		"DURATION", "168h", "time in which all cached content is read once to detect disk damage, 1h or more; 0 disables it"},
 	{scalar("clients.max_requests", count("requests"), func(c *Config) *int { return &c.Clients.MaxRequests }),
 		"REQUESTS", "256", "how many requests one client may have in flight; 0 means no limit"},
+	{scalar("clients.catalog", parseBool, func(c *Config) *bool { return &c.Clients.Catalog }),
+		"true|false", "false", "whether /v2/_catalog lists the repositories that are cached, those of private registries included"},
 	{scalar(tagsFreshKey, parseDuration, func(c *Config) *duration { return (*duration)(&c.Tags.Fresh) }),
 		"DURATION", "1m", "how long a tag, or a list of tags or referrers, is served before it is checked with the upstream again; 0 checks every time"},
 	{listOf("tags.rules", rules, getRules, setRules),

@@ -86,6 +86,13 @@ func count(what string) func(string) (int, error) {
 	}
 }
 
+func parseBool(s string) (bool, error) {
+	if s != "true" && s != "false" {
+		return false, fmt.Errorf("%q is neither true nor false; write one of them", s)
+	}
+	return s == "true", nil
+}
+
 func parseFills(s string) (int, error) {
 	n, ok := number(s)
 	if !ok || n == 0 {

@@ -37,6 +37,7 @@ cache:
   scrub: 168h
 clients:
   max_requests: 256
+  catalog: false
 tags:
   fresh: 1m
   rules:
@@ -134,6 +135,28 @@ func roundTrip(t *testing.T, c *Config) {
 	back.Cache.DirSet = c.Cache.DirSet
 	if diff := cmp.Diff(c, back); diff != "" {
 		t.Fatalf("(-want +got):\n%s\nfrom\n%s", diff, &b)
+	}
+}
+
+// Without listen, listeners replace its default.
+func TestListeners(t *testing.T) {
+	for yaml, want := range map[string][]Listener{
+		"":                              {{Address: "127.0.0.1:5000"}},
+		"listeners: [':1']":             {{Address: ":1"}},
+		"listen: ':2'\nlisteners: ':1'": nil,
+		"listen: ':2'\nlisteners: [':1', {address: ':3', upstream: docker.io}]": {{Address: ":2"}, {Address: ":1"}, {":3", "docker.io"}},
+	} {
+		c, err := read([]byte(yaml))
+		if (err == nil) != (want != nil) {
+			t.Errorf("%q: %v", yaml, err)
+		}
+		if err != nil {
+			continue
+		}
+		if diff := cmp.Diff(want, c.AllListeners()); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", yaml, diff)
+		}
+		roundTrip(t, c)
 	}
 }
 

@@ -25,6 +25,7 @@ type Options struct {
 	Routes   route.Table
 	Upstream string                     // that the listener is bound to; empty: none
 	ID       string                     // of this mirror in Via, see oci.ParseVia
+	Catalog  Catalog                    // nil: the catalog is not served
 	Limit    Limiter                    // limits the requests in flight of each client; nil: no limit
 	Observe  func(*http.Request, Event) // called at the end of each request; may be nil
 }
@@ -42,7 +43,7 @@ type Limiter interface {
 // request; they are valid, or empty when those of the request were not.
 type Event struct {
 	Operation  string // ping, get, head, list or other
-	Kind       string // manifest, blob, tags, referrers or none
+	Kind       string // manifest, blob, tags, referrers, catalog or none
 	Upstream   string // empty when the request names none that is configured
 	Repository string
 	Reference  string
@@ -146,6 +147,9 @@ func (h *Handler) route(w http.ResponseWriter, r *http.Request, e *Event) error 
 			return err
 		}
 		defer h.options.Limit.Leave(r.Context())
+	}
+	if t.endpoint == catalog {
+		return h.serveCatalog(w, r, t, to)
 	}
 	if t.endpoint == tags || t.endpoint == referrers {
 		return h.serveList(w, r, t, to, e)

@@ -14,6 +14,7 @@ type endpoint uint8
 const (
 	unknown endpoint = iota
 	ping
+	catalog
 	manifests
 	blobs
 	tags
@@ -71,7 +72,14 @@ func parseEndpoint(path string) (target, error) {
 		t.endpoint = ping
 		return t, nil
 	}
+	if path == "/v2/_catalog" {
+		t.endpoint = catalog
+		return t, nil
+	}
 	rest, ok := strings.CutPrefix(path, "/v2/")
+	if strings.HasPrefix(path, "/v1/") {
+		return t, oci.Errorf(oci.NameUnknown, "search and the rest of registry API v1 are not supported by this mirror; search at the registry itself")
+	}
 	if !ok {
 		return t, oci.Errorf(oci.NameUnknown, "not found: the registry API is at /v2/")
 	}
@@ -119,7 +127,7 @@ func (t target) operation(method string) string {
 		return "ping"
 	case t.endpoint == unknown:
 		return "other"
-	case t.endpoint == tags || t.endpoint == referrers:
+	case t.endpoint == tags || t.endpoint == referrers || t.endpoint == catalog:
 		return "list"
 	case method == http.MethodHead:
 		return "head"
@@ -139,6 +147,8 @@ func (t target) kindName() string {
 		return "tags"
 	case referrers:
 		return "referrers"
+	case catalog:
+		return "catalog"
 	}
 	return "none"
 }

@@ -1,6 +1,7 @@
 package route
 
 import (
+	"cmp"
 	"net/url"
 	"strings"
 
@@ -21,6 +22,7 @@ type Request struct {
 type Route struct {
 	Upstream   string // its name in the configuration
 	Repository string // Request.Name without a component that names the upstream
+	Named      bool   // the request names the upstream
 }
 
 // Find returns the route of a request. Everything in it that names an upstream must
@@ -48,10 +50,8 @@ func (t Table) Find(q Request) (Route, error) {
 	if s.err != nil {
 		return Route{}, s.err
 	}
-	if s.upstream == "" {
-		s.upstream = t.fallback
-	}
-	return Route{Upstream: s.upstream, Repository: s.repository}, nil
+	named := s.upstream != ""
+	return Route{Upstream: cmp.Or(s.upstream, t.fallback), Repository: s.repository, Named: named}, nil
 }
 
 // selection is the upstream that the parts of a request name, as far as they have

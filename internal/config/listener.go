@@ -1,0 +1,72 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+)
+
+// Listener is one address that serves the registry.
+type Listener struct {
+	Address  string // host:port
+	Upstream string // the only one that it serves; empty: all
+}
+
+var listeners = list[Listener]{
+	table: table[Listener]{
+		scalar("address", parseAddress, func(l *Listener) *string { return &l.Address }).
+			required("has no address; write host:port, such as 0.0.0.0:5002"),
+		scalar("upstream", parseName, func(l *Listener) *string { return &l.Upstream }),
+	},
+	short: "address",
+}
+
+const (
+	listenKey      = "listen"
+	listenersKey   = "listeners"
+	adminListenKey = "admin.listen"
+)
+
+// finishListeners applies listen, the short form of one listener, and checks that each
+// upstream exists and that no address is used twice.
+func (l *loader) finishListeners() {
+	c := l.config
+	if _, set := l.origins[listenKey]; !set && len(c.Listeners) > 0 {
+		c.Listen = ""
+	}
+	used := make(map[string]string) // by address: the setting
+	l.useAddress(used, c.Listen, listenKey, listenKey)
+	for i, listener := range c.Listeners {
+		name := fmt.Sprintf("%s[%d]", listenersKey, i)
+		l.useAddress(used, listener.Address, name, listenersKey)
+		known := func(u Upstream) bool { return u.Name == listener.Upstream }
+		if listener.Upstream != "" && !slices.ContainsFunc(c.Upstreams, known) {
+			l.problem(l.origins[listenersKey], "%s is for %s, which is not among upstreams; add it there", name, listener.Upstream)
+		}
+	}
+	l.useAddress(used, c.Admin.Listen, adminListenKey, adminListenKey)
+}
+
+// useAddress notes that the setting name, which is set by key, uses an address.
+func (l *loader) useAddress(used map[string]string, address, name, key string) {
+	other, taken := used[address]
+	used[address] = name
+	if _, port, _ := net.SplitHostPort(address); !taken || strings.Trim(port, "0") == "" {
+		return
+	}
+	at, ok := l.origins[key]
+	if !ok {
+		otherKey, _, _ := strings.Cut(other, "[")
+		at = l.origins[otherKey]
+	}
+	l.problem(at, "%s is the address of both %s and %s; give each its own", address, other, name)
+}
+
+// AllListeners returns that of listen, if there is one, and the others.
+func (c *Config) AllListeners() []Listener {
+	if c.Listen == "" {
+		return c.Listeners
+	}
+	return append([]Listener{{Address: c.Listen}}, c.Listeners...)
+}

@@ -1,0 +1,84 @@
+package proxy
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+
+	"mirrord/internal/oci"
+	"mirrord/internal/route"
+)
+
+// Catalog returns the repositories with cached tags by upstream. It may be called
+// concurrently.
+type Catalog func() map[string][]string
+
+// Entries in a page of the catalog.
+const (
+	catalogPage = 100 // unless the client says how many
+	catalogMost = 1000
+)
+
+// serveCatalog lists the cached repositories: those of the upstream that the request
+// names, else all, under the names by which they can be pulled from here.
+func (h *Handler) serveCatalog(w http.ResponseWriter, r *http.Request, t target, to route.Route) error {
+	if h.options.Catalog == nil {
+		return &oci.Error{Code: oci.Unsupported, Message: "the catalog is not served by this mirror (its operator can turn it on with clients.catalog)", Err: errNoEndpoint}
+	}
+	number, err := pageSize(t.query)
+	if err != nil {
+		return err
+	}
+	names := h.catalogNames(to)
+	first, exact := slices.BinarySearch(names, t.query.Get("last"))
+	if exact {
+		first++
+	}
+	page := names[first:min(first+number, len(names))]
+	if number > 0 && first+number < len(names) {
+		next := url.Values{"n": {strconv.Itoa(number)}, "last": {page[number-1]}}
+		w.Header().Set("Link", t.link(r.URL, next.Encode()))
+	}
+	body, err := json.Marshal(map[string][]string{"repositories": nonNil(page)})
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	return cutShort(writeBody(w, r, http.StatusOK, body))
+}
+
+// catalogNames returns the sorted names of the repositories for a request that goes
+// there.
+func (h *Handler) catalogNames(to route.Route) []string {
+	var names []string
+	for upstream, repositories := range h.options.Catalog() {
+		prefix := ""
+		switch {
+		case upstream == to.Upstream:
+		case to.Named:
+			continue
+		default:
+			prefix = upstream + "/"
+		}
+		for _, repository := range repositories {
+			names = append(names, prefix+repository)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// pageSize returns how many entries a client wants.
+func pageSize(query url.Values) (int, error) {
+	if !query.Has("n") {
+		return catalogPage, nil
+	}
+	n, err := strconv.ParseUint(query.Get("n"), 10, 31)
+	if err != nil && !errors.Is(err, strconv.ErrRange) {
+		return 0, invalidParameter("n must be a whole number, 0 or more")
+	}
+	return int(min(n, catalogMost)), nil
+}
