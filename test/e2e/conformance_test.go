@@ -26,7 +26,7 @@ const minPassed = 400
 // than the registry behind it. The suite compares every body that it reads.
 func TestConformance(t *testing.T) {
 	for name, start := range map[string]func(*testing.T) string{
-		"distribution": startDistribution,
+		"distribution": func(t *testing.T) string { return startDistribution(t, "") },
 		"referrers":    startReferrers,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -39,8 +39,9 @@ func TestConformance(t *testing.T) {
 	}
 }
 
-// startDistribution starts the registry of github.com/distribution, and returns its URL.
-func startDistribution(t *testing.T) string {
+// startDistribution starts the registry of github.com/distribution with further lines
+// of its configuration, and returns its URL.
+func startDistribution(t *testing.T, more string) string {
 	t.Helper()
 	h := modules.home(t, "registry")
 	modules.ran(t, h.must(t, modules.path("registry"), "--version"))
@@ -50,7 +51,7 @@ func startDistribution(t *testing.T) string {
 log: {level: warn, accesslog: {disabled: true}}
 storage: {filesystem: {rootdirectory: "`+h.path("storage")+`"}, delete: {enabled: true}}
 http: {addr: "`+address+`"}
-`)
+`+more+"\n")
 	h.start(t, modules.path("registry"), "serve", config).await(t, readyWithin, func() bool {
 		resp, err := http.Get("http://" + address + "/v2/")
 		if err != nil {
