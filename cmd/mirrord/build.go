@@ -34,7 +34,7 @@ type daemon struct {
 	api     *admin.API
 	workers []func(context.Context) error // each runs until its context ends
 	summary []zap.Field                   // of the configuration, for the log
-	reload  func()                        // reads logins again
+	reload  func()                        // reads logins and certificates again
 	close   func() error
 }
 
@@ -59,6 +59,10 @@ func build(cfg *config.Config, log *zap.Logger) (d *daemon, err error) {
 		return nil, err
 	}
 	watch(metrics, mirror, ledger)
+	certificates, err := loadCertificates(cfg, log)
+	if err != nil {
+		return nil, refusal{err}
+	}
 	listeners, err := listen(cfg)
 	if err != nil {
 		return nil, refusal{err}
@@ -77,40 +81,14 @@ func build(cfg *config.Config, log *zap.Logger) (d *daemon, err error) {
 	})
 	budgets := &budgetWriter{ledger: ledger, pools: mirror.Pools, probe: cfg.Quota.Probe, write: storage.index.PutQuotas, log: log}
 	return &daemon{
-		mirrors: mirrorServers(cfg, listeners.mirrors, options, log),
+		mirrors: mirrorServers(cfg, listeners.mirrors, certificates, options, log),
 		admin:   server.New(listeners.admin, server.Options{Handler: api.Handler(), ErrorLog: zap.NewStdLog(log)}),
 		api:     api,
 		workers: []func(context.Context) error{mirror.Run, budgets.run},
 		summary: summary(cfg),
-		reload:  func() { reloadLogins(mirror.Pools) },
+		reload:  func() { reload(mirror.Pools, certificates) },
 		close:   storage.close,
 	}, nil
-}
-
-// listening are the open listeners.
-type listening struct {
-	mirrors []*net.TCPListener // in the order of cfg.AllListeners
-	admin   *net.TCPListener
-}
-
-// listen listens on all addresses, or on none.
-func listen(cfg *config.Config) (open listening, err error) {
-	defer func() {
-		if err != nil {
-			for _, l := range open.mirrors {
-				err = errors.Join(err, l.Close())
-			}
-		}
-	}()
-	for _, listener := range cfg.AllListeners() {
-		l, err := server.Listen(listener.Address, "listen")
-		if err != nil {
-			return open, err
-		}
-		open.mirrors = append(open.mirrors, l)
-	}
-	open.admin, err = server.Listen(cfg.Admin.Listen, adminListenKey)
-	return open, err
 }
 
 // catalogOf returns what the catalog lists, or nil when it is not to be served.
@@ -119,19 +97,6 @@ func catalogOf(cfg *config.Config, mirror *stack.Stack) proxy.Catalog {
 		return nil
 	}
 	return mirror.Tags.Repositories
-}
-
-// mirrorServers returns the servers of the registry. One that is bound to an upstream
-// serves only that.
-func mirrorServers(cfg *config.Config, listeners []*net.TCPListener, o proxy.Options, log *zap.Logger) []*server.Server {
-	var servers []*server.Server
-	for i, listener := range cfg.AllListeners() {
-		o.Upstream = listener.Upstream
-		servers = append(servers, server.New(server.CutSlow(listeners[i]), server.Options{
-			Handler: proxy.New(o), ConnContext: withClient, ErrorLog: zap.NewStdLog(log),
-		}))
-	}
-	return servers
 }
 
 // buildStack puts the Registries together.
@@ -197,10 +162,13 @@ func routes(cfg *config.Config) route.Table {
 	return route.NewTable(upstreams...)
 }
 
-// reloadLogins forgets tokens and refused logins.
-func reloadLogins(pools []*upstream.Pool) {
+// reload forgets tokens and refused logins, and reads changed certificates.
+func reload(pools []*upstream.Pool, certificates []*server.Certificate) {
 	for _, p := range pools {
 		p.Reload()
+	}
+	for _, c := range certificates {
+		c.Reload()
 	}
 }
 

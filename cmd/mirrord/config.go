@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"go.uber.org/zap"
 
 	"mirrord/internal/config"
 )
@@ -70,6 +71,9 @@ const unitCredentials = "/run/credentials/"
 // exists only while a unit runs is not a failure, but a note.
 func checkFiles(cfg *config.Config) (notes string, err error) {
 	var failed []error
+	if _, err := loadCertificates(cfg, zap.NewNop()); err != nil {
+		failed = append(failed, err)
+	}
 	for _, u := range cfg.Upstreams {
 		if _, err := newTLS(u); err != nil {
 			failed = append(failed, fmt.Errorf("upstream %s: %w", u.Name, err))

@@ -30,8 +30,8 @@ func newServeCommand() *cobra.Command {
 127.0.0.1:5000 and caches what it fetches in the user's cache directory.
 
 After SIGTERM or SIGINT requests in flight have 30 seconds to finish; a second
-signal ends the process at once. SIGHUP reads the logins again and retries those
-that failed.`,
+signal ends the process at once. SIGHUP reads logins and TLS certificates again and
+retries logins that failed.`,
 		Args: refuse(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := config.Load(c.Flags(), os.Environ())
@@ -82,7 +82,7 @@ func (d *daemon) run(ctx context.Context, restoreSignals func(), log *zap.Logger
 		workers.Go(func() error { return work(working) })
 	}
 	defer onHangup(func() {
-		log.Info("SIGHUP: logins are read again")
+		log.Info("SIGHUP: logins and certificates are read again")
 		d.reload()
 	})()
 

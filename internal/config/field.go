@@ -69,6 +69,24 @@ func words[T any](key string, parse func(string) (string, error), at func(*T) *[
 	}
 }
 
+// group returns a field of a mapping that holds an I, stored where at points.
+func group[T, I any](key string, table table[I], at func(*T) *I) field[T] {
+	return field[T]{
+		key:  key,
+		read: func(l *loader, into *T, v value) { table.read(l, at(into), v) },
+		write: func(from *T) []string {
+			lines := table.write(at(from))
+			if len(lines) == 0 {
+				return nil
+			}
+			for i, line := range lines {
+				lines[i] = "  " + line
+			}
+			return append([]string{leaf(key) + ":"}, lines...)
+		},
+	}
+}
+
 // required returns f as a required key; missing is the problem when it is missing.
 func (f field[T]) required(missing string) field[T] {
 	f.missing = missing

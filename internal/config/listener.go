@@ -11,6 +11,22 @@ import (
 type Listener struct {
 	Address  string // host:port
 	Upstream string // the only one that it serves; empty: all
+	TLS      TLS    // zero: plain HTTP
+}
+
+// TLS are files in PEM form.
+type TLS struct {
+	CertFile     string
+	KeyFile      string
+	ClientCAFile string // empty: clients need no certificate
+}
+
+var tlsTable = table[TLS]{
+	scalar("cert_file", parsePath, func(t *TLS) *string { return &t.CertFile }).
+		required("has no cert_file; write the file with the certificate"),
+	scalar("key_file", parsePath, func(t *TLS) *string { return &t.KeyFile }).
+		required("has no key_file; write the file with the key of the certificate"),
+	scalar("client_ca_file", parsePath, func(t *TLS) *string { return &t.ClientCAFile }),
 }
 
 var listeners = list[Listener]{
@@ -18,6 +34,7 @@ var listeners = list[Listener]{
 		scalar("address", parseAddress, func(l *Listener) *string { return &l.Address }).
 			required("has no address; write host:port, such as 0.0.0.0:5002"),
 		scalar("upstream", parseName, func(l *Listener) *string { return &l.Upstream }),
+		group("tls", tlsTable, func(l *Listener) *TLS { return &l.TLS }),
 	},
 	short: "address",
 }

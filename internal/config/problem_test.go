@@ -248,6 +248,8 @@ func TestFileProblems(t *testing.T) {
 			`mirrord.yaml:1:13: listeners[0]: has no address; write host:port, such as 0.0.0.0:5002`},
 		{"listener of an unknown upstream", "listeners: [{address: ':5002', upstream: ghcr.io}]\n",
 			`mirrord.yaml:1:12: listeners: listeners[0] is for ghcr.io, which is not among upstreams; add it there`},
+		{"certificate of a listener without its key", "listeners: [{address: ':5002', tls: {cert_file: /c}}]\n",
+			`mirrord.yaml:1:37: listeners[0].tls: has no key_file; write the file with the key of the certificate`},
 		{"all at once", "listen: x\nlog: {level: y}\nz: 1\n",
 			`mirrord.yaml:1:9: listen: "x" is not an address; write host:port with a port from 0 to 65535, such as 127.0.0.1:5000` + "\n" +
 				`mirrord.yaml:2:14: log.level: "y" is not valid; write debug, info, warn or error` + "\n" +

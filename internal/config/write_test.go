@@ -144,7 +144,7 @@ func TestListeners(t *testing.T) {
 		"":                              {{Address: "127.0.0.1:5000"}},
 		"listeners: [':1']":             {{Address: ":1"}},
 		"listen: ':2'\nlisteners: ':1'": nil,
-		"listen: ':2'\nlisteners: [':1', {address: ':3', upstream: docker.io}]": {{Address: ":2"}, {Address: ":1"}, {":3", "docker.io"}},
+		"listen: ':2'\nlisteners: [':1', {address: ':3', upstream: docker.io}, {address: ':4', tls: {cert_file: /c, key_file: /k, client_ca_file: /ca}}]": {{Address: ":2"}, {Address: ":1"}, {Address: ":3", Upstream: "docker.io"}, {Address: ":4", TLS: TLS{"/c", "/k", "/ca"}}},
 	} {
 		c, err := read([]byte(yaml))
 		if (err == nil) != (want != nil) {

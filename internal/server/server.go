@@ -4,6 +4,7 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log"
@@ -22,15 +23,22 @@ type Server struct {
 // Options of a Server. ConnContext and ErrorLog may be nil, as in net/http.
 type Options struct {
 	Handler     http.Handler
+	TLS         *tls.Config // nil: plain HTTP
 	ConnContext func(context.Context, net.Conn) context.Context
 	ErrorLog    *log.Logger
 }
 
 // New returns a Server on l, which it closes. It bounds what a client may take
 // before its request is known.
-func New(l net.Listener, o Options) *Server {
+func New(l net.Listener, o Options) *Server { return newServer(l, o, progressTime) }
+
+func newServer(l net.Listener, o Options, progressTime time.Duration) *Server {
+	if o.TLS != nil {
+		o.Handler = cutSlowStreams(o.Handler, progressTime)
+	}
 	return &Server{listener: l, http: &http.Server{
 		Handler:           o.Handler,
+		TLSConfig:         o.TLS,
 		ConnContext:       o.ConnContext,
 		ErrorLog:          o.ErrorLog,
 		ReadHeaderTimeout: 10 * time.Second,
@@ -44,7 +52,11 @@ func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 
 // Serve serves until Drain or Close, and fails when it cannot.
 func (s *Server) Serve() error {
-	if err := s.http.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+	serve := s.http.Serve
+	if s.http.TLSConfig != nil {
+		serve = func(l net.Listener) error { return s.http.ServeTLS(l, "", "") }
+	}
+	if err := serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve %s: %w", s.listener.Addr(), err)
 	}
 	return nil
