@@ -24,7 +24,7 @@ func newBuildah(t *testing.T, mirrors ...string) *buildah {
 	t.Helper()
 	h := newest.home(t, "buildah")
 	newest.ran(t, h.must(t, "buildah", "--version"))
-	registries, policy := containersConfig(t, h, mirrors)
+	registries, policy := containersConfig(t, h, map[string][]string{"docker.io": mirrors})
 	return &buildah{policy: policy, tool: h.tool("buildah", "--root", h.path("root"), "--runroot", h.path("run"),
 		"--storage-driver", "vfs", "--registries-conf", registries)}
 }

@@ -21,10 +21,20 @@ type buildKit struct{ tool }
 
 func newBuildKit(t *testing.T, mirrors ...string) *buildKit {
 	t.Helper()
+	return startBuildKit(t, map[string][]string{"docker.io": mirrors})
+}
+
+// startBuildKit starts one with mirrors of several registries.
+func startBuildKit(t *testing.T, mirrors map[string][]string) *buildKit {
+	t.Helper()
 	h := modules.home(t, "buildkitd", "buildctl")
 	socket := "unix://" + h.path("buildkitd.sock")
 	b := &buildKit{h.tool(modules.path("buildctl"), "--addr", socket)}
-	config := h.write(t, "buildkitd.toml", fmt.Sprintf("[registry.\"docker.io\"]\nmirrors = [%s]\n", quoted(mirrors)))
+	var lines string
+	for registry, all := range mirrors {
+		lines += fmt.Sprintf("[registry.%q]\nmirrors = [%s]\n", registry, quoted(all))
+	}
+	config := h.write(t, "buildkitd.toml", lines)
 	h.start(t, modules.path("buildkitd"), "--config", config, "--addr", socket, "--root", h.path("root"),
 		"--oci-worker-snapshotter", "native", "--containerd-worker=false").await(t, readyWithin, func() bool {
 		_, err := b.run("debug", "workers")

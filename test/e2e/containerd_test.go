@@ -30,17 +30,31 @@ type containerd struct {
 
 func newContainerd(t *testing.T, from release, mirrors ...string) *containerd {
 	t.Helper()
+	hosts := `server = "http://` + mirrors[len(mirrors)-1] + "\"\n"
+	for _, mirror := range mirrors {
+		hosts += mirrorHost(mirror)
+	}
+	return startContainerd(t, from, map[string]string{"docker.io": hosts})
+}
+
+// mirrorHost returns the lines of a hosts.toml for a mirror at host:port, or below a
+// path.
+func mirrorHost(mirror string) string {
+	return `[host."http://` + mirror + "\"]\n" + `capabilities = ["pull", "resolve"]` + "\n"
+}
+
+// startContainerd starts one with the hosts.toml of each registry, or of _default.
+func startContainerd(t *testing.T, from release, hosts map[string]string) *containerd {
+	t.Helper()
 	h := from.home(t, "containerd", "ctr")
 	socket := h.path("containerd.sock")
 	c := &containerd{tool: h.tool("ctr", "--address", socket), flags: []string{"--hosts-dir", h.path("certs.d")}}
 	if from == newest { // containerd 2.x would fetch every platform's manifest
 		c.flags = append(c.flags, "--skip-metadata")
 	}
-	hosts := `server = "http://` + mirrors[len(mirrors)-1] + "\"\n"
-	for _, mirror := range mirrors {
-		hosts += `[host."http://` + mirror + "\"]\n" + `capabilities = ["pull", "resolve"]` + "\n"
+	for registry, toml := range hosts {
+		h.write(t, "certs.d/"+registry+"/hosts.toml", toml)
 	}
-	h.write(t, "certs.d/docker.io/hosts.toml", hosts)
 	config := h.write(t, "config.toml", `version = 2
 root = "`+h.path("root")+`"
 state = "`+h.path("state")+`"

@@ -108,29 +108,48 @@ func at(mirror, ref string) string { return mirror + strings.TrimPrefix(ref, "do
 
 func newCrane(t *testing.T, mirrors ...string) *layouts {
 	t.Helper()
+	return startCrane(t, func(ref string) string { return at(mirrors[0], ref) })
+}
+
+// startCrane returns one that pulls each reference by another name.
+func startCrane(t *testing.T, name func(ref string) string) *layouts {
+	t.Helper()
 	c := modules.home(t, "crane").tool(modules.path("crane"), "--platform", "linux/amd64")
 	modules.ran(t, "crane "+c.must(t, "version"))
 	return &layouts{c, func(ref, dir string) []string {
-		return []string{"pull", "--format", "oci", at(mirrors[0], ref), dir}
+		return []string{"pull", "--format", "oci", name(ref), dir}
 	}}
 }
 
 func newOras(t *testing.T, mirrors ...string) *layouts {
 	t.Helper()
+	return startOras(t, func(ref string) string { return at(mirrors[0], ref) })
+}
+
+// startOras is startCrane for oras.
+func startOras(t *testing.T, name func(ref string) string) *layouts {
+	t.Helper()
 	c := modules.home(t, "oras").tool(modules.path("oras"))
 	modules.ran(t, "oras "+c.must(t, "version"))
 	return &layouts{c, func(ref, dir string) []string {
-		return []string{"copy", "--from-plain-http", "--platform", "linux/amd64", at(mirrors[0], ref), "--to-oci-layout", dir + ":v1"}
+		return []string{"copy", "--from-plain-http", "--platform", "linux/amd64", name(ref), "--to-oci-layout", dir + ":v1"}
 	}}
 }
 
 // newRegctl returns regctl, the only one of them that supports mirrors.
 func newRegctl(t *testing.T, mirrors ...string) *layouts {
 	t.Helper()
+	return startRegctl(t, map[string]string{"docker.io": "registry-1.docker.io"}, mirrors)
+}
+
+// startRegctl returns regctl with mirrors of all registries, which have these hosts.
+func startRegctl(t *testing.T, registries map[string]string, mirrors []string) *layouts {
+	t.Helper()
 	h := modules.home(t, "regctl")
-	hosts := map[string]any{"docker.io": map[string]any{
-		"hostname": "registry-1.docker.io", "mirrors": mirrors, "priority": len(mirrors),
-	}}
+	hosts := make(map[string]any)
+	for registry, host := range registries {
+		hosts[registry] = map[string]any{"hostname": host, "mirrors": mirrors, "priority": len(mirrors)}
+	}
 	for i, mirror := range mirrors {
 		hosts[mirror] = map[string]any{"tls": "disabled", "priority": i} // the lowest is asked first
 	}

@@ -24,6 +24,12 @@ type podman struct {
 
 func newPodman(t *testing.T, from release, mirrors ...string) *podman {
 	t.Helper()
+	return startPodman(t, from, map[string][]string{"docker.io": mirrors})
+}
+
+// startPodman returns one with mirrors of several registries.
+func startPodman(t *testing.T, from release, mirrors map[string][]string) *podman {
+	t.Helper()
 	h := from.home(t, "podman")
 	from.ran(t, h.must(t, "podman", "--version"))
 	registries, policy := containersConfig(t, h, mirrors)

@@ -139,7 +139,7 @@ const enterArg = "enter-root"
 // noInternet replaces /etc/hosts: a client that falls back from the mirror to Docker Hub
 // fails immediately.
 const noInternet = `127.0.0.1 localhost
-127.0.0.1 docker.io index.docker.io registry-1.docker.io auth.docker.io
+127.0.0.1 docker.io index.docker.io registry-1.docker.io auth.docker.io ghcr.io quay.io registry.example
 `
 
 // enter replaces this process with a program in its own mount namespace: with the root,

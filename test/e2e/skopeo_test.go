@@ -26,27 +26,36 @@ type skopeo struct{ tool }
 
 func newSkopeo(t *testing.T, from release, mirrors ...string) *skopeo {
 	t.Helper()
+	return startSkopeo(t, from, map[string][]string{"docker.io": mirrors})
+}
+
+// startSkopeo returns one with mirrors of several registries.
+func startSkopeo(t *testing.T, from release, mirrors map[string][]string) *skopeo {
+	t.Helper()
 	h := from.home(t, "skopeo")
 	from.ran(t, h.must(t, "skopeo", "--version"))
 	registries, policy := containersConfig(t, h, mirrors)
 	return &skopeo{h.tool("skopeo", "--policy", policy, "--registries-conf", registries)}
 }
 
-// containersConfig configures the programs of github.com/containers for the mirror.
-func containersConfig(t *testing.T, h *home, mirrors []string) (registries, policy string) {
+// containersConfig configures the programs of github.com/containers for the mirrors of
+// registries.
+func containersConfig(t *testing.T, h *home, mirrors map[string][]string) (registries, policy string) {
 	t.Helper()
-	config := `unqualified-search-registries = []
-
-[[registry]]
-prefix = "docker.io"
-location = "docker.io"
-`
-	for _, mirror := range mirrors {
+	config := "unqualified-search-registries = []\n"
+	for registry, all := range mirrors {
 		config += `
+[[registry]]
+prefix = "` + registry + `"
+location = "` + registry + `"
+`
+		for _, mirror := range all {
+			config += `
 [[registry.mirror]]
 location = "` + mirror + `"
 insecure = true
 `
+		}
 	}
 	registries = h.write(t, "registries.conf", config)
 	policy = h.write(t, "policy.json", `{"default": [{"type": "insecureAcceptAnything"}]}`)
