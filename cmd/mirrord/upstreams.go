@@ -78,7 +78,8 @@ func asPrefix(repositories string) string {
 }
 
 // newFallback returns a fallback of u. A fallback of the same owner gets the upstream's
-// logins, another one only what Docker's configuration has for its own host.
+// logins and token services, another one only the login that Docker's configuration has
+// for its own host.
 func newFallback(u stack.Upstream, text string, transport func(*url.URL) http.RoundTripper) (stack.Fallback, error) {
 	address, err := url.Parse(text)
 	if err != nil {
@@ -89,6 +90,7 @@ func newFallback(u stack.Upstream, text string, transport func(*url.URL) http.Ro
 		f.Credentials = []stack.Credential{{Name: address.Host, Login: login.Default(address.Host)}}
 		return f, nil
 	}
+	f.TokenHosts = u.TokenHosts
 	for _, c := range u.Credentials {
 		f.Credentials = append(f.Credentials, stack.Credential{Name: c.Name + "@" + address.Host, Login: c.Login})
 	}

@@ -64,6 +64,8 @@ type Upstream struct {
 	Fallbacks []Fallback // tried in turn while it is unavailable
 
 	Hooks UpstreamHooks
+
+	fallback bool // it is one of another upstream
 }
 
 // Fallback is another registry with the content of an upstream.
@@ -71,6 +73,7 @@ type Fallback struct {
 	URL         *url.URL
 	Credentials []Credential // at least one; their names differ from those of the upstream and its other fallbacks
 	Transport   http.RoundTripper
+	TokenHosts  []string // optional; see upstream.Options
 }
 
 // Credential is one login of an upstream, or none.
@@ -147,7 +150,8 @@ func maxFills(o Options) map[string]int {
 func (s *Stack) addFallbacks(first oci.Registry, u Upstream, o Options) oci.Registry {
 	all := route.Failover{first}
 	for _, f := range u.Fallbacks {
-		u.URL, u.Transport, u.Credentials = f.URL, f.Transport, f.Credentials
+		u.fallback = true
+		u.URL, u.Transport, u.Credentials, u.TokenHosts = f.URL, f.Transport, f.Credentials, f.TokenHosts
 		all = append(all, s.addPool(u, o))
 	}
 	return all
@@ -160,7 +164,7 @@ func (s *Stack) addPool(u Upstream, o Options) *upstream.Pool {
 		Name: u.Name, URL: u.URL, Next: u.Transport, Opened: u.Hooks.HostFails, Closed: u.Hooks.HostRecovered,
 	})
 	pooled := upstream.PoolOptions{
-		Name: u.Name, Reach: hosts.Reach, Reserve: u.Reserve, LoginDisabled: u.Hooks.LoginFails, LoginRestored: u.Hooks.LoginWorks,
+		Name: u.Name, Fallback: u.fallback, Reach: hosts.Reach, Reserve: u.Reserve, LoginDisabled: u.Hooks.LoginFails, LoginRestored: u.Hooks.LoginWorks,
 	}
 	for _, c := range u.Credentials {
 		quota, err := o.Ledger.Transport(u.Name, c.Name, hosts)

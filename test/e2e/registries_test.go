@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path"
 	"strings"
@@ -70,6 +71,7 @@ func TestRegistries(t *testing.T) {
 		"containerd by path":     func(t *testing.T, m *many) client { return startContainerd(t, newest, m.hosts()) },
 		"old podman":             func(t *testing.T, m *many) client { return startPodman(t, debian12, m.paths()) },
 		"podman":                 func(t *testing.T, m *many) client { return startPodman(t, newest, m.paths()) },
+		"podman by location":     func(t *testing.T, m *many) client { return newPodmanByLocation(t, m.paths()) },
 		"skopeo":                 func(t *testing.T, m *many) client { return startSkopeo(t, newest, m.paths()) },
 		"BuildKit":               func(t *testing.T, m *many) client { return startBuildKit(t, m.paths()) },
 		"crane":                  func(t *testing.T, m *many) client { return startCrane(t, m.long) },
@@ -84,6 +86,51 @@ func TestRegistries(t *testing.T) {
 			m.exercise(t, start(t, m))
 		})
 	}
+}
+
+// newPodmanByLocation returns a podman that finds the registries at the mirror instead of
+// where they are.
+func newPodmanByLocation(t *testing.T, paths map[string][]string) *podman {
+	t.Helper()
+	p := startPodman(t, newest, nil)
+	config := "unqualified-search-registries = []\n"
+	for registry, mirrors := range paths {
+		config += fmt.Sprintf("[[registry]]\nprefix = %q\nlocation = %q\ninsecure = true\n", registry, mirrors[0])
+	}
+	p.home.write(t, "registries.conf", config)
+	return p
+}
+
+// TestHelmChart pulls a chart as Helm does, with oras, its library: the media types are
+// not those of an image.
+func TestHelmChart(t *testing.T) {
+	m := startMany(t)
+	const config, chart = `{"name":"app","version":"1.0.0"}`, "the archive of a chart"
+	hub := m.hubs["ghcr.io"]
+	manifest, err := json.Marshal(map[string]any{
+		"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
+		"config": descriptor("application/vnd.cncf.helm.config.v1+json", hub.AddBlob("charts/app", []byte(config)), len(config), ""),
+		"layers": []any{descriptor("application/vnd.cncf.helm.chart.content.v1.tar+gzip", hub.AddBlob("charts/app", []byte(chart)), len(chart), "app-1.0.0.tgz")},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	hub.AddManifest("charts/app", "1.0.0", "application/vnd.oci.image.manifest.v1+json", manifest)
+	oras := startOras(t, m.long)
+	dir := oras.home.path("chart")
+	oras.must(t, "pull", "--plain-http", "--output", dir, m.long("ghcr.io/charts/app:1.0.0"))
+	if got, err := os.ReadFile(path.Join(dir, "app-1.0.0.tgz")); string(got) != chart || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
+// descriptor describes a blob; oras writes one with a title to a file of that name.
+func descriptor(mediaType string, d digest.Digest, size int, title string) map[string]any {
+	described := map[string]any{"mediaType": mediaType, "digest": d, "size": size}
+	if title != "" {
+		described["annotations"] = map[string]string{"org.opencontainers.image.title": title}
+	}
+	return described
 }
 
 // TestDockerdByPath is for Docker, which uses mirrors for Docker Hub only.
