@@ -144,8 +144,8 @@ func watch(metrics *telemetry.Metrics, mirror *stack.Stack, ledger *ratelimit.Le
 	})
 	metrics.WatchQuota(ledger.Budgets)
 	metrics.WatchLogins(func() []telemetry.Login { return logins(mirror.Pools) })
-	for _, name := range mirror.Upstreams() {
-		metrics.WatchHosts(name, func() int { return mirror.FailingHosts(name) })
+	for i, p := range mirror.Pools {
+		metrics.WatchHosts(p.Name(), func() int { return mirror.FailingHosts(i) })
 	}
 }
 

@@ -15,12 +15,12 @@ import (
 	"mirrord/internal/upstream"
 )
 
-// noProxy is the value of an upstream's proxy for direct connections.
-const noProxy = "none"
+// network makes the transport to an address of an upstream.
+type network func(address *url.URL) http.RoundTripper
 
-// newNetwork returns what makes the transports to the addresses of an upstream. They
-// share its bandwidth and its metrics.
-func newNetwork(u config.Upstream, metrics *telemetry.Metrics) (func(address *url.URL) http.RoundTripper, error) {
+// newNetwork returns the network of an upstream. Its transports share the bandwidth and
+// the metrics.
+func newNetwork(u config.Upstream, metrics *telemetry.Metrics) (network, error) {
 	security, err := newTLS(u)
 	if err != nil {
 		return nil, err
@@ -91,7 +91,7 @@ func proxyOf(u config.Upstream) func(*http.Request) (*url.URL, error) {
 	switch u.Proxy {
 	case "":
 		return nil
-	case noProxy:
+	case config.NoProxy:
 		return func(*http.Request) (*url.URL, error) { return nil, nil }
 	}
 	proxy, err := url.Parse(u.Proxy)

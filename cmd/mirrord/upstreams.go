@@ -1,8 +1,8 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
-	"net/http"
 	"net/url"
 	"time"
 
@@ -14,6 +14,10 @@ import (
 	"mirrord/internal/telemetry"
 	"mirrord/internal/upstream"
 )
+
+// failoverTimeout is the response timeout of an upstream with fallbacks, unless one is
+// configured: clients wait 30 s for all of them.
+const failoverTimeout = 5 * time.Second
 
 // buildUpstreams returns the upstreams of the configuration with their logins and
 // the network to them.
@@ -33,6 +37,9 @@ func buildUpstream(u config.Upstream, reserve config.Share, log *zap.Logger, met
 	address, err := url.Parse(u.URL)
 	if err != nil {
 		return stack.Upstream{}, err
+	}
+	if len(u.Fallbacks) > 0 {
+		u.ResponseTimeout = cmp.Or(u.ResponseTimeout, failoverTimeout)
 	}
 	transport, err := newNetwork(u, metrics)
 	if err != nil {
@@ -60,7 +67,7 @@ func buildUpstream(u config.Upstream, reserve config.Share, log *zap.Logger, met
 		built.Credentials = append(built.Credentials, stack.Credential{Name: c.Name, Login: login})
 	}
 	for _, text := range u.Fallbacks {
-		fallback, err := newFallback(built, text, transport)
+		fallback, err := newFallback(u, built, text, transport, metrics)
 		if err != nil {
 			return stack.Upstream{}, err
 		}
@@ -78,23 +85,24 @@ func asPrefix(repositories string) string {
 }
 
 // newFallback returns a fallback of u. A fallback of the same owner gets the upstream's
-// logins and token services, another one only the login that Docker's configuration has
-// for its own host.
-func newFallback(u stack.Upstream, text string, transport func(*url.URL) http.RoundTripper) (stack.Fallback, error) {
+// logins, token services and TLS settings, another one only the login that Docker's
+// configuration has for its own host.
+func newFallback(u config.Upstream, of stack.Upstream, text string, transport network, metrics *telemetry.Metrics) (stack.Fallback, error) {
 	address, err := url.Parse(text)
 	if err != nil {
 		return stack.Fallback{}, err
 	}
-	f := stack.Fallback{URL: address, Transport: transport(address)}
-	if !upstream.SameSite(u.URL.Hostname(), address.Hostname()) {
-		f.Credentials = []stack.Credential{{Name: address.Host, Login: login.Default(address.Host)}}
-		return f, nil
+	if upstream.SameSite(of.URL.Hostname(), address.Hostname()) {
+		return stack.Fallback{URL: address, Transport: transport(address), Credentials: of.Credentials, TokenHosts: of.TokenHosts}, nil
 	}
-	f.TokenHosts = u.TokenHosts
-	for _, c := range u.Credentials {
-		f.Credentials = append(f.Credentials, stack.Credential{Name: c.Name + "@" + address.Host, Login: c.Login})
+	strange := config.Upstream{Name: u.Name, Proxy: u.Proxy, ConnectTimeout: u.ConnectTimeout, ResponseTimeout: u.ResponseTimeout, Bandwidth: u.Bandwidth}
+	if transport, err = newNetwork(strange, metrics); err != nil {
+		return stack.Fallback{}, err
 	}
-	return f, nil
+	return stack.Fallback{
+		URL: address, Transport: transport(address),
+		Credentials: []stack.Credential{{Name: defaultCredential, Login: login.Default(address.Host)}},
+	}, nil
 }
 
 // upstreamHooks log what happens to an upstream.

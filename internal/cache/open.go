@@ -56,6 +56,7 @@ func (c *Cache) OpenWithin(ctx context.Context, ref oci.Ref, silence time.Durati
 			}
 		case errors.Is(err, spool.ErrDisk): // and so was the disk's failure
 			return c.openBypass(ctx, ref)
+		case loopOfAnother(ctx, f, err): // ctx asks by itself
 		case !failedForAnother(ref, f, err) || oci.Temporary(err) && time.Since(begun) > joinPatience:
 			return content, err
 		}
@@ -68,6 +69,12 @@ func (c *Cache) OpenWithin(ctx context.Context, ref oci.Ref, silence time.Durati
 // more, so each repository asks once.
 func failedForAnother(ref oci.Ref, f *flight, err error) bool {
 	return err != nil && f.ref != ref && f.isOpened() && err == f.err
+}
+
+// loopOfAnother reports whether f was refused because of the mirrors that the request
+// of another client has passed through.
+func loopOfAnother(ctx context.Context, f *flight, err error) bool {
+	return errors.Is(err, oci.ErrLoop) && len(oci.Hops(ctx)) < len(oci.Hops(f.ctx))
 }
 
 var (

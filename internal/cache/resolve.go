@@ -54,7 +54,7 @@ func (c *Cache) askUpstream(client context.Context, ref oci.Ref) (oci.Result, er
 		c.mu.Unlock()
 		return oci.Result{}, err
 	}
-	check, _ := c.checks.Do(ref, func(ctx context.Context) (oci.Result, error) {
+	check, joined := c.checks.Do(ref, func(ctx context.Context) (oci.Result, error) {
 		ctx = oci.WithHops(ctx, oci.Hops(client))
 		result, err := c.next.Resolve(ctx, ref)
 		if err == nil {
@@ -66,7 +66,11 @@ func (c *Cache) askUpstream(client context.Context, ref oci.Ref) (oci.Result, er
 		return result, err
 	})
 	c.mu.Unlock()
-	return check.Wait(client, call.Endless)
+	result, err := check.Wait(client, call.Endless)
+	if joined && errors.Is(err, oci.ErrLoop) { // that of another client
+		return c.askUpstream(client, ref)
+	}
+	return result, err
 }
 
 // describe completes the upstream's response to a HEAD for ref: of what has been

@@ -60,13 +60,13 @@ func parseURL(s string) (string, error) {
 	return s, checkRegistry(u)
 }
 
-// noProxy is the value of proxy for direct connections.
-const noProxy = "none"
+// NoProxy is the value of proxy for direct connections.
+const NoProxy = "none"
 
 // parseProxy accepts the URL of a proxy, or none. Its errors do not quote the URL,
 // which may contain a password.
 func parseProxy(s string) (string, error) {
-	if s == noProxy {
+	if s == NoProxy {
 		return s, nil
 	}
 	u, err := url.Parse(s)

@@ -19,7 +19,7 @@ type Bandwidth struct {
 
 var bandwidths = list[Bandwidth]{
 	table: table[Bandwidth]{
-		scalar("limit", parseMaxSize, func(b *Bandwidth) *Size { return &b.Limit }).
+		scalar("limit", parseRate, func(b *Bandwidth) *Size { return &b.Limit }).
 			required("has no limit; write how much may be downloaded in a second, such as 20MiB"),
 		scalar("from", parseClock, func(b *Bandwidth) *string { return &b.From }),
 		scalar("to", parseClock, func(b *Bandwidth) *string { return &b.To }),
@@ -72,6 +72,17 @@ var (
 	daysRE  = regexp.MustCompile(`^DAY(?:-DAY)?(?:,DAY(?:-DAY)?)*$`)
 	dayRE   = regexp.MustCompile(`\b(?:` + strings.Join(weekdays, "|") + `)\b`)
 )
+
+// minRate is a bandwidth below which downloads would seem to stall.
+const minRate = 64 << 10
+
+func parseRate(s string) (Size, error) {
+	size, err := parseSize(s)
+	if err == nil && size < minRate {
+		err = fmt.Errorf("%q is too little for downloads to go on; write 64KiB or more", s)
+	}
+	return size, err
+}
 
 func parseClock(s string) (string, error) {
 	if !clockRE.MatchString(s) {

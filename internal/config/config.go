@@ -141,8 +141,9 @@ func (l *loader) finish() (*Config, error) {
 	if c.Cache.Dir == "" && !c.Cache.DirSet {
 		l.problem(place{name: cacheDirKey}, "has no default, because there is neither $%s nor a home directory; set it", cacheDirectoryEnv)
 	}
-	l.finishListeners()
+	c.addKnownAliases()
 	l.addKnownFreshness()
+	l.finishListeners()
 	if len(l.problems) > 0 {
 		return nil, &Error{Problems: l.problems}
 	}

@@ -125,6 +125,12 @@ func (y yes) String() string {
 	return ""
 }
 
+// parseFlag accepts false, too.
+func parseFlag(s string) (yes, error) {
+	value, err := parseBool(s)
+	return yes(value), err
+}
+
 func parseYes(s string) (yes, error) {
 	if s != "true" {
 		return false, fmt.Errorf("%q is not valid; write true or leave it out", s)

@@ -44,7 +44,7 @@ var known = []knownRegistry{
 	// https://github.com/scarf-sh/gateway: a front of ghcr.io, whose challenge it passes on
 	{name: "lscr.io", url: "https://lscr.io", tokenHosts: []string{"ghcr.io"}, fresh: 10 * time.Minute},
 	// https://www.docker.elastic.co
-	{name: "docker.elastic.co", url: "https://docker.elastic.co", tokenHosts: []string{"docker-auth.elastic.co"}, fresh: 24 * time.Hour},
+	{name: "docker.elastic.co", url: "https://docker.elastic.co", tokenHosts: []string{"docker-auth.elastic.co"}, fresh: time.Hour},
 	// https://docs.gitlab.com/administration/packages/container_registry/
 	{name: "registry.gitlab.com", url: "https://registry.gitlab.com", tokenHosts: []string{"gitlab.com"}, fresh: 5 * time.Minute},
 }
@@ -58,19 +58,43 @@ func knownByName(name string) knownRegistry {
 	return known[i]
 }
 
-// applyKnown fills in what is known of u by its name.
+// applyKnown fills in what is known of u by its name, except aliases.
 func (u *Upstream) applyKnown() {
 	k := knownByName(u.Name)
 	if u.URL == "" {
 		u.URL = k.url
 	}
-	for _, alias := range k.aliases {
-		if !slices.Contains(u.Aliases, alias) {
-			u.Aliases = append(u.Aliases, alias)
+	if u.URL == k.url {
+		u.TokenHosts = union(u.TokenHosts, k.tokenHosts)
+	}
+}
+
+// union returns a with those of b that it lacks.
+func union(a, b []string) []string {
+	for _, s := range b {
+		if !slices.Contains(a, s) {
+			a = append(a, s)
 		}
 	}
-	if u.URL == k.url && len(u.TokenHosts) == 0 {
-		u.TokenHosts = k.tokenHosts
+	return a
+}
+
+// addKnownAliases adds the other names of known registries, except those that the
+// configuration gives to another upstream.
+func (c *Config) addKnownAliases() {
+	given := make(map[string]bool)
+	for _, u := range c.Upstreams {
+		for _, name := range u.names() {
+			given[name] = true
+		}
+	}
+	for i := range c.Upstreams {
+		u := &c.Upstreams[i]
+		for _, alias := range knownByName(u.Name).aliases {
+			if !given[alias] {
+				u.Aliases = append(u.Aliases, alias)
+			}
+		}
 	}
 }
 

@@ -33,7 +33,7 @@ var listeners = list[Listener]{
 	table: table[Listener]{
 		scalar("address", parseAddress, func(l *Listener) *string { return &l.Address }).
 			required("has no address; write host:port, such as 0.0.0.0:5002"),
-		scalar("upstream", parseName, func(l *Listener) *string { return &l.Upstream }),
+		scalar("upstream", parseAlias, func(l *Listener) *string { return &l.Upstream }),
 		group("tls", tlsTable, func(l *Listener) *TLS { return &l.TLS }),
 	},
 	short: "address",
@@ -57,8 +57,10 @@ func (l *loader) finishListeners() {
 	for i, listener := range c.Listeners {
 		name := fmt.Sprintf("%s[%d]", listenersKey, i)
 		l.useAddress(used, listener.Address, name, listenersKey)
-		known := func(u Upstream) bool { return u.Name == listener.Upstream }
-		if listener.Upstream != "" && !slices.ContainsFunc(c.Upstreams, known) {
+		known := slices.IndexFunc(c.Upstreams, func(u Upstream) bool { return slices.Contains(u.names(), listener.Upstream) })
+		if known >= 0 {
+			c.Listeners[i].Upstream = c.Upstreams[known].Name
+		} else if listener.Upstream != "" {
 			l.problem(l.origins[listenersKey], "%s is for %s, which is not among upstreams; add it there", name, listener.Upstream)
 		}
 	}

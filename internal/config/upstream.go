@@ -57,7 +57,7 @@ var upstreams = list[upstreamEntry]{
 		scalar("ca_file", parsePath, func(u *upstreamEntry) *string { return &u.CAFile }),
 		scalar("client_cert_file", parsePath, func(u *upstreamEntry) *string { return &u.ClientCertFile }),
 		scalar("client_key_file", parsePath, func(u *upstreamEntry) *string { return &u.ClientKeyFile }),
-		scalar("insecure_skip_verify", parseYes, func(u *upstreamEntry) *yes { return (*yes)(&u.Insecure) }),
+		scalar("insecure_skip_verify", parseFlag, func(u *upstreamEntry) *yes { return (*yes)(&u.Insecure) }),
 		scalar("proxy", parseProxy, func(u *upstreamEntry) *string { return &u.Proxy }),
 		scalar("connect_timeout", parseTimeout, func(u *upstreamEntry) *timeout { return (*timeout)(&u.ConnectTimeout) }),
 		scalar("response_timeout", parseTimeout, func(u *upstreamEntry) *timeout { return (*timeout)(&u.ResponseTimeout) }),
@@ -84,6 +84,10 @@ func checkUpstream(l *loader, at place, items []upstreamEntry) {
 		l.problem(at, "has no url, and %s is not a registry that is known by name; write its address, such as url: https://%s", u.Name, u.Name)
 	}
 	checkNames(l, at, items)
+	checkFallbacks(l, at, u.Upstream)
+	if slices.Contains(reservedAliases, u.Name) {
+		l.problem(at, "has the reserved name %s; write the host that image references start with", u.Name)
+	}
 	if (u.ClientCertFile == "") != (u.ClientKeyFile == "") {
 		l.problem(at, "has only one of client_cert_file and client_key_file; write both or neither")
 	}
@@ -118,6 +122,21 @@ func checkNames(l *loader, at place, items []upstreamEntry) {
 				l.problem(at, "has the host %s, and so has %s; remove one", host, at.sibling(i).name)
 			}
 		}
+	}
+}
+
+// checkFallbacks checks that each is another registry, and that none is less protected
+// than the upstream.
+func checkFallbacks(l *loader, at place, u Upstream) {
+	seen := []string{u.URL}
+	for _, fallback := range u.Fallbacks {
+		switch {
+		case slices.Contains(seen, fallback):
+			l.problem(at, "has the url %s more than once; remove one", fallback)
+		case strings.HasPrefix(u.URL, "https:") && !strings.HasPrefix(fallback, "https:"):
+			l.problem(at, "has the fallback %s, which does not use https as the registry does; write one that does", fallback)
+		}
+		seen = append(seen, fallback)
 	}
 }
 

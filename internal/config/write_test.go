@@ -138,6 +138,28 @@ func roundTrip(t *testing.T, c *Config) {
 	}
 }
 
+// What the configuration gives to another upstream is no alias of a known one, and token
+// hosts are added to the known ones.
+func TestKnown(t *testing.T) {
+	c, err := read([]byte("upstreams: [{name: docker.io, token_hosts: hub.example}, {name: index.docker.io, url: 'http://a'}, {name: quay.io, url: 'http://b', insecure_skip_verify: false}]\n" +
+		"tags: {fresh: 30s}\nlisteners: [{address: ':1', upstream: registry-1.docker.io}]\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Upstream{
+		{Name: "docker.io", URL: "https://registry-1.docker.io", Aliases: []string{"registry-1.docker.io"}, TokenHosts: []string{"hub.example", "auth.docker.io"}},
+		{Name: "index.docker.io", URL: "http://a"},
+		{Name: "quay.io", URL: "http://b"},
+	}
+	if diff := cmp.Diff(want, c.Upstreams); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if len(c.Tags.Rules) > 0 || c.Listeners[0].Upstream != "docker.io" {
+		t.Errorf("rules %v although tags.fresh is set, listeners %v", c.Tags.Rules, c.Listeners)
+	}
+	roundTrip(t, c)
+}
+
 // Without listen, listeners replace its default.
 func TestListeners(t *testing.T) {
 	for yaml, want := range map[string][]Listener{

@@ -148,6 +148,7 @@ const (
 	StaleUnavailable StaleReason = "unavailable" // the upstream fails or cannot be reached
 	StaleSlow        StaleReason = "slow"        // the upstream has not responded in time
 	StaleRefreshing  StaleReason = "refreshing"  // the upstream is asked in the background
+	StaleFallback    StaleReason = "fallback"    // the upstream is unavailable, and a fallback says what the tag names
 )
 
 // ListKind says what a Listing lists.

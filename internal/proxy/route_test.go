@@ -100,7 +100,7 @@ func TestRoutingRefuses(t *testing.T) {
 		"/v2/alpine/manifests/3?ns=quay.io", "/v2/alpine/manifests/3?ns=169.254.169.254", "/v2/alpine/manifests/3?ns=docker.io.",
 		"/v2/alpine/manifests/3?ns=docker.io&ns=ghcr.io", "/v2/alpine/manifests/3?ns=ghcr.io&ns=",
 		"/quay.io/v2/a/manifests/3", "/quay.io/v2/", "/mirror/v2/a/manifests/3", "/v2/quay.io/a/manifests/3", "/v2/10.0.0.1/a/manifests/3",
-		"/ghcr.io/v2/a/manifests/3?ns=docker.io", "/v2/ghcr.io/a/manifests/3?ns=docker.io", "/ghcr.io/v2/corp/a/manifests/3",
+		"/ghcr.io/v2/a/manifests/3?ns=docker.io", "/v2/ghcr.io/a/manifests/3?ns=docker.io",
 		"/v2/ghcr.io/manifests/3", "/v2/quay.io/tags/list",
 	} {
 		if r := m.send(http.MethodGet, url, ""); r.StatusCode != http.StatusNotFound || a.what != "" {

@@ -26,7 +26,7 @@ func TestFailover(t *testing.T) {
 		"missing":                {missing, nil, 0, missing},
 		"down, missing there":    {down, missing, 1, down},
 		"both down":              {down, oci.Errorf(oci.Unavailable, "also down"), 1, down},
-		"a HEAD says not enough": {oci.Errorf(oci.Unavailable, "%w", oci.ErrNeedsGet), down, 1, oci.ErrNeedsGet},
+		"a HEAD says not enough": {oci.Errorf(oci.Unavailable, "%w", oci.ErrNeedsGet), nil, 0, oci.ErrNeedsGet},
 	} {
 		first, second := new(ocitest.Fake), new(ocitest.Fake)
 		for _, fake := range []*ocitest.Fake{first, second} {
@@ -39,10 +39,11 @@ func TestFailover(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := failover.Resolve(t.Context(), ref); !errors.Is(err, test.want) {
-			t.Errorf("%s: Resolve: %v, want %v", name, err, test.want)
+		result, err := failover.Resolve(t.Context(), ref)
+		if !errors.Is(err, test.want) || err == nil && (result.Reason == oci.StaleFallback) != (test.asked > 0) {
+			t.Errorf("%s: Resolve: %+v, %v, want %v", name, result, err, test.want)
 		}
-		content, err := failover.Open(t.Context(), ref)
+		content, err := failover.Open(t.Context(), ref.At(oci.FromBytes([]byte("{}"))))
 		if !errors.Is(err, test.want) {
 			t.Errorf("%s: Open: %v, want %v", name, err, test.want)
 		}

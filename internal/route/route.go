@@ -97,7 +97,8 @@ func (s *selection) addNS(values []string) {
 }
 
 // addComponent adds the first component of the repository, if it names an upstream,
-// and cuts it off. The colon before a port may be escaped.
+// and cuts it off. An alias of one word may also be a namespace of the upstream that
+// something else names, and is left to that. The colon before a port may be escaped.
 func (s *selection) addComponent() {
 	escaped, rest, _ := strings.Cut(s.repository, "/")
 	first, err := url.PathUnescape(escaped)
@@ -105,7 +106,7 @@ func (s *selection) addComponent() {
 		return // an invalid name, for whatever upstream
 	}
 	switch {
-	case rest != "" && s.table.Known(first):
+	case rest != "" && s.table.Known(first) && (isRegistry(first) || s.upstream == ""):
 		s.add("path", first)
 		s.repository = rest
 	case isRegistry(first) && s.upstream == "" && s.err == nil:
@@ -119,7 +120,7 @@ func (s *selection) addComponent() {
 // isRegistry reports whether a first component is the host of a registry, for Docker
 // and its like.
 func isRegistry(first string) bool {
-	return strings.ContainsAny(first, ".:") && strings.Trim(first, ".") == first && !strings.Contains(first, "..")
+	return first == "localhost" || strings.ContainsAny(first, ".:") && strings.Trim(first, ".") == first && !strings.Contains(first, "..")
 }
 
 func (s *selection) fail(format string, args ...any) {

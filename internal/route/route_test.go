@@ -51,7 +51,11 @@ func TestFind(t *testing.T) {
 		"component, escaped slash": {route.Request{Name: "ghcr.io%2Fa/b"}, "docker.io ghcr.io%2Fa/b", ""}, // which is an invalid name
 		"component and its ns":     {route.Request{Name: "docker.io/library/alpine", NS: []string{"docker.io"}}, "docker.io library/alpine", ""},
 		"component and another ns": {route.Request{Name: "ghcr.io/a", NS: []string{"gcr.io"}}, "", "gcr.io (ns) and ghcr.io (path)"},
-		"alias and another ns":     {route.Request{Name: "corp/a", NS: []string{"gcr.io"}}, "", "gcr.io (ns) and My.registry:5000 (path)"},
+		"alias and another ns":     {route.Request{Name: "corp/a", NS: []string{"gcr.io"}}, "gcr.io corp/a", ""}, // its namespace
+		"alias and its ns":         {route.Request{Name: "corp/a/b", NS: []string{"my.registry:5000"}}, "My.registry:5000 corp/a/b", ""},
+		"alias and its prefix":     {route.Request{Name: "corp/a/b", Prefix: "corp"}, "My.registry:5000 corp/a/b", ""},
+		"alias and its listener":   {route.Request{Name: "corp/a/b", Listener: "My.registry:5000"}, "My.registry:5000 corp/a/b", ""},
+		"localhost":                {route.Request{Name: "localhost/a"}, "", `"localhost"`},
 		"unknown component":        {route.Request{Name: "quay.io/a/b"}, "", `"quay.io" (path), so "quay.io/a/b"`},
 		"unknown port":             {route.Request{Name: "localhost:5000/a"}, "", `"localhost:5000"`},
 		"only the upstream":        {route.Request{Name: "ghcr.io"}, "", "no repository"},
@@ -66,7 +70,10 @@ func TestFind(t *testing.T) {
 		"host with any port":       {route.Request{Name: "a", Host: "GHCR.mirror.example:5000"}, "ghcr.io a", ""},
 		"host with its port":       {route.Request{Name: "a", Host: "mirror.example:5005"}, "My.registry:5000 a", ""},
 		"another host":             {route.Request{Name: "a", Host: "mirror.example:5000"}, "docker.io a", ""},
-		"host of a registry":       {route.Request{Name: "a", Host: "ghcr.io"}, "docker.io a", ""}, // hosts are configured
+		"host is a name":           {route.Request{Name: "a", Host: "ghcr.io"}, "ghcr.io a", ""},
+		"host is an alias":         {route.Request{Name: "a", Host: "index.docker.io:443"}, "docker.io a", ""},
+		"host is a word":           {route.Request{Name: "a", Host: "corp"}, "docker.io a", ""},
+		"host with a trailing dot": {route.Request{Name: "a", Host: "ghcr.mirror.example.:5000"}, "ghcr.io a", ""},
 		"host and another ns":      {route.Request{Name: "a", Host: "corp.example", NS: []string{"docker.io"}}, "", "host corp.example"},
 		"listener":                 {route.Request{Name: "a", Listener: "ghcr.io"}, "ghcr.io a", ""},
 		"listener and its path":    {route.Request{Name: "ghcr.io/a", Listener: "ghcr.io"}, "ghcr.io a", ""},

@@ -12,7 +12,7 @@ import (
 type Upstream struct {
 	Name    string
 	Aliases []string // further names in paths and in ns
-	Hosts   []string // Host headers of requests for it; without a port they match any
+	Hosts   []string // Host headers of requests for it, beside its names; without a port they match any
 }
 
 // Table knows the upstreams by all their names. It is immutable.
@@ -27,9 +27,11 @@ type Table struct {
 func NewTable(upstreams ...Upstream) Table {
 	t := Table{fallback: upstreams[0].Name, names: make(map[string]string), hosts: make(map[string]string)}
 	for _, u := range upstreams {
-		t.names[strings.ToLower(u.Name)] = u.Name
-		for _, alias := range u.Aliases {
-			t.names[strings.ToLower(alias)] = u.Name
+		for _, name := range append([]string{u.Name}, u.Aliases...) {
+			t.names[strings.ToLower(name)] = u.Name
+			if strings.Contains(name, ".") { // a word may be the mirror's own host
+				t.hosts[strings.ToLower(name)] = u.Name
+			}
 		}
 		for _, host := range u.Hosts {
 			t.hosts[strings.ToLower(host)] = u.Name
@@ -52,13 +54,15 @@ func (t Table) byName(name string) (upstream string, ok bool) {
 // byHost returns the upstream of a Host header, with its port or without.
 func (t Table) byHost(header string) (upstream string, ok bool) {
 	header = strings.ToLower(header)
-	if upstream, ok = t.hosts[header]; ok {
-		return upstream, true
-	}
-	host, _, err := net.SplitHostPort(header)
+	host, port, err := net.SplitHostPort(header)
 	if err != nil {
-		return "", false
+		host = header
 	}
-	upstream, ok = t.hosts[host]
-	return upstream, ok
+	host = strings.TrimSuffix(host, ".")
+	for _, name := range []string{host + ":" + port, host} {
+		if upstream, ok = t.hosts[name]; ok {
+			return upstream, true
+		}
+	}
+	return "", false
 }

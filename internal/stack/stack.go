@@ -64,14 +64,12 @@ type Upstream struct {
 	Fallbacks []Fallback // tried in turn while it is unavailable
 
 	Hooks UpstreamHooks
-
-	fallback bool // it is one of another upstream
 }
 
 // Fallback is another registry with the content of an upstream.
 type Fallback struct {
 	URL         *url.URL
-	Credentials []Credential // at least one; their names differ from those of the upstream and its other fallbacks
+	Credentials []Credential // at least one
 	Transport   http.RoundTripper
 	TokenHosts  []string // optional; see upstream.Options
 }
@@ -101,7 +99,6 @@ type Stack struct {
 	Cache  *cache.Cache
 	Health *health.Monitor
 	Pools  []*upstream.Pool // of the upstreams, each followed by those of its fallbacks
-	names  []string         // of the upstreams
 	hosts  []*upstream.Breakers
 }
 
@@ -112,7 +109,6 @@ func New(o Options) (*Stack, error) {
 	router := make(route.Router, len(o.Upstreams))
 	quota := &quota{pools: make(map[string]*upstream.Pool), clients: ratelimit.NewClients(o.PerClient)}
 	for _, u := range o.Upstreams {
-		s.names = append(s.names, u.Name)
 		pool := s.addPool(u, o)
 		router[u.Name], quota.pools[u.Name] = pool, pool
 		if len(u.Fallbacks) > 0 {
@@ -146,11 +142,13 @@ func maxFills(o Options) map[string]int {
 	return most
 }
 
-// addFallbacks returns the Registry of an upstream and its fallbacks.
+// addFallbacks returns the Registry of an upstream and its fallbacks. In errors, metrics
+// and budgets they have names of their own, such as docker.io/fallback-1.
 func (s *Stack) addFallbacks(first oci.Registry, u Upstream, o Options) oci.Registry {
 	all := route.Failover{first}
-	for _, f := range u.Fallbacks {
-		u.fallback = true
+	name := u.Name
+	for i, f := range u.Fallbacks {
+		u.Name, u.Prefix = fmt.Sprintf("%s/fallback-%d", name, i+1), ""
 		u.URL, u.Transport, u.Credentials, u.TokenHosts = f.URL, f.Transport, f.Credentials, f.TokenHosts
 		all = append(all, s.addPool(u, o))
 	}
@@ -164,7 +162,7 @@ func (s *Stack) addPool(u Upstream, o Options) *upstream.Pool {
 		Name: u.Name, URL: u.URL, Next: u.Transport, Opened: u.Hooks.HostFails, Closed: u.Hooks.HostRecovered,
 	})
 	pooled := upstream.PoolOptions{
-		Name: u.Name, Fallback: u.fallback, Reach: hosts.Reach, Reserve: u.Reserve, LoginDisabled: u.Hooks.LoginFails, LoginRestored: u.Hooks.LoginWorks,
+		Name: u.Name, Reach: hosts.Reach, Reserve: u.Reserve, LoginDisabled: u.Hooks.LoginFails, LoginRestored: u.Hooks.LoginWorks,
 	}
 	for _, c := range u.Credentials {
 		quota, err := o.Ledger.Transport(u.Name, c.Name, hosts)
@@ -184,19 +182,8 @@ func (s *Stack) addPool(u Upstream, o Options) *upstream.Pool {
 	return pool
 }
 
-// Upstreams returns the names of the upstreams, in the order of Options.Upstreams.
-func (s *Stack) Upstreams() []string { return s.names }
-
-// FailingHosts returns how many hosts of an upstream and its fallbacks are down.
-func (s *Stack) FailingHosts(name string) int {
-	failing := 0
-	for i, p := range s.Pools {
-		if p.Name() == name {
-			failing += s.hosts[i].Failing()
-		}
-	}
-	return failing
-}
+// FailingHosts returns how many hosts of the pool i are down.
+func (s *Stack) FailingHosts(i int) int { return s.hosts[i].Failing() }
 
 // Run works for all of the stack until ctx ends, and returns when everything has
 // stopped: then the stores may be closed. Run once.

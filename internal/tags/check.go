@@ -33,8 +33,8 @@ func (r *Registry) resolve(ctx context.Context, ref oci.Ref) (oci.Result, error)
 	switch {
 	case err == nil:
 		return r.savePull(ctx, ref, result), nil
-	case joined && refusedByQuota(err):
-		return r.resolve(ctx, ref) // the client that may have no pull was the other one
+	case joined && concernsOne(err):
+		return r.resolve(ctx, ref) // the client was the other one
 	case !have || !oci.Temporary(err) || ctx.Err() != nil:
 		return oci.Result{}, err
 	}
@@ -105,6 +105,10 @@ func refusedByQuota(err error) bool {
 	return errors.As(err, &limit) && (limit.Kind == oci.LimitReserve || limit.Kind == oci.LimitClient)
 }
 
+// concernsOne reports whether err is about the client for which the upstream was asked:
+// its quota, or the mirrors that its request says it has passed through.
+func concernsOne(err error) bool { return refusedByQuota(err) || errors.Is(err, oci.ErrLoop) }
+
 // startCheck returns the check of ref that is in flight, or starts one. Where that
 // costs a pull, the client behind payer is charged. The caller holds mu.
 func (r *Registry) startCheck(payer context.Context, ref oci.Ref) (c *call.Call[oci.Result], joined bool) {
@@ -120,7 +124,7 @@ func (r *Registry) startCheck(payer context.Context, ref oci.Ref) (c *call.Call[
 // waiter waits for: writing to the index, or the report of a failure.
 func (r *Registry) check(ctx, payer context.Context, ref oci.Ref) (result oci.Result, after func(), err error) {
 	result, err = r.askUpstream(ctx, payer, ref)
-	if refusedByQuota(err) {
+	if concernsOne(err) {
 		return result, func() {}, err
 	}
 	fresh := r.freshness(ref)
@@ -153,7 +157,17 @@ func (r *Registry) askUpstream(ctx, payer context.Context, ref oci.Ref) (oci.Res
 	if err != nil {
 		return result, err
 	}
+	if result.Reason == oci.StaleFallback && r.hasStaleCopy(ref) {
+		return result, oci.Errorf(oci.Unavailable, "%s is unavailable; its fallback may name an older %s than the stale copy", ref.Upstream(), ref)
+	}
 	return r.describe(ref, result)
+}
+
+func (r *Registry) hasStaleCopy(ref oci.Ref) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, have := r.staleCopy(r.tags[ref])
+	return have
 }
 
 // describe completes the response to a HEAD for ref: of what is cached with the
@@ -192,6 +206,9 @@ func (r *Registry) move(ref oci.Ref, result oci.Result, fresh time.Duration) {
 	record := Record{Ref: ref, Latest: d, Checked: time.Now()}
 	if result.Via == oci.Stale {
 		record.Checked = result.Checked
+	}
+	if result.Reason == oci.StaleFallback { // the upstream is asked again for the next request
+		record.Checked = record.Checked.Add(-fresh)
 	}
 	if stale, have := r.staleCopy(r.tags[ref]); have && stale.Digest != d.Digest {
 		record.Previous, record.Confirmed = stale.Descriptor, stale.Checked

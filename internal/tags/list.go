@@ -54,9 +54,12 @@ func (r *Registry) list(ctx context.Context, l oci.Listing) (*oci.Page, error) {
 		defer r.mu.Unlock()
 		return stale.because(stale.reason)
 	}
-	request := r.startList(ctx, l)
+	request, joined := r.startList(ctx, l)
 	r.mu.Unlock()
 	page, err := request.Wait(ctx, r.tolerated(stale != nil))
+	if joined && errors.Is(err, oci.ErrLoop) { // that of another client
+		return r.list(ctx, l)
+	}
 	if err == nil || stale == nil || ctx.Err() != nil || !stale.outlives(err) {
 		return page, err
 	}
@@ -89,16 +92,17 @@ func (l *list) outlives(err error) bool {
 
 // startList returns the request for l that is in flight, or starts one for the client
 // of client. The caller holds mu.
-func (r *Registry) startList(client context.Context, l oci.Listing) *call.Call[*oci.Page] {
-	request, _ := r.pages.Do(l, func(ctx context.Context) (*oci.Page, error) {
+func (r *Registry) startList(client context.Context, l oci.Listing) (request *call.Call[*oci.Page], joined bool) {
+	return r.pages.Do(l, func(ctx context.Context) (*oci.Page, error) {
 		ctx = oci.WithHops(ctx, oci.Hops(client))
 		page, err := r.next.List(ctx, l)
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		r.noteList(l, page, err)
+		if !errors.Is(err, oci.ErrLoop) {
+			r.noteList(l, page, err)
+		}
 		return page, err
 	})
-	return request
 }
 
 // noteList caches the upstream's response for l, and says in page whether it did.

@@ -30,7 +30,6 @@ type Member struct {
 // PoolOptions configure a Pool. All fields are required.
 type PoolOptions struct {
 	Name          string                                          // of the upstream
-	Fallback      bool                                            // it is not the upstream itself, but stands in for it
 	Members       []Member                                        // at least one
 	Reach         func(context.Context) error                     // asks the registry for /v2/; for Check
 	Reserve       func(limit int) int                             // how many of the last pulls are reserved for images that were never pulled

@@ -14,10 +14,10 @@ const (
 )
 
 // Probe asks Docker Hub for the budget of each member for which none was reported for
-// idle; other registries have no such request, nor may a fallback. A member without a response is asked
+// idle; other registries have no such request. A member without a response is asked
 // again after the same time. Call it from one goroutine.
 func (p *Pool) Probe(ctx context.Context, idle time.Duration) {
-	if p.opts.Name != oci.DockerHub || p.opts.Fallback {
+	if p.opts.Name != oci.DockerHub {
 		return
 	}
 	preview, err := oci.ParseManifest(p.opts.Name, previewRepository, previewTag)

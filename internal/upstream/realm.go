@@ -12,7 +12,8 @@ import (
 
 // sharedDomains are registrable domains below which anybody can have a registry.
 var sharedDomains = []string{
-	"amazonaws.com", "amazonaws.com.cn", "on.aws", "azurecr.cn", "azurecr.io", "azurecr.us", "gcr.io", "ocir.io", "pkg.dev",
+	"aliyuncs.com", "amazonaws.com", "amazonaws.com.cn", "azurecr.cn", "azurecr.io", "azurecr.us", "cluster.local", "gcr.io", "jfrog.io",
+	"myhuaweicloud.com", "ocir.io", "on.aws", "pkg.dev", "tencentcloudcr.com",
 }
 
 // checkRealm refuses a token service that the upstream must not name, because the

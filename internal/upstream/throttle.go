@@ -15,8 +15,8 @@ import (
 // longer than idleTime.
 const throttleStep = 16 << 10
 
-// Bandwidth limits how fast responses are read, all of them together. It may be used
-// concurrently.
+// Bandwidth limits how fast blobs are read, all of them together; manifests, tokens and
+// lists do not wait behind them. It may be used concurrently.
 type Bandwidth struct {
 	limit   func(time.Time) int64
 	limiter *rate.Limiter
@@ -28,7 +28,7 @@ func NewBandwidth(limit func(time.Time) int64) *Bandwidth {
 	return &Bandwidth{limit: limit, limiter: rate.NewLimiter(rate.Inf, throttleStep)}
 }
 
-// Limit returns a transport whose responses have a share of b.
+// Limit returns a transport whose blobs have a share of b.
 func (b *Bandwidth) Limit(next http.RoundTripper) http.RoundTripper {
 	return throttle{b, next}
 }
@@ -41,7 +41,7 @@ type throttle struct {
 // RoundTrip implements http.RoundTripper.
 func (t throttle) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := t.next.RoundTrip(req)
-	if err == nil {
+	if err == nil && OperationOf(req) == BlobGet {
 		resp.Body = &throttled{resp.Body, t.bandwidth, req.Context()}
 	}
 	return resp, err
@@ -60,6 +60,9 @@ func (b *throttled) Read(p []byte) (int, error) {
 		return b.ReadCloser.Read(p)
 	}
 	n, err := b.ReadCloser.Read(p[:min(len(p), throttleStep)])
+	if n == 0 {
+		return 0, err
+	}
 	b.bandwidth.limiter.SetLimit(rate.Limit(limit))
 	if waited := b.bandwidth.limiter.WaitN(b.ctx, n); waited != nil && err == nil {
 		err = cmp.Or(context.Cause(b.ctx), waited)

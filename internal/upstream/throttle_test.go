@@ -31,7 +31,7 @@ func TestThrottle(t *testing.T) {
 		}).Limit(endless(size))
 		download := func() (took time.Duration) {
 			from := time.Now()
-			resp, err := throttle.RoundTrip(&http.Request{})
+			resp, err := throttle.RoundTrip((&http.Request{}).WithContext(withOperation(t.Context(), BlobGet)))
 			check(t, err)
 			n, err := io.Copy(io.Discard, resp.Body)
 			if err != nil || n != size {
@@ -61,7 +61,7 @@ func TestThrottleCanceled(t *testing.T) {
 		throttle := NewBandwidth(func(time.Time) int64 { return 1 }).Limit(endless(1 << 20))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		resp, err := throttle.RoundTrip((&http.Request{}).WithContext(ctx))
+		resp, err := throttle.RoundTrip((&http.Request{}).WithContext(withOperation(ctx, BlobGet)))
 		check(t, err)
 		if _, err = io.Copy(io.Discard, resp.Body); err == nil {
 			t.Error("read to the end")

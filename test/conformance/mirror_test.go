@@ -101,7 +101,7 @@ func (m *mirror) get(path string) response {
 func lasting(header http.Header) http.Header {
 	header = maps.Clone(header)
 	maps.DeleteFunc(header, func(name string, _ []string) bool {
-		return slices.Contains([]string{"Date", "X-Mirrord-Cache"}, name)
+		return slices.Contains([]string{"Date", "X-Mirrord-Cache", "Cache-Status"}, name)
 	})
 	return header
 }

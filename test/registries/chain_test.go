@@ -93,3 +93,28 @@ func TestLoop(t *testing.T) {
 		})
 	}
 }
+
+// A client that invents mirrors which its request has passed through gets 508, and
+// nobody else does: its request changes nothing for others.
+func TestForgedVia(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMirror(t, row{profile: "hub"}, newImage(t), "")
+		m.front("front.lan:5000", "http://"+mirrorAt, "mirrord-front")
+		if r := m.pull(); r.String() != "200" {
+			t.Fatalf("%s: %s", r, r.body)
+		}
+		<-time.After(expiryTime)
+		forged := []string{"Via", strings.TrimSuffix(strings.Repeat("1.1 mirrord-x, ", 8), ", ")}
+		for _, path := range []string{"manifests/" + allTags[1], "manifests/" + tag, "tags/list"} {
+			done := make(chan response)
+			go func() { done <- m.get("/v2/"+m.repo+"/"+path, forged...) }()
+			if r := m.content(m.repo, path); r.String() != "200" {
+				t.Errorf("%s beside a forged request: %s: %s", path, r, r.body)
+			}
+			<-done
+			if r := m.content(m.repo, path); r.String() != "200" {
+				t.Errorf("%s after a forged request: %s: %s", path, r, r.body)
+			}
+		}
+	})
+}

@@ -2,6 +2,7 @@ package registries
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -100,12 +101,13 @@ func TestUpstreamsNeverMix(t *testing.T) {
 	})
 }
 
-// A fallback serves while the registry is down, and is not asked while it is up.
+// A fallback serves while the registry is down, and is not asked while it is up. What it
+// says of a tag never replaces what the registry has said.
 func TestFallback(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPair(t)
-		for _, hub := range p.hubs {
-			hub.AddManifest(public, tag, imageType, []byte(`{"schemaVersion":2}`))
+		for name, hub := range p.hubs {
+			hub.AddManifest(public, tag, imageType, []byte(`{"schemaVersion":2,"of":"`+name+`"}`))
 			hub.AddManifest(public, "later", imageType, []byte(`{"schemaVersion":2,"later":true}`))
 		}
 		transport := func(name string) *upstream.Transport {
@@ -127,6 +129,13 @@ func TestFallback(t *testing.T) {
 		p.hubs[oneAt].Down()
 		if r := p.from(oneAt, "manifests/later"); r.String() != "200" {
 			t.Errorf("the registry is down: %s: %s", r, r.body)
+		}
+		if r := p.from(oneAt, "manifests/later"); r.String() != "200 stale" {
+			t.Errorf("a tag of the fallback is never fresh: %s: %s", r, r.body)
+		}
+		<-time.After(expiryTime)
+		if r := p.from(oneAt, "manifests/"+tag); r.String() != "200 stale" || !strings.Contains(string(r.body), oneAt) {
+			t.Errorf("the registry's own stale copy is older, but its own: %s: %s", r, r.body)
 		}
 		if r := p.from(oneAt, "manifests/never"); r.StatusCode != http.StatusServiceUnavailable {
 			t.Errorf("what the fallback lacks: %s: %s", r, r.body)
