@@ -81,14 +81,25 @@ func parseProxy(s string) (string, error) {
 
 // parseNetwork accepts a CIDR, or one address.
 func parseNetwork(s string) (string, error) {
-	if address, err := netip.ParseAddr(s); err == nil {
-		return netip.PrefixFrom(address, address.BitLen()).String(), nil
-	}
 	prefix, err := netip.ParsePrefix(s)
+	if address, single := netip.ParseAddr(s); single == nil {
+		prefix, err = netip.PrefixFrom(address, address.BitLen()), nil
+	}
 	if err != nil {
 		return "", fmt.Errorf("%q is not a network; write for example 10.1.0.0/16", s)
 	}
+	if !isPrivate(prefix.Addr()) {
+		return "", fmt.Errorf("%q is not a private network, to which this is limited; public addresses need no entry, and the local link cannot be allowed", s)
+	}
 	return prefix.Masked().String(), nil
+}
+
+// carrierGrade is private to a provider: RFC 6598.
+var carrierGrade = netip.MustParsePrefix("100.64.0.0/10")
+
+func isPrivate(a netip.Addr) bool {
+	a = a.Unmap()
+	return a.IsPrivate() || a.IsLoopback() || carrierGrade.Contains(a)
 }
 
 // websites maps hosts that people mistake for a registry to the registry that they

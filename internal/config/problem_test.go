@@ -149,6 +149,8 @@ func TestFileProblems(t *testing.T) {
 			`mirrord.yaml:4:24: upstreams[0].repository_prefix: "/a/B/" is not a valid beginning of a repository name; write for example docker-proxy or team/docker-proxy`},
 		{"network", in("    private_networks: [10.0.0.0/8, 10]\n"),
 			`mirrord.yaml:4:36: upstreams[0].private_networks[1]: "10" is not a network; write for example 10.1.0.0/16`},
+		{"network that is not private", in("    private_networks: 169.254.0.0/16\n"),
+			`mirrord.yaml:4:23: upstreams[0].private_networks: "169.254.0.0/16" is not a private network, to which this is limited; public addresses need no entry, and the local link cannot be allowed`},
 		{"certificate without a key", in("    client_cert_file: /c\n"),
 			`mirrord.yaml:2:5: upstreams[0]: has only one of client_cert_file and client_key_file; write both or neither`},
 		{"proxy", in("    proxy: proxy:3128\n"),

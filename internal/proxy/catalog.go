@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"encoding/json"
-	"errors"
 	"net/http"
 	"net/url"
 	"slices"
@@ -28,9 +27,13 @@ func (h *Handler) serveCatalog(w http.ResponseWriter, r *http.Request, t target,
 	if h.options.Catalog == nil {
 		return &oci.Error{Code: oci.Unsupported, Message: "the catalog is not served by this mirror (its operator can turn it on with clients.catalog)", Err: errNoEndpoint}
 	}
-	number, err := pageSize(t.query)
+	n, ok, err := t.pageSize()
 	if err != nil {
 		return err
+	}
+	number := catalogPage
+	if ok {
+		number = int(min(n, catalogMost))
 	}
 	names := h.catalogNames(to)
 	first, exact := slices.BinarySearch(names, t.query.Get("last"))
@@ -69,16 +72,4 @@ func (h *Handler) catalogNames(to route.Route) []string {
 	}
 	slices.Sort(names)
 	return names
-}
-
-// pageSize returns how many entries a client wants.
-func pageSize(query url.Values) (int, error) {
-	if !query.Has("n") {
-		return catalogPage, nil
-	}
-	n, err := strconv.ParseUint(query.Get("n"), 10, 31)
-	if err != nil && !errors.Is(err, strconv.ErrRange) {
-		return 0, invalidParameter("n must be a whole number, 0 or more")
-	}
-	return int(min(n, catalogMost)), nil
 }

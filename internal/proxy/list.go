@@ -101,12 +101,12 @@ func (t target) listing(to route.Route) (oci.Listing, error) {
 	return oci.ParseReferrers(to.Upstream, to.Repository, t.reference, query.Encode())
 }
 
-// pageSize returns the parameter n of a list of tags, if it has one. A number that
-// overflows becomes the largest, since it asks for all tags. The spec has no n for
+// pageSize returns the parameter n of a list, if it has one. A number that
+// overflows becomes the largest, since it asks for all entries. The spec has no n for
 // referrers.
 func (t target) pageSize() (n uint64, ok bool, err error) {
 	text := t.query.Get("n")
-	if t.endpoint != tags || text == "" {
+	if t.endpoint == referrers || text == "" {
 		return 0, false, nil
 	}
 	n, err = strconv.ParseUint(text, 10, 31)
