@@ -12,12 +12,7 @@ import (
 	"mirrord/internal/login"
 	"mirrord/internal/stack"
 	"mirrord/internal/telemetry"
-	"mirrord/internal/upstream"
 )
-
-// failoverTimeout is the response timeout of an upstream with fallbacks, unless one is
-// configured: clients wait 30 s for all of them.
-const failoverTimeout = 5 * time.Second
 
 // buildUpstreams returns the upstreams of the configuration with their logins and
 // the network to them.
@@ -59,12 +54,8 @@ func buildUpstream(u config.Upstream, reserve config.Share, log *zap.Logger, met
 		MaxFills:        u.MaxFills,
 		Hooks:           upstreamHooks(log, metrics.Resumed(u.Name)),
 	}
-	for _, c := range credentials(u) {
-		login, err := newLogin(u.Name, c)
-		if err != nil {
-			return stack.Upstream{}, fmt.Errorf("credential %s: %w", c.Name, err)
-		}
-		built.Credentials = append(built.Credentials, stack.Credential{Name: c.Name, Login: login})
+	if built.Credentials, err = newCredentials(u); err != nil {
+		return stack.Upstream{}, err
 	}
 	for _, text := range u.Fallbacks {
 		fallback, err := newFallback(u, built, text, transport, metrics)
@@ -82,27 +73,6 @@ func asPrefix(repositories string) string {
 		return ""
 	}
 	return repositories + "/"
-}
-
-// newFallback returns a fallback of u. A fallback of the same owner gets the upstream's
-// logins, token services and TLS settings, another one only the login that Docker's
-// configuration has for its own host.
-func newFallback(u config.Upstream, of stack.Upstream, text string, transport network, metrics *telemetry.Metrics) (stack.Fallback, error) {
-	address, err := url.Parse(text)
-	if err != nil {
-		return stack.Fallback{}, err
-	}
-	if upstream.SameSite(of.URL.Hostname(), address.Hostname()) {
-		return stack.Fallback{URL: address, Transport: transport(address), Credentials: of.Credentials, TokenHosts: of.TokenHosts}, nil
-	}
-	strange := config.Upstream{Name: u.Name, Proxy: u.Proxy, ConnectTimeout: u.ConnectTimeout, ResponseTimeout: u.ResponseTimeout, Bandwidth: u.Bandwidth}
-	if transport, err = newNetwork(strange, metrics); err != nil {
-		return stack.Fallback{}, err
-	}
-	return stack.Fallback{
-		URL: address, Transport: transport(address),
-		Credentials: []stack.Credential{{Name: defaultCredential, Login: login.Default(address.Host)}},
-	}, nil
 }
 
 // upstreamHooks log what happens to an upstream.
@@ -133,6 +103,18 @@ func credentials(u config.Upstream) []config.Credential {
 		return []config.Credential{{Name: defaultCredential}}
 	}
 	return u.Credentials
+}
+
+func newCredentials(u config.Upstream) ([]stack.Credential, error) {
+	var all []stack.Credential
+	for _, c := range credentials(u) {
+		login, err := newLogin(u.Name, c)
+		if err != nil {
+			return nil, fmt.Errorf("credential %s: %w", c.Name, err)
+		}
+		all = append(all, stack.Credential{Name: c.Name, Login: login})
+	}
+	return all, nil
 }
 
 // newLogin returns where the login of a credential comes from. It fails when a
