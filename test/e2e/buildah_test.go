@@ -22,9 +22,15 @@ type buildah struct {
 
 func newBuildah(t *testing.T, mirrors ...string) *buildah {
 	t.Helper()
+	return startBuildah(t, map[string][]string{"docker.io": mirrors})
+}
+
+// startBuildah returns one with mirrors of several registries.
+func startBuildah(t *testing.T, mirrors map[string][]string) *buildah {
+	t.Helper()
 	h := newest.home(t, "buildah")
 	newest.ran(t, h.must(t, "buildah", "--version"))
-	registries, policy := containersConfig(t, h, map[string][]string{"docker.io": mirrors})
+	registries, policy := containersConfig(t, h, mirrors)
 	return &buildah{policy: policy, tool: h.tool("buildah", "--root", h.path("root"), "--runroot", h.path("run"),
 		"--storage-driver", "vfs", "--registries-conf", registries)}
 }

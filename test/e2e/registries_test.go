@@ -61,29 +61,43 @@ func (m *many) hosts() map[string]string {
 	return all
 }
 
+// byDefault returns a hosts.toml for all registries.
+func (m *many) byDefault() map[string]string {
+	return map[string]string{"_default": mirrorHost(m.address)}
+}
+
+// routed are the clients by how they name a registry to the mirror, and whether their
+// error says that it is not configured, and that its pull limit is reached.
+var routed = []struct {
+	name           string
+	unknown, limit bool
+	start          func(t *testing.T, m *many) client
+}{
+	{"containerd of Debian 12 by ns", false, true, func(t *testing.T, m *many) client { return startContainerd(t, debian12, m.byDefault()) }},
+	{"containerd of Debian 12 by path", false, true, func(t *testing.T, m *many) client { return startContainerd(t, debian12, m.hosts()) }},
+	{"containerd 2 by ns", false, true, func(t *testing.T, m *many) client { return startContainerd(t, newest, m.byDefault()) }},
+	{"containerd 2 by path", false, true, func(t *testing.T, m *many) client { return startContainerd(t, newest, m.hosts()) }},
+	{"podman of Debian 12", true, false, func(t *testing.T, m *many) client { return startPodman(t, debian12, m.paths()) }},
+	{"podman 5", true, true, func(t *testing.T, m *many) client { return startPodman(t, newest, m.paths()) }},
+	{"podman 5 by location", true, true, func(t *testing.T, m *many) client { return newPodmanByLocation(t, m.paths()) }},
+	{"skopeo of Debian 12", true, false, func(t *testing.T, m *many) client { return startSkopeo(t, debian12, m.paths()) }},
+	{"skopeo 1.22", true, true, func(t *testing.T, m *many) client { return startSkopeo(t, newest, m.paths()) }},
+	{"buildah", true, true, func(t *testing.T, m *many) client { return startBuildah(t, m.paths()) }},
+	{"BuildKit", false, true, func(t *testing.T, m *many) client { return startBuildKit(t, m.paths()) }},
+	{"crane", true, true, func(t *testing.T, m *many) client { return startCrane(t, m.long) }},
+	{"oras", false, true, func(t *testing.T, m *many) client { return startOras(t, m.long) }},
+	{"regctl", false, true, func(t *testing.T, m *many) client {
+		hosts := map[string]string{"docker.io": "registry-1.docker.io", "ghcr.io": "ghcr.io", "quay.io": "quay.io", "registry.example": "registry.example"}
+		return startRegctl(t, hosts, []string{m.address})
+	}},
+}
+
 // TestRegistries pulls the same name from three registries through one port.
 func TestRegistries(t *testing.T) {
-	for name, start := range map[string]func(*testing.T, *many) client{
-		"containerd by ns": func(t *testing.T, m *many) client {
-			return startContainerd(t, newest, map[string]string{"_default": mirrorHost(m.address)})
-		},
-		"old containerd by path": func(t *testing.T, m *many) client { return startContainerd(t, debian12, m.hosts()) },
-		"containerd by path":     func(t *testing.T, m *many) client { return startContainerd(t, newest, m.hosts()) },
-		"old podman":             func(t *testing.T, m *many) client { return startPodman(t, debian12, m.paths()) },
-		"podman":                 func(t *testing.T, m *many) client { return startPodman(t, newest, m.paths()) },
-		"podman by location":     func(t *testing.T, m *many) client { return newPodmanByLocation(t, m.paths()) },
-		"skopeo":                 func(t *testing.T, m *many) client { return startSkopeo(t, newest, m.paths()) },
-		"BuildKit":               func(t *testing.T, m *many) client { return startBuildKit(t, m.paths()) },
-		"crane":                  func(t *testing.T, m *many) client { return startCrane(t, m.long) },
-		"oras":                   func(t *testing.T, m *many) client { return startOras(t, m.long) },
-		"regctl": func(t *testing.T, m *many) client {
-			hosts := map[string]string{"docker.io": "registry-1.docker.io", "ghcr.io": "ghcr.io", "quay.io": "quay.io", "registry.example": "registry.example"}
-			return startRegctl(t, hosts, []string{m.address})
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
+	for _, c := range routed {
+		t.Run(c.name, func(t *testing.T) {
 			m := startMany(t)
-			m.exercise(t, start(t, m))
+			m.exercise(t, c.start(t, m))
 		})
 	}
 }
