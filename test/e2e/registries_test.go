@@ -147,8 +147,13 @@ func descriptor(mediaType string, d digest.Digest, size int, title string) map[s
 	return described
 }
 
-// TestDockerdByPath is for Docker, which uses mirrors for Docker Hub only.
+// TestDockerdByPath is for Docker, which uses mirrors for Docker Hub only. That of Debian
+// 12 does not start with a mirror that has a path.
 func TestDockerdByPath(t *testing.T) {
+	_, err := debian12.home(t, "dockerd").run("dockerd", "--registry-mirror", "http://127.0.0.1:5000/docker.io", "--version")
+	if err == nil || !strings.Contains(err.Error(), "invalid mirror: path") {
+		t.Errorf("Docker of Debian 12 with a path in a mirror: %v; see docs/clients.md", err)
+	}
 	for _, store := range []store{graphDriver, containerdStore} {
 		t.Run(store.name, func(t *testing.T) {
 			m := startMany(t)
