@@ -36,8 +36,9 @@ type fileStamp struct {
 	size     int64
 }
 
-// LoadCertificate reads the files; without any the server uses plain HTTP. failed is called when they have changed and cannot
-// be read any more; the last good ones are used meanwhile.
+// LoadCertificate reads the files; without any the server uses plain HTTP. failed is
+// called when they have changed and cannot be read any more; the last good ones are
+// used meanwhile.
 func LoadCertificate(files TLSFiles, failed func(error)) (*Certificate, error) {
 	c := &Certificate{files: files, failed: failed}
 	if files == (TLSFiles{}) {
