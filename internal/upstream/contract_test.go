@@ -34,7 +34,7 @@ func TestContract(t *testing.T) {
 			t.Parallel()
 			ocitest.Run(t, func(t *testing.T, fake *ocitest.Fake) oci.Registry {
 				server := httptest.NewServer(proxy.New(proxy.Options{
-					Registry: fake, Routes: route.NewTable(shape.upstreams...), Upstream: shape.bound,
+					Registry: route.Router{ocitest.Upstream: fake}, Routes: route.NewTable(shape.upstreams...), Upstream: shape.bound,
 				}))
 				t.Cleanup(server.Close)
 				u, err := url.Parse(server.URL + shape.path)

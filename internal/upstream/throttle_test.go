@@ -29,9 +29,9 @@ func TestThrottle(t *testing.T) {
 			}
 			return 0
 		}).Limit(endless(size))
-		download := func() (took time.Duration) {
+		download := func(op Operation) (took time.Duration) {
 			from := time.Now()
-			resp, err := throttle.RoundTrip((&http.Request{}).WithContext(withOperation(t.Context(), BlobGet)))
+			resp, err := throttle.RoundTrip((&http.Request{}).WithContext(withOperation(t.Context(), op)))
 			check(t, err)
 			n, err := io.Copy(io.Discard, resp.Body)
 			if err != nil || n != size {
@@ -42,14 +42,17 @@ func TestThrottle(t *testing.T) {
 		var all sync.WaitGroup
 		for range 4 {
 			all.Go(func() {
-				if took := download(); took < 3500*time.Millisecond || took > 4100*time.Millisecond {
+				if took := download(BlobGet); took < 3500*time.Millisecond || took > 4100*time.Millisecond {
 					t.Errorf("a quarter of the line: %v", took)
 				}
 			})
 		}
+		if took := download(ManifestGet); took != 0 {
+			t.Errorf("a manifest waits for blobs: %v", took)
+		}
 		all.Wait()
 		<-time.After(2 * time.Minute)
-		if took := download(); took != 0 {
+		if took := download(BlobGet); took != 0 {
 			t.Errorf("without a limit: %v", took)
 		}
 	})

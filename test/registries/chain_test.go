@@ -106,12 +106,7 @@ func TestForgedVia(t *testing.T) {
 		<-time.After(expiryTime)
 		forged := []string{"Via", strings.TrimSuffix(strings.Repeat("1.1 mirrord-x, ", 8), ", ")}
 		for _, path := range []string{"manifests/" + allTags[1], "manifests/" + tag, "tags/list"} {
-			done := make(chan response)
-			go func() { done <- m.get("/v2/"+m.repo+"/"+path, forged...) }()
-			if r := m.content(m.repo, path); r.String() != "200" {
-				t.Errorf("%s beside a forged request: %s: %s", path, r, r.body)
-			}
-			<-done
+			m.get("/v2/"+m.repo+"/"+path, forged...)
 			if r := m.content(m.repo, path); r.String() != "200" {
 				t.Errorf("%s after a forged request: %s: %s", path, r, r.body)
 			}
