@@ -150,7 +150,7 @@ func watch(metrics *telemetry.Metrics, mirror *stack.Stack, ledger *ratelimit.Le
 }
 
 func withClient(ctx context.Context, c net.Conn) context.Context {
-	return oci.WithClient(ctx, c.RemoteAddr())
+	return oci.WithClient(ctx, oci.ClientAt(c.RemoteAddr()))
 }
 
 // routes are the names of the upstreams; the first is the default.

@@ -2,7 +2,6 @@ package cache
 
 import (
 	"context"
-	"net/netip"
 
 	"mirrord/internal/cache/spool"
 	"mirrord/internal/call"
@@ -27,10 +26,10 @@ type flight struct {
 	budget *spool.Budget // for parts that readers get ahead of the spool
 
 	// Guarded by Cache.mu.
-	waiters map[netip.Prefix]int // the clients that wait for it or read it, and how often
-	queued  bool                 // it waits for its turn
-	turn    bool                 // it may fill
-	called  chan struct{}        // closed when it is no longer queued
+	waiters map[oci.ClientKey]int // the clients that wait for it or read it, and how often
+	queued  bool                  // it waits for its turn
+	turn    bool                  // it may fill
+	called  chan struct{}         // closed when it is no longer queued
 
 	// ctx ends what is fetched; cancel ends ctx.
 	ctx    context.Context
@@ -51,7 +50,7 @@ type flight struct {
 func (c *Cache) newFlight(client context.Context, ref oci.Ref, refund func()) *flight {
 	f := &flight{
 		ref: ref, entry: &entry{digest: ref.Digest()}, refund: refund, pulse: call.NewPulse(),
-		opened: make(chan struct{}), called: make(chan struct{}), waiters: make(map[netip.Prefix]int, 1),
+		opened: make(chan struct{}), called: make(chan struct{}), waiters: make(map[oci.ClientKey]int, 1),
 	}
 	f.ctx, f.cancel = context.WithCancel(oci.WithHops(c.runner.Context(), oci.Hops(client)))
 	return f

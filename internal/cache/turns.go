@@ -2,7 +2,6 @@ package cache
 
 import (
 	"context"
-	"net/netip"
 	"slices"
 	"time"
 
@@ -34,7 +33,7 @@ type turns struct {
 }
 
 type queueKey struct {
-	client   netip.Prefix // zero: not a client on a network
+	client   oci.ClientKey // zero: not a client on a network
 	upstream string
 }
 
@@ -68,7 +67,7 @@ func (t *turns) enter(f *flight) {
 	}
 }
 
-func (t *turns) push(client netip.Prefix, f *flight) {
+func (t *turns) push(client oci.ClientKey, f *flight) {
 	key := queueKey{client, f.ref.Upstream()}
 	if t.queues[key] == nil {
 		t.order = append(t.order, key)
@@ -77,7 +76,7 @@ func (t *turns) push(client netip.Prefix, f *flight) {
 }
 
 // remove takes f out of the queue of client.
-func (t *turns) remove(client netip.Prefix, f *flight) {
+func (t *turns) remove(client oci.ClientKey, f *flight) {
 	key := queueKey{client, f.ref.Upstream()}
 	t.queues[key] = slices.DeleteFunc(t.queues[key], func(other *flight) bool { return other == f })
 	if len(t.queues[key]) == 0 {
@@ -114,7 +113,7 @@ func (t *turns) pass(f *flight) {
 // join counts the client behind ctx among the waiters of f, until leave. The caller
 // holds mu.
 func (s *flights) join(ctx context.Context, f *flight) {
-	client, _ := oci.ClientOf(ctx)
+	client := oci.ClientOf(ctx).Key()
 	f.waiters[client]++
 	if f.queued && f.waiters[client] == 1 {
 		s.turns.push(client, f)
@@ -124,7 +123,7 @@ func (s *flights) join(ctx context.Context, f *flight) {
 // leave ends join. A fill without waiters is dropped, unless it has had its turn:
 // then it is completed.
 func (c *Cache) leave(ctx context.Context, f *flight) {
-	client, _ := oci.ClientOf(ctx)
+	client := oci.ClientOf(ctx).Key()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if f.waiters[client]--; f.waiters[client] > 0 {

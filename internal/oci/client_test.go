@@ -5,11 +5,11 @@ import (
 	"testing"
 )
 
-// A client is an IPv4 address or an IPv6 site, a /64.
-func TestClientOf(t *testing.T) {
+// An anonymous client is an IPv4 address or an IPv6 site, a /64.
+func TestClientKey(t *testing.T) {
 	for address, want := range map[string]string{
-		"192.0.2.7:1234":              "192.0.2.7/32",
-		"[::ffff:192.0.2.7]:1234":     "192.0.2.7/32",
+		"192.0.2.7:1234":              "192.0.2.7",
+		"[::ffff:192.0.2.7]:1234":     "192.0.2.7",
 		"[2001:db8:1:2:3:4:5:6]:1234": "2001:db8:1:2::/64",
 		"[fe80::1%eth0]:1234":         "fe80::/64",
 	} {
@@ -17,12 +17,19 @@ func TestClientOf(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, ok := ClientOf(WithClient(t.Context(), a))
-		if !ok || got.String() != want {
-			t.Errorf("%s: %s, %v; want %s", address, got, ok, want)
+		client := ClientOf(WithClient(t.Context(), ClientAt(a)))
+		if got := client.Key(); got == (ClientKey{}) || got.String() != want {
+			t.Errorf("%s: %s, want %s", address, got, want)
+		}
+		client.Names = []string{"user:alice", "cert:CN=alice"}
+		if got := client.Key(); got.String() != "user:alice" || got != (Client{Names: client.Names}).Key() {
+			t.Errorf("with an identity %s is %s", address, got)
 		}
 	}
-	if got, ok := ClientOf(t.Context()); ok {
-		t.Errorf("a context without a client has %s", got)
+	if got := ClientOf(t.Context()); got.Key() != (ClientKey{}) {
+		t.Errorf("a context without a client has %v", got)
+	}
+	if got := ClientAt(&net.UnixAddr{Name: "/run/s", Net: "unix"}); got.Key() != (ClientKey{}) {
+		t.Errorf("a client without a network has %v", got)
 	}
 }

@@ -2,7 +2,6 @@ package ratelimit
 
 import (
 	"context"
-	"net/netip"
 	"sync"
 	"time"
 
@@ -23,12 +22,12 @@ type Clients struct {
 	share int
 
 	mu       sync.Mutex // guards limiters
-	limiters *simplelru.LRU[netip.Prefix, *rate.Limiter]
+	limiters *simplelru.LRU[oci.ClientKey, *rate.Limiter]
 }
 
 // NewClients returns Clients with a share of so many pulls each; 0 means no limit.
 func NewClients(share int) *Clients {
-	limiters, err := simplelru.NewLRU[netip.Prefix, *rate.Limiter](maxClients, nil)
+	limiters, err := simplelru.NewLRU[oci.ClientKey, *rate.Limiter](maxClients, nil)
 	if err != nil {
 		panic(err) // only for a size below one
 	}
@@ -49,14 +48,14 @@ func (c *Clients) Check(ctx context.Context, upstream string) error {
 
 // Return returns a pull that Take has taken and that was not spent.
 func (c *Clients) Return(ctx context.Context) {
-	if client, ok := oci.ClientOf(ctx); ok && c.share > 0 {
+	if client := oci.ClientOf(ctx).Key(); client != (oci.ClientKey{}) && c.share > 0 {
 		c.limiter(client).AllowN(time.Now(), -1)
 	}
 }
 
 func (c *Clients) admit(ctx context.Context, upstream string, allows func(*rate.Limiter, time.Time) bool) error {
-	client, ok := oci.ClientOf(ctx)
-	if c.share == 0 || !ok {
+	client := oci.ClientOf(ctx).Key()
+	if c.share == 0 || client == (oci.ClientKey{}) {
 		return nil
 	}
 	now := time.Now()
@@ -65,21 +64,12 @@ func (c *Clients) admit(ctx context.Context, upstream string, allows func(*rate.
 		return nil
 	}
 	return &oci.LimitError{
-		Kind: oci.LimitClient, Upstream: upstream, Client: nameOfClient(client),
+		Kind: oci.LimitClient, Upstream: upstream, Client: client.String(),
 		Limit: c.share, Window: clientWindow, RetryAt: now.Add(untilOne(limiter, now)),
 	}
 }
 
-// nameOfClient returns the address of a client, or the IPv6 network that counts as
-// one client.
-func nameOfClient(client netip.Prefix) string {
-	if client.IsSingleIP() {
-		return client.Addr().String()
-	}
-	return client.String()
-}
-
-func (c *Clients) limiter(client netip.Prefix) *rate.Limiter {
+func (c *Clients) limiter(client oci.ClientKey) *rate.Limiter {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	limiter, ok := c.limiters.Get(client)

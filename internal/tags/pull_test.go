@@ -115,7 +115,7 @@ type shares struct{ client string }
 
 func (s shares) Save(ctx context.Context, u string) error { return s.Take(ctx, u) }
 func (s shares) Take(ctx context.Context, _ string) error {
-	if client, _ := oci.ClientOf(ctx); client.Addr().String() != s.client {
+	if client := oci.ClientOf(ctx); client.Address.String() != s.client {
 		return errClient
 	}
 	return nil
@@ -148,7 +148,7 @@ func TestTagByGetOfTwoClients(t *testing.T) {
 }
 
 func from(t *testing.T, address string) context.Context {
-	return oci.WithClient(t.Context(), &net.TCPAddr{IP: net.ParseIP(address)})
+	return oci.WithClient(t.Context(), oci.ClientAt(&net.TCPAddr{IP: net.ParseIP(address)}))
 }
 
 // A manifest that a HEAD does not describe completely is fetched once, also where
