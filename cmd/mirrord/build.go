@@ -68,7 +68,7 @@ func build(cfg *config.Config, log *zap.Logger) (d *daemon, err error) {
 		return nil, refusal{err}
 	}
 	options := proxy.Options{
-		Registry: mirror.Tags,
+		Registry: withRules(cfg, mirror.Tags, log, metrics),
 		Routes:   routes(cfg),
 		ID:       id,
 		Catalog:  catalogOf(cfg, mirror),

@@ -46,6 +46,9 @@ type Config struct {
 		Probe     time.Duration // 0: off
 		PerClient int           // 0: no limit
 	}
+	Access struct {
+		Rules []AccessRule // the first match decides
+	}
 	Upstreams []Upstream // at least one, names unique
 	Log       struct {
 		Level  string // debug, info, warn or error
@@ -144,6 +147,7 @@ func (l *loader) finish() (*Config, error) {
 	c.addKnownAliases()
 	l.addKnownFreshness()
 	l.finishListeners()
+	l.finishAccess()
 	if len(l.problems) > 0 {
 		return nil, &Error{Problems: l.problems}
 	}

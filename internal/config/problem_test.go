@@ -7,7 +7,7 @@ import (
 
 func TestFileProblems(t *testing.T) {
 	const (
-		keys         = "listen, listeners, admin, cache, clients, tags, quota, upstreams, log"
+		keys         = "listen, listeners, admin, cache, clients, access, tags, quota, upstreams, log"
 		upstreamKeys = "name, url, aliases, hosts, repository_prefix, fallbacks, username, password_file, credentials, token_hosts, private_networks, " +
 			"ca_file, client_cert_file, client_key_file, insecure_skip_verify, proxy, connect_timeout, response_timeout, max_fills, bandwidth, tag_rules"
 		credentialKeys = "name, username, password_file, docker_config, helper, anonymous"
@@ -258,6 +258,22 @@ func TestFileProblems(t *testing.T) {
 			`mirrord.yaml:1:12: listeners: listeners[0] is for ghcr.io, which is not among upstreams; add it there`},
 		{"certificate of a listener without its key", "listeners: [{address: ':5002', tls: {cert_file: /c}}]\n",
 			`mirrord.yaml:1:37: listeners[0].tls: has no key_file; write the file with the key of the certificate`},
+		{"access rule without effect", "access:\n  rules:\n  - {repository: 'a/*'}\n",
+			`mirrord.yaml:3:5: access.rules[0]: must have either allow: true or deny: true; write one of them`},
+		{"access rule with both effects", "access: {rules: [{allow: true, deny: true}]}\n",
+			`mirrord.yaml:1:18: access.rules[0]: must have either allow: true or deny: true; write one of them`},
+		{"access rule on trial that allows", "access: {rules: [{allow: true, dry_run: true}]}\n",
+			`mirrord.yaml:1:18: access.rules[0]: has dry_run, which is for rules that deny; remove it`},
+		{"access rule for all", "access: {rules: [{deny: true}]}\n",
+			`mirrord.yaml:1:18: access.rules[0]: denies everything; write a rule with allow: true before it`},
+		{"access rule of an unknown upstream", "access: {rules: [{deny: true, upstream: ghcr.io}]}\n",
+			`mirrord.yaml:1:17: access.rules: access.rules[0] is for ghcr.io, which is not among upstreams; add it there or remove the rule`},
+		{"access rule with a broken pattern", "access: {rules: [{deny: true, repository: 'a/[b', tag: 'a/b'}]}\n",
+			`mirrord.yaml:1:43: access.rules[0].repository: "a/[b" is not a pattern of a repository; write for example library/* or acme/**` + "\n" +
+				`mirrord.yaml:1:56: access.rules[0].tag: "a/b" is not a pattern of a tag; write for example latest or v1.*`},
+		{"access rule of nobody", "access: {rules: [{deny: true, who: alice, from: 10.0.0.0/40}]}\n",
+			`mirrord.yaml:1:36: access.rules[0].who: "alice" is not an identity; write anonymous, or for example user:alice, user:*, token:ci, cert:CN=build-* or jwt:repo:acme/**` + "\n" +
+				`mirrord.yaml:1:49: access.rules[0].from: "10.0.0.0/40" is not a network; write for example 10.1.0.0/16 or 192.0.2.7`},
 		{"all at once", "listen: x\nlog: {level: y}\nz: 1\n",
 			`mirrord.yaml:1:9: listen: "x" is not an address; write host:port with a port from 0 to 65535, such as 127.0.0.1:5000` + "\n" +
 				`mirrord.yaml:2:14: log.level: "y" is not valid; write debug, info, warn or error` + "\n" +
@@ -283,7 +299,7 @@ func TestEnvironmentProblems(t *testing.T) {
 		{"size", "MIRRORD_CACHE_MAX_SIZE=x", `MIRRORD_CACHE_MAX_SIZE: "x" is not a size; write a number with a unit, such as 50GiB`},
 		{"unknown", "MIRRORD_CACHE_SIZE=1", `MIRRORD_CACHE_SIZE: unknown variable; did you mean "MIRRORD_CACHE_MAX_SIZE"?`},
 		{"unknown like none", "MIRRORD_FOO=1", `MIRRORD_FOO: unknown variable; expected one of: MIRRORD_CONFIG, MIRRORD_LISTEN, MIRRORD_LISTENERS, MIRRORD_ADMIN_LISTEN, ` +
-			`MIRRORD_CACHE_DIR, MIRRORD_CACHE_MAX_SIZE, MIRRORD_CACHE_MIN_FREE, MIRRORD_CACHE_MAX_FILLS, MIRRORD_CACHE_SCRUB, MIRRORD_CLIENTS_MAX_REQUESTS, MIRRORD_CLIENTS_CATALOG, MIRRORD_TAGS_FRESH, MIRRORD_TAGS_RULES, MIRRORD_TAGS_STALE_WHILE_REVALIDATE, MIRRORD_TAGS_MAX_STALE, MIRRORD_TAGS_MAX_SILENCE, ` +
+			`MIRRORD_CACHE_DIR, MIRRORD_CACHE_MAX_SIZE, MIRRORD_CACHE_MIN_FREE, MIRRORD_CACHE_MAX_FILLS, MIRRORD_CACHE_SCRUB, MIRRORD_CLIENTS_MAX_REQUESTS, MIRRORD_CLIENTS_CATALOG, MIRRORD_ACCESS_RULES, MIRRORD_TAGS_FRESH, MIRRORD_TAGS_RULES, MIRRORD_TAGS_STALE_WHILE_REVALIDATE, MIRRORD_TAGS_MAX_STALE, MIRRORD_TAGS_MAX_SILENCE, ` +
 			`MIRRORD_QUOTA_RESERVE, MIRRORD_QUOTA_PROBE, MIRRORD_QUOTA_PER_CLIENT, MIRRORD_UPSTREAMS, MIRRORD_LOG_LEVEL, MIRRORD_LOG_FORMAT`},
 		{"spelling", "MIRRORD_LOGLEVL=x", `MIRRORD_LOGLEVL: unknown variable; did you mean "MIRRORD_LOG_LEVEL"?`},
 		{"file", "MIRRORD_CONFIG=gone.yaml", `gone.yaml: cannot be read: no such file or directory`},

@@ -42,6 +42,8 @@ var settings = []setting{
 		"REQUESTS", "256", "how many requests one client may have in flight; 0 means no limit"},
 	{scalar("clients.catalog", parseBool, func(c *Config) *bool { return &c.Clients.Catalog }),
 		"true|false", "false", "whether /v2/_catalog lists the repositories that are cached, those of private registries included"},
+	{listOf(accessRulesKey, accessRules, func(c *Config) []AccessRule { return c.Access.Rules }, func(c *Config, all []AccessRule) { c.Access.Rules = all }),
+		"RULE", "", "what may be pulled, each rule as deny=true or allow=true and its conditions: upstream, repository, tag, from, who; the first match decides, and what no rule matches is allowed; repeat the flag, or separate entries with spaces in the environment"},
 	{scalar(tagsFreshKey, parseDuration, func(c *Config) *duration { return (*duration)(&c.Tags.Fresh) }),
 		"DURATION", "1m", "how long a tag, or a list of tags or referrers, is served before it is checked with the upstream again; 0 checks every time"},
 	{listOf("tags.rules", rules, getRules, setRules),

@@ -12,18 +12,22 @@ import (
 // of w.
 func (c *Config) WriteYAML(w io.Writer) error {
 	var b bytes.Buffer
-	group, indent := "", ""
+	group := ""
 	for _, s := range settings {
-		if parent := strings.TrimSuffix(s.key, leaf(s.key)); parent != group {
-			group, indent = parent, ""
-			if parent != "" {
-				indent = "  "
-				b.WriteString(strings.TrimSuffix(parent, ".") + ":\n")
-			}
+		lines := s.write(c)
+		if len(lines) == 0 {
+			continue
 		}
-		for _, line := range s.write(c) {
-			b.WriteString(indent + line + "\n")
+		parent := strings.TrimSuffix(s.key, leaf(s.key))
+		if parent != group && parent != "" {
+			b.WriteString(strings.TrimSuffix(parent, ".") + ":\n")
 		}
+		group = parent
+		indent := ""
+		if parent != "" {
+			indent = "  "
+		}
+		b.WriteString(indent + strings.Join(lines, "\n"+indent) + "\n")
 	}
 	_, err := w.Write(b.Bytes())
 	return err

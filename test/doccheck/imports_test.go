@@ -59,6 +59,7 @@ var ours = map[string][]string{
 	"internal/oci":         nil,
 	"internal/proxy":       {"internal/oci", "internal/route"},
 	"internal/route":       {"internal/oci"},
+	"internal/access":      {"internal/oci"},
 	"internal/server":      nil,
 	"internal/admin":       {"internal/oci", "internal/cache", "internal/health", "internal/ratelimit", "internal/upstream"},
 	"internal/cache":       {"internal/oci", "internal/call", "internal/health", "internal/journal", "internal/negative"},
@@ -75,7 +76,7 @@ var ours = map[string][]string{
 	"internal/tagrule":     nil,
 	"internal/config":      {"internal/tagrule"},
 	"internal/hubsim":      nil,
-	"internal/telemetry":   {"internal/oci", "internal/proxy", "internal/cache", "internal/tags", "internal/health", "internal/ratelimit", "internal/upstream"},
+	"internal/telemetry":   {"internal/oci", "internal/access", "internal/proxy", "internal/cache", "internal/tags", "internal/health", "internal/ratelimit", "internal/upstream"},
 	"internal/cache/lru":   {"internal/oci"}, // the policy knows no cache
 	"internal/cache/spool": {"internal/oci"},
 }
@@ -107,7 +108,7 @@ var others = map[string][]string{
 	"github.com/hashicorp/golang-lru":        {"internal/cache/lru", "internal/upstream", "internal/ratelimit"},
 	"github.com/google/go-containerregistry": {"internal/upstream", "internal/login", "internal/hubsim", "cmd/hubsim"},
 	"github.com/docker/cli":                  {"internal/login"},
-	"github.com/bmatcuk/doublestar":          {"internal/tagrule"},
+	"github.com/bmatcuk/doublestar":          {"internal/tagrule", "internal/access", "internal/config"},
 	"github.com/prometheus":                  {"internal/telemetry"},
 	"go.uber.org/zap":                        {"internal/telemetry", "cmd"},
 	"github.com/Shopify/toxiproxy":           nil, // tests only

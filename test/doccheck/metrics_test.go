@@ -14,7 +14,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
 
+	"mirrord/internal/access"
 	"mirrord/internal/cache"
 	"mirrord/internal/oci"
 	"mirrord/internal/proxy"
@@ -41,6 +43,7 @@ func gathered(t *testing.T) map[string]metric {
 	m.WatchHosts("docker.io", func() int { return 0 })
 	m.Observe(nil, proxy.Event{})
 	m.Resumed("docker.io")()
+	telemetry.Refused(zap.NewNop(), m)(t.Context(), access.Refusal{})
 	ask(t, m)
 
 	families, err := m.Gatherer().Gather()

@@ -1,0 +1,119 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/bmatcuk/doublestar/v4"
+)
+
+// AccessRule is one rule about what may be pulled; the first one that matches decides.
+// A condition that is empty matches everything.
+type AccessRule struct {
+	Allow  bool // exactly one of Allow and Deny is set
+	Deny   bool
+	DryRun bool // what it denies is only reported
+
+	Upstream   string   // name
+	Repository string   // pattern
+	Tag        string   // pattern
+	From       []string // CIDRs
+	Who        []string // patterns
+}
+
+var accessRules = list[AccessRule]{
+	table: table[AccessRule]{
+		scalar("allow", parseYes, func(r *AccessRule) *yes { return (*yes)(&r.Allow) }),
+		scalar("deny", parseYes, func(r *AccessRule) *yes { return (*yes)(&r.Deny) }),
+		scalar("upstream", parseAlias, func(r *AccessRule) *string { return &r.Upstream }),
+		scalar("repository", parseRepositoryPattern, func(r *AccessRule) *string { return &r.Repository }),
+		scalar("tag", parseTagPattern, func(r *AccessRule) *string { return &r.Tag }),
+		words("from", parseCIDR, func(r *AccessRule) *[]string { return &r.From }),
+		words("who", parseWho, func(r *AccessRule) *[]string { return &r.Who }),
+		scalar("dry_run", parseFlag, func(r *AccessRule) *yes { return (*yes)(&r.DryRun) }),
+	},
+	check: checkAccessRule,
+}
+
+// checkAccessRule checks the last rule.
+func checkAccessRule(l *loader, at place, rules []AccessRule) {
+	r := rules[len(rules)-1]
+	switch {
+	case r.Allow == r.Deny:
+		l.problem(at, "must have either allow: true or deny: true; write one of them")
+	case r.Allow && r.DryRun:
+		l.problem(at, "has dry_run, which is for rules that deny; remove it")
+	case isAlways(r) && r.Deny && !r.DryRun && len(rules) == 1:
+		l.problem(at, "denies everything; write a rule with allow: true before it")
+	}
+}
+
+// isAlways reports whether r matches every request.
+func isAlways(r AccessRule) bool {
+	return r.Upstream == "" && r.Repository == "" && r.Tag == "" && len(r.From) == 0 && len(r.Who) == 0
+}
+
+const accessRulesKey = "access.rules"
+
+// finishAccess replaces the aliases in rules by the names of their upstreams.
+func (l *loader) finishAccess() {
+	for i := range l.config.Access.Rules {
+		rule := &l.config.Access.Rules[i]
+		if rule.Upstream == "" {
+			continue
+		}
+		known := slices.IndexFunc(l.config.Upstreams, func(u Upstream) bool { return slices.Contains(u.names(), rule.Upstream) })
+		if known < 0 {
+			l.problem(l.origins[accessRulesKey], "%s[%d] is for %s, which is not among upstreams; add it there or remove the rule", accessRulesKey, i, rule.Upstream)
+			continue
+		}
+		rule.Upstream = l.config.Upstreams[known].Name
+	}
+}
+
+var (
+	repositoryPatternRE = regexp.MustCompile(`^[a-z0-9._/*?\[\]{},!^-]+$`)
+	tagPatternRE        = regexp.MustCompile(`^[A-Za-z0-9._*?\[\]{},!^-]+$`)
+)
+
+func parseRepositoryPattern(s string) (string, error) {
+	return s, checkPattern(s, repositoryPatternRE, "repository", "library/* or acme/**")
+}
+
+func parseTagPattern(s string) (string, error) {
+	return s, checkPattern(s, tagPatternRE, "tag", "latest or v1.*")
+}
+
+func checkPattern(s string, allowed *regexp.Regexp, what, example string) error {
+	if !allowed.MatchString(s) || !doublestar.ValidatePattern(s) || strings.Count(s, "{")+strings.Count(s, ",") > 16 {
+		return fmt.Errorf("%q is not a pattern of a %s; write for example %s", s, what, example)
+	}
+	return nil
+}
+
+// identities are what the names of clients begin with.
+var identities = []string{"user:", "token:", "cert:", "jwt:"}
+
+// parseWho accepts a pattern of identities. One that can match none is an error.
+func parseWho(s string) (string, error) {
+	known := s == "*" || s == "**" || s == "anonymous" || slices.ContainsFunc(identities, func(kind string) bool { return strings.HasPrefix(s, kind) && s != kind })
+	if !known || !printable(s) || !doublestar.ValidatePattern(s) {
+		return "", fmt.Errorf("%q is not an identity; write anonymous, or for example user:alice, user:*, token:ci, cert:CN=build-* or jwt:repo:acme/**", s)
+	}
+	return s, nil
+}
+
+// parseCIDR accepts a network, or one address.
+func parseCIDR(s string) (string, error) {
+	prefix, err := netip.ParsePrefix(s)
+	if address, single := netip.ParseAddr(s); single == nil {
+		prefix, err = netip.PrefixFrom(address, address.BitLen()), nil
+	}
+	if err != nil || prefix.Addr().Zone() != "" {
+		return "", fmt.Errorf("%q is not a network; write for example 10.1.0.0/16 or 192.0.2.7", s)
+	}
+	return prefix.Masked().String(), nil
+}
