@@ -37,7 +37,7 @@ func newServer(l net.Listener, o Options, progressTime time.Duration) *Server {
 		o.Handler = cutSlowStreams(o.Handler, progressTime)
 	}
 	return &Server{listener: l, http: &http.Server{
-		Handler:           o.Handler,
+		Handler:           boundBodies(o.Handler),
 		TLSConfig:         o.TLS,
 		ConnContext:       o.ConnContext,
 		ErrorLog:          o.ErrorLog,
