@@ -9,10 +9,13 @@ import (
 // without the connection's noticing, what CutSlow does for connections.
 func cutSlowStreams(next http.Handler, limit time.Duration) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.ProtoMajor >= 2 {
-			w = &progressStream{ResponseWriter: w, control: http.NewResponseController(w), time: limit, left: limit}
+		if r.ProtoMajor < 2 {
+			next.ServeHTTP(w, r)
+			return
 		}
-		next.ServeHTTP(w, r)
+		s := &progressStream{ResponseWriter: w, control: http.NewResponseController(w), time: limit, left: limit}
+		next.ServeHTTP(s, r)
+		_ = s.bound() // what is buffered is sent when this returns; it fails when the stream has ended
 	})
 }
 
@@ -29,12 +32,20 @@ type progressStream struct {
 // Unwrap is for http.ResponseController.
 func (s *progressStream) Unwrap() http.ResponseWriter { return s.ResponseWriter }
 
+// bound bounds the time of the next write.
+func (s *progressStream) bound() error { return s.control.SetWriteDeadline(time.Now().Add(s.left)) }
+
+// Write lifts the bound when it is done: unlike that of a connection, the deadline of a
+// stream ends it also while nothing is being written.
 func (s *progressStream) Write(p []byte) (int, error) {
 	begun := time.Now()
-	if err := s.control.SetWriteDeadline(begun.Add(s.left)); err != nil {
+	if err := s.bound(); err != nil {
 		return 0, err
 	}
 	n, err := s.ResponseWriter.Write(p)
+	if err == nil {
+		err = s.control.SetWriteDeadline(time.Time{})
+	}
 	s.left -= time.Since(begun)
 	if s.taken += n; s.taken >= progressBytes {
 		s.left, s.taken = s.time, 0
