@@ -159,7 +159,7 @@ func routes(cfg *config.Config) route.Table {
 	for _, u := range cfg.Upstreams {
 		upstreams = append(upstreams, route.Upstream{Name: u.Name, Aliases: u.Aliases, Hosts: u.Hosts})
 	}
-	return route.NewTable(upstreams...)
+	return route.NewTable(upstreams...).WithForeign(config.KnownHosts()...)
 }
 
 // reload forgets tokens and refused logins, and reads changed certificates.

@@ -58,6 +58,15 @@ func knownByName(name string) knownRegistry {
 	return known[i]
 }
 
+// KnownHosts returns the hosts of the registries that are known by name.
+func KnownHosts() []string {
+	var hosts []string
+	for _, k := range known {
+		hosts = append(append(hosts, k.name), k.aliases...)
+	}
+	return hosts
+}
+
 // applyKnown fills in what is known of u by its name, except aliases.
 func (u *Upstream) applyKnown() {
 	k := knownByName(u.Name)

@@ -128,7 +128,10 @@ func (h *Handler) route(w http.ResponseWriter, r *http.Request, e *Event) error 
 	if err != nil {
 		return err
 	}
-	to, err := t.route(h.options.Routes, h.options.Upstream, r.Host)
+	if err := checkBody(r); err != nil {
+		return err
+	}
+	to, err := t.route(h.options.Routes, route.Request{Listener: h.options.Upstream, Host: r.Host, Target: absoluteHost(r)})
 	if err != nil {
 		return err
 	}

@@ -161,7 +161,8 @@ func (t target) ref(to route.Route) (oci.Ref, error) {
 	return oci.ParseManifest(to.Upstream, to.Repository, t.reference)
 }
 
-// route finds out where a request for t goes.
-func (t target) route(table route.Table, listener, host string) (route.Route, error) {
-	return table.Find(route.Request{Listener: listener, Host: host, Prefix: t.prefix, Name: t.name, NS: t.query["ns"]})
+// route finds out where a request for t goes. q has what is not in t.
+func (t target) route(table route.Table, q route.Request) (route.Route, error) {
+	q.Prefix, q.Name, q.NS = t.prefix, t.name, t.query["ns"]
+	return table.Find(q)
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"mirrord/internal/oci"
+	"mirrord/internal/route"
 )
 
 // Only valid names, tags and digests reach the Registry.
@@ -75,7 +76,7 @@ func TestUnusualPaths(t *testing.T) {
 		check(t, err)
 		parsed, err := parsePath(u)
 		check(t, err)
-		to, err := parsed.route(routes, "", "")
+		to, err := parsed.route(routes, route.Request{})
 		check(t, err)
 		ref, err := parsed.ref(to)
 		if err != nil || ref.String() != want {
@@ -102,7 +103,7 @@ func FuzzParsePath(f *testing.F) {
 		if err != nil {
 			return
 		}
-		to, err := parsed.route(routes, "", "")
+		to, err := parsed.route(routes, route.Request{})
 		if err != nil {
 			return
 		}
@@ -117,7 +118,7 @@ func FuzzParsePath(f *testing.F) {
 		u = &url.URL{Path: "/v2/" + ref.Upstream() + "/" + ref.Repository() + "/" + ref.Kind().String() + "s/" + ref.Reference()}
 		again, err := parsePath(u)
 		check(t, err)
-		to, err = again.route(routes, "", "")
+		to, err = again.route(routes, route.Request{})
 		check(t, err)
 		same, err := again.ref(to)
 		if err != nil || same != ref || same.String() != ref.String() {

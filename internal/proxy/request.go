@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"io"
+	"net"
 	"net/http"
 	"strings"
 
@@ -40,4 +42,27 @@ func wantsCurrent(values []string) bool {
 		}
 	}
 	return false
+}
+
+// checkBody refuses a request with a body: it has no meaning for GET and HEAD, and what
+// one server takes for a body another takes for the next request (RFC 9110, section
+// 9.3.1). A body that turns out to be empty is as good as none.
+func checkBody(r *http.Request) error {
+	if r.ContentLength == 0 {
+		return nil
+	}
+	if n, err := r.Body.Read(make([]byte, 1)); n == 0 && err == io.EOF {
+		return nil
+	}
+	return invalidParameter("a " + r.Method + " has no body here")
+}
+
+// absoluteHost returns the host of a target in absolute form, with which clients ask a
+// forward proxy, unless that is the address at which they have connected.
+func absoluteHost(r *http.Request) string {
+	local, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
+	if ok && strings.EqualFold(r.URL.Host, local.String()) {
+		return ""
+	}
+	return r.URL.Host
 }

@@ -13,6 +13,7 @@ import (
 type Request struct {
 	Listener string   // the upstream that the listener is bound to
 	Host     string   // the Host header
+	Target   string   // the host in a target in absolute form, with which clients ask a forward proxy
 	Prefix   string   // the component before /v2, as in /ghcr.io/v2/org/image: containerd, Docker
 	Name     string   // the repository, as in /v2/ghcr.io/org/image: podman, BuildKit, crane
 	NS       []string // the values of the parameter ns: containerd, BuildKit
@@ -33,15 +34,17 @@ type Route struct {
 // fails. When something else does, it is part of the repository, as in
 // gcr.io/example.com/project/image.
 //
+// The Host header may be any name of this mirror, but not that of a registry that is
+// not in the table: then the mirror stands where that registry should be. The host of
+// an absolute target must name an upstream, because this is not a forward proxy.
+//
 // It fails with oci.NameUnknown for an upstream that is not in the table, and when two
 // are named: a client that asks for another registry's image must not get the
 // default's.
 func (t Table) Find(q Request) (Route, error) {
 	s := selection{table: t, repository: q.Name}
 	s.addKnown("listener", q.Listener)
-	if upstream, ok := t.byHost(q.Host); ok {
-		s.addKnown("host "+q.Host, upstream)
-	}
+	s.addHost(q)
 	if q.Prefix != "" {
 		s.add("path", q.Prefix)
 	}
@@ -82,6 +85,19 @@ func (s *selection) addKnown(source, upstream string) {
 		s.upstream, s.source = upstream, source
 	case s.upstream != upstream:
 		s.fail("the request for %.128q names two upstreams: %s (%s) and %s (%s); name one", s.repository, s.upstream, s.source, upstream, source)
+	}
+}
+
+// addHost adds the host to which the client has addressed the request.
+func (s *selection) addHost(q Request) {
+	upstream, ok := s.table.byHost(q.Host)
+	switch {
+	case ok:
+		s.addKnown("host "+q.Host, upstream)
+	case q.Target != "":
+		s.add("target", q.Target)
+	case s.table.isForeign(q.Host):
+		s.add("host", q.Host)
 	}
 }
 

@@ -13,7 +13,7 @@ var table = route.NewTable(
 	route.Upstream{Name: "ghcr.io", Hosts: []string{"ghcr.mirror.example"}},
 	route.Upstream{Name: "gcr.io"},
 	route.Upstream{Name: "My.registry:5000", Aliases: []string{"corp"}, Hosts: []string{"mirror.example:5005", "corp.example"}},
-)
+).WithForeign("quay.io", "ghcr.io", "Registry.gitlab.com")
 
 // Each row is a request and where it goes; an empty route means 404, with a message
 // that contains what is in fails.
@@ -75,6 +75,17 @@ func TestFind(t *testing.T) {
 		"host is a word":           {route.Request{Name: "a", Host: "corp"}, "docker.io a", ""},
 		"host with a trailing dot": {route.Request{Name: "a", Host: "ghcr.mirror.example.:5000"}, "ghcr.io a", ""},
 		"host and another ns":      {route.Request{Name: "a", Host: "corp.example", NS: []string{"docker.io"}}, "", "host corp.example"},
+		"host is not configured":   {route.Request{Name: "a", Host: "quay.io"}, "", `no upstream is named "quay.io" (host)`},
+		"the same with a port":     {route.Request{Name: "a", Host: "QUAY.io.:443"}, "", `"QUAY.io.:443" (host)`},
+		"the same and a known ns":  {route.Request{Name: "a", Host: "registry.gitlab.com", NS: []string{"ghcr.io"}}, "", `"registry.gitlab.com" (host)`},
+		"the same on a listener":   {route.Request{Name: "a", Host: "quay.io", Listener: "ghcr.io"}, "", `"quay.io" (host)`},
+		"another name of it":       {route.Request{Name: "a", Host: "cdn.quay.io"}, "docker.io a", ""},
+		"target":                   {route.Request{Name: "a", Host: "ghcr.io", Target: "ghcr.io"}, "ghcr.io a", ""},
+		"target by its host":       {route.Request{Name: "a", Host: "corp.example:80", Target: "corp.example:80"}, "My.registry:5000 a", ""},
+		"target by its alias":      {route.Request{Name: "a", Host: "corp", Target: "corp"}, "My.registry:5000 a", ""},
+		"target and another ns":    {route.Request{Name: "a", Host: "ghcr.io", Target: "ghcr.io", NS: []string{"docker.io"}}, "", "host ghcr.io"},
+		"unknown target":           {route.Request{Name: "a", Host: "harbor.corp", Target: "harbor.corp"}, "", `"harbor.corp" (target)`},
+		"target is an address":     {route.Request{Name: "a", Host: "169.254.169.254", Target: "169.254.169.254"}, "", `"169.254.169.254" (target)`},
 		"listener":                 {route.Request{Name: "a", Listener: "ghcr.io"}, "ghcr.io a", ""},
 		"listener and its path":    {route.Request{Name: "ghcr.io/a", Listener: "ghcr.io"}, "ghcr.io a", ""},
 		"listener and another":     {route.Request{Name: "a", Listener: "ghcr.io", Prefix: "docker.io"}, "", "ghcr.io (listener) and docker.io (path)"},

@@ -20,6 +20,7 @@ type Table struct {
 	fallback string
 	names    map[string]string // by name and alias, in lower case
 	hosts    map[string]string // by Host header, in lower case
+	foreign  map[string]bool   // hosts of registries, in lower case
 }
 
 // NewTable returns the table of these upstreams. No two may share a name, an alias
@@ -40,6 +41,16 @@ func NewTable(upstreams ...Upstream) Table {
 	return t
 }
 
+// WithForeign returns t with the hosts of registries that this mirror is never taken
+// for: a request for one of them fails, unless it is that of an upstream.
+func (t Table) WithForeign(hosts ...string) Table {
+	t.foreign = make(map[string]bool, len(hosts))
+	for _, host := range hosts {
+		t.foreign[strings.ToLower(host)] = true
+	}
+	return t
+}
+
 // Known reports whether an upstream has that name or alias.
 func (t Table) Known(name string) bool {
 	_, ok := t.byName(name)
@@ -53,16 +64,26 @@ func (t Table) byName(name string) (upstream string, ok bool) {
 
 // byHost returns the upstream of a Host header, with its port or without.
 func (t Table) byHost(header string) (upstream string, ok bool) {
-	header = strings.ToLower(header)
-	host, port, err := net.SplitHostPort(header)
-	if err != nil {
-		host = header
-	}
-	host = strings.TrimSuffix(host, ".")
+	host, port := splitHost(header)
 	for _, name := range []string{host + ":" + port, host} {
 		if upstream, ok = t.hosts[name]; ok {
 			return upstream, true
 		}
 	}
 	return "", false
+}
+
+func (t Table) isForeign(header string) bool {
+	host, _ := splitHost(header)
+	return t.foreign[host]
+}
+
+// splitHost returns the host of a Host header, in lower case, and its port, if it has one.
+func splitHost(header string) (host, port string) {
+	header = strings.ToLower(header)
+	host, port, err := net.SplitHostPort(header)
+	if err != nil {
+		host = header
+	}
+	return strings.TrimSuffix(host, "."), port
 }
