@@ -10,8 +10,10 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
+	"unicode"
 )
 
 // guard keeps redirects and token services from leading into the mirror's own
@@ -100,14 +102,21 @@ func (g *guard) checkLiteral(u *url.URL) error {
 	if hostPort(u) == g.upstream {
 		return nil
 	}
-	at, err := netip.ParseAddr(u.Hostname())
+	host := u.Hostname()
+	at, err := netip.ParseAddr(host)
 	switch {
 	case err == nil:
 		return g.check(at)
-	case legacyAddress.MatchString(u.Hostname()):
-		return fmt.Errorf("%w: %s", errPrivate, u.Hostname())
+	case legacyAddress.MatchString(host), !isASCII(host):
+		return fmt.Errorf("%w: %s", errPrivate, host)
 	}
 	return nil
+}
+
+// isASCII reports whether all of host is ASCII, as a URL demands. net/http takes
+// full-width digits and dots for those of an address, and names that to a proxy.
+func isASCII(host string) bool {
+	return strings.IndexFunc(host, func(r rune) bool { return r > unicode.MaxASCII }) < 0
 }
 
 var errPrivate = errors.New("the upstream leads to a private address, which is not allowed")
