@@ -1,0 +1,3 @@
+// Package security attacks a whole mirror: from the side of its upstreams, which lead it
+// elsewhere and ask for its logins, and from the side of its clients, with raw sockets.
+package security
