@@ -45,7 +45,7 @@ func (c *Cache) openBypass(ctx context.Context, ref oci.Ref) (*oci.Content, erro
 	if err != nil {
 		return nil, err
 	}
-	content.Via = oci.Pass
+	content.Via, content.Source = oci.Pass, ref
 	return content, nil
 }
 
@@ -68,7 +68,7 @@ func (c *Cache) handOff(f *flight) {
 	c.mu.Lock()
 	c.end(f)
 	c.mu.Unlock()
-	f.source.Via = oci.Pass
+	f.source.Via, f.source.Source = oci.Pass, f.ref
 	f.result = f.source.Result
 	f.handoff = make(chan *oci.Content, 1)
 	f.handoff <- f.source
@@ -99,6 +99,7 @@ func (l *fill) decline(why error) {
 	c.mu.Unlock()
 	if f.manifest != nil {
 		f.result = f.manifest.result(f.ref.Digest(), oci.Pass)
+		f.result.Source = f.ref
 		close(f.opened)
 		return
 	}

@@ -20,10 +20,11 @@ const joinPatience = 10 * time.Second
 // upstream: it fails with call.ErrSilent then.
 func (c *Cache) OpenWithin(ctx context.Context, ref oci.Ref, silence time.Duration) (*oci.Content, error) {
 	begun := time.Now()
-	for via := oci.Hit; ; {
+	via, source := oci.Hit, oci.Ref{}
+	for {
 		content, err := c.OpenCached(ctx, ref)
 		if err == nil {
-			content.Via = via
+			content.Via, content.Source = via, source
 			return content, nil
 		}
 		if !errors.Is(err, errNotCached) {
@@ -48,7 +49,7 @@ func (c *Cache) OpenWithin(ctx context.Context, ref oci.Ref, silence time.Durati
 		content, err = c.attach(ctx, ref, f, silence)
 		switch {
 		case errors.Is(err, spool.ErrClosed): // the fill was faster than its client
-			via = oci.Fill
+			via, source = oci.Fill, f.ref
 		case errors.Is(err, errOtherType): // ref is asked about by itself, once the digest is free
 			select {
 			case <-f.ctx.Done():

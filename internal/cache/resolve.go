@@ -78,7 +78,7 @@ func (c *Cache) askUpstream(client context.Context, ref oci.Ref) (oci.Result, er
 // section 8.6). It fails when the manifest is too large to be served, which is not
 // worth a pull.
 func (c *Cache) describe(ref oci.Ref, result oci.Result) (oci.Result, error) {
-	result.Via = oci.Pass
+	result.Via, result.Source = oci.Pass, ref
 	if known, have := c.Available(ref); have {
 		result.Descriptor = known.Descriptor
 		if known.Via == oci.Hit {

@@ -60,6 +60,11 @@ type Result struct {
 	Descriptor
 	Via Via
 
+	// Source is the reference for which the upstream has just named or sent this
+	// content: that of the request, or of another one whose fetch it shares. The
+	// zero Ref says that it was not asked: the content was cached.
+	Source Ref
+
 	// Only set when Via is Stale:
 	Reason  StaleReason
 	Checked time.Time // when the upstream last confirmed that the tag names it
