@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 
@@ -8,6 +9,7 @@ import (
 
 	"mirrord/internal/access"
 	"mirrord/internal/config"
+	"mirrord/internal/membership"
 	"mirrord/internal/oci"
 	"mirrord/internal/telemetry"
 )
@@ -19,6 +21,25 @@ func withRules(cfg *config.Config, next oci.Registry, log *zap.Logger, metrics *
 		return next
 	}
 	return access.NewFilter(rules, next, telemetry.Refused(log, metrics))
+}
+
+// membershipOptions returns how private content is kept from clients, nil when it is
+// served to everybody.
+func membershipOptions(cfg *config.Config, index membership.Index, log *zap.Logger, metrics *telemetry.Metrics) *membership.Options {
+	if cfg.Access.Private == "allow" {
+		return nil
+	}
+	o := &membership.Options{
+		Fresh: cfg.Tags.Fresh, MaxStale: cfg.Tags.MaxStale, MaxSilence: cfg.Tags.MaxSilence,
+		Index: index, Hooks: telemetry.MembershipHooks(log, metrics),
+	}
+	if cfg.Access.Private == "rules" {
+		rules := accessRules(cfg)
+		o.Grants = func(ctx context.Context, upstream, repository, tag string) bool {
+			return access.Grants(ctx, rules, upstream, repository, tag)
+		}
+	}
+	return o
 }
 
 // accessRules returns the rules of the configuration, which has checked them.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -68,7 +69,7 @@ func build(cfg *config.Config, log *zap.Logger) (d *daemon, err error) {
 		return nil, refusal{err}
 	}
 	options := proxy.Options{
-		Registry: withRules(cfg, mirror.Tags, log, metrics),
+		Registry: withRules(cfg, mirror.Registry, log, metrics),
 		Routes:   routes(cfg),
 		ID:       id,
 		Catalog:  catalogOf(cfg, mirror),
@@ -96,7 +97,16 @@ func catalogOf(cfg *config.Config, mirror *stack.Stack) proxy.Catalog {
 	if !cfg.Clients.Catalog {
 		return nil
 	}
-	return mirror.Tags.Repositories
+	return func(ctx context.Context) map[string][]string {
+		all := mirror.Tags.Repositories()
+		if mirror.Membership == nil {
+			return all
+		}
+		for upstream, repositories := range all {
+			all[upstream] = slices.DeleteFunc(repositories, func(name string) bool { return !mirror.Membership.Visible(ctx, upstream, name) })
+		}
+		return all
+	}
 }
 
 // buildStack puts the Registries together.
@@ -131,6 +141,7 @@ func buildStack(cfg *config.Config, id string, storage *storage, ledger *ratelim
 			MaxSilence: cfg.Tags.MaxSilence,
 			Hooks:      telemetry.TagHooks(log, metrics),
 		},
+		Membership: membershipOptions(cfg, storage.index, log, metrics),
 	})
 }
 

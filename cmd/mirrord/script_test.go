@@ -194,6 +194,10 @@ func hubCommand(ts *testscript.TestScript, neg bool, args []string) {
 		hub.Reset()
 	case "user":
 		hub.SetUsers(map[string]string{args[1]: args[2]})
+	case "private":
+		hub.SetPrivate(args[1], args[2])
+	case "public":
+		hub.SetPublic(args[1])
 	case "fault":
 		var f hubsim.Fault
 		ts.Check(json.Unmarshal([]byte(args[1]), &f))

@@ -47,7 +47,8 @@ type Config struct {
 		PerClient int           // 0: no limit
 	}
 	Access struct {
-		Rules []AccessRule // the first match decides
+		Private string       // deny, rules or allow
+		Rules   []AccessRule // the first match decides
 	}
 	Upstreams []Upstream // at least one, names unique
 	Log       struct {

@@ -65,6 +65,7 @@ func defaultConfig() *Config {
 	c.Upstreams = []Upstream{dockerHub}
 	c.Log.Level = "info"
 	c.Log.Format = "json"
+	c.Access.Private = "deny"
 	return c
 }
 

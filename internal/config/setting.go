@@ -42,6 +42,8 @@ var settings = []setting{
 		"REQUESTS", "256", "how many requests one client may have in flight; 0 means no limit"},
 	{scalar("clients.catalog", parseBool, func(c *Config) *bool { return &c.Clients.Catalog }),
 		"true|false", "false", "whether /v2/_catalog lists the repositories that are cached, those of private registries included"},
+	{scalar("access.private", oneOf("deny", "rules", "allow"), func(c *Config) *string { return &c.Access.Private }),
+		"deny|rules|allow", "deny", "who gets private images that an upstream lets the mirror's login have: deny serves none, rules those that access.rules allow, allow serves them to everybody"},
 	{listOf(accessRulesKey, accessRules, func(c *Config) []AccessRule { return c.Access.Rules }, func(c *Config, all []AccessRule) { c.Access.Rules = all }),
 		"RULE", "", "what may be pulled, each rule as deny=true or allow=true and its conditions: upstream, repository, tag, from, who; the first match decides, and what no rule matches is allowed; repeat the flag, or separate entries with spaces in the environment"},
 	{scalar(tagsFreshKey, parseDuration, func(c *Config) *duration { return (*duration)(&c.Tags.Fresh) }),

@@ -39,6 +39,7 @@ clients:
   max_requests: 256
   catalog: false
 access:
+  private: deny
   rules:
     - allow: true
       from: [10.0.0.0/8]

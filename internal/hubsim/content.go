@@ -106,6 +106,13 @@ func (h *Hub) SetPrivate(repo string, users ...string) {
 	h.store.repo(repo).users = allowed
 }
 
+// SetPublic lets everyone pull from a repository again.
+func (h *Hub) SetPublic(repo string) {
+	h.store.mu.Lock()
+	defer h.store.mu.Unlock()
+	h.store.repo(repo).users = nil
+}
+
 // AddImage adds an image with its configuration and layers to a repository, and tags
 // it unless tag is empty.
 func (h *Hub) AddImage(repo, tag string, img v1.Image) (v1.Hash, error) {

@@ -103,7 +103,7 @@ func Default(host string) *Login {
 	if err != nil {
 		return Anonymous() // not a registry host: no configuration has a login for it
 	}
-	return &Login{read: func(ctx context.Context) (*authn.AuthConfig, error) {
+	return &Login{optional: true, read: func(ctx context.Context) (*authn.AuthConfig, error) {
 		return withContext(ctx, func() (*authn.AuthConfig, error) {
 			auth, err := authn.DefaultKeychain.Resolve(registry)
 			if err != nil { // not wrapped: the message may quote the file

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -21,6 +22,8 @@ type Login struct {
 	read      func(context.Context) (*authn.AuthConfig, error)
 	file      string // with the secret, or empty
 	anonymous bool
+	optional  bool        // it may read as anonymous
+	found     atomic.Bool // it has been read as something else, if it is optional
 }
 
 // readTime is the time limit for reading a secret, which may run a program.
@@ -36,7 +39,11 @@ func (l *Login) Authorization() (*authn.AuthConfig, error) {
 func (l *Login) AuthorizationContext(ctx context.Context) (*authn.AuthConfig, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTime)
 	defer cancel()
-	return l.read(ctx)
+	found, err := l.read(ctx)
+	if err == nil && *found != (authn.AuthConfig{}) {
+		l.found.Store(true)
+	}
+	return found, err
 }
 
 // Check reads the secret and returns the error.
@@ -47,6 +54,10 @@ func (l *Login) Check(ctx context.Context) error {
 
 // IsAnonymous reports whether l is Anonymous.
 func (l *Login) IsAnonymous() bool { return l.anonymous }
+
+// Used reports whether a request may have been sent with l: always, unless l is
+// Anonymous, or Default and no configuration with a login for it was found so far.
+func (l *Login) Used() bool { return !l.anonymous && (!l.optional || l.found.Load()) }
 
 // Stamp returns a value that changes whenever the file with the secret does. It is
 // empty if there is no file or it cannot be read.

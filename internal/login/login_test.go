@@ -159,7 +159,13 @@ func TestDefault(t *testing.T) {
 	l := login.Default("docker.io")
 	want(t, l, authn.AuthConfig{})
 	path := write(t, filepath.Join(home, ".docker", "config.json"), fmt.Sprintf(`{"auths":{"https://index.docker.io/v1/":{"auth":%q}}}`, auth("hub", secret)), 0o600)
+	if l.Used() {
+		t.Error("a login that was not there has been used")
+	}
 	want(t, l, authn.AuthConfig{Username: "hub", Password: secret})
+	if !l.Used() || login.Anonymous().Used() || !login.File("u", path).Used() {
+		t.Error("a login is not used, or one that is none")
+	}
 	want(t, login.Default("ghcr.io"), authn.AuthConfig{})
 	want(t, login.Default("not a host"), authn.AuthConfig{})
 	write(t, path, `{"auths":`+secret, 0o600)

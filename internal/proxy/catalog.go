@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"net/url"
@@ -11,9 +12,9 @@ import (
 	"mirrord/internal/route"
 )
 
-// Catalog returns the repositories with cached tags by upstream. It may be called
-// concurrently.
-type Catalog func() map[string][]string
+// Catalog returns the repositories with cached tags by upstream, those that the client of
+// ctx may know of. It may be called concurrently.
+type Catalog func(ctx context.Context) map[string][]string
 
 // Entries in a page of the catalog.
 const (
@@ -35,7 +36,7 @@ func (h *Handler) serveCatalog(w http.ResponseWriter, r *http.Request, t target,
 	if ok {
 		number = int(min(n, catalogMost))
 	}
-	names := h.catalogNames(to)
+	names := h.catalogNames(r.Context(), to)
 	first, exact := slices.BinarySearch(names, t.query.Get("last"))
 	if exact {
 		first++
@@ -55,9 +56,9 @@ func (h *Handler) serveCatalog(w http.ResponseWriter, r *http.Request, t target,
 
 // catalogNames returns the sorted names of the repositories for a request that goes
 // there.
-func (h *Handler) catalogNames(to route.Route) []string {
+func (h *Handler) catalogNames(ctx context.Context, to route.Route) []string {
 	var names []string
-	for upstream, repositories := range h.options.Catalog() {
+	for upstream, repositories := range h.options.Catalog(ctx) {
 		prefix := ""
 		switch {
 		case upstream == to.Upstream:

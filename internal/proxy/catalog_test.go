@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/http/httptest"
@@ -11,7 +12,7 @@ import (
 
 func TestCatalog(t *testing.T) {
 	t.Parallel()
-	h := New(Options{Registry: failing(errors.New("not to be asked")), Routes: routes, Catalog: func() map[string][]string {
+	h := New(Options{Registry: failing(errors.New("not to be asked")), Routes: routes, Catalog: func(context.Context) map[string][]string {
 		return map[string][]string{oci.DockerHub: {"library/alpine", "team/app"}, "ghcr.io": {"a/b"}}
 	}})
 	for path, want := range map[string]struct{ body, link string }{

@@ -1,5 +1,6 @@
 // Package stack puts the mirror's Registries together. From the client's side:
 //
+//	membership what is private, if an upstream has a login
 //	tags      what names change, while it is fresh, and the stale copy else
 //	cache     content by digest, from disk or filled once for everyone
 //	router    by the name of the upstream
@@ -24,6 +25,7 @@ import (
 	"mirrord/internal/cache/lru"
 	"mirrord/internal/health"
 	"mirrord/internal/login"
+	"mirrord/internal/membership"
 	"mirrord/internal/oci"
 	"mirrord/internal/ratelimit"
 	"mirrord/internal/route"
@@ -39,10 +41,13 @@ type Options struct {
 	PerClient int               // pulls that one client may cause in six hours; 0: no limit
 	Health    health.Hooks
 
-	// Cache and Tags are the limits, stores and hooks of those two. What connects
-	// them to the rest is set by New: Next, Policy, Metadata, Health and Quota.
-	Cache cache.Options
-	Tags  tags.Options
+	// Cache, Tags and Membership are the limits, stores and hooks of those three. What
+	// connects them to the rest is set by New: Next, Policy, Metadata, Health and Quota,
+	// and what asks the upstreams. Without Membership private content is served like any
+	// other.
+	Cache      cache.Options
+	Tags       tags.Options
+	Membership *membership.Options
 }
 
 // Upstream is one registry that is mirrored.
@@ -92,14 +97,16 @@ type UpstreamHooks struct {
 	Resumed       func()                                              // a body is resumed after it broke off
 }
 
-// Stack is the whole of it. Tags is its top, which clients are served from. New
+// Stack is the whole of it. Registry is its top, which clients are served from. New
 // makes one; Run works for it.
 type Stack struct {
-	Tags   *tags.Registry
-	Cache  *cache.Cache
-	Health *health.Monitor
-	Pools  []*upstream.Pool // of the upstreams, each followed by those of its fallbacks
-	hosts  []*upstream.Breakers
+	Registry   oci.Registry
+	Membership *membership.Registry // nil: private content is served like any other
+	Tags       *tags.Registry
+	Cache      *cache.Cache
+	Health     *health.Monitor
+	Pools      []*upstream.Pool // of the upstreams, each followed by those of its fallbacks
+	hosts      []*upstream.Breakers
 }
 
 // New puts a Stack together. It starts nothing and closes nothing: the stores in
@@ -108,8 +115,12 @@ func New(o Options) (*Stack, error) {
 	s := &Stack{Health: health.New(o.Health)}
 	router := make(route.Router, len(o.Upstreams))
 	quota := &quota{pools: make(map[string]*upstream.Pool), clients: ratelimit.NewClients(o.PerClient)}
+	anonymous := make(map[string]oci.Registry)
 	for _, u := range o.Upstreams {
 		pool := s.addPool(u, o)
+		if u.mayLogIn() {
+			anonymous[u.Name] = withoutLogin(u, o.ID, s.hosts[len(s.hosts)-1])
+		}
 		router[u.Name], quota.pools[u.Name] = pool, pool
 		if len(u.Fallbacks) > 0 {
 			router[u.Name] = s.addFallbacks(pool, u, o)
@@ -124,6 +135,13 @@ func New(o Options) (*Stack, error) {
 	}
 	o.Tags.Next, o.Tags.Health, o.Tags.Quota = s.Cache, s.Health, quota
 	s.Tags = tags.New(o.Tags)
+	s.Registry = s.Tags
+	if o.Membership != nil && len(anonymous) > 0 {
+		all := *o.Membership
+		all.Next, all.Upstreams, all.Anonymous, all.LoggedIn = s.Tags, router, anonymous, loggedIn(o.Upstreams)
+		s.Membership = membership.New(all)
+		s.Registry = s.Membership
+	}
 	return s, nil
 }
 
@@ -193,6 +211,9 @@ func (s *Stack) Run(ctx context.Context) error {
 		group.Go(func() error { return h.Run(ctx) })
 	}
 	group.Go(func() error { return s.Health.Run(ctx) })
+	if s.Membership != nil {
+		group.Go(func() error { return s.Membership.Run(ctx) })
+	}
 	group.Go(func() error { return s.Tags.Run(ctx) })
 	group.Go(func() error { return s.Cache.Run(ctx) })
 	return group.Wait()

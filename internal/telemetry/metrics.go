@@ -59,7 +59,7 @@ func NewMetrics(version string) *Metrics {
 	m.upstreamDuration = histogram("upstream_request_duration_seconds", "Time from a request to the upstream to the header of its response.", "upstream", "operation")
 	m.upstreamBytes = counter("upstream_received_bytes_total", "Bytes of response bodies received from the upstream.", "upstream", "operation")
 	m.upstreamResumes = counter("upstream_body_resumes_total", "Downloads that broke off and were resumed where they stopped.", "upstream")
-	m.refusals = counter("access_refused_total", "Requests that a rule of access.rules refuses; with dry_run true they are served nevertheless.", "rule", "dry_run")
+	m.refusals = counter("access_refused_total", "Requests that a rule of access.rules, or access.private, refuses; with dry_run true they are served nevertheless.", "rule", "dry_run")
 	m.damaged = counter("cache_damaged_total", "Cached blobs found damaged or missing, and dropped.").WithLabelValues()
 	m.indexErrors = counter("index_errors_total", "Reads and writes of index records that failed.").WithLabelValues()
 	m.registry.MustRegister(

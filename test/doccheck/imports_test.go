@@ -60,6 +60,7 @@ var ours = map[string][]string{
 	"internal/proxy":       {"internal/oci", "internal/route"},
 	"internal/route":       {"internal/oci"},
 	"internal/access":      {"internal/oci"},
+	"internal/membership":  {"internal/oci", "internal/call", "internal/negative"},
 	"internal/server":      nil,
 	"internal/admin":       {"internal/oci", "internal/cache", "internal/health", "internal/ratelimit", "internal/upstream"},
 	"internal/cache":       {"internal/oci", "internal/call", "internal/health", "internal/journal", "internal/negative"},
@@ -68,15 +69,15 @@ var ours = map[string][]string{
 	"internal/negative":    {"internal/oci", "internal/cache/lru"},
 	"internal/health":      nil,
 	"internal/journal":     nil,
-	"internal/index":       {"internal/oci", "internal/cache", "internal/tags"},
-	"internal/stack":       {"internal/route", "internal/oci", "internal/cache", "internal/tags", "internal/health", "internal/login", "internal/ratelimit", "internal/upstream"},
+	"internal/index":       {"internal/oci", "internal/cache", "internal/tags", "internal/membership"},
+	"internal/stack":       {"internal/membership", "internal/route", "internal/oci", "internal/cache", "internal/tags", "internal/health", "internal/login", "internal/ratelimit", "internal/upstream"},
 	"internal/ratelimit":   {"internal/oci"},
 	"internal/upstream":    {"internal/oci", "internal/ratelimit"},
 	"internal/login":       nil,
 	"internal/tagrule":     nil,
 	"internal/config":      {"internal/tagrule"},
 	"internal/hubsim":      nil,
-	"internal/telemetry":   {"internal/oci", "internal/access", "internal/proxy", "internal/cache", "internal/tags", "internal/health", "internal/ratelimit", "internal/upstream"},
+	"internal/telemetry":   {"internal/membership", "internal/oci", "internal/access", "internal/proxy", "internal/cache", "internal/tags", "internal/health", "internal/ratelimit", "internal/upstream"},
 	"internal/cache/lru":   {"internal/oci"}, // the policy knows no cache
 	"internal/cache/spool": {"internal/oci"},
 }
@@ -105,7 +106,7 @@ func TestOwnImports(t *testing.T) {
 // Tests are not asked.
 var others = map[string][]string{
 	"github.com/dgraph-io":                   {"internal/index"},
-	"github.com/hashicorp/golang-lru":        {"internal/cache/lru", "internal/upstream", "internal/ratelimit"},
+	"github.com/hashicorp/golang-lru":        {"internal/cache/lru", "internal/upstream", "internal/ratelimit", "internal/membership"},
 	"github.com/google/go-containerregistry": {"internal/upstream", "internal/login", "internal/hubsim", "cmd/hubsim"},
 	"github.com/docker/cli":                  {"internal/login"},
 	"github.com/bmatcuk/doublestar":          {"internal/tagrule", "internal/access", "internal/config"},

@@ -1,0 +1,114 @@
+package membership
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"mirrord/internal/call"
+	"mirrord/internal/oci"
+)
+
+// confirm fails unless what was found for ref, in scope s, is known to be of its
+// repository, or of a public one: because the upstream has named or sent it for that, or
+// by asking.
+func (r *Registry) confirm(ctx context.Context, s scope, ref oci.Ref, found oci.Result) error {
+	at := ref.At(found.Digest)
+	if !ref.ByDigest() || found.Source == at {
+		r.noteMember(s, found.Digest, answered(ref, found))
+		return nil
+	}
+	if r.isMember(s, at) {
+		return nil
+	}
+	if r.isPublicSource(found.Source) {
+		r.noteMember(public, found.Digest, false)
+		return nil
+	}
+	return r.askMember(ctx, s, at)
+}
+
+// answered reports whether the upstream has been asked for what was found for ref.
+func answered(ref oci.Ref, found oci.Result) bool {
+	switch found.Via {
+	case oci.Revalidated, oci.Fill, oci.Pass:
+		return true
+	}
+	return false
+}
+
+// isMember reports whether ref, by digest, is known to be public, or of the private
+// repository s.
+func (r *Registry) isMember(s scope, ref oci.Ref) bool {
+	if _, ok := r.facts.get(fact{digest: ref.Digest()}); ok {
+		return true
+	}
+	if s == public {
+		return false
+	}
+	_, ok := r.facts.get(fact{s.upstream, s.repository, ref.Digest()})
+	return ok
+}
+
+// isPublicSource reports whether source, for which content was just fetched, is of a
+// repository that is known to be public.
+func (r *Registry) isPublicSource(source oci.Ref) bool {
+	if source == (oci.Ref{}) {
+		return false
+	}
+	if _, private := r.opts.Anonymous[source.Upstream()]; !private {
+		return true
+	}
+	known, ok := r.facts.get(fact{upstream: source.Upstream(), repository: source.Repository()})
+	return ok && known.public && known.current()
+}
+
+// askMember asks the upstream whether the repository of ref, by digest, has it.
+func (r *Registry) askMember(ctx context.Context, s scope, ref oci.Ref) error {
+	if err := r.missing.Recall(ref); err != nil {
+		return err
+	}
+	err := askOnce(ctx, r.checks, ref, call.Endless, func(ctx context.Context) error {
+		err := exists(r.opts.Upstreams.Resolve(ctx, ref))
+		if err == nil {
+			r.noteMember(s, ref.Digest(), true)
+		}
+		r.missing.Note(ref, err)
+		return err
+	})
+	if err != nil && oci.Temporary(err) && ctx.Err() == nil {
+		return oci.Errorf(oci.Unavailable, "cannot find out whether %s/%s has %s: %w", ref.Upstream(), ref.Repository(), ref.Digest(), err)
+	}
+	return err
+}
+
+// exists returns nil if HEAD has found something: it may be there without HEAD's
+// describing it.
+func exists(_ oci.Result, err error) error {
+	if errors.Is(err, oci.ErrNeedsGet) {
+		return nil
+	}
+	return err
+}
+
+// askOnce asks once for all who ask the same at the same time. It waits for as long as
+// the upstream is silent for less than that.
+func askOnce[K comparable](ctx context.Context, group *call.Group[K, struct{}], key K, silence time.Duration, ask func(context.Context) error) error {
+	asked, joined := group.Do(key, func(shared context.Context) (struct{}, error) {
+		return struct{}{}, ask(oci.WithHops(shared, oci.Hops(ctx)))
+	})
+	_, err := asked.Wait(ctx, silence)
+	if joined && errors.Is(err, oci.ErrLoop) { // that of another client
+		return askOnce(ctx, group, key, silence, ask)
+	}
+	return err
+}
+
+// noteMember notes that d is of s. now says that the upstream has just let its login
+// have it.
+func (r *Registry) noteMember(s scope, d oci.Digest, now bool) {
+	r.facts.put(fact{s.upstream, s.repository, d}, state{})
+	if s != public && now {
+		r.facts.update(fact{upstream: s.upstream, repository: s.repository}, func(s *state) { s.allowed = time.Now() })
+	}
+}

@@ -1,0 +1,159 @@
+package membership
+
+import (
+	"errors"
+	"iter"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+
+	"mirrord/internal/oci"
+)
+
+// Index remembers facts across restarts. Methods may be called concurrently; what a
+// crash loses is asked for again.
+type Index interface {
+	Members() iter.Seq2[Record, error]
+	// UpdateMembers writes records and removes others, of which only the names count.
+	// Absent ones are not an error.
+	UpdateMembers(put, remove []Record) error
+}
+
+// Record is one fact: that content is of a private repository, that it is public
+// (without Upstream and Repository), or what is known of a repository (without Digest).
+type Record struct {
+	Upstream, Repository string
+	Digest               oci.Digest
+
+	// Only of a repository:
+	Public  bool
+	Checked time.Time // when that was found out
+	Allowed time.Time // when the upstream last let its login have something of it, if it is private
+}
+
+// maxFacts are remembered, in about 300 bytes each. A forgotten one costs a HEAD.
+const maxFacts = 1 << 17
+
+// fact is the name of a Record.
+type fact struct {
+	upstream, repository string
+	digest               oci.Digest
+}
+
+// state is what is known of a repository; zero for content.
+type state struct {
+	public  bool
+	checked time.Time
+	allowed time.Time
+	asked   time.Time // when that was last asked about; it is not written
+}
+
+// facts are what is known, in memory. Its methods may be called concurrently.
+type facts struct {
+	index  Index
+	failed func(error)
+
+	flushing sync.Mutex // held while the index is written, so that the last write wins
+
+	mu    sync.Mutex // guards all below; held for no I/O
+	known *simplelru.LRU[fact, state]
+	dirty map[fact]struct{} // that the index does not know yet, or not to be forgotten
+}
+
+func newFacts(index Index, failed func(error)) *facts {
+	f := &facts{index: index, failed: failed, dirty: make(map[fact]struct{})}
+	if failed == nil {
+		f.failed = func(error) {}
+	}
+	known, err := simplelru.NewLRU(maxFacts, func(name fact, _ state) { f.dirty[name] = struct{}{} })
+	if err != nil {
+		panic(err) // only for a size below one
+	}
+	f.known = known
+	for r, err := range index.Members() {
+		if err != nil {
+			f.failed(err)
+			continue
+		}
+		f.known.Add(fact{r.Upstream, r.Repository, r.Digest}, state{public: r.Public, checked: r.Checked, allowed: r.Allowed})
+	}
+	return f
+}
+
+func (f *facts) get(name fact) (state, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.known.Get(name)
+}
+
+// put notes a fact.
+func (f *facts) put(name fact, s state) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if old, ok := f.known.Get(name); ok && old == s {
+		return
+	}
+	f.known.Add(name, s)
+	f.dirty[name] = struct{}{}
+}
+
+// update changes what is known of a repository.
+func (f *facts) update(name fact, change func(*state)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s, _ := f.known.Get(name)
+	change(&s)
+	f.known.Add(name, s)
+	f.dirty[name] = struct{}{}
+}
+
+// noteAsked notes that a repository is being asked about.
+func (f *facts) noteAsked(name fact) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if s, ok := f.known.Get(name); ok {
+		s.asked = time.Now()
+		f.known.Add(name, s)
+	}
+}
+
+// flush writes what the index does not know. What it does not take is written the next
+// time.
+func (f *facts) flush() {
+	f.flushing.Lock()
+	defer f.flushing.Unlock()
+	names, put, remove := f.takeDirty()
+	if len(names) == 0 {
+		return
+	}
+	err := f.index.UpdateMembers(put, remove)
+	if err == nil {
+		return
+	}
+	f.mu.Lock()
+	for _, name := range names {
+		f.dirty[name] = struct{}{}
+	}
+	f.mu.Unlock()
+	f.failed(errors.Join(errors.New("write what is private"), err))
+}
+
+// takeDirty takes the names of what the index does not know.
+func (f *facts) takeDirty() (names []fact, put, remove []Record) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for name := range f.dirty {
+		names = append(names, name)
+		r := Record{Upstream: name.upstream, Repository: name.repository, Digest: name.digest}
+		s, ok := f.known.Peek(name)
+		if !ok {
+			remove = append(remove, r)
+			continue
+		}
+		r.Public, r.Checked, r.Allowed = s.public, s.checked, s.allowed
+		put = append(put, r)
+	}
+	clear(f.dirty)
+	return names, put, remove
+}

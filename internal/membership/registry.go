@@ -1,0 +1,196 @@
+// Package membership is a Registry that keeps private content from those who may not
+// have it. The cache below it serves content by digest, whoever it was fetched for: that
+// is right for public content, and a leak when an upstream is used with a login.
+//
+// A repository is public when the upstream lets a request without a login have something
+// of it, and private when it refuses one. What was named, sent or confirmed by the
+// upstream for a public repository is public, and served under any name. All other
+// content is served under a name only after the upstream has said that this repository
+// has it, and under that of a private one only to clients that a rule grants it, and only
+// as long as the upstream goes on letting the mirror's login have it. What is not known,
+// such as after the loss of the index, is asked for again: by HEAD, which costs no pull.
+//
+// Manifests that merely refer to a digest prove nothing: anybody can push one.
+package membership
+
+import (
+	"context"
+	"time"
+
+	"mirrord/internal/call"
+	"mirrord/internal/negative"
+	"mirrord/internal/oci"
+)
+
+// Options of a Registry. Grants and Hooks may be nil.
+type Options struct {
+	Next      oci.Registry            // serves what is admitted
+	Upstreams oci.Registry            // asks the upstreams, past the cache, with their logins
+	Anonymous map[string]oci.Registry // the upstreams that may have a login, by name, asked without it
+
+	// LoggedIn reports whether a login may have been sent to any upstream. While it
+	// returns false everything is public.
+	LoggedIn func() bool
+
+	// Grants reports whether the client of ctx is granted a private repository; tag is
+	// empty for content by digest and for lists. Nil: nobody is.
+	Grants func(ctx context.Context, upstream, repository, tag string) bool
+
+	Fresh      time.Duration // how long access to a private repository is assumed without asking
+	MaxStale   time.Duration // and how long while the upstream is unavailable
+	MaxSilence time.Duration // of the upstream, when it is asked again whether a repository is public; 0: any
+
+	Index Index
+	Hooks Hooks
+}
+
+// Hooks report what no call returns. Each may be nil and must not block for long.
+type Hooks struct {
+	Refused     func(ctx context.Context, upstream, repository, reference string, err error) // private content
+	IndexFailed func(err error)                                                              // facts could not be read or written
+}
+
+// Registry is a Registry that keeps private content private. New makes one; Run works
+// for it. Its methods may be called concurrently.
+type Registry struct {
+	opts    Options
+	facts   *facts
+	missing *negative.Cache // of refs that the upstream does not have, asked with its login
+	hidden  *negative.Cache // and without
+
+	runner *call.Runner
+	probes *call.Group[probe, struct{}]   // without a login
+	checks *call.Group[oci.Ref, struct{}] // with the upstream's
+}
+
+// New returns a Registry that knows what the index knows. It starts nothing: call Run.
+func New(o Options) *Registry {
+	runner := call.NewRunner()
+	return &Registry{
+		opts:    o,
+		facts:   newFacts(o.Index, o.Hooks.IndexFailed),
+		missing: negative.New(),
+		hidden:  negative.New(),
+		runner:  runner,
+		probes:  call.NewGroup[probe, struct{}](runner),
+		checks:  call.NewGroup[oci.Ref, struct{}](runner),
+	}
+}
+
+const flushEvery = 15 * time.Second // a crash costs a HEAD for each fact that it loses
+
+// Run writes to the index what is found out, until ctx ends. Then it ends the requests
+// in flight and waits for them. Run once.
+func (r *Registry) Run(ctx context.Context) error {
+	defer func() {
+		r.runner.Stop()
+		r.runner.Wait()
+		r.facts.flush()
+	}()
+	ticker := time.NewTicker(flushEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+			r.facts.flush()
+		}
+	}
+}
+
+// Resolve fails with oci.Denied for private content that the client is not granted, and
+// as the upstream does for content that the repository does not have.
+func (r *Registry) Resolve(ctx context.Context, ref oci.Ref) (oci.Result, error) {
+	if r.opts.LoggedIn() {
+		return r.resolve(ctx, ref)
+	}
+	result, err := r.opts.Next.Resolve(ctx, ref)
+	if r.opts.LoggedIn() { // since a moment ago
+		return r.resolve(ctx, ref)
+	}
+	return result, err
+}
+
+func (r *Registry) resolve(ctx context.Context, ref oci.Ref) (oci.Result, error) {
+	s, err := r.admit(ctx, ref)
+	if err != nil {
+		return oci.Result{}, err
+	}
+	result, err := r.opts.Next.Resolve(ctx, ref)
+	if err == nil {
+		err = r.confirm(ctx, s, ref, result)
+	}
+	if err != nil {
+		r.noteDenial(s, err)
+		return oci.Result{}, err
+	}
+	return result, nil
+}
+
+// Open fails as Resolve does.
+func (r *Registry) Open(ctx context.Context, ref oci.Ref) (*oci.Content, error) {
+	if r.opts.LoggedIn() {
+		return r.open(ctx, ref)
+	}
+	content, err := r.opts.Next.Open(ctx, ref)
+	if !r.opts.LoggedIn() {
+		return content, err
+	}
+	if err == nil { // a login has been sent since: perhaps for this
+		_ = content.Close()
+	}
+	return r.open(ctx, ref)
+}
+
+func (r *Registry) open(ctx context.Context, ref oci.Ref) (*oci.Content, error) {
+	s, err := r.admit(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	content, err := r.opts.Next.Open(ctx, ref)
+	if err != nil {
+		r.noteDenial(s, err)
+		return nil, err
+	}
+	if err := r.confirm(ctx, s, ref, content.Result); err != nil {
+		_ = content.Close()
+		r.noteDenial(s, err)
+		return nil, err
+	}
+	return content, nil
+}
+
+// List fails with oci.Denied for a list of a private repository that the client is not
+// granted.
+func (r *Registry) List(ctx context.Context, q oci.Listing) (*oci.Page, error) {
+	if !r.opts.LoggedIn() {
+		page, err := r.opts.Next.List(ctx, q)
+		if !r.opts.LoggedIn() {
+			return page, err
+		}
+	}
+	s, err := r.admitList(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	page, err := r.opts.Next.List(ctx, q)
+	if err != nil {
+		r.noteDenial(s, err)
+	}
+	return page, err
+}
+
+// Visible reports whether the client of ctx may know of a repository, without asking the
+// upstream.
+func (r *Registry) Visible(ctx context.Context, upstream, repository string) bool {
+	if _, private := r.opts.Anonymous[upstream]; !private || !r.opts.LoggedIn() {
+		return true
+	}
+	known, ok := r.facts.get(fact{upstream: upstream, repository: repository})
+	return ok && known.public || r.grants(ctx, upstream, repository, "")
+}
+
+func (r *Registry) grants(ctx context.Context, upstream, repository, tag string) bool {
+	return r.opts.Grants != nil && r.opts.Grants(ctx, upstream, repository, tag)
+}

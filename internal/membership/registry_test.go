@@ -1,0 +1,105 @@
+package membership
+
+import (
+	"context"
+	"iter"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"mirrord/internal/oci"
+	"mirrord/internal/oci/ocitest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// noIndex remembers nothing.
+type noIndex struct{}
+
+func (noIndex) Members() iter.Seq2[Record, error]         { return func(func(Record, error) bool) {} }
+func (noIndex) UpdateMembers(_, _ []Record) error         { return nil }
+func denied(ocitest.Call) error                           { return oci.Errorf(oci.Denied, "private") }
+func nobody(context.Context, string, string, string) bool { return false }
+
+// A login may be found while a request is in flight: what that brings is not served
+// before it is known to be public.
+func TestLoginFoundMeanwhile(t *testing.T) {
+	next, anonymous := new(ocitest.Fake), new(ocitest.Fake)
+	layer := ocitest.BlobRef(t, next.AddBlob(ocitest.Repo, []byte("secret")))
+	anonymous.Fail(denied)
+	for name, ask := range map[string]func(r *Registry) error{
+		"resolve": func(r *Registry) error { _, err := r.Resolve(t.Context(), layer); return err },
+		"open": func(r *Registry) error {
+			content, err := r.Open(t.Context(), layer)
+			if err == nil {
+				_ = content.Close()
+			}
+			return err
+		},
+		"list": func(r *Registry) error {
+			q, err := oci.ParseTags(ocitest.Upstream, ocitest.Repo, "")
+			if err == nil {
+				_, err = r.List(t.Context(), q)
+			}
+			return err
+		},
+	} {
+		asked := 0
+		r := New(Options{
+			Next: next, Upstreams: next, Anonymous: map[string]oci.Registry{ocitest.Upstream: anonymous}, Index: noIndex{}, Grants: nobody,
+			LoggedIn: func() bool { asked++; return asked > 1 },
+		})
+		if err := ask(r); oci.CodeOf(err) != oci.Denied {
+			t.Errorf("%s: %v", name, err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		_ = r.Run(ctx)
+	}
+}
+
+// Without a login nothing is asked, and nothing withheld.
+func TestNoLogin(t *testing.T) {
+	next, anonymous := new(ocitest.Fake), new(ocitest.Fake)
+	layer := ocitest.BlobRef(t, next.AddBlob(ocitest.Repo, []byte("open")))
+	r := New(Options{
+		Next: next, Upstreams: next, Anonymous: map[string]oci.Registry{ocitest.Upstream: anonymous}, Index: noIndex{},
+		LoggedIn: func() bool { return false },
+	})
+	if _, err := r.Resolve(t.Context(), layer); err != nil || !r.Visible(t.Context(), ocitest.Upstream, ocitest.Repo) {
+		t.Error(err)
+	}
+	if anonymous.Calls("Resolve", layer.Reference()) != 0 {
+		t.Error("the upstream was asked")
+	}
+}
+
+// The facts that are used least are forgotten, in the index as well.
+func TestFactsAreBounded(t *testing.T) {
+	index := &recorded{}
+	f := newFacts(index, nil)
+	f.put(fact{upstream: "u", repository: "first"}, state{public: true})
+	f.flush()
+	for i := range maxFacts {
+		f.put(fact{digest: oci.FromBytes([]byte{byte(i), byte(i >> 8), byte(i >> 16)})}, state{})
+	}
+	f.flush()
+	if _, ok := f.get(fact{upstream: "u", repository: "first"}); ok || len(index.removed) != 1 || index.removed[0].Repository != "first" {
+		t.Errorf("known: %v, removed: %+v", ok, index.removed)
+	}
+	if index.put != maxFacts+1 {
+		t.Errorf("%d written", index.put)
+	}
+}
+
+type recorded struct {
+	noIndex
+	put     int
+	removed []Record
+}
+
+func (r *recorded) UpdateMembers(put, remove []Record) error {
+	r.put += len(put)
+	r.removed = append(r.removed, remove...)
+	return nil
+}
