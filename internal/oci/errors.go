@@ -15,6 +15,7 @@ const (
 	ManifestUnknown Code = "MANIFEST_UNKNOWN"
 	NameInvalid     Code = "NAME_INVALID"
 	NameUnknown     Code = "NAME_UNKNOWN"
+	Unauthorized    Code = "UNAUTHORIZED"
 	Denied          Code = "DENIED"
 	Unsupported     Code = "UNSUPPORTED"
 	TooManyRequests Code = "TOOMANYREQUESTS"
@@ -58,6 +59,10 @@ func CodeOf(err error) Code {
 // the requested content. Then cached content may be served instead.
 func Temporary(err error) bool {
 	if err == nil {
+		return false
+	}
+	var limit *LimitError
+	if errors.As(err, &limit) && limit.Kind == LimitLogins {
 		return false
 	}
 	code := CodeOf(err)

@@ -17,6 +17,7 @@ var statusOf = map[oci.Code]int{
 	oci.DigestInvalid:   http.StatusBadRequest,
 	oci.ManifestInvalid: http.StatusBadRequest,
 	oci.NameInvalid:     http.StatusNotFound, // an invalid name cannot exist; the spec has no other status
+	oci.Unauthorized:    http.StatusUnauthorized,
 	oci.Denied:          http.StatusForbidden,
 	oci.Unsupported:     http.StatusMethodNotAllowed,
 	oci.TooManyRequests: http.StatusServiceUnavailable,
@@ -45,7 +46,8 @@ type specError struct {
 // A blob that is temporarily unavailable is 404 BLOB_UNKNOWN, the one response
 // after which every client quickly tries the next host; detail has the cause. A
 // manifest or a list is 503, see unavailableStatus, and never 429 or a false 404:
-// those delay clients by minutes, or hide signatures. An upstream without a
+// those delay clients by minutes, or hide signatures; that is right only for one that
+// has failed to log in too often. An upstream without a
 // referrers API is 404, but not NAME_UNKNOWN, so that clients fall back to the
 // referrers tag.
 func writeError(w http.ResponseWriter, r *http.Request, event Event) {
@@ -63,6 +65,9 @@ func writeError(w http.ResponseWriter, r *http.Request, event Event) {
 	switch {
 	case errors.Is(err, oci.ErrLoop):
 		status = http.StatusLoopDetected
+	case code == oci.TooManyRequests && !oci.Temporary(err): // failed logins
+		status = http.StatusTooManyRequests
+		setRetryAfter(w.Header(), err)
 	case event.Kind == "blob" && oci.Temporary(err):
 		e = specError{Code: oci.BlobUnknown, Message: "the blob is temporarily unavailable", Detail: specError{Code: code, Message: err.Error()}}
 		status = http.StatusNotFound

@@ -72,7 +72,26 @@ func New(o Options) *Handler {
 
 // ServeHTTP serves one request. It panics only with http.ErrAbortHandler, to cut
 // short a response that cannot be completed.
-func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.serve(w, r, h.route) }
+
+// Refuse answers a request that is not to be served with that error.
+func (h *Handler) Refuse(w http.ResponseWriter, r *http.Request, refusal error) {
+	h.serve(w, r, func(w http.ResponseWriter, r *http.Request, e *Event) error {
+		setVersion(w)
+		t, _ := parsePath(r.URL) // one that is not valid is refused, too
+		e.Operation, e.Kind = t.operation(r.Method), t.kindName()
+		return refusal
+	})
+}
+
+func setVersion(w http.ResponseWriter) {
+	w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
+}
+
+// routeFunc serves a request, describes it in the Event, and returns why it failed.
+type routeFunc func(http.ResponseWriter, *http.Request, *Event) error
+
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request, route routeFunc) {
 	e := Event{Operation: "other", Kind: "none"}
 	m := httpsnoop.Metrics{Code: http.StatusOK}
 	defer func() {
@@ -84,7 +103,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}()
 	m.CaptureMetrics(w, func(w http.ResponseWriter) {
-		e.Err = h.guard(w, r, &e)
+		e.Err = guard(w, r, &e, route)
 		if e.Err != nil && !errors.Is(e.Err, errCut) {
 			writeError(w, r, e)
 		}
@@ -108,17 +127,17 @@ func shortfall(header http.Header, written int64) error {
 var errCut = errors.New("response cut short")
 
 // guard turns a panic into an error.
-func (h *Handler) guard(w http.ResponseWriter, r *http.Request, e *Event) (err error) {
+func guard(w http.ResponseWriter, r *http.Request, e *Event, route routeFunc) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = cutShort(panicError(p))
 		}
 	}()
-	return h.route(w, r, e)
+	return route(w, r, e)
 }
 
 func (h *Handler) route(w http.ResponseWriter, r *http.Request, e *Event) error {
-	w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
+	setVersion(w)
 	t, err := parsePath(r.URL)
 	e.Operation, e.Kind = t.operation(r.Method), t.kindName()
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
