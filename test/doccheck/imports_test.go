@@ -106,7 +106,10 @@ func TestOwnImports(t *testing.T) {
 // Tests are not asked.
 var others = map[string][]string{
 	"github.com/dgraph-io":                   {"internal/index"},
-	"github.com/hashicorp/golang-lru":        {"internal/cache/lru", "internal/upstream", "internal/ratelimit", "internal/membership"},
+	"github.com/hashicorp/golang-lru":        {"internal/cache/lru", "internal/upstream", "internal/ratelimit", "internal/membership", "internal/access"},
+	"golang.org/x/crypto/bcrypt":             {"internal/access"},
+	"github.com/coreos/go-oidc":              {"internal/access"},
+	"github.com/go-jose":                     nil, // tests only
 	"github.com/google/go-containerregistry": {"internal/upstream", "internal/login", "internal/hubsim", "cmd/hubsim"},
 	"github.com/docker/cli":                  {"internal/login"},
 	"github.com/bmatcuk/doublestar":          {"internal/tagrule", "internal/access", "internal/config"},

@@ -1,0 +1,433 @@
+package access
+
+import (
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/crypto/bcrypt"
+
+	"mirrord/internal/oci"
+)
+
+func check(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// world is a gate whose reports are noted.
+type world struct {
+	*Gate
+	dir string
+
+	mu       sync.Mutex // guards all below
+	failures []LoginFailure
+	broken   []error
+	compared int // passwords
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{dir: t.TempDir()}
+	w.Gate = NewGate(GateOptions{
+		LoginFailed:  func(f LoginFailure) { w.note(func() { w.failures = append(w.failures, f) }) },
+		FileFailed:   func(err error) { w.note(func() { w.broken = append(w.broken, err) }) },
+		IssuerFailed: func(_ string, err error) { w.note(func() { w.broken = append(w.broken, err) }) },
+	})
+	return w
+}
+
+func (w *world) note(f func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	f()
+}
+
+// write writes a file and returns its path.
+func (w *world) write(t *testing.T, name, text string) string {
+	t.Helper()
+	path := filepath.Join(w.dir, name)
+	check(t, os.WriteFile(path, []byte(text), 0o600))
+	return path
+}
+
+// user returns a line of htpasswd.
+func user(t *testing.T, name, password string) string {
+	t.Helper()
+	hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost)
+	check(t, err)
+	return name + ":" + strings.Replace(string(hash), "$2a$", "$2y$", 1) + "\n"
+}
+
+// auth returns an Auth whose comparisons of passwords are counted.
+func (w *world) auth(t *testing.T, o AuthOptions) *Auth {
+	t.Helper()
+	a, err := w.NewAuth(o)
+	check(t, err)
+	for _, v := range a.verifiers {
+		if p, ok := v.(*passwords); ok {
+			p.compare = func(hash, password []byte) error {
+				w.note(func() { w.compared++ })
+				return bcrypt.CompareHashAndPassword(hash, password)
+			}
+		}
+	}
+	return a
+}
+
+func basic(name, password string) func(*http.Request) {
+	return func(r *http.Request) { r.SetBasicAuth(name, password) }
+}
+
+func bearer(token string) func(*http.Request) {
+	return func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+token) }
+}
+
+// login sends a request with a credential from an address.
+func (w *world) login(a *Auth, address string, set func(*http.Request)) ([]string, error) {
+	r := httptest.NewRequest(http.MethodGet, "/v2/", nil)
+	r.RemoteAddr = address + ":1"
+	set(r)
+	client, err := ask(w.Gate, a, r)
+	return client.Names, err
+}
+
+const home = "192.0.2.1"
+
+func TestLogin(t *testing.T) {
+	w := newWorld(t)
+	secret := strings.Repeat("s", minToken)
+	a := w.auth(t, AuthOptions{
+		Htpasswd: w.write(t, "htpasswd", "# people\n\n"+user(t, "alice", "wonder")+user(t, "bob", "")),
+		Tokens:   w.write(t, "tokens", "# machines\nci:"+secret+"\r\n  old:sha256:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae\n"),
+	})
+	for name, test := range map[string]struct {
+		set  func(*http.Request)
+		want string // empty: 401
+	}{
+		"nothing":              {func(*http.Request) {}, ""},
+		"password":             {basic("alice", "wonder"), "user:alice"},
+		"wrong password":       {basic("alice", "Wonder"), ""},
+		"user in other case":   {basic("Alice", "wonder"), ""},
+		"no such user":         {basic("carol", "wonder"), ""},
+		"no user":              {basic("", "wonder"), ""},
+		"empty password":       {basic("bob", ""), "user:bob"},
+		"token":                {bearer(secret), "token:ci"},
+		"token as a password":  {basic("whoever", secret), "token:ci"},
+		"hashed token":         {bearer("foo"), "token:old"},
+		"hash itself":          {bearer("sha256:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"), ""},
+		"name of a token":      {basic("ci", "ci"), ""},
+		"password as a token":  {bearer("wonder"), ""},
+		"another scheme":       {func(r *http.Request) { r.Header.Set("Authorization", "Negotiate abc") }, ""},
+		"a malformed password": {func(r *http.Request) { r.Header.Set("Authorization", "Basic %%%") }, ""},
+	} {
+		names, err := w.login(a, home, test.set)
+		if test.want == "" && oci.CodeOf(err) != oci.Unauthorized || test.want != "" && (err != nil || !slices.Equal(names, []string{test.want})) {
+			t.Errorf("%s: %v, %v; want %q", name, names, err, test.want)
+		}
+	}
+	for _, f := range w.failures {
+		if (f.Method != Htpasswd && f.Method != Tokens) || f.User != "" && f.User != "alice" || f.Client.Address.String() != home {
+			t.Errorf("reported: %+v", f)
+		}
+		for _, password := range []string{"wonder", "Wonder", "foo", "carol"} {
+			if strings.Contains(f.Err.Error(), password) {
+				t.Errorf("%q is told in %v", password, f.Err)
+			}
+		}
+	}
+}
+
+// A refused login asks for Basic, whichever path it is for; what comes after the gate
+// sees no credential, and an open listener sees none either and asks for nothing.
+func TestChallenge(t *testing.T) {
+	w := newWorld(t)
+	closed := w.auth(t, AuthOptions{Htpasswd: w.write(t, "htpasswd", user(t, "alice", "wonder"))})
+	for name, test := range map[string]struct {
+		auth   *Auth
+		set    func(*http.Request)
+		status int
+	}{
+		"closed":            {closed, func(*http.Request) {}, http.StatusUnauthorized},
+		"closed, wrong":     {closed, basic("alice", "x"), http.StatusUnauthorized},
+		"closed, right":     {closed, basic("alice", "wonder"), http.StatusOK},
+		"open":              {nil, func(*http.Request) {}, http.StatusOK},
+		"open, a password":  {nil, basic("hub", "secret"), http.StatusOK},
+		"open, a token":     {nil, bearer("x"), http.StatusOK},
+		"open, many things": {nil, func(r *http.Request) { r.Header.Set("Proxy-Authorization", "Basic x") }, http.StatusOK},
+	} {
+		for _, path := range []string{"/v2/", "/v2", "/v2/library/a/manifests/latest", "/docker.io/v2/", "/"} {
+			handler := w.Handler(test.auth, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				for _, header := range []string{"Authorization", "Proxy-Authorization", "Cookie"} {
+					if r.Header.Get(header) != "" {
+						t.Errorf("%s: %s got through", name, header)
+					}
+				}
+			}), func(w http.ResponseWriter, _ *http.Request, err error) { w.WriteHeader(http.StatusUnauthorized) })
+			r := httptest.NewRequest(http.MethodGet, path, nil)
+			r.Header.Set("Cookie", "a=b")
+			test.set(r)
+			answer := httptest.NewRecorder()
+			handler.ServeHTTP(answer, r)
+			challenge := answer.Header().Get("WWW-Authenticate")
+			if answer.Code != test.status || (challenge == `Basic realm="mirrord"`) != (test.status == http.StatusUnauthorized) {
+				t.Errorf("%s: %s: status %d, challenge %q", name, path, answer.Code, challenge)
+			}
+		}
+	}
+}
+
+// A user that does not exist costs the same comparison as one that does.
+func TestUserNamesCannotBeFound(t *testing.T) {
+	w := newWorld(t)
+	a := w.auth(t, AuthOptions{Htpasswd: w.write(t, "htpasswd", user(t, "alice", "wonder"))})
+	for i, name := range []string{"alice", "nobody", "", "root"} {
+		_, err := w.login(a, home, basic(name, "wrong"))
+		if w.compared != i+1 || !strings.Contains(err.Error(), "the user or the password is wrong") {
+			t.Errorf("%q: %d comparisons, %v", name, w.compared, err)
+		}
+	}
+	// With hashes of several costs it is always the same one, as for a user that exists.
+	several, err := parseUsers([]byte(user(t, "a", "1") + user(t, "b", "2") + user(t, "c", "3")))
+	check(t, err)
+	if string(several.decoy(4)) != string(several.decoy(4)) || string(several.decoy(4)) == string(several.decoy(5)) {
+		t.Error("decoys depend on more than the user, or do not depend on it")
+	}
+	// That of an empty file is right for nothing.
+	empty := w.auth(t, AuthOptions{Htpasswd: w.write(t, "empty", "")})
+	if _, err := w.login(empty, home, basic("alice", "")); oci.CodeOf(err) != oci.Unauthorized {
+		t.Errorf("an empty file: %v", err)
+	}
+}
+
+// A password is hashed once a minute, and once for all who send it at the same time.
+func TestPasswordIsRemembered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		path := w.write(t, "htpasswd", user(t, "alice", "wonder"))
+		a := w.auth(t, AuthOptions{Htpasswd: path})
+		want := func(compared int) {
+			t.Helper()
+			if names, err := w.login(a, home, basic("alice", "wonder")); err != nil || w.compared != compared {
+				t.Errorf("%v, %v after %d comparisons, want %d", names, err, w.compared, compared)
+			}
+		}
+		for range 3 {
+			want(1)
+		}
+		time.Sleep(rememberFor - time.Second)
+		want(1)
+		time.Sleep(time.Second)
+		want(2)
+		if _, err := w.login(a, home, basic("alice", "wrong")); err == nil || w.compared != 3 {
+			t.Errorf("%v after %d comparisons", err, w.compared)
+		}
+
+		// One that was changed is not remembered.
+		w.write(t, "htpasswd", user(t, "alice", "new"))
+		a.Reload()
+		if _, err := w.login(a, home, basic("alice", "wonder")); oci.CodeOf(err) != oci.Unauthorized {
+			t.Errorf("the old password: %v", err)
+		}
+		if _, err := w.login(a, home, basic("alice", "new")); err != nil {
+			t.Errorf("the new password: %v", err)
+		}
+	})
+}
+
+func TestPasswordIsHashedOnceForAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		a := w.auth(t, AuthOptions{Htpasswd: w.write(t, "htpasswd", user(t, "alice", "wonder"))})
+		p := a.verifiers[0].(*passwords)
+		p.compare = func(hash, password []byte) error {
+			w.note(func() { w.compared++ })
+			time.Sleep(time.Second) // until all have come
+			return bcrypt.CompareHashAndPassword(hash, password)
+		}
+		var all sync.WaitGroup
+		for range 20 {
+			all.Go(func() {
+				if _, err := w.login(a, home, basic("alice", "wonder")); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		if w.compared != 1 {
+			t.Errorf("%d comparisons", w.compared)
+		}
+	})
+}
+
+// Someone who guesses gets 429 after ten failures, and costs no more comparisons; those
+// at the same address who have been let in before are not affected, nor are others.
+func TestGuessesAreSlowed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		secret := strings.Repeat("s", minToken)
+		a := w.auth(t, AuthOptions{
+			Htpasswd: w.write(t, "htpasswd", user(t, "alice", "wonder")+user(t, "bob", "builder")),
+			Tokens:   w.write(t, "tokens", "ci:"+secret),
+		})
+		_, err := w.login(a, home, basic("alice", "wonder"))
+		check(t, err)
+		for i := range maxFailures {
+			if _, err := w.login(a, home, basic("bob", strings.Repeat("x", i))); oci.CodeOf(err) != oci.Unauthorized {
+				t.Fatalf("guess %d: %v", i, err)
+			}
+		}
+		compared := w.compared
+		for name, set := range map[string]func(*http.Request){"wrong": basic("bob", "y"), "right": basic("bob", "builder"), "token": bearer(secret)} {
+			_, err := w.login(a, home, set)
+			var limit *oci.LimitError
+			if !errors.As(err, &limit) || limit.Kind != oci.LimitLogins || time.Until(limit.RetryAt) <= 0 || time.Until(limit.RetryAt) > failureWindow/maxFailures {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		if _, err := w.login(a, home, basic("alice", "wonder")); err != nil || w.compared != compared {
+			t.Errorf("remembered: %v, %d comparisons", err, w.compared-compared)
+		}
+		if _, err := w.login(a, "192.0.2.2", basic("bob", "builder")); err != nil {
+			t.Errorf("another address: %v", err)
+		}
+		if _, err := w.login(a, home, func(*http.Request) {}); oci.CodeOf(err) != oci.Unauthorized {
+			t.Errorf("without a credential: %v", err)
+		}
+		if len(w.failures) != maxFailures {
+			t.Errorf("%d failures reported", len(w.failures))
+		}
+
+		// A credential that was right once is verified again while others guess.
+		time.Sleep(2 * rememberFor)
+		for range maxFailures {
+			_, _ = w.login(a, home, basic("bob", "y"))
+		}
+		if _, err := w.login(a, home, basic("alice", "wonder")); err != nil {
+			t.Errorf("remembered for long: %v", err)
+		}
+		time.Sleep(failureWindow / maxFailures)
+		if _, err := w.login(a, home, basic("bob", "z")); oci.CodeOf(err) != oci.Unauthorized {
+			t.Errorf("a guess later: %v", err)
+		}
+	})
+}
+
+// Guesses that come at once are not compared without bound.
+func TestGuessesAtOnceAreSlowed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		a := w.auth(t, AuthOptions{Htpasswd: w.write(t, "htpasswd", user(t, "alice", "wonder"))})
+		p := a.verifiers[0].(*passwords)
+		running, most := 0, 0
+		p.compare = func(_, _ []byte) error {
+			w.note(func() { w.compared++; running++; most = max(most, running) })
+			time.Sleep(time.Second)
+			w.note(func() { running-- })
+			return errors.New("no")
+		}
+		var all sync.WaitGroup
+		for i := range 200 {
+			all.Go(func() { _, _ = w.login(a, home, basic("alice", strings.Repeat("x", i))) })
+		}
+		all.Wait()
+		if w.compared > 3*maxFailures || most > 16 {
+			t.Errorf("%d comparisons, %d at once", w.compared, most)
+		}
+	})
+}
+
+// Changed files are read again; broken ones are reported once, and the last good ones
+// stay.
+func TestFilesAreReadAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		first, second := strings.Repeat("1", minToken), strings.Repeat("22", minToken)
+		path := w.write(t, "tokens", "ci:"+first)
+		a := w.auth(t, AuthOptions{Tokens: path})
+		want := func(token string, right bool) {
+			t.Helper()
+			if _, err := w.login(a, home, bearer(token)); (err == nil) != right {
+				t.Errorf("%s: %v", token, err)
+			}
+		}
+		want(first, true)
+		w.write(t, "tokens", "ci:"+second)
+		want(first, true)
+		time.Sleep(recheckEvery)
+		want(first, false)
+		want(second, true)
+		w.write(t, "tokens", "broken")
+		for range 3 {
+			time.Sleep(recheckEvery)
+			want(second, true)
+		}
+		check(t, os.Remove(path))
+		for range 3 {
+			time.Sleep(recheckEvery)
+			want(second, true)
+		}
+		if len(w.broken) != 2 || !strings.Contains(w.broken[0].Error(), "line 1 is not NAME:TOKEN") || !errors.Is(w.broken[1], os.ErrNotExist) {
+			t.Errorf("reported: %v", w.broken)
+		}
+		w.write(t, "tokens", "ci:"+first)
+		a.Reload()
+		want(first, true)
+	})
+}
+
+// Files that are not what they should be are refused, with the line and what to do, and
+// without a secret.
+func TestBadFiles(t *testing.T) {
+	w := newWorld(t)
+	secret := strings.Repeat("s", minToken)
+	for text, want := range map[string]string{
+		"alice": "line 1 is not USER:HASH; add users with: htpasswd -B FILE USER",
+		"\nalice:$apr1$9Hvl7Bfq$uMYT4jXmmAuZjqpjCNAEt.": "line 2: the password of alice is not hashed with bcrypt, the only hash that is accepted; set it again with: htpasswd -B FILE alice",
+		"alice:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=":       "line 1: the password of alice",
+		"alice:wonder": "line 1: the password of alice",
+		"alice:$2y$99$" + strings.Repeat("a", 53): "line 1: the password of alice",
+		":$2y$05$" + strings.Repeat("a", 53):      "line 1 is not USER:HASH",
+		user(t, "a", "1") + user(t, "a", "2"):     "line 2: a is also on line 1; remove one",
+	} {
+		_, err := w.NewAuth(AuthOptions{Htpasswd: w.write(t, "htpasswd", text)})
+		wantRefused(t, text, err, want, "wonder", "apr1")
+	}
+	for text, want := range map[string]string{
+		secret:                          "line 1 is not NAME:TOKEN",
+		"a b:" + secret:                 "line 1 is not NAME:TOKEN",
+		"ci:short":                      "line 1: the token of ci has less than 16 characters",
+		"ci:" + secret + " " + secret:   "line 1: the token of ci has less than 16 characters, or spaces",
+		"ci:sha256:abc":                 "line 1: the token of ci is not sha256: and 64 hexadecimal digits",
+		"a:" + secret + "\nb:" + secret: "line 2: the token of b is also on line 1",
+	} {
+		_, err := w.NewAuth(AuthOptions{Tokens: w.write(t, "tokens", text)})
+		wantRefused(t, text, err, want, secret, "short")
+	}
+	if _, err := w.NewAuth(AuthOptions{Htpasswd: filepath.Join(w.dir, "absent")}); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("no file: %v", err)
+	}
+}
+
+func wantRefused(t *testing.T, text string, err error, want string, secrets ...string) {
+	t.Helper()
+	if err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("%q: %v, want %q", text, err, want)
+		return
+	}
+	for _, secret := range secrets {
+		if strings.Contains(err.Error(), secret) {
+			t.Errorf("%q: %v tells a secret", text, err)
+		}
+	}
+}
