@@ -3,8 +3,10 @@ package telemetry
 import (
 	"context"
 	"strconv"
+	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/time/rate"
 
 	"mirrord/internal/access"
 	"mirrord/internal/membership"
@@ -39,5 +41,27 @@ func Refused(log *zap.Logger, m *Metrics) func(context.Context, access.Refusal) 
 		log.Warn("dry run: this pull would be denied", zap.String("rule", r.Rule),
 			zap.String("upstream", r.Upstream), zap.String("repository", r.Repository), zap.String("reference", r.Reference),
 			zap.String("client", r.Client.Key().String()), zap.NamedError("reason", r.Err))
+	}
+}
+
+// Lines about failed logins: someone who guesses must not fill the log.
+const (
+	loginLines     = 10
+	loginLineEvery = 10 * time.Second
+)
+
+// LoginFailed returns an observer that counts failed logins, and logs some of them.
+func LoginFailed(log *zap.Logger, m *Metrics) func(access.LoginFailure) {
+	lines := rate.NewLimiter(rate.Every(loginLineEvery), loginLines)
+	return func(f access.LoginFailure) {
+		m.failedLogins.WithLabelValues(string(f.Method)).Inc()
+		if !lines.Allow() {
+			return
+		}
+		fields := []zap.Field{zap.String("client", f.Client.Address.String()), zap.String("method", string(f.Method)), zap.Error(f.Err)}
+		if f.User != "" {
+			fields = append(fields, zap.String("user", f.User))
+		}
+		log.Warn("login failed; mirrord_failed_logins_total counts those that are not logged, too", fields...)
 	}
 }

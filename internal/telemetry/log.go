@@ -56,7 +56,7 @@ func AccessLog(log *zap.Logger) func(*http.Request, proxy.Event) {
 		if entry == nil {
 			return
 		}
-		fields := append(make([]zap.Field, 0, 13),
+		fields := append(make([]zap.Field, 0, 14),
 			zap.String("method", r.Method),
 			zap.String("kind", e.Kind),
 			zap.String("upstream", e.Upstream),
@@ -66,9 +66,12 @@ func AccessLog(log *zap.Logger) func(*http.Request, proxy.Event) {
 			zap.Int64("bytes", e.Bytes),
 			zap.Duration("duration", e.Duration.Round(time.Microsecond)),
 			zap.String("via", string(e.Via)),
-			zap.String("client", r.RemoteAddr),
+			zap.String("client", clientOf(r)),
 			zap.String("agent", r.UserAgent()),
 		)
+		if user := oci.ClientOf(r.Context()).Name(); user != "" {
+			fields = append(fields, zap.String("user", user))
+		}
 		if e.Reason != "" {
 			fields = append(fields, zap.String("stale", string(e.Reason)))
 		}
@@ -77,6 +80,15 @@ func AccessLog(log *zap.Logger) func(*http.Request, proxy.Event) {
 		}
 		entry.Write(fields...)
 	}
+}
+
+// clientOf returns the address of the client itself, or that of the connection when it
+// is not known.
+func clientOf(r *http.Request) string {
+	if address := oci.ClientOf(r.Context()).Address; address.IsValid() {
+		return address.String()
+	}
+	return r.RemoteAddr
 }
 
 // degradedMessages says what the failure of a component means.

@@ -29,7 +29,8 @@ type Metrics struct {
 	upstreamBytes    *prometheus.CounterVec
 	upstreamResumes  *prometheus.CounterVec
 
-	refusals *prometheus.CounterVec
+	refusals     *prometheus.CounterVec
+	failedLogins *prometheus.CounterVec
 
 	damaged     prometheus.Counter
 	indexErrors prometheus.Counter
@@ -62,6 +63,7 @@ func NewMetrics(version string) *Metrics {
 	m.refusals = counter("access_refused_total", "Requests that a rule of access.rules, or access.private, refuses; with dry_run true they are served nevertheless.", "rule", "dry_run")
 	m.damaged = counter("cache_damaged_total", "Cached blobs found damaged or missing, and dropped.").WithLabelValues()
 	m.indexErrors = counter("index_errors_total", "Reads and writes of index records that failed.").WithLabelValues()
+	m.failedLogins = counter("failed_logins_total", "Logins of clients with a wrong password or token, by the method that was tried.", "method")
 	m.registry.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),

@@ -5,9 +5,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"regexp"
 	"strings"
 	"testing"
@@ -17,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/zap"
 
+	"mirrord/internal/access"
 	"mirrord/internal/cache"
 	"mirrord/internal/oci"
 	"mirrord/internal/proxy"
@@ -65,6 +68,46 @@ func TestAccessLine(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, logged(t, r, event(nil))); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// The client is the one that a proxy names, not the connection's, and so is the user.
+func TestAccessLineNamesTheClient(t *testing.T) {
+	client := oci.Client{Address: netip.MustParseAddr("192.0.2.7"), Names: []string{"user:alice", "cert:CN=a"}}
+	r := httptest.NewRequestWithContext(oci.WithClient(t.Context(), client), http.MethodGet, "/v2/", nil)
+	r.Header.Set("Authorization", "Bearer secret")
+	line := logged(t, r, event(nil))
+	if line["client"] != "192.0.2.7" || line["user"] != "user:alice" {
+		t.Errorf("client %v, user %v", line["client"], line["user"])
+	}
+	if text := fmt.Sprint(line); strings.Contains(text, "secret") {
+		t.Errorf("a credential is logged: %s", text)
+	}
+}
+
+// All failed logins are counted, but someone who guesses does not fill the log.
+func TestLoginFailures(t *testing.T) {
+	var out bytes.Buffer
+	log, stop, err := telemetry.NewLogger(&out, "info", "json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := telemetry.NewMetrics("1")
+	observe := telemetry.LoginFailed(log, m)
+	for range 50 {
+		observe(access.LoginFailure{Client: oci.Client{Address: netip.MustParseAddr("192.0.2.7")}, Method: access.Htpasswd, User: "alice", Err: errors.New("wrong")})
+	}
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	if len(lines) != 10 || !strings.Contains(lines[0], `"client":"192.0.2.7","method":"htpasswd","error":"wrong","user":"alice"`) {
+		t.Errorf("%d lines, the first is %s", len(lines), lines[0])
+	}
+	want := "# HELP mirrord_failed_logins_total Logins of clients with a wrong password or token, by the method that was tried.\n" +
+		"# TYPE mirrord_failed_logins_total counter\nmirrord_failed_logins_total{method=\"htpasswd\"} 50\n"
+	if err := testutil.GatherAndCompare(m.Gatherer(), strings.NewReader(want), "mirrord_failed_logins_total"); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -44,6 +44,7 @@ func gathered(t *testing.T) map[string]metric {
 	m.Observe(nil, proxy.Event{})
 	m.Resumed("docker.io")()
 	telemetry.Refused(zap.NewNop(), m)(t.Context(), access.Refusal{})
+	telemetry.LoginFailed(zap.NewNop(), m)(access.LoginFailure{Method: access.Htpasswd})
 	ask(t, m)
 
 	families, err := m.Gatherer().Gather()
