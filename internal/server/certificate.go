@@ -14,6 +14,8 @@ type TLSFiles struct {
 	Certificate string // the certificate and those between it and its root
 	Key         string
 	ClientCAs   string // that sign the certificates which clients must have; empty: they need none
+
+	OptionalClientCertificate bool // one that a client sends is verified, but it need not send any
 }
 
 // recheckEvery is how often the files are looked at while clients connect.
@@ -121,6 +123,9 @@ func (f TLSFiles) load() (*tls.Config, error) {
 		return nil, fmt.Errorf("read client CAs: %w", err)
 	}
 	config.ClientCAs, config.ClientAuth = x509.NewCertPool(), tls.RequireAndVerifyClientCert
+	if f.OptionalClientCertificate {
+		config.ClientAuth = tls.VerifyClientCertIfGiven
+	}
 	if !config.ClientCAs.AppendCertsFromPEM(raw) {
 		return nil, fmt.Errorf("%s contains no certificate in PEM form", f.ClientCAs)
 	}

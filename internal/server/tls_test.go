@@ -110,11 +110,14 @@ func TestTLS(t *testing.T) {
 	closed := files
 	closed.ClientCAs = filepath.Join(t.TempDir(), "ca.pem")
 	writePEM(t, closed.ClientCAs, "CERTIFICATE", a.certificate.Raw)
+	either := closed
+	either.OptionalClientCertificate = true
 	stranger := new(authority).write(t, "stranger", filesIn(t.TempDir()))
 	roots := x509.NewCertPool()
 	roots.AddCert(a.certificate)
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.Proto) })
 	open, locked := serveTLS(t, files, progressTime, handler), serveTLS(t, closed, progressTime, handler)
+	ajar := serveTLS(t, either, progressTime, handler)
 	for name, test := range map[string]struct {
 		address string
 		config  *tls.Config
@@ -127,6 +130,9 @@ func TestTLS(t *testing.T) {
 		"TLS 1.1":              {open, &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}, false, ""},
 		"no certificate":       {locked, &tls.Config{}, false, ""},
 		"client's certificate": {locked, &tls.Config{Certificates: []tls.Certificate{own}}, false, "HTTP/2.0"},
+		"optional, none":       {ajar, &tls.Config{}, false, "HTTP/2.0"},
+		"optional, one":        {ajar, &tls.Config{Certificates: []tls.Certificate{own}}, false, "HTTP/2.0"},
+		"optional, a stranger": {ajar, &tls.Config{GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &stranger, nil }}, false, ""},
 		"a stranger's":         {locked, &tls.Config{Certificates: []tls.Certificate{stranger}}, false, ""},
 	} {
 		test.config.RootCAs = roots
