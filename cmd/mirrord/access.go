@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"net/netip"
 
 	"go.uber.org/zap"
 
@@ -48,13 +47,10 @@ func accessRules(cfg *config.Config) []access.Rule {
 	for i, r := range cfg.Access.Rules {
 		rule := access.Rule{
 			Name: fmt.Sprintf("access.rules[%d]", i), Effect: access.Deny, DryRun: r.DryRun,
-			Upstream: r.Upstream, Repository: r.Repository, Tag: r.Tag, Who: r.Who,
+			Upstream: r.Upstream, Repository: r.Repository, Tag: r.Tag, From: networks(r.From), Who: r.Who,
 		}
 		if r.Allow {
 			rule.Effect = access.Allow
-		}
-		for _, network := range r.From {
-			rule.From = append(rule.From, netip.MustParsePrefix(network))
 		}
 		rules = append(rules, rule)
 	}

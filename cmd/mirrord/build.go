@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -60,7 +59,8 @@ func build(cfg *config.Config, log *zap.Logger) (d *daemon, err error) {
 		return nil, err
 	}
 	watch(metrics, mirror, ledger)
-	certificates, err := loadCertificates(cfg, log)
+	gate := newGate(cfg, log, metrics)
+	doors, err := loadDoors(cfg, gate, log)
 	if err != nil {
 		return nil, refusal{err}
 	}
@@ -82,12 +82,12 @@ func build(cfg *config.Config, log *zap.Logger) (d *daemon, err error) {
 	})
 	budgets := &budgetWriter{ledger: ledger, pools: mirror.Pools, probe: cfg.Quota.Probe, write: storage.index.PutQuotas, log: log}
 	return &daemon{
-		mirrors: mirrorServers(cfg, listeners.mirrors, certificates, options, log),
+		mirrors: mirrorServers(cfg, listeners.mirrors, gate, doors, options, log),
 		admin:   server.New(listeners.admin, server.Options{Handler: api.Handler(), ErrorLog: zap.NewStdLog(log)}),
 		api:     api,
 		workers: []func(context.Context) error{mirror.Run, budgets.run},
 		summary: summary(cfg),
-		reload:  func() { reload(mirror.Pools, certificates) },
+		reload:  func() { reload(mirror.Pools, doors) },
 		close:   storage.close,
 	}, nil
 }
@@ -160,10 +160,6 @@ func watch(metrics *telemetry.Metrics, mirror *stack.Stack, ledger *ratelimit.Le
 	}
 }
 
-func withClient(ctx context.Context, c net.Conn) context.Context {
-	return oci.WithClient(ctx, oci.ClientAt(c.RemoteAddr()))
-}
-
 // routes are the names of the upstreams; the first is the default.
 func routes(cfg *config.Config) route.Table {
 	var upstreams []route.Upstream
@@ -173,13 +169,15 @@ func routes(cfg *config.Config) route.Table {
 	return route.NewTable(upstreams...).WithForeign(config.KnownHosts()...)
 }
 
-// reload forgets tokens and refused logins, and reads changed certificates.
-func reload(pools []*upstream.Pool, certificates []*server.Certificate) {
+// reload forgets tokens and refused logins, and reads changed certificates, users and
+// tokens of clients.
+func reload(pools []*upstream.Pool, doors []door) {
 	for _, p := range pools {
 		p.Reload()
 	}
-	for _, c := range certificates {
-		c.Reload()
+	for _, d := range doors {
+		d.certificate.Reload()
+		d.auth.Reload()
 	}
 }
 

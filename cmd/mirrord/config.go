@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 
+	"mirrord/internal/access"
 	"mirrord/internal/config"
 )
 
@@ -67,11 +68,11 @@ func newConfigPrintCommand() *cobra.Command {
 // as the unit runs.
 const unitCredentials = "/run/credentials/"
 
-// checkFiles reads the configured credentials and certificates. A credential that
+// checkFiles reads the configured credentials, certificates, users and tokens. A credential that
 // exists only while a unit runs is not a failure, but a note.
 func checkFiles(cfg *config.Config) (notes string, err error) {
 	var failed []error
-	if _, err := loadCertificates(cfg, zap.NewNop()); err != nil {
+	if _, err := loadDoors(cfg, access.NewGate(access.GateOptions{}), zap.NewNop()); err != nil {
 		failed = append(failed, err)
 	}
 	for _, u := range cfg.Upstreams {

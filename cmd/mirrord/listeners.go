@@ -4,12 +4,15 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 
 	"go.uber.org/zap"
 
+	"mirrord/internal/access"
 	"mirrord/internal/config"
 	"mirrord/internal/proxy"
 	"mirrord/internal/server"
+	"mirrord/internal/telemetry"
 )
 
 // listening are the open listeners.
@@ -38,35 +41,85 @@ func listen(cfg *config.Config) (open listening, err error) {
 	return open, err
 }
 
-// loadCertificates returns the certificate of each listener, or none.
-func loadCertificates(cfg *config.Config, log *zap.Logger) ([]*server.Certificate, error) {
-	var all []*server.Certificate
+func loadCertificate(listener config.Listener, log *zap.Logger) (*server.Certificate, error) {
+	failed := func(err error) {
+		log.Error("changed certificate cannot be read; the last good one is used", zap.Error(err))
+	}
+	files := server.TLSFiles{
+		Certificate: listener.TLS.CertFile, Key: listener.TLS.KeyFile, ClientCAs: listener.TLS.ClientCAFile,
+		OptionalClientCertificate: listener.Auth.ClientCertificates && listener.Auth.HasLogin(),
+	}
+	return server.LoadCertificate(files, failed)
+}
+
+// door is what a listener lets clients in by.
+type door struct {
+	certificate *server.Certificate
+	auth        *access.Auth // nil: everybody is let in
+}
+
+// loadDoors returns the door of each listener, or none.
+func loadDoors(cfg *config.Config, gate *access.Gate, log *zap.Logger) ([]door, error) {
+	var all []door
 	for _, listener := range cfg.AllListeners() {
 		certificate, err := loadCertificate(listener, log.With(zap.String("listen", listener.Address)))
 		if err != nil {
 			return nil, fmt.Errorf("listener %s: %w", listener.Address, err)
 		}
-		all = append(all, certificate)
+		auth, err := loadAuth(listener.Auth, gate)
+		if err != nil {
+			return nil, fmt.Errorf("listener %s: auth: %w", listener.Address, err)
+		}
+		all = append(all, door{certificate, auth})
 	}
 	return all, nil
 }
 
-func loadCertificate(listener config.Listener, log *zap.Logger) (*server.Certificate, error) {
-	failed := func(err error) {
-		log.Error("changed certificate cannot be read; the last good one is used", zap.Error(err))
+func loadAuth(c config.Auth, gate *access.Gate) (*access.Auth, error) {
+	if c.IsOpen() {
+		return nil, nil
 	}
-	files := server.TLSFiles{Certificate: listener.TLS.CertFile, Key: listener.TLS.KeyFile, ClientCAs: listener.TLS.ClientCAFile}
-	return server.LoadCertificate(files, failed)
+	o := access.AuthOptions{Htpasswd: c.Htpasswd, Tokens: c.Tokens, ClientCertificates: c.ClientCertificates}
+	for _, i := range c.JWT {
+		o.Issuers = append(o.Issuers, access.Issuer{URL: i.Issuer, Audience: i.Audience, Subjects: i.Subjects, JWKSURL: i.JWKSURL, CAFile: i.CAFile})
+	}
+	return gate.NewAuth(o)
+}
+
+// newGate returns what all listeners share to find out who is asking.
+func newGate(cfg *config.Config, log *zap.Logger, metrics *telemetry.Metrics) *access.Gate {
+	return access.NewGate(access.GateOptions{
+		Allow:          networks(cfg.Clients.Allow),
+		Deny:           networks(cfg.Clients.Deny),
+		TrustedProxies: networks(cfg.Clients.TrustedProxies),
+		LoginFailed:    telemetry.LoginFailed(log, metrics),
+		FileFailed: func(err error) {
+			log.Error("changed file of users or tokens cannot be read; the last good one is used", zap.Error(err))
+		},
+		IssuerFailed: func(issuer string, err error) {
+			log.Warn("issuer of tokens does not answer; tokens that need its keys are refused", zap.String("issuer", issuer), zap.Error(err))
+		},
+	})
+}
+
+// networks returns the networks of a setting, which are valid.
+func networks(cidrs []string) []netip.Prefix {
+	var all []netip.Prefix
+	for _, cidr := range cidrs {
+		all = append(all, netip.MustParsePrefix(cidr))
+	}
+	return all
 }
 
 // mirrorServers returns the servers of the registry. One that is bound to an upstream
 // serves only that.
-func mirrorServers(cfg *config.Config, listeners []*net.TCPListener, certificates []*server.Certificate, o proxy.Options, log *zap.Logger) []*server.Server {
+func mirrorServers(cfg *config.Config, listeners []*net.TCPListener, gate *access.Gate, doors []door, o proxy.Options, log *zap.Logger) []*server.Server {
 	var servers []*server.Server
 	for i, listener := range cfg.AllListeners() {
 		o.Upstream = listener.Upstream
+		registry := proxy.New(o)
 		servers = append(servers, server.New(server.CutSlow(listeners[i]), server.Options{
-			Handler: proxy.New(o), TLS: certificates[i].Config(), ConnContext: withClient, ErrorLog: zap.NewStdLog(log),
+			Handler: gate.Handler(doors[i].auth, registry, registry.Refuse), TLS: doors[i].certificate.Config(), ErrorLog: zap.NewStdLog(log),
 		}))
 	}
 	return servers

@@ -126,8 +126,8 @@ func endCommand(ts *testscript.TestScript, neg bool, args []string) {
 	_, _ = io.WriteString(ts.Stderr(), w.text())
 }
 
-// get [METHOD] PATH sends one request to the mirror and prints status line,
-// headers and body; ADMIN in the place of METHOD asks the admin listener.
+// get [METHOD] [USER:PASSWORD@]PATH sends one request to the mirror and prints status
+// line, headers and body; ADMIN in the place of METHOD asks the admin listener.
 func getCommand(ts *testscript.TestScript, neg bool, args []string) {
 	w := worldOf(ts)
 	method, host := http.MethodGet, w.mirror
@@ -136,6 +136,9 @@ func getCommand(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if method == "ADMIN" {
 		method, host = http.MethodGet, w.admin
+	}
+	if user, path, ok := strings.Cut(args[0], "@/"); ok {
+		host, args[0] = user+"@"+host, "/"+path
 	}
 	req, err := http.NewRequest(method, "http://"+host+args[0], nil)
 	ts.Check(err)

@@ -33,6 +33,10 @@ type Config struct {
 	Clients struct {
 		MaxRequests int  // in flight, for each client; 0: no limit
 		Catalog     bool // is served
+
+		Allow          []string // CIDRs; empty: all but those of Deny
+		Deny           []string // CIDRs
+		TrustedProxies []string // CIDRs, from which a request may name the client that it is for
 	}
 	Tags struct {
 		Fresh                time.Duration // 0: check with the upstream every time

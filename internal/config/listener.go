@@ -12,6 +12,7 @@ type Listener struct {
 	Address  string // host:port
 	Upstream string // the only one that it serves; empty: all
 	TLS      TLS    // zero: plain HTTP
+	Auth     Auth   // zero: everybody is let in
 }
 
 // TLS are files in PEM form.
@@ -35,8 +36,10 @@ var listeners = list[Listener]{
 			required("has no address; write host:port, such as 0.0.0.0:5002"),
 		scalar("upstream", parseAlias, func(l *Listener) *string { return &l.Upstream }),
 		group("tls", tlsTable, func(l *Listener) *TLS { return &l.TLS }),
+		authOf(func(l *Listener) *Auth { return &l.Auth }),
 	},
 	short: "address",
+	check: checkListener,
 }
 
 const (

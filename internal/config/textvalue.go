@@ -109,10 +109,12 @@ type textList struct {
 	entries []string
 }
 
-func (t textList) list([]string) ([]value, bool) {
+func (t textList) list([]string) ([]value, bool) { return t.words(), true }
+
+func (t textList) words() []value {
 	values := make([]value, len(t.entries))
 	for i, entry := range t.entries {
 		values[i] = textValue{t.loader, t.at.index(i), entry}
 	}
-	return values, true
+	return values
 }
