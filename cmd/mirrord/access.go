@@ -49,8 +49,11 @@ func accessRules(cfg *config.Config) []access.Rule {
 			Name: fmt.Sprintf("access.rules[%d]", i), Effect: access.Deny, DryRun: r.DryRun,
 			Upstream: r.Upstream, Repository: r.Repository, Tag: r.Tag, From: networks(r.From), Who: r.Who,
 		}
-		if r.Allow {
+		switch {
+		case r.Allow:
 			rule.Effect = access.Allow
+		case r.MinAge > 0:
+			rule.Effect, rule.Requirement = access.Require, access.NewAge(r.MinAge)
 		}
 		rules = append(rules, rule)
 	}

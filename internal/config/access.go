@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/bmatcuk/doublestar/v4"
 )
@@ -13,8 +14,11 @@ import (
 // AccessRule is one rule about what may be pulled; the first one that matches decides.
 // A condition that is empty matches everything.
 type AccessRule struct {
-	Allow  bool // exactly one of Allow and Deny is set
+	// Exactly one of these is set.
+	Allow  bool
 	Deny   bool
+	MinAge time.Duration // of images
+
 	DryRun bool // what it denies is only reported
 
 	Upstream   string   // name
@@ -28,6 +32,7 @@ var accessRules = list[AccessRule]{
 	table: table[AccessRule]{
 		scalar("allow", parseYes, func(r *AccessRule) *yes { return (*yes)(&r.Allow) }),
 		scalar("deny", parseYes, func(r *AccessRule) *yes { return (*yes)(&r.Deny) }),
+		scalar("min_age", parseAge, func(r *AccessRule) *age { return (*age)(&r.MinAge) }),
 		scalar("upstream", parseAlias, func(r *AccessRule) *string { return &r.Upstream }),
 		scalar("repository", parseRepositoryPattern, func(r *AccessRule) *string { return &r.Repository }),
 		scalar("tag", parseTagPattern, func(r *AccessRule) *string { return &r.Tag }),
@@ -42,13 +47,37 @@ var accessRules = list[AccessRule]{
 func checkAccessRule(l *loader, at place, rules []AccessRule) {
 	r := rules[len(rules)-1]
 	switch {
-	case r.Allow == r.Deny:
-		l.problem(at, "must have either allow: true or deny: true; write one of them")
+	case effects(r) != 1:
+		l.problem(at, "must have one of allow: true, deny: true and min_age; write one of them")
 	case r.Allow && r.DryRun:
-		l.problem(at, "has dry_run, which is for rules that deny; remove it")
+		l.problem(at, "has dry_run, which is for rules that refuse something; remove it")
 	case isAlways(r) && r.Deny && !r.DryRun && len(rules) == 1:
 		l.problem(at, "denies everything; write a rule with allow: true before it")
 	}
+}
+
+// effects returns how many effects r has.
+func effects(r AccessRule) (n int) {
+	for _, set := range []bool{r.Allow, r.Deny, r.MinAge > 0} {
+		if set {
+			n++
+		}
+	}
+	return n
+}
+
+// age is a duration that may be left out.
+type age time.Duration
+
+// String is empty for one that is left out.
+func (a age) String() string { return timeout(a).String() }
+
+func parseAge(s string) (age, error) {
+	d, err := parseDuration(s)
+	if err == nil && d == 0 {
+		err = fmt.Errorf("%q is no age; write for example 168h or 7d, or remove the rule", s)
+	}
+	return age(d), err
 }
 
 // isAlways reports whether r matches every request.
