@@ -73,7 +73,7 @@ func build(cfg *config.Config, log *zap.Logger) (d *daemon, err error) {
 		Routes:   routes(cfg),
 		ID:       id,
 		Catalog:  catalogOf(cfg, mirror),
-		Limit:    ratelimit.NewInFlight(cfg.Clients.MaxRequests),
+		Limit:    ratelimit.NewPace(cfg.Clients.RequestsPerSecond, ratelimit.NewInFlight(cfg.Clients.MaxRequests)),
 		Observe:  observe(metrics, telemetry.AccessLog(log)),
 	}
 	api := admin.New(admin.Options{

@@ -31,8 +31,9 @@ type Config struct {
 		Scrub    time.Duration // 0: off
 	}
 	Clients struct {
-		MaxRequests int  // in flight, for each client; 0: no limit
-		Catalog     bool // is served
+		MaxRequests       int  // in flight, for each client; 0: no limit
+		RequestsPerSecond int  // for each client; 0: no limit
+		Catalog           bool // is served
 
 		Allow          []string // CIDRs; empty: all but those of Deny
 		Deny           []string // CIDRs

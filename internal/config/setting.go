@@ -40,6 +40,8 @@ var settings = []setting{
 		"DURATION", "168h", "time in which all cached content is read once to detect disk damage, 1h or more; 0 disables it"},
 	{scalar("clients.max_requests", count("requests"), func(c *Config) *int { return &c.Clients.MaxRequests }),
 		"REQUESTS", "256", "how many requests one client may have in flight; 0 means no limit"},
+	{scalar("clients.requests_per_second", count("requests"), func(c *Config) *int { return &c.Clients.RequestsPerSecond }),
+		"REQUESTS", "0", "how many requests one client may send in a second, after a burst of 200; 0 means no limit"},
 	{scalar("clients.catalog", parseBool, func(c *Config) *bool { return &c.Clients.Catalog }),
 		"true|false", "false", "whether /v2/_catalog lists the repositories that are cached, those of private registries included"},
 	{words("clients.allow", parseCIDR, func(c *Config) *[]string { return &c.Clients.Allow }),

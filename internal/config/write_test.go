@@ -37,6 +37,7 @@ cache:
   scrub: 168h
 clients:
   max_requests: 256
+  requests_per_second: 0
   catalog: false
 access:
   private: deny

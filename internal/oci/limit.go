@@ -16,6 +16,7 @@ const (
 	LimitClient   LimitKind = "client"   // the client has used up its share of the pulls
 	LimitInFlight LimitKind = "inflight" // the client has too many requests in flight
 	LimitLogins   LimitKind = "logins"   // the client has failed to log in too often
+	LimitRate     LimitKind = "rate"     // the client sends too many requests in a second
 )
 
 // LimitError says that a limit prevents a request: a retry before RetryAt will
@@ -27,8 +28,8 @@ type LimitError struct {
 	RetryAt  time.Time // when the next request may be sent
 
 	// Details of the limit, zero when unknown.
-	Client  string // the limited client, for LimitClient, LimitInFlight and LimitLogins
-	Limit   int    // pulls or failed logins in Window, or requests in flight
+	Client  string // the limited client, for LimitClient, LimitInFlight, LimitRate and LimitLogins
+	Limit   int    // pulls or failed logins in Window, requests in flight, or requests a second
 	Window  time.Duration
 	ResetBy time.Time // the latest end of the window
 }
@@ -40,6 +41,8 @@ func (e *LimitError) Error() string {
 		return fmt.Sprintf("client %s has %d requests in flight, the most that one client may have (wait until one ends, or ask the operator to raise clients.max_requests)", e.Client, e.Limit)
 	case LimitLogins:
 		return fmt.Sprintf("client %s has failed to log in too often: the next try is allowed at %s (check the user and the password)", e.Client, moment(e.RetryAt))
+	case LimitRate:
+		return fmt.Sprintf("client %s sends more than %d requests a second (slow down, or ask the operator to raise clients.requests_per_second)", e.Client, e.Limit)
 	case LimitClient:
 		return fmt.Sprintf("client %s has used up its share of the pulls from %s%s: the next one is allowed at %s; cached content is still served (wait, or ask the operator to raise quota.per_client)",
 			e.Client, e.Upstream, e.size(), moment(e.RetryAt))

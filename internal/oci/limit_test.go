@@ -21,6 +21,7 @@ func TestLimitError(t *testing.T) {
 		"docker.io limits requests until 2026-11-24T08:00:00Z: enough (wait: this limit counts requests by address, with or without a login)":                                                                                       of(unknown, LimitRequests, ""),
 		"the last pulls from docker.io (100 in 6h0m0s) are reserved for images that were never pulled before, until 2026-11-24T09:00:00Z at the latest (wait, or give the mirror a login with a higher limit)":                      of(known, LimitReserve, ""),
 		"client 192.0.2.7 has used up its share of the pulls from docker.io (100 in 6h0m0s): the next one is allowed at 2026-11-24T08:00:00Z; cached content is still served (wait, or ask the operator to raise quota.per_client)": of(known, LimitClient, "192.0.2.7"),
+		"client 192.0.2.7 sends more than 100 requests a second (slow down, or ask the operator to raise clients.requests_per_second)":                                                                                              of(known, LimitRate, "192.0.2.7"),
 	} {
 		if got := e.Error(); got != want {
 			t.Errorf("%s\nwant %s", got, want)

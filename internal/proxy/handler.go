@@ -26,13 +26,14 @@ type Options struct {
 	Upstream string                     // that the listener is bound to; empty: none
 	ID       string                     // of this mirror in Via, see oci.ParseVia
 	Catalog  Catalog                    // nil: the catalog is not served
-	Limit    Limiter                    // limits the requests in flight of each client; nil: no limit
+	Limit    Limiter                    // limits the requests of each client; nil: no limit
 	Observe  func(*http.Request, Event) // called at the end of each request; may be nil
 }
 
-// Limiter limits the requests that the client of ctx, see oci.ClientOf, may have in
-// flight. Enter fails with an *oci.LimitError when there are too many; otherwise
-// Leave is called when the request has ended. Methods may be called concurrently.
+// Limiter limits the requests that the client of ctx, see oci.ClientOf, may send and
+// have in flight. Enter may wait, and fails with an *oci.LimitError when there are too
+// many; otherwise Leave is called when the request has ended. Methods may be called
+// concurrently.
 type Limiter interface {
 	Enter(ctx context.Context) error
 	Leave(ctx context.Context)

@@ -2,36 +2,25 @@ package ratelimit
 
 import (
 	"context"
-	"sync"
 	"time"
 
-	"github.com/hashicorp/golang-lru/v2/simplelru"
 	"golang.org/x/time/rate"
 
 	"mirrord/internal/oci"
 )
 
-const (
-	clientWindow = 6 * time.Hour // Docker Hub's
-	maxClients   = 1 << 14       // clients that are remembered; a forgotten one gets a full share again
-)
+const clientWindow = 6 * time.Hour // Docker Hub's
 
 // Clients gives each client a share of the pulls: a token bucket that holds the
 // share and refills evenly within six hours. Methods may be called concurrently.
 type Clients struct {
-	share int
-
-	mu       sync.Mutex // guards limiters
-	limiters *simplelru.LRU[oci.ClientKey, *rate.Limiter]
+	share   int
+	buckets *buckets
 }
 
 // NewClients returns Clients with a share of so many pulls each; 0 means no limit.
 func NewClients(share int) *Clients {
-	limiters, err := simplelru.NewLRU[oci.ClientKey, *rate.Limiter](maxClients, nil)
-	if err != nil {
-		panic(err) // only for a size below one
-	}
-	return &Clients{share: share, limiters: limiters}
+	return &Clients{share: share, buckets: newBuckets(rate.Limit(float64(share)/clientWindow.Seconds()), share)}
 }
 
 // Take takes a pull from upstream out of the share of the client of ctx, see
@@ -49,7 +38,7 @@ func (c *Clients) Check(ctx context.Context, upstream string) error {
 // Return returns a pull that Take has taken and that was not spent.
 func (c *Clients) Return(ctx context.Context) {
 	if client := oci.ClientOf(ctx).Key(); client != (oci.ClientKey{}) && c.share > 0 {
-		c.limiter(client).AllowN(time.Now(), -1)
+		c.buckets.of(client).AllowN(time.Now(), -1)
 	}
 }
 
@@ -59,7 +48,7 @@ func (c *Clients) admit(ctx context.Context, upstream string, allows func(*rate.
 		return nil
 	}
 	now := time.Now()
-	limiter := c.limiter(client)
+	limiter := c.buckets.of(client)
 	if allows(limiter, now) {
 		return nil
 	}
@@ -67,17 +56,6 @@ func (c *Clients) admit(ctx context.Context, upstream string, allows func(*rate.
 		Kind: oci.LimitClient, Upstream: upstream, Client: client.String(),
 		Limit: c.share, Window: clientWindow, RetryAt: now.Add(untilOne(limiter, now)),
 	}
-}
-
-func (c *Clients) limiter(client oci.ClientKey) *rate.Limiter {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	limiter, ok := c.limiters.Get(client)
-	if !ok {
-		limiter = rate.NewLimiter(rate.Limit(float64(c.share)/clientWindow.Seconds()), c.share)
-		c.limiters.Add(client, limiter)
-	}
-	return limiter
 }
 
 // untilOne returns the time until the limiter has a whole token.

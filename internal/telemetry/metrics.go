@@ -31,6 +31,7 @@ type Metrics struct {
 
 	refusals     *prometheus.CounterVec
 	failedLogins *prometheus.CounterVec
+	limited      *prometheus.CounterVec
 
 	damaged     prometheus.Counter
 	indexErrors prometheus.Counter
@@ -61,6 +62,7 @@ func NewMetrics(version string) *Metrics {
 	m.upstreamBytes = counter("upstream_received_bytes_total", "Bytes of response bodies received from the upstream.", "upstream", "operation")
 	m.upstreamResumes = counter("upstream_body_resumes_total", "Downloads that broke off and were resumed where they stopped.", "upstream")
 	m.refusals = counter("access_refused_total", "Requests that a rule of access.rules, or access.private, refuses; with dry_run true they are served nevertheless.", "rule", "dry_run")
+	m.limited = counter("clients_refused_total", "Requests and connections refused because their client was at a limit.", "limit")
 	m.damaged = counter("cache_damaged_total", "Cached blobs found damaged or missing, and dropped.").WithLabelValues()
 	m.indexErrors = counter("index_errors_total", "Reads and writes of index records that failed.").WithLabelValues()
 	m.failedLogins = counter("failed_logins_total", "Logins of clients with a wrong password or token, by the method that was tried.", "method")
@@ -104,6 +106,7 @@ func (m *Metrics) Observe(r *http.Request, e proxy.Event) {
 	m.requests.WithLabelValues(e.Upstream, e.Operation, e.Kind, via, status).Inc()
 	m.duration.WithLabelValues(e.Operation, e.Kind).Observe(e.Duration.Seconds())
 	m.bytes.WithLabelValues(e.Upstream, e.Kind, via).Add(float64(e.Bytes))
+	m.observeLimit(e.Err)
 }
 
 // failed reports whether content that may exist was temporarily unavailable to a

@@ -193,6 +193,26 @@ mirrord_response_bytes_total{kind="none",upstream="",via="none"} 0
 	}
 }
 
+// What a limit of the mirror refuses is counted by its setting, and what one of the
+// upstream refuses is not.
+func TestLimitMetrics(t *testing.T) {
+	m := telemetry.NewMetrics("1.2.3")
+	r := httptest.NewRequest(http.MethodGet, "/v2/", nil)
+	for _, kind := range []oci.LimitKind{oci.LimitInFlight, oci.LimitRate, oci.LimitRate, oci.LimitClient, oci.LimitPulls, oci.LimitRequests} {
+		m.Observe(r, event(fmt.Errorf("list: %w", &oci.LimitError{Kind: kind})))
+	}
+	want := `
+# HELP mirrord_clients_refused_total Requests and connections refused because their client was at a limit.
+# TYPE mirrord_clients_refused_total counter
+mirrord_clients_refused_total{limit="max_requests"} 1
+mirrord_clients_refused_total{limit="per_client"} 1
+mirrord_clients_refused_total{limit="requests_per_second"} 2
+`
+	if err := testutil.GatherAndCompare(m.Gatherer(), strings.NewReader(want), "mirrord_clients_refused_total"); err != nil {
+		t.Error(err)
+	}
+}
+
 // roundTripper is a function that responds.
 type roundTripper func(*http.Request) (*http.Response, error)
 
