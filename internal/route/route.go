@@ -88,16 +88,18 @@ func (s *selection) addKnown(source, upstream string) {
 	}
 }
 
-// addHost adds the host to which the client has addressed the request.
+// addHost adds the host to which the client has addressed the request. A target has one
+// instead of that in Host: RFC 9112, section 3.2.2.
 func (s *selection) addHost(q Request) {
-	upstream, ok := s.table.byHost(q.Host)
+	host := cmp.Or(q.Target, q.Host)
+	upstream, ok := s.table.byHost(host)
 	switch {
 	case ok:
-		s.addKnown("host "+q.Host, upstream)
+		s.addKnown("host "+host, upstream)
 	case q.Target != "":
-		s.add("target", q.Target)
-	case s.table.isForeign(q.Host):
-		s.add("host", q.Host)
+		s.add("target", host)
+	case s.table.isForeign(host):
+		s.add("host", host)
 	}
 }
 

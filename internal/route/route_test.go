@@ -84,6 +84,8 @@ func TestFind(t *testing.T) {
 		"target by its host":       {route.Request{Name: "a", Host: "corp.example:80", Target: "corp.example:80"}, "My.registry:5000 a", ""},
 		"target by its alias":      {route.Request{Name: "a", Host: "corp", Target: "corp"}, "My.registry:5000 a", ""},
 		"target and another ns":    {route.Request{Name: "a", Host: "ghcr.io", Target: "ghcr.io", NS: []string{"docker.io"}}, "", "host ghcr.io"},
+		"target, not the host":     {route.Request{Name: "a", Host: "ghcr.io", Target: "corp.example"}, "My.registry:5000 a", ""},
+		"unknown target, a host":   {route.Request{Name: "a", Host: "ghcr.io", Target: "harbor.corp"}, "", `"harbor.corp" (target)`},
 		"unknown target":           {route.Request{Name: "a", Host: "harbor.corp", Target: "harbor.corp"}, "", `"harbor.corp" (target)`},
 		"target is an address":     {route.Request{Name: "a", Host: "169.254.169.254", Target: "169.254.169.254"}, "", `"169.254.169.254" (target)`},
 		"listener":                 {route.Request{Name: "a", Listener: "ghcr.io"}, "ghcr.io a", ""},
