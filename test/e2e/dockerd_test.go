@@ -37,7 +37,15 @@ type dockerd struct {
 
 func newDockerd(t *testing.T, from release, store store, mirrors ...string) *dockerd {
 	t.Helper()
-	h := from.home(t, "dockerd", "docker")
+	for i, mirror := range mirrors {
+		mirrors[i] = "http://" + mirror
+	}
+	return startDockerd(t, from.home(t, "dockerd", "docker"), from, store, mirrors...)
+}
+
+// startDockerd starts one in h with the URLs of mirrors.
+func startDockerd(t *testing.T, h *home, from release, store store, mirrors ...string) *dockerd {
+	t.Helper()
 	host := "unix://" + h.path("docker.sock")
 	d := &dockerd{h.tool("docker", "--host", host), store}
 	args := []string{
@@ -47,7 +55,7 @@ func newDockerd(t *testing.T, from release, store store, mirrors ...string) *doc
 		"--storage-driver", store.driver, "--bridge", "none", "--iptables=false", "--ip6tables=false",
 	}
 	for _, mirror := range mirrors {
-		args = append(args, "--registry-mirror", "http://"+mirror)
+		args = append(args, "--registry-mirror", mirror)
 	}
 	h.start(t, "dockerd", args...).await(t, readyWithin, func() bool {
 		_, err := d.run("version")

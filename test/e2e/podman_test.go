@@ -5,6 +5,7 @@ package e2e
 import (
 	"os"
 	"path"
+	"slices"
 	"testing"
 )
 
@@ -20,6 +21,7 @@ func TestPodman(t *testing.T) {
 type podman struct {
 	tool
 	policy string
+	flags  []string // of a pull
 }
 
 func newPodman(t *testing.T, from release, mirrors ...string) *podman {
@@ -40,7 +42,7 @@ func startPodman(t *testing.T, from release, mirrors map[string][]string) *podma
 }
 
 func (p *podman) pull(ref string) error {
-	_, err := p.run("pull", "--quiet", "--signature-policy", p.policy, ref)
+	_, err := p.run(slices.Concat([]string{"pull", "--quiet", "--signature-policy", p.policy}, p.flags, []string{ref})...)
 	return err
 }
 

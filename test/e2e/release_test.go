@@ -139,6 +139,7 @@ const enterArg = "enter-root"
 // noInternet replaces /etc/hosts: a client that falls back from the mirror to Docker Hub
 // fails immediately.
 const noInternet = `127.0.0.1 localhost
+` + secureAddress + " " + mirrorName + `
 127.0.0.1 docker.io index.docker.io registry-1.docker.io auth.docker.io ghcr.io quay.io registry.example
 `
 
@@ -157,6 +158,11 @@ func enter(root, hosts, program string, args []string) error {
 	if err := bind(hosts, filepath.Join(root, "/etc/hosts")); err != nil {
 		return err
 	}
+	if certs := filepath.Join(filepath.Dir(hosts), dockerCerts); exists(certs) {
+		if err := bindDir(certs, filepath.Join(root, "/etc/docker/certs.d")); err != nil {
+			return err
+		}
+	}
 	if root != "" {
 		if err := pivot(root); err != nil {
 			return err
@@ -167,6 +173,17 @@ func enter(root, hosts, program string, args []string) error {
 		return err
 	}
 	return syscall.Exec(path, append([]string{program}, args...), os.Environ())
+}
+
+// dockerCerts is a directory in a home that replaces /etc/docker/certs.d.
+const dockerCerts = "docker-certs"
+
+// bindDir is bind for a directory that may be missing; then it is created.
+func bindDir(from, to string) error {
+	if err := os.MkdirAll(to, 0o755); err != nil {
+		return err
+	}
+	return bind(from, to)
 }
 
 func bind(from, to string) error {
