@@ -20,12 +20,11 @@ type Server struct {
 	http     *http.Server
 }
 
-// Options of a Server. ConnContext and ErrorLog may be nil, as in net/http.
+// Options of a Server. ErrorLog may be nil, as in net/http.
 type Options struct {
-	Handler     http.Handler
-	TLS         *tls.Config // nil: plain HTTP
-	ConnContext func(context.Context, net.Conn) context.Context
-	ErrorLog    *log.Logger
+	Handler  http.Handler
+	TLS      *tls.Config // nil: plain HTTP
+	ErrorLog *log.Logger
 }
 
 // New returns a Server on l, which it closes. It bounds what a client may take
@@ -39,7 +38,6 @@ func newServer(l net.Listener, o Options, progressTime time.Duration) *Server {
 	return &Server{listener: l, http: &http.Server{
 		Handler:           boundBodies(o.Handler),
 		TLSConfig:         o.TLS,
-		ConnContext:       o.ConnContext,
 		ErrorLog:          o.ErrorLog,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,

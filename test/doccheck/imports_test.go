@@ -109,6 +109,7 @@ var others = map[string][]string{
 	"github.com/hashicorp/golang-lru":        {"internal/cache/lru", "internal/upstream", "internal/ratelimit", "internal/membership", "internal/access"},
 	"golang.org/x/crypto/bcrypt":             {"internal/access"},
 	"github.com/coreos/go-oidc":              {"internal/access"},
+	"github.com/pires/go-proxyproto":         {"internal/server"},
 	"github.com/go-jose":                     nil, // tests only
 	"github.com/google/go-containerregistry": {"internal/upstream", "internal/login", "internal/hubsim", "cmd/hubsim"},
 	"github.com/docker/cli":                  {"internal/login"},
