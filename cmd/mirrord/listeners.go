@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/time/rate"
 
 	"mirrord/internal/access"
 	"mirrord/internal/config"
@@ -115,12 +117,29 @@ func networks(cidrs []string) []netip.Prefix {
 // serves only that.
 func mirrorServers(cfg *config.Config, listeners []*net.TCPListener, gate *access.Gate, doors []door, o proxy.Options, log *zap.Logger) []*server.Server {
 	var servers []*server.Server
+	failed := proxyHeaderFailed(log)
 	for i, listener := range cfg.AllListeners() {
 		o.Upstream = listener.Upstream
 		registry := proxy.New(o)
-		servers = append(servers, server.New(server.CutSlow(listeners[i]), server.Options{
+		accepting := server.CutSlow(listeners[i])
+		if listener.ProxyProtocol {
+			accepting = server.ProxyProtocol(accepting, networks(cfg.Clients.TrustedProxies), failed)
+		}
+		servers = append(servers, server.New(accepting, server.Options{
 			Handler: gate.Handler(doors[i].auth, registry, registry.Refuse), TLS: doors[i].certificate.Config(), ErrorLog: zap.NewStdLog(log),
 		}))
 	}
 	return servers
+}
+
+// proxyHeaderFailed returns a hook that logs one failure a minute: those of health
+// checks come every few seconds.
+func proxyHeaderFailed(log *zap.Logger) func(net.Addr, error) {
+	lines := rate.Sometimes{Interval: time.Minute}
+	return func(peer net.Addr, err error) {
+		lines.Do(func() {
+			log.Warn("connection of a trusted proxy without a valid PROXY header closed; let it send one, or remove proxy_protocol",
+				zap.Stringer("proxy", peer), zap.Error(err))
+		})
+	}
 }

@@ -13,6 +13,7 @@ clients: {allow: [10.1.2.3/8, 192.0.2.7, '2001:db8::1/32'], deny: 10.9.0.0/16, t
 listeners:
   - address: :1
     auth: {htpasswd: /h}
+    proxy_protocol: true
   - address: :2
     tls: {cert_file: /c, key_file: /k, client_ca_file: /ca}
     auth:
@@ -28,7 +29,7 @@ upstreams: [docker.io]
 		t.Fatal(err)
 	}
 	want := []Listener{
-		{Address: ":1", Auth: Auth{Htpasswd: "/h"}},
+		{Address: ":1", Auth: Auth{Htpasswd: "/h"}, ProxyProtocol: true},
 		{Address: ":2", TLS: TLS{"/c", "/k", "/ca"}, Auth: Auth{Tokens: "/t", ClientCertificates: true, JWT: []Issuer{
 			{Issuer: "https://gitlab.example", Audience: "https://mirror", JWKSURL: "http://localhost:1/keys", CAFile: "/ca"},
 			{Issuer: "https://token.actions.githubusercontent.com", Audience: "m", Subjects: []string{"repo:acme/*", "repo:b/c:*"}},
@@ -69,6 +70,7 @@ func TestAuthProblems(t *testing.T) {
 		"auth: ":                                                           "mirrord.yaml:1:34: listeners[0].auth: has no method; write one of htpasswd, tokens, client_certificates and jwt, or remove auth to let everybody in",
 		"auth: {client_certificates: false}":                               "mirrord.yaml:1:35: listeners[0].auth: has no method; write one of htpasswd, tokens, client_certificates and jwt, or remove auth to let everybody in",
 		"auth: {client_certificates: true}":                                "mirrord.yaml:1:13: listeners[0]: has client_certificates, but no authority that signs them; write it as client_ca_file in tls",
+		"proxy_protocol: true":                                             "mirrord.yaml:1:12: listeners: listeners[0] has proxy_protocol, but there is no proxy to accept it from; write its address as clients.trusted_proxies",
 		"auth: {htpassword: /h}":                                           `mirrord.yaml:1:36: unknown key "listeners[0].auth.htpassword"; did you mean "listeners[0].auth.htpasswd"?`,
 		"auth: {jwt: [{issuer: 'https://a'}]}":                             "mirrord.yaml:1:42: listeners[0].auth.jwt[0]: has no audience; write what tokens for this mirror name as theirs, such as the mirror's own URL",
 		"auth: {jwt: [{audience: a}]}":                                     "mirrord.yaml:1:42: listeners[0].auth.jwt[0]: has no issuer; write the URL that its tokens name, such as https://gitlab.example",

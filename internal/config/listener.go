@@ -13,6 +13,8 @@ type Listener struct {
 	Upstream string // the only one that it serves; empty: all
 	TLS      TLS    // zero: plain HTTP
 	Auth     Auth   // zero: everybody is let in
+
+	ProxyProtocol bool // connections of trusted proxies begin with a header that names the client
 }
 
 // TLS are files in PEM form.
@@ -37,6 +39,7 @@ var listeners = list[Listener]{
 		scalar("upstream", parseAlias, func(l *Listener) *string { return &l.Upstream }),
 		group("tls", tlsTable, func(l *Listener) *TLS { return &l.TLS }),
 		authOf(func(l *Listener) *Auth { return &l.Auth }),
+		scalar("proxy_protocol", parseFlag, func(l *Listener) *yes { return (*yes)(&l.ProxyProtocol) }),
 	},
 	short: "address",
 	check: checkListener,
@@ -60,6 +63,9 @@ func (l *loader) finishListeners() {
 	for i, listener := range c.Listeners {
 		name := fmt.Sprintf("%s[%d]", listenersKey, i)
 		l.useAddress(used, listener.Address, name, listenersKey)
+		if listener.ProxyProtocol && len(c.Clients.TrustedProxies) == 0 {
+			l.problem(l.origins[listenersKey], "%s has proxy_protocol, but there is no proxy to accept it from; write its address as clients.trusted_proxies", name)
+		}
 		known := slices.IndexFunc(c.Upstreams, func(u Upstream) bool { return slices.Contains(u.names(), listener.Upstream) })
 		if known >= 0 {
 			c.Listeners[i].Upstream = c.Upstreams[known].Name
