@@ -27,14 +27,20 @@ func newBuildKit(t *testing.T, mirrors ...string) *buildKit {
 // startBuildKit starts one with mirrors of several registries.
 func startBuildKit(t *testing.T, mirrors map[string][]string) *buildKit {
 	t.Helper()
-	h := modules.home(t, "buildkitd", "buildctl")
-	socket := "unix://" + h.path("buildkitd.sock")
-	b := &buildKit{h.tool(modules.path("buildctl"), "--addr", socket)}
 	var lines string
 	for registry, all := range mirrors {
 		lines += fmt.Sprintf("[registry.%q]\nmirrors = [%s]\n", registry, quoted(all))
 	}
-	config := h.write(t, "buildkitd.toml", lines)
+	return configureBuildKit(t, lines)
+}
+
+// configureBuildKit starts one with a buildkitd.toml.
+func configureBuildKit(t *testing.T, toml string) *buildKit {
+	t.Helper()
+	h := modules.home(t, "buildkitd", "buildctl")
+	socket := "unix://" + h.path("buildkitd.sock")
+	b := &buildKit{h.tool(modules.path("buildctl"), "--addr", socket)}
+	config := h.write(t, "buildkitd.toml", toml)
 	h.start(t, modules.path("buildkitd"), "--config", config, "--addr", socket, "--root", h.path("root"),
 		"--oci-worker-snapshotter", "native", "--containerd-worker=false").await(t, readyWithin, func() bool {
 		_, err := b.run("debug", "workers")

@@ -167,6 +167,7 @@ var secured = []struct {
 	}},
 	{"containerd of Debian 12", func(t *testing.T, s *secure, cert pair) client { return newSecureContainerd(t, debian12, s, cert) }},
 	{"containerd 2", func(t *testing.T, s *secure, cert pair) client { return newSecureContainerd(t, newest, s, cert) }},
+	{"BuildKit", func(t *testing.T, s *secure, cert pair) client { return newSecureBuildKit(t, s, cert) }},
 	{"podman of Debian 12", func(t *testing.T, s *secure, cert pair) client { return newSecurePodman(t, debian12, s, cert) }},
 	{"podman 5", func(t *testing.T, s *secure, cert pair) client { return newSecurePodman(t, newest, s, cert) }},
 }
@@ -247,6 +248,15 @@ func (s *secure) hosts(cert pair) string {
 		toml += fmt.Sprintf("client = [[%q, %q]]\n", cert.cert, cert.key)
 	}
 	return toml
+}
+
+func newSecureBuildKit(t *testing.T, s *secure, cert pair) *buildKit {
+	t.Helper()
+	toml := fmt.Sprintf("[registry.\"docker.io\"]\nmirrors = [%q]\n[registry.%q]\nca = [%q]\n", s.address, s.address, s.ca.file)
+	if cert != (pair{}) {
+		toml += fmt.Sprintf("[[registry.%q.keypair]]\nkey = %q\ncert = %q\n", s.address, cert.key, cert.cert)
+	}
+	return configureBuildKit(t, toml)
 }
 
 func newSecurePodman(t *testing.T, from release, s *secure, cert pair) *podman {
