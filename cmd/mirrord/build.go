@@ -64,6 +64,7 @@ func build(cfg *config.Config, log *zap.Logger) (d *daemon, err error) {
 	if err != nil {
 		return nil, refusal{err}
 	}
+	warnOfSecrets(cfg, doors, log)
 	listeners, err := listen(cfg)
 	if err != nil {
 		return nil, refusal{err}
