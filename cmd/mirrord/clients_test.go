@@ -2,6 +2,8 @@ package main
 
 import (
 	"bufio"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"io"
 	"net"
@@ -14,6 +16,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"golang.org/x/crypto/bcrypt"
 
 	"mirrord/internal/hubsim"
 )
@@ -67,8 +71,7 @@ func newRecorded(t *testing.T) *recorded {
 func TestCredentialsGoNowhere(t *testing.T) {
 	const secret = "xyzzy-0123456789abcdef"
 	rec := newRecorded(t)
-	closed, err := freeAddress()
-	check(t, err)
+	closed := mustAddress(t)
 	tokens := filepath.Join(t.TempDir(), "tokens")
 	check(t, os.WriteFile(tokens, []byte("ci:"+secret), 0o600))
 	m := configured(t, "log: {level: debug}\nlisteners: [{address: '@CLOSED@', auth: {tokens: @TOKENS@}}]\nupstreams: [{name: docker.io, url: '@HUB@'}]\n",
@@ -114,8 +117,7 @@ func TestCredentialsGoNowhere(t *testing.T) {
 // rules and the log; others cannot.
 func TestClientBehindProxies(t *testing.T) {
 	rec := newRecorded(t)
-	proxied, err := freeAddress()
-	check(t, err)
+	proxied := mustAddress(t)
 	m := configured(t, "clients: {trusted_proxies: 127.0.0.1, deny: 203.0.113.66, allow: [203.0.113.0/24, 127.0.0.1]}\n"+
 		"listeners: [{address: '@PROXIED@', proxy_protocol: true}]\nupstreams: [{name: docker.io, url: '@HUB@'}]\n", "@PROXIED@", proxied, "@HUB@", rec.url)
 	forwarded := func(name string) string {
@@ -147,4 +149,66 @@ func TestClientBehindProxies(t *testing.T) {
 			t.Errorf("the log does not name %s:\n%s", want, m.text())
 		}
 	}
+}
+
+// A certificate or a password is enough, and the log has the name of each.
+func TestCertificateOrPassword(t *testing.T) {
+	rec := newRecorded(t)
+	dir := t.TempDir()
+	cert, key, users := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"), filepath.Join(dir, "htpasswd")
+	own := writeCertificate(t, cert, key) // of the mirror, its client and their authority
+	hash, err := bcrypt.GenerateFromPassword([]byte("wonder"), bcrypt.MinCost)
+	check(t, err)
+	check(t, os.WriteFile(users, []byte("alice:"+string(hash)), 0o600))
+	either, only, forced := mustAddress(t), mustAddress(t), mustAddress(t)
+	m := configured(t, "listeners:\n"+
+		"- {address: '@EITHER@', tls: {cert_file: @C@, key_file: @K@, client_ca_file: @C@}, auth: {client_certificates: true, htpasswd: @H@}}\n"+
+		"- {address: '@ONLY@', tls: {cert_file: @C@, key_file: @K@, client_ca_file: @C@}, auth: {client_certificates: true}}\n"+
+		"- {address: '@FORCED@', tls: {cert_file: @C@, key_file: @K@, client_ca_file: @C@}, auth: {htpasswd: @H@}}\n"+
+		"upstreams: [{name: docker.io, url: '@HUB@'}]\n",
+		"@EITHER@", either, "@ONLY@", only, "@FORCED@", forced, "@C@", cert, "@K@", key, "@H@", users, "@HUB@", rec.url)
+	roots := x509.NewCertPool()
+	roots.AddCert(own.Leaf)
+	for name, test := range map[string]struct {
+		address     string
+		certificate bool
+		user        string // before the address in the URL
+		want        int    // 0: no connection
+	}{
+		"certificate":                 {either, true, "", http.StatusOK},
+		"password":                    {either, false, "alice:wonder@", http.StatusOK},
+		"wrong password":              {either, false, "alice:x@", http.StatusUnauthorized},
+		"neither":                     {either, false, "", http.StatusUnauthorized},
+		"only: certificate":           {only, true, "", http.StatusOK},
+		"only: none":                  {only, false, "alice:wonder@", 0},
+		"both: certificate":           {forced, true, "", http.StatusUnauthorized},
+		"both: certificate, password": {forced, true, "alice:wonder@", http.StatusOK},
+		"both: no certificate":        {forced, false, "alice:wonder@", 0},
+	} {
+		transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}
+		if test.certificate {
+			transport.TLSClientConfig.Certificates = []tls.Certificate{own}
+		}
+		resp, err := (&http.Client{Transport: transport}).Get("https://" + test.user + test.address + "/v2/")
+		if test.want == 0 && err == nil || test.want != 0 && (err != nil || resp.StatusCode != test.want) {
+			t.Errorf("%s: %v, %v; want %d", name, resp, err, test.want)
+		}
+		if err == nil {
+			_ = resp.Body.Close()
+		}
+		transport.CloseIdleConnections()
+	}
+	check(t, m.end(terminate))
+	for _, want := range []string{`"user":"user:alice"`, `"user":"cert:CN=mirror"`} {
+		if !strings.Contains(m.text(), want) {
+			t.Errorf("no %s in the log:\n%s", want, m.text())
+		}
+	}
+}
+
+func mustAddress(t *testing.T) string {
+	t.Helper()
+	address, err := freeAddress()
+	check(t, err)
+	return address
 }
