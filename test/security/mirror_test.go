@@ -152,3 +152,5 @@ func serveLocal(t *testing.T, handler http.HandlerFunc) string {
 	t.Cleanup(s.Close)
 	return s.URL
 }
+
+func digestOf(text string) string { return oci.FromBytes([]byte(text)).String() }
