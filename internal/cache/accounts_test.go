@@ -117,6 +117,7 @@ func TestFailedPutLeavesNothing(t *testing.T) {
 			b.set("Store.Put", applied)
 			f.MustRead(t, refs[0], contents[0], oci.Fill)
 			f.Settled(t)
+			synctest.Wait() // the file is removed behind that
 			if n := f.onDisk(t); n != 0 || f.Stats().Bytes != 0 {
 				t.Errorf("%d bytes are on the disk, %d counted", n, f.Stats().Bytes)
 			}

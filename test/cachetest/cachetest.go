@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -221,14 +220,12 @@ func (f *Fixture) MustRead(t *testing.T, ref oci.Ref, want []byte, via oci.Via) 
 	}
 }
 
-// Settled waits until no fill is in flight, and what follows one has been done. It is for
-// a synctest bubble.
+// Settled waits until no fill is in flight. It is for a synctest bubble.
 func (f *Fixture) Settled(t *testing.T) {
 	t.Helper()
 	for f.Cache.Stats().Fills > 0 {
 		<-time.After(time.Millisecond)
 	}
-	synctest.Wait()
 }
 
 // Paced is a body that comes at rate bytes a second, in pieces.
