@@ -65,12 +65,16 @@ func build(cfg *config.Config, log *zap.Logger) (d *daemon, err error) {
 		return nil, refusal{err}
 	}
 	warnOfSecrets(cfg, doors, log)
+	registry, err := withRules(cfg, mirror.Registry, log, metrics)
+	if err != nil {
+		return nil, refusal{err}
+	}
 	listeners, err := listen(cfg)
 	if err != nil {
 		return nil, refusal{err}
 	}
 	options := proxy.Options{
-		Registry: withRules(cfg, mirror.Registry, log, metrics),
+		Registry: registry,
 		Routes:   routes(cfg),
 		ID:       id,
 		Catalog:  catalogOf(cfg, mirror),

@@ -29,7 +29,7 @@ func newConfigCheckCommand() *cobra.Command {
 		Use:   "check FILE",
 		Short: "Say whether a configuration file is valid, and if not, what to write instead",
 		Long: `Say whether a configuration file is valid, and if not, what to write instead.
-Each credential and certificate is read as the mirror would read it; nothing is sent to an
+Each credential, certificate and key is read as the mirror would read it; nothing is sent to an
 upstream.`,
 		Args: refuse(cobra.ExactArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -73,6 +73,9 @@ const unitCredentials = "/run/credentials/"
 func checkFiles(cfg *config.Config) (notes string, err error) {
 	var failed []error
 	if _, err := loadDoors(cfg, access.NewGate(access.GateOptions{}), zap.NewNop()); err != nil {
+		failed = append(failed, err)
+	}
+	if err := addRequirements(accessRules(cfg), cfg); err != nil {
 		failed = append(failed, err)
 	}
 	for _, u := range cfg.Upstreams {

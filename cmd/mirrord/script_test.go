@@ -43,6 +43,7 @@ func TestScripts(t *testing.T) {
 			"spent":   spentCommand,
 			"await":   awaitCommand,
 			"refused": refusedCommand,
+			"sign":    signCommand(t),
 			"status":  statusCommand,
 		},
 	})
@@ -51,8 +52,9 @@ func TestScripts(t *testing.T) {
 // world is what one script plays with.
 type world struct {
 	*process
-	hub  *hubsim.Hub
-	mend []func() // removes the faults
+	hub    *hubsim.Hub
+	images map[string]string // digests by name
+	mend   []func()          // removes the faults
 }
 
 type worldKey struct{}
@@ -71,17 +73,19 @@ func setUp(env *testscript.Env) error {
 	if err != nil {
 		return err
 	}
-	if _, err := hub.AddImage("library/single", "latest", single); err != nil {
+	image, err := hub.AddImage("library/single", "latest", single)
+	if err != nil {
 		return err
 	}
-	if _, err := hub.AddIndex("library/multi", "latest", index); err != nil {
+	multi, err := hub.AddIndex("library/multi", "latest", index)
+	if err != nil {
 		return err
 	}
 	p, err := newProcess(env.WorkDir)
 	if err != nil {
 		return err
 	}
-	w := &world{process: p, hub: hub}
+	w := &world{process: p, hub: hub, images: map[string]string{"single": image.String(), "multi": multi.String()}}
 	env.Values[worldKey{}] = w
 	env.Vars = append(env.Vars,
 		"HOME="+env.WorkDir, "HUB="+hub.URL(), "MIRROR="+w.mirror, "ADMIN="+w.admin, "CACHE="+w.cache)

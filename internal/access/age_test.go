@@ -59,7 +59,7 @@ func TestAge(t *testing.T) {
 			"old chart":          {helmConfig, `{}`, helmChart, annotated(2 * week), ""},
 			"signature":          {configType, createdAgo(time.Hour), signatureTypes[0], "", ""},
 			"annotation and not": {configType, `{}`, layerType, annotated(time.Hour), ""},
-			"bundle":             {ocispec.MediaTypeEmptyJSON, `{}`, bundleType + ".v0.3+json", annotated(time.Hour), ""},
+			"bundle":             {ocispec.MediaTypeEmptyJSON, `{}`, "application/vnd.dev.sigstore.bundle.v0.3+json", annotated(time.Hour), ""},
 		} {
 			fake := new(ocitest.Fake)
 			ref := artifact(t, fake, test.config, test.content, test.layer, test.annotations)

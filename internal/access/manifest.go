@@ -10,6 +10,7 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"mirrord/internal/cosign"
 	"mirrord/internal/oci"
 )
 
@@ -97,7 +98,7 @@ func (m *manifest) isIndex() bool {
 // signatureTypes are the media types of the layers of what cosign and others attach to
 // an image: signatures, attestations and bills of materials. None of them can be run.
 var signatureTypes = []string{
-	"application/vnd.dev.cosign.simplesigning.v1+json",
+	cosign.SimpleSigning,
 	"application/vnd.dsse.envelope.v1+json",
 	"application/vnd.in-toto+json",
 	"application/vnd.cncf.notary.signature",
@@ -107,11 +108,9 @@ var signatureTypes = []string{
 	"application/vnd.syft+json",
 }
 
-const bundleType = "application/vnd.dev.sigstore.bundle" // and a version
-
 // isSignature reports whether m is something attached to an image and nothing else.
 func (m *manifest) isSignature() bool {
 	return len(m.Layers) > 0 && !slices.ContainsFunc(m.Layers, func(layer ocispec.Descriptor) bool {
-		return !slices.Contains(signatureTypes, layer.MediaType) && !strings.HasPrefix(layer.MediaType, bundleType)
+		return !slices.Contains(signatureTypes, layer.MediaType) && !cosign.IsBundle(layer.MediaType)
 	})
 }

@@ -19,6 +19,9 @@ type AccessRule struct {
 	Deny   bool
 	MinAge time.Duration // of images
 
+	// RequireSignature are the files with the public keys of which one must have signed.
+	RequireSignature []string
+
 	DryRun bool // what it denies is only reported
 
 	Upstream   string   // name
@@ -33,6 +36,7 @@ var accessRules = list[AccessRule]{
 		scalar("allow", parseYes, func(r *AccessRule) *yes { return (*yes)(&r.Allow) }),
 		scalar("deny", parseYes, func(r *AccessRule) *yes { return (*yes)(&r.Deny) }),
 		scalar("min_age", parseAge, func(r *AccessRule) *age { return (*age)(&r.MinAge) }),
+		words("require_signature", parsePath, func(r *AccessRule) *[]string { return &r.RequireSignature }),
 		scalar("upstream", parseAlias, func(r *AccessRule) *string { return &r.Upstream }),
 		scalar("repository", parseRepositoryPattern, func(r *AccessRule) *string { return &r.Repository }),
 		scalar("tag", parseTagPattern, func(r *AccessRule) *string { return &r.Tag }),
@@ -48,7 +52,7 @@ func checkAccessRule(l *loader, at place, rules []AccessRule) {
 	r := rules[len(rules)-1]
 	switch {
 	case effects(r) != 1:
-		l.problem(at, "must have one of allow: true, deny: true and min_age; write one of them")
+		l.problem(at, "must have one of allow: true, deny: true, min_age and require_signature; write one of them")
 	case r.Allow && r.DryRun:
 		l.problem(at, "has dry_run, which is for rules that refuse something; remove it")
 	case isAlways(r) && r.Deny && !r.DryRun && len(rules) == 1:
@@ -58,7 +62,7 @@ func checkAccessRule(l *loader, at place, rules []AccessRule) {
 
 // effects returns how many effects r has.
 func effects(r AccessRule) (n int) {
-	for _, set := range []bool{r.Allow, r.Deny, r.MinAge > 0} {
+	for _, set := range []bool{r.Allow, r.Deny, r.MinAge > 0, len(r.RequireSignature) > 0} {
 		if set {
 			n++
 		}

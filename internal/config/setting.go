@@ -53,7 +53,7 @@ var settings = []setting{
 	{scalar("access.private", oneOf("deny", "rules", "allow"), func(c *Config) *string { return &c.Access.Private }),
 		"deny|rules|allow", "deny", "who gets private images that an upstream lets the mirror's login have: deny serves none, rules those that access.rules allow, allow serves them to everybody"},
 	{listOf(accessRulesKey, accessRules, func(c *Config) []AccessRule { return c.Access.Rules }, func(c *Config, all []AccessRule) { c.Access.Rules = all }),
-		"RULE", "", "what may be pulled, each rule as deny=true, allow=true or min_age=DURATION and its conditions: upstream, repository, tag, from, who; the first match decides, and what no rule matches is allowed; repeat the flag, or separate entries with spaces in the environment"},
+		"RULE", "", "what may be pulled, each rule as deny=true, allow=true, min_age=DURATION or require_signature=KEYFILE and its conditions: upstream, repository, tag, from, who; the first match decides, and what no rule matches is allowed; repeat the flag, or separate entries with spaces in the environment"},
 	{scalar(tagsFreshKey, parseDuration, func(c *Config) *duration { return (*duration)(&c.Tags.Fresh) }),
 		"DURATION", "1m", "how long a tag, or a list of tags or referrers, is served before it is checked with the upstream again; 0 checks every time"},
 	{listOf("tags.rules", rules, getRules, setRules),

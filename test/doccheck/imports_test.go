@@ -59,8 +59,9 @@ var ours = map[string][]string{
 	"internal/oci":         nil,
 	"internal/proxy":       {"internal/oci", "internal/route"},
 	"internal/route":       {"internal/oci"},
-	"internal/access":      {"internal/oci"},
+	"internal/access":      {"internal/oci", "internal/cosign"},
 	"internal/membership":  {"internal/oci", "internal/call", "internal/negative"},
+	"internal/cosign":      nil,
 	"internal/server":      nil,
 	"internal/admin":       {"internal/oci", "internal/cache", "internal/health", "internal/ratelimit", "internal/upstream"},
 	"internal/cache":       {"internal/oci", "internal/call", "internal/health", "internal/journal", "internal/negative"},
@@ -107,6 +108,7 @@ func TestOwnImports(t *testing.T) {
 var others = map[string][]string{
 	"github.com/dgraph-io":                   {"internal/index"},
 	"github.com/hashicorp/golang-lru":        {"internal/cache/lru", "internal/upstream", "internal/ratelimit", "internal/membership", "internal/access"},
+	"github.com/sigstore":                    {"internal/cosign"},
 	"golang.org/x/crypto/bcrypt":             {"internal/access"},
 	"github.com/coreos/go-oidc":              {"internal/access"},
 	"github.com/pires/go-proxyproto":         {"internal/server"},
