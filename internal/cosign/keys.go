@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"crypto"
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/elliptic"
+	"crypto/rsa"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -14,6 +16,7 @@ import (
 
 	"github.com/sigstore/sigstore/pkg/cryptoutils"
 	"github.com/sigstore/sigstore/pkg/signature"
+	"github.com/sigstore/sigstore/pkg/signature/options"
 )
 
 // Keys are public keys, any of which may have made a signature.
@@ -68,20 +71,27 @@ func parseKey(raw []byte) ([]signature.Verifier, error) {
 	return verifiersOf(key)
 }
 
-// verifiersOf returns the verifier with the hash that suits the key and, for a key of
-// ECDSA that it is not SHA-256 for, that with SHA-256, which cosign used to sign with.
+// verifiersOf returns the verifiers of what versions of cosign sign with a key: with the
+// hash that suits it, always with SHA-256, or with Ed25519ph.
 func verifiersOf(key crypto.PublicKey) ([]signature.Verifier, error) {
 	suited, err := signature.LoadDefaultVerifier(key)
 	if err != nil {
 		return nil, fmt.Errorf("cannot be used: %w; write a key of ECDSA (P-256, P-384, P-521), Ed25519, or RSA with 2048, 3072 or 4096 bits", err)
 	}
-	curve, ok := key.(*ecdsa.PublicKey)
-	if !ok || curve.Curve == elliptic.P256() {
+	others := []signature.LoadOption{options.WithHash(crypto.SHA256)}
+	switch key := key.(type) {
+	case *rsa.PublicKey:
 		return []signature.Verifier{suited}, nil
+	case *ecdsa.PublicKey:
+		if key.Curve == elliptic.P256() {
+			return []signature.Verifier{suited}, nil
+		}
+	case ed25519.PublicKey:
+		others = append(others, options.WithED25519ph())
 	}
-	older, err := signature.LoadVerifier(key, crypto.SHA256)
+	other, err := signature.LoadVerifierWithOpts(key, others...)
 	if err != nil {
 		return nil, fmt.Errorf("cannot be used: %w", err)
 	}
-	return []signature.Verifier{suited, older}, nil
+	return []signature.Verifier{suited, other}, nil
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/sigstore/sigstore/pkg/cryptoutils"
 	"github.com/sigstore/sigstore/pkg/signature"
 	"github.com/sigstore/sigstore/pkg/signature/dsse"
+	"github.com/sigstore/sigstore/pkg/signature/options"
 
 	"mirrord/internal/cosign"
 )
@@ -27,9 +28,9 @@ import (
 // Key is a key pair.
 type Key struct{ signer signature.SignerVerifier }
 
-// Kinds are the kinds of keys that cosign makes or imports. That with /256 signs as an
-// older version of cosign does.
-var Kinds = []string{"P-256", "P-384", "P-384/256", "P-521", "RSA", "Ed25519"}
+// Kinds are the kinds of keys that cosign makes or imports, with the ways in which its
+// versions sign.
+var Kinds = []string{"P-256", "P-384", "P-384/256", "P-521", "RSA", "Ed25519", "Ed25519ph"}
 
 // NewKey returns a new key pair of one of Kinds.
 func NewKey(t testing.TB, kind string) *Key {
@@ -39,8 +40,11 @@ func NewKey(t testing.TB, kind string) *Key {
 		t.Fatal(err)
 	}
 	signer, err := signature.LoadDefaultSignerVerifier(private)
-	if kind == "P-384/256" {
+	switch kind {
+	case "P-384/256":
 		signer, err = signature.LoadSignerVerifier(private, crypto.SHA256)
+	case "Ed25519ph":
+		signer, err = signature.LoadDefaultSignerVerifier(private, options.WithED25519ph())
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -52,7 +56,7 @@ func generate(kind string) (crypto.PrivateKey, error) {
 	switch kind {
 	case "RSA":
 		return rsa.GenerateKey(rand.Reader, 2048)
-	case "Ed25519":
+	case "Ed25519", "Ed25519ph":
 		_, private, err := ed25519.GenerateKey(rand.Reader)
 		return private, err
 	case "P-256":
