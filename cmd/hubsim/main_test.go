@@ -1,11 +1,16 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
+	"context"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
 
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"go.uber.org/goleak"
 
 	"mirrord/internal/hubsim"
@@ -98,5 +103,43 @@ func TestServeKnowsItsProfiles(t *testing.T) {
 	c.SetArgs([]string{"serve", "--profile", "nothing"})
 	if err := c.ExecuteContext(t.Context()); err == nil || !strings.Contains(err.Error(), "one of hub, ghcr, quay") {
 		t.Errorf("error %v, want the names of the profiles", err)
+	}
+}
+
+// A private repository is served to its account only: not without a login.
+func TestServePrivate(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	out, served := new(bytes.Buffer), make(chan error, 1)
+	read, write := io.Pipe()
+	c := serveCommand()
+	c.SetOut(write)
+	c.SetArgs([]string{"--listen", "127.0.0.1:0", "--user", "ann=secret", "--private", "library/demo=ann"})
+	go func() { served <- c.ExecuteContext(ctx) }()
+	defer func() {
+		stop()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	}()
+	lines := bufio.NewReader(read)
+	for range 4 {
+		line, err := lines.ReadString('\n')
+		if err != nil {
+			t.Fatal(err)
+		}
+		out.WriteString(line)
+	}
+	_, url, _ := strings.Cut(out.String(), " at ")
+	url, _, _ = strings.Cut(url, "\n")
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	for image, ok := range map[string]bool{"library/demo:20layers": false, "library/busybox:latest": true} {
+		ref, err := name.ParseReference(strings.TrimPrefix(url, "http://") + "/" + image)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := remote.Head(ref, remote.WithTransport(transport)); (err == nil) != ok {
+			t.Errorf("%s: %v", image, err)
+		}
 	}
 }

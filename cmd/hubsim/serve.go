@@ -13,6 +13,7 @@ import (
 func serveCommand() *cobra.Command {
 	var o hubsim.Options
 	var profile string
+	var private map[string]string
 	c := &cobra.Command{
 		Use:   "serve",
 		Short: "Serve a few images until interrupted",
@@ -45,6 +46,9 @@ no accounts but those of --user: other logins are refused.`,
 			if err := seed(hub, c.OutOrStdout()); err != nil {
 				return err
 			}
+			for repository, account := range private {
+				hub.SetPrivate(repository, account)
+			}
 			<-c.Context().Done()
 			return nil
 		},
@@ -52,6 +56,7 @@ no accounts but those of --user: other logins are refused.`,
 	c.Flags().StringVar(&o.Addr, "listen", "127.0.0.1:5050", "address of the registry and its token service, as host:port")
 	c.Flags().StringVar(&profile, "profile", "hub", "registry to behave like")
 	c.Flags().StringToStringVar(&o.Users, "user", nil, "an account and its password, as ann=secret; repeatable")
+	c.Flags().StringToStringVar(&private, "private", nil, "a repository and the only account that may pull from it, as library/demo=ann; repeatable")
 	c.Flags().IntVar(&o.Limit, "limit", 100, "manifest GETs per client in 6 hours; 0 means no limit")
 	c.Flags().DurationVar(&o.TokenTTL, "token-ttl", 0, "how long a token is valid (default 5m)")
 	return c
