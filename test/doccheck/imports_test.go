@@ -63,6 +63,7 @@ var ours = map[string][]string{
 	"internal/membership":  {"internal/oci", "internal/call", "internal/negative"},
 	"internal/cosign":      nil,
 	"internal/server":      nil,
+	"internal/acme":        nil,
 	"internal/admin":       {"internal/oci", "internal/cache", "internal/health", "internal/ratelimit", "internal/upstream"},
 	"internal/cache":       {"internal/oci", "internal/call", "internal/health", "internal/journal", "internal/negative"},
 	"internal/tags":        {"internal/oci", "internal/call", "internal/health", "internal/journal", "internal/negative", "internal/cache/lru"},
@@ -117,8 +118,10 @@ var others = map[string][]string{
 	"github.com/docker/cli":                  {"internal/login"},
 	"github.com/bmatcuk/doublestar":          {"internal/tagrule", "internal/access", "internal/config"},
 	"github.com/prometheus":                  {"internal/telemetry"},
-	"go.uber.org/zap":                        {"internal/telemetry", "cmd"},
-	"github.com/Shopify/toxiproxy":           nil, // tests only
+	"github.com/caddyserver/certmagic":       {"internal/acme"},
+	"github.com/mholt/acmez":                 {"internal/acme"},
+	"go.uber.org/zap":                        {"internal/telemetry", "internal/acme", "cmd"}, // certmagic wants a logger of zap
+	"github.com/Shopify/toxiproxy":           nil,                                            // tests only
 	"github.com/rs/zerolog":                  nil,
 }
 
