@@ -90,7 +90,7 @@ func build(cfg *config.Config, log *zap.Logger) (d *daemon, err error) {
 		mirrors: mirrorServers(cfg, listeners.mirrors, gate, doors, options, log),
 		admin:   server.New(listeners.admin, server.Options{Handler: api.Handler(), ErrorLog: zap.NewStdLog(log)}),
 		api:     api,
-		workers: []func(context.Context) error{mirror.Run, budgets.run},
+		workers: append(renewals(doors), mirror.Run, budgets.run),
 		summary: summary(cfg),
 		reload:  func() { reload(mirror.Pools, doors) },
 		close:   storage.close,
@@ -181,7 +181,7 @@ func reload(pools []*upstream.Pool, doors []door) {
 		p.Reload()
 	}
 	for _, d := range doors {
-		d.certificate.Reload()
+		d.certificates.Reload()
 		d.auth.Reload()
 	}
 }

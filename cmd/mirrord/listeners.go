@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -43,28 +44,18 @@ func listen(cfg *config.Config) (open listening, err error) {
 	return open, err
 }
 
-func loadCertificate(listener config.Listener, log *zap.Logger) (*server.Certificate, error) {
-	failed := func(err error) {
-		log.Error("changed certificate cannot be read; the last good one is used", zap.Error(err))
-	}
-	files := server.TLSFiles{
-		Certificate: listener.TLS.CertFile, Key: listener.TLS.KeyFile, ClientCAs: listener.TLS.ClientCAFile,
-		OptionalClientCertificate: listener.Auth.ClientCertificates && listener.Auth.HasLogin(),
-	}
-	return server.LoadCertificate(files, failed)
-}
-
 // door is what a listener lets clients in by.
 type door struct {
-	certificate *server.Certificate
-	auth        *access.Auth // nil: everybody is let in
+	certificates server.Certificates
+	renew        func(context.Context) error // obtains and renews them until its context ends; nil: nothing to do
+	auth         *access.Auth                // nil: everybody is let in
 }
 
 // loadDoors returns the door of each listener, or none.
 func loadDoors(cfg *config.Config, gate *access.Gate, log *zap.Logger) ([]door, error) {
 	var all []door
 	for _, listener := range cfg.AllListeners() {
-		certificate, err := loadCertificate(listener, log.With(zap.String("listen", listener.Address)))
+		certificates, renew, err := loadCertificates(cfg, listener, log.With(zap.String("listen", listener.Address)))
 		if err != nil {
 			return nil, fmt.Errorf("listener %s: %w", listener.Address, err)
 		}
@@ -72,7 +63,7 @@ func loadDoors(cfg *config.Config, gate *access.Gate, log *zap.Logger) ([]door, 
 		if err != nil {
 			return nil, fmt.Errorf("listener %s: auth: %w", listener.Address, err)
 		}
-		all = append(all, door{certificate, auth})
+		all = append(all, door{certificates, renew, auth})
 	}
 	return all, nil
 }
@@ -126,7 +117,7 @@ func mirrorServers(cfg *config.Config, listeners []*net.TCPListener, gate *acces
 			accepting = server.ProxyProtocol(accepting, networks(cfg.Clients.TrustedProxies), failed)
 		}
 		servers = append(servers, server.New(accepting, server.Options{
-			Handler: gate.Handler(doors[i].auth, registry, registry.Refuse), TLS: doors[i].certificate.Config(), ErrorLog: zap.NewStdLog(log),
+			Handler: gate.Handler(doors[i].auth, registry, registry.Refuse), TLS: doors[i].certificates.Config(), ErrorLog: zap.NewStdLog(log),
 		}))
 	}
 	return servers

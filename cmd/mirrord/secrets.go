@@ -82,9 +82,9 @@ func warnReadable(files []secretFile, log *zap.Logger) {
 func warnPlain(cfg *config.Config, doors []door, log *zap.Logger) {
 	for i, l := range cfg.AllListeners() {
 		host, _, _ := net.SplitHostPort(l.Address) // it is valid
-		if !l.Auth.HasLogin() || doors[i].certificate.Config() != nil || len(cfg.Clients.TrustedProxies) > 0 || net.ParseIP(host).IsLoopback() {
+		if !l.Auth.HasLogin() || doors[i].certificates.Config() != nil || len(cfg.Clients.TrustedProxies) > 0 || net.ParseIP(host).IsLoopback() {
 			continue
 		}
-		log.Warn("clients send passwords and tokens over plain HTTP: whoever is on the line can read them; give the listener tls", zap.String("listen", l.Address))
+		log.Warn("clients send passwords and tokens over plain HTTP: whoever is on the line can read them; give the listener tls or acme", zap.String("listen", l.Address))
 	}
 }

@@ -95,7 +95,7 @@ func TestPlainLogins(t *testing.T) {
 		cfg := &config.Config{Listeners: []config.Listener{test.listener}}
 		cfg.Clients.TrustedProxies = test.proxies
 		core, lines := observer.New(zap.WarnLevel)
-		warnPlain(cfg, []door{{certificate: plain}}, zap.New(core))
+		warnPlain(cfg, []door{{certificates: plain}}, zap.New(core))
 		if lines.Len() != test.want {
 			t.Errorf("%s: %d warnings, want %d", name, lines.Len(), test.want)
 		}

@@ -82,6 +82,9 @@ func authOf(at func(*Listener) *Auth) field[Listener] {
 // checkListener checks the last item.
 func checkListener(l *loader, at place, items []Listener) {
 	listener := items[len(items)-1]
+	if listener.TLS != (TLS{}) && listener.ACME.Enabled() {
+		l.problem(at, "has both tls and acme; keep acme to obtain certificates, or tls for those in files")
+	}
 	if listener.Auth.ClientCertificates && listener.TLS.ClientCAFile == "" {
 		l.problem(at, "has client_certificates, but no authority that signs them; write it as client_ca_file in tls")
 	}

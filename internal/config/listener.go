@@ -11,8 +11,9 @@ import (
 type Listener struct {
 	Address  string // host:port
 	Upstream string // the only one that it serves; empty: all
-	TLS      TLS    // zero: plain HTTP
-	Auth     Auth   // zero: everybody is let in
+	TLS      TLS
+	ACME     ACME // at most one of TLS and ACME is set; neither: plain HTTP
+	Auth     Auth // zero: everybody is let in
 
 	ProxyProtocol bool // connections of trusted proxies begin with a header that names the client
 }
@@ -38,6 +39,7 @@ var listeners = list[Listener]{
 			required("has no address; write host:port, such as 0.0.0.0:5002"),
 		scalar("upstream", parseAlias, func(l *Listener) *string { return &l.Upstream }),
 		group("tls", tlsTable, func(l *Listener) *TLS { return &l.TLS }),
+		group("acme", acmeTable, func(l *Listener) *ACME { return &l.ACME }),
 		authOf(func(l *Listener) *Auth { return &l.Auth }),
 		scalar("proxy_protocol", parseFlag, func(l *Listener) *yes { return (*yes)(&l.ProxyProtocol) }),
 	},

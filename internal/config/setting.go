@@ -25,7 +25,7 @@ var settings = []setting{
 	{scalar(listenKey, parseAddress, func(c *Config) *string { return &c.Listen }),
 		"ADDRESS", "127.0.0.1:5000", "address that serves the registry to clients, as host:port"},
 	{listOf(listenersKey, listeners, func(c *Config) []Listener { return c.Listeners }, func(c *Config, all []Listener) { c.Listeners = all }),
-		"LISTENER", "", "further addresses that serve the registry, each as address=HOST:PORT and optionally upstream=NAME for one that serves only that upstream; one with TLS needs the file; without listen, they replace its default; repeat the flag, or separate entries with spaces in the environment"},
+		"LISTENER", "", "further addresses that serve the registry, each as address=HOST:PORT and optionally upstream=NAME for one that serves only that upstream; one with TLS or ACME needs the file; without listen, they replace its default; repeat the flag, or separate entries with spaces in the environment"},
 	{scalar("admin.listen", parseAddress, func(c *Config) *string { return &c.Admin.Listen }),
 		"ADDRESS", "127.0.0.1:5001", "address that serves metrics and health checks, as host:port"},
 	{scalar(cacheDirKey, parsePath, func(c *Config) *string { return &c.Cache.Dir }),

@@ -182,6 +182,8 @@ func TestListeners(t *testing.T) {
 		"listeners: [':1']":             {{Address: ":1"}},
 		"listen: ':2'\nlisteners: ':1'": nil,
 		"listen: ':2'\nlisteners: [':1', {address: ':3', upstream: docker.io}, {address: ':4', tls: {cert_file: /c, key_file: /k, client_ca_file: /ca}}]": {{Address: ":2"}, {Address: ":1"}, {Address: ":3", Upstream: "docker.io"}, {Address: ":4", TLS: TLS{"/c", "/k", "/ca"}}},
+		"listeners: [{address: ':1', acme: {domains: [B.example., '192.0.2.7'], email: a@b.example, directory: 'https://ca/d', ca_file: /ca}}]": {
+			{Address: ":1", ACME: ACME{[]string{"b.example", "192.0.2.7"}, "a@b.example", "https://ca/d", "/ca"}}},
 	} {
 		c, err := read([]byte(yaml))
 		if (err == nil) != (want != nil) {

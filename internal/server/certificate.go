@@ -9,6 +9,17 @@ import (
 	"time"
 )
 
+// Certificates are where a listener has its TLS configuration from. Methods may be called
+// concurrently.
+type Certificates interface {
+	// Config returns the configuration for a server, nil for plain HTTP. It follows
+	// later changes of the certificates by itself.
+	Config() *tls.Config
+
+	// Reload looks for changes now.
+	Reload()
+}
+
 // TLSFiles are the files of a listener that serves TLS, in PEM form.
 type TLSFiles struct {
 	Certificate string // the certificate and those between it and its root

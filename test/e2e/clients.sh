@@ -2,7 +2,7 @@
 # Downloads the newest clients for the end-to-end tests, beside those of Debian 12
 # that install.sh installs: the packages of a newer Debian, unpacked into a directory
 # of their own in which the tests run them; and what is pinned here, built from the Go
-# module proxy: clients, a registry, and the conformance suite of the OCI. Nothing is
+# module proxy: clients, a registry, a CA, and the conformance suite of the OCI. Nothing is
 # installed on the machine.
 #
 # An unavailable package is recorded in the file "missing", which the tests
@@ -18,6 +18,7 @@ packages="buildah containerd cosign docker-cli docker.io podman skopeo"
 programs="
 github.com/distribution/distribution/v3/cmd/registry@v3.1.2
 github.com/google/go-containerregistry/cmd/crane@v0.22.1
+github.com/letsencrypt/pebble/v2/cmd/pebble@v2.10.3
 github.com/moby/buildkit/cmd/buildctl@v0.34.2
 github.com/moby/buildkit/cmd/buildkitd@v0.34.2
 github.com/opencontainers/distribution-spec/conformance@v0.0.0-20260831232431-97274622c111
