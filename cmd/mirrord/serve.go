@@ -30,8 +30,8 @@ func newServeCommand() *cobra.Command {
 127.0.0.1:5000 and caches what it fetches in the user's cache directory.
 
 After SIGTERM or SIGINT requests in flight have 30 seconds to finish; a second
-signal ends the process at once. SIGHUP reads logins and TLS certificates again and
-retries logins that failed.`,
+signal ends the process at once. SIGHUP reads logins, TLS certificates, and the users and
+tokens of clients again, and retries logins that failed.`,
 		Args: refuse(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := config.Load(c.Flags(), os.Environ())

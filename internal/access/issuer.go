@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -149,8 +150,11 @@ func (i *issuer) find(ctx context.Context) error {
 		if err == nil {
 			err = provider.Claims(&document)
 		}
+		if err == nil && !sameSecurity(i.URL, document.Keys) {
+			err = fmt.Errorf("its keys are at %q, which is not HTTPS", document.Keys)
+		}
 		if err != nil {
-			i.failed(i.URL, err)
+			i.report(err)
 			return err
 		}
 	}
@@ -158,6 +162,20 @@ func (i *issuer) find(ctx context.Context) error {
 	config := &oidc.Config{ClientID: i.Audience, SupportedSigningAlgs: signatures}
 	i.known.Store(&knownIssuer{oidc.NewVerifier(i.URL, keys, config), time.Now()})
 	return nil
+}
+
+// sameSecurity reports whether the second URL is as protected as the first one.
+func sameSecurity(issuer, keys string) bool {
+	return strings.HasPrefix(keys, "https://") || strings.HasPrefix(issuer, "http://") && strings.HasPrefix(keys, "http://")
+}
+
+// report reports a failure, of which the text may contain a whole response.
+func (i *issuer) report(err error) {
+	const most = 512 // bytes
+	if text := err.Error(); len(text) > most {
+		err = errors.New(strings.ToValidUTF8(text[:most], "") + "…")
+	}
+	i.failed(i.URL, err)
 }
 
 // reportingKeys leaves the error of the keys in the context: the verifier does not wrap

@@ -89,7 +89,7 @@ func (i *issuer) verify(ctx context.Context, raw string) (*oidc.IDToken, error) 
 	var keysError error
 	token, err := verifier.Verify(context.WithValue(ctx, keysErrorKey{}, &keysError), raw)
 	if _, asked := errors.AsType[*url.Error](keysError); asked && !errors.Is(keysError, errTooOften) {
-		i.failed(i.URL, keysError)
+		i.report(keysError)
 		return nil, i.unavailable(keysError)
 	}
 	if expired, ok := errors.AsType[*oidc.TokenExpiredError](err); ok {

@@ -226,6 +226,30 @@ func TestIssuerIsDown(t *testing.T) {
 	}
 }
 
+// Discovery must not lead away from HTTPS, and a failure is reported in brief.
+func TestBadDiscovery(t *testing.T) {
+	w := newWorld(t)
+	for body, want := range map[string]string{
+		`{"issuer": "@", "jwks_uri": "http://127.0.0.1:1/keys"}`: `its keys are at "http://127.0.0.1:1/keys", which is not HTTPS`,
+		`{"issuer": "@"}`: `its keys are at ""`,
+		`{"issuer": "https://evil.example", "jwks_uri": "@/keys"}`: "did not match",
+		strings.Repeat("x", issuerBytes+1):                         "failed to decode",
+	} {
+		p := &provider{}
+		p.Server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = w.Write([]byte(strings.ReplaceAll(body, "@", p.URL)))
+		}))
+		a := w.auth(t, AuthOptions{Issuers: []Issuer{w.issuerOf(t, p)}})
+		_, err := w.login(a, home, bearer(sign(t, jose.ES256, p.newKey(t, "1"), p.claims())))
+		p.Close()
+		last := w.broken[len(w.broken)-1].Error()
+		if oci.CodeOf(err) != oci.Unavailable || strings.Contains(err.Error(), "keys are") || !strings.Contains(last, want) || len(last) > 1000 {
+			t.Errorf("%.60s: %v, reported %q, want %q", body, err, last, want)
+		}
+	}
+}
+
 // An issuer without discovery is asked for its keys only.
 func TestKeysWithoutDiscovery(t *testing.T) {
 	w, p := newWorld(t), newProvider(t)

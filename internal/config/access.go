@@ -150,3 +150,13 @@ func parseCIDR(s string) (string, error) {
 	}
 	return prefix.Masked().String(), nil
 }
+
+// parseProxyNetwork accepts what parseCIDR does, but for networks of everybody: with
+// them the whole chain of addresses that a client may write would be believed.
+func parseProxyNetwork(s string) (string, error) {
+	network, err := parseCIDR(s)
+	if err == nil && strings.HasSuffix(network, "/0") {
+		err = fmt.Errorf("%q is everybody, who could then name any other client; write the addresses of the proxies", s)
+	}
+	return network, err
+}

@@ -61,6 +61,8 @@ func TestNetworkSources(t *testing.T) {
 	}
 	_, err = load(t, "", nil, "--clients-allow=10.1.0.0/16", "--clients-allow=office")
 	wantProblems(t, err, `--clients-allow[1]: "office" is not a network; write for example 10.1.0.0/16 or 192.0.2.7`)
+	_, err = load(t, "", nil, "--clients-allow=0.0.0.0/0", "--clients-trusted-proxies=::/0")
+	wantProblems(t, err, `--clients-trusted-proxies[0]: "::/0" is everybody, who could then name any other client; write the addresses of the proxies`)
 }
 
 func TestAuthProblems(t *testing.T) {

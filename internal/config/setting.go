@@ -48,7 +48,7 @@ var settings = []setting{
 		"NETWORK", "", "networks whose clients are served, as 10.1.0.0/16 or one address, and no others; none means all; repeat the flag, or separate entries with spaces in the environment"},
 	{words("clients.deny", parseCIDR, func(c *Config) *[]string { return &c.Clients.Deny }),
 		"NETWORK", "", "networks whose clients are refused, also if clients.allow has them; repeat the flag, or separate entries with spaces in the environment"},
-	{words("clients.trusted_proxies", parseCIDR, func(c *Config) *[]string { return &c.Clients.TrustedProxies }),
+	{words("clients.trusted_proxies", parseProxyNetwork, func(c *Config) *[]string { return &c.Clients.TrustedProxies }),
 		"NETWORK", "", "networks of proxies and load balancers that may say which client they speak for, by Forwarded, X-Forwarded-For or the PROXY protocol; repeat the flag, or separate entries with spaces in the environment"},
 	{scalar("access.private", oneOf("deny", "rules", "allow"), func(c *Config) *string { return &c.Access.Private }),
 		"deny|rules|allow", "deny", "who gets private images that an upstream lets the mirror's login have: deny serves none, rules those that access.rules allow, allow serves them to everybody"},
