@@ -136,6 +136,9 @@ func TestLogin(t *testing.T) {
 			t.Errorf("%s: %v, %v; want %q", name, names, err, test.want)
 		}
 	}
+	if !slices.ContainsFunc(w.failures, func(f LoginFailure) bool { return f.User == "alice" }) {
+		t.Error("no failure names the user that exists")
+	}
 	for _, f := range w.failures {
 		if (f.Method != Htpasswd && f.Method != Tokens) || f.User != "" && f.User != "alice" || f.Client.Address.String() != home {
 			t.Errorf("reported: %+v", f)
@@ -184,6 +187,20 @@ func TestChallenge(t *testing.T) {
 				t.Errorf("%s: %s: status %d, challenge %q", name, path, answer.Code, challenge)
 			}
 		}
+	}
+}
+
+// Who is refused for another reason is not asked for a login.
+func TestNoChallenge(t *testing.T) {
+	w := newWorld(t)
+	w.Gate.options.Deny = networks("192.0.2.0/24")
+	a := w.auth(t, AuthOptions{Htpasswd: w.write(t, "htpasswd", user(t, "alice", "wonder"))})
+	r := httptest.NewRequest(http.MethodGet, "/v2/", nil)
+	r.RemoteAddr = home + ":1"
+	answer := httptest.NewRecorder()
+	w.Handler(a, http.NotFoundHandler(), func(http.ResponseWriter, *http.Request, error) {}).ServeHTTP(answer, r)
+	if challenge, ok := answer.Header()["Www-Authenticate"]; ok {
+		t.Errorf("challenge %q", challenge)
 	}
 }
 
@@ -262,9 +279,14 @@ func TestPasswordIsHashedOnceForAll(t *testing.T) {
 					t.Error(err)
 				}
 			})
+			all.Go(func() {
+				if _, err := w.login(a, home, basic("alice", "wrong")); err == nil {
+					t.Error("a wrong password got in with the right one")
+				}
+			})
 		}
 		all.Wait()
-		if w.compared != 1 {
+		if w.compared != 2 {
 			t.Errorf("%d comparisons", w.compared)
 		}
 	})
@@ -332,7 +354,7 @@ func TestGuessesAtOnceAreSlowed(t *testing.T) {
 		running, most := 0, 0
 		p.compare = func(_, _ []byte) error {
 			w.note(func() { w.compared++; running++; most = max(most, running) })
-			time.Sleep(time.Second)
+			time.Sleep(verifyTime / 1000)
 			w.note(func() { running-- })
 			return errors.New("no")
 		}
@@ -395,6 +417,7 @@ func TestBadFiles(t *testing.T) {
 		"alice": "line 1 is not USER:HASH; add users with: htpasswd -B FILE USER",
 		"\nalice:$apr1$9Hvl7Bfq$uMYT4jXmmAuZjqpjCNAEt.": "line 2: the password of alice is not hashed with bcrypt, the only hash that is accepted; set it again with: htpasswd -B FILE alice",
 		"alice:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=":       "line 1: the password of alice",
+		"alice:$2x$05$" + strings.Repeat("a", 53):       "line 1: the password of alice",
 		"alice:wonder": "line 1: the password of alice",
 		"alice:$2y$99$" + strings.Repeat("a", 53): "line 1: the password of alice",
 		":$2y$05$" + strings.Repeat("a", 53):      "line 1 is not USER:HASH",

@@ -26,6 +26,7 @@ type provider struct {
 
 	mu       sync.Mutex // guards all below
 	keys     []jose.JSONWebKey
+	secret   []byte         // published by mistake
 	requests map[string]int // by path
 }
 
@@ -49,6 +50,9 @@ func (p *provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		var set jose.JSONWebKeySet
 		for _, key := range p.keys {
 			set.Keys = append(set.Keys, key.Public())
+		}
+		if p.secret != nil {
+			set.Keys = append(set.Keys, jose.JSONWebKey{Key: p.secret, KeyID: "secret"})
 		}
 		_ = json.NewEncoder(w).Encode(set)
 	default:
@@ -107,6 +111,7 @@ func (w *world) issuerOf(t *testing.T, p *provider) Issuer {
 func TestJWT(t *testing.T) {
 	w, p := newWorld(t), newProvider(t)
 	key := p.newKey(t, "1")
+	p.secret = []byte(strings.Repeat("k", 32))
 	other := newProvider(t).newKey(t, "1")
 	a := w.auth(t, AuthOptions{Issuers: []Issuer{w.issuerOf(t, p)}})
 	good := sign(t, jose.ES256, key, p.claims())
@@ -127,7 +132,7 @@ func TestJWT(t *testing.T) {
 		"no end":             {bearer(sign(t, jose.ES256, key, p.claims("exp", nil))), "!not valid"},
 		"not yet":            {bearer(sign(t, jose.ES256, key, p.claims("nbf", time.Now().Add(time.Hour).Unix()))), "!not valid"},
 		"another key":        {bearer(sign(t, jose.ES256, other, p.claims())), "!not valid"},
-		"symmetric":          {bearer(sign(t, jose.HS256, []byte(strings.Repeat("k", 32)), p.claims())), "!not valid"},
+		"symmetric":          {bearer(sign(t, jose.HS256, p.secret, p.claims())), "!not valid"},
 		"unsigned":           {bearer(unsigned), "!not valid"},
 		"nonsense":           {bearer("ey.ey.ey"), "!the issuer of the token"},
 		"password, no token": {basic("x", "y"), "!this mirror requires a login"},
@@ -232,8 +237,9 @@ func TestBadDiscovery(t *testing.T) {
 	for body, want := range map[string]string{
 		`{"issuer": "@", "jwks_uri": "http://127.0.0.1:1/keys"}`: `its keys are at "http://127.0.0.1:1/keys", which is not HTTPS`,
 		`{"issuer": "@"}`: `its keys are at ""`,
-		`{"issuer": "https://evil.example", "jwks_uri": "@/keys"}`: "did not match",
-		strings.Repeat("x", issuerBytes+1):                         "failed to decode",
+		`{"issuer": "https://evil.example", "jwks_uri": "@/keys"}`:                               "did not match",
+		`{"issuer": "@", "jwks_uri": "@/keys", "x": "` + strings.Repeat("x", issuerBytes) + `"}`: "failed to decode",
+		strings.Repeat("x", 1000): "failed to decode",
 	} {
 		p := &provider{}
 		p.Server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
