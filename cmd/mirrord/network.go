@@ -25,8 +25,12 @@ func newNetwork(u config.Upstream, metrics *telemetry.Metrics) (network, error) 
 	if err != nil {
 		return nil, err
 	}
+	certificate, err := clientCertificate(u)
+	if err != nil {
+		return nil, err
+	}
 	o := upstream.TransportOptions{
-		TLS: security, Proxy: proxyOf(u), ConnectTimeout: u.ConnectTimeout, ResponseTimeout: u.ResponseTimeout,
+		TLS: security, ClientCertificate: certificate, TokenHosts: u.TokenHosts, Proxy: proxyOf(u), ConnectTimeout: u.ConnectTimeout, ResponseTimeout: u.ResponseTimeout,
 	}
 	for _, network := range u.PrivateNetworks {
 		prefix, err := netip.ParsePrefix(network)
@@ -46,8 +50,7 @@ func newNetwork(u config.Upstream, metrics *telemetry.Metrics) (network, error) 
 	}, nil
 }
 
-// newTLS returns the TLS settings of an upstream. A client certificate is read again
-// for each connection, so that it can be renewed.
+// newTLS returns the TLS settings of an upstream.
 func newTLS(u config.Upstream) (*tls.Config, error) {
 	c := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: u.Insecure}
 	if u.CAFile != "" {
@@ -57,17 +60,23 @@ func newTLS(u config.Upstream) (*tls.Config, error) {
 		}
 		c.RootCAs = roots
 	}
-	if u.ClientCertFile != "" {
-		read := func() (*tls.Certificate, error) {
-			certificate, err := tls.LoadX509KeyPair(u.ClientCertFile, u.ClientKeyFile)
-			return &certificate, err
-		}
-		if _, err := read(); err != nil {
-			return nil, fmt.Errorf("client_cert_file: %w", err)
-		}
-		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return read() }
-	}
 	return c, nil
+}
+
+// clientCertificate returns how to read the client certificate of an upstream, nil if it
+// has none. It is read again for each connection, so that it can be renewed.
+func clientCertificate(u config.Upstream) (func() (*tls.Certificate, error), error) {
+	if u.ClientCertFile == "" {
+		return nil, nil
+	}
+	read := func() (*tls.Certificate, error) {
+		certificate, err := tls.LoadX509KeyPair(u.ClientCertFile, u.ClientKeyFile)
+		return &certificate, err
+	}
+	if _, err := read(); err != nil {
+		return nil, fmt.Errorf("client_cert_file: %w", err)
+	}
+	return read, nil
 }
 
 // readCAs returns the certificate authorities of the system and those in the file.

@@ -55,6 +55,11 @@ type TransportOptions struct {
 	PrivateNetworks []netip.Prefix                        // that redirects may lead to, wherever the upstream is
 	ConnectTimeout  time.Duration                         // 0: 10 s, for TCP and TLS each
 	ResponseTimeout time.Duration                         // 0: 15 s, for the response header
+
+	// ClientCertificate returns what the mirror identifies itself with, to the upstream
+	// and to its token service; nil: it does not.
+	ClientCertificate func() (*tls.Certificate, error)
+	TokenHosts        []string // as in Options
 }
 
 // NewTransport returns the Transport for an upstream.
@@ -78,7 +83,7 @@ func NewTransport(o TransportOptions) *Transport {
 		},
 		ForceAttemptHTTP2:     true,
 		HTTP2:                 &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTime},
-		TLSClientConfig:       o.TLS,
+		TLSClientConfig:       identifying(o),
 		TLSHandshakeTimeout:   cmp.Or(o.ConnectTimeout, tlsTime),
 		ResponseHeaderTimeout: cmp.Or(o.ResponseTimeout, headerTime),
 		IdleConnTimeout:       90 * time.Second,
@@ -95,6 +100,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err := t.guard.checkLiteral(req.URL); err != nil {
 		return nil, err
 	}
+	req = req.WithContext(withDialled(req.Context(), req.URL))
 	pool := t.pool.Load()
 	var a attempt
 	resp, err := a.roundTrip(pool, req)

@@ -1,6 +1,7 @@
 package security
 
 import (
+	"crypto/tls"
 	"encoding/base64"
 	"fmt"
 	"io"
@@ -10,7 +11,10 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"mirrord/internal/stack"
+	"mirrord/internal/upstream"
 )
 
 // The hosts of the tests of credentials.
@@ -107,6 +111,7 @@ func (h *hostile) serveCDN(w http.ResponseWriter, r *http.Request) {
 	case strings.HasPrefix(r.URL.Path, "/1/"):
 		w.Header().Set("Content-Length", fmt.Sprint(len(raw)))
 		_, _ = w.Write(raw[:len(raw)/2])
+		_ = http.NewResponseController(w).Flush()
 		panic(http.ErrAbortHandler)
 	case h.cdnEcho.Load(), strings.HasPrefix(r.URL.Path, "/2/"):
 		w.Header().Add("Www-Authenticate", `Basic realm="x"`)
@@ -196,6 +201,7 @@ func TestEchoesAreNotTold(t *testing.T) {
 	h := newHostile(t)
 	m := watch(t, withLogin(t, upstreamOf(t, h.internet, "registry.example", registry), user, password))
 	blob := h.add("echo")
+	h.links.Store(2)
 	h.cdnEcho.Store(true)
 	if w := m.get(http.MethodGet, blob); w.Code != http.StatusNotFound || !strings.Contains(w.Body.String(), "you sent") {
 		t.Errorf("status %d: %s", w.Code, w.Body)
@@ -253,4 +259,27 @@ func TestClientHeadersGoNowhere(t *testing.T) {
 		t.Error("nobody was asked")
 	}
 	m.wantUntold(secret, base64.StdEncoding.EncodeToString([]byte("client:"+secret)))
+}
+
+// The client certificate of an upstream is for it and its token service.
+func TestClientCertificateStays(t *testing.T) {
+	t.Parallel()
+	h := newHostile(t)
+	h.links.Store(2) // the next one works
+	u := withLogin(t, upstreamOf(t, h.internet, "registry.example", registry), user, password)
+	transport := upstream.NewTransport(upstream.TransportOptions{
+		URL: u.URL, TLS: h.ca.client(), Proxy: h.route(), ClientCertificate: func() (*tls.Certificate, error) { return h.ca.issue("mirror.lan") },
+	})
+	t.Cleanup(transport.CloseIdleConnections)
+	u.Transport = transport
+	if w := get(t, handlerOf(t, u), http.MethodGet, h.add("certificate")); w.Code != http.StatusOK {
+		t.Errorf("status %d: %s", w.Code, w.Body)
+	}
+	seen := make(map[string]string)
+	for _, v := range h.all() {
+		seen[v.host] = v.client
+	}
+	if diff := cmp.Diff(map[string]string{registry: "mirror.lan", tokenService: "mirror.lan", cdn: ""}, seen); diff != "" {
+		t.Error(diff)
+	}
 }

@@ -35,6 +35,7 @@ type visit struct {
 	uri    string
 	header http.Header
 	body   string
+	client string // the name in the client certificate
 }
 
 // tunnelKey is the context key of the host that a tunnel leads to.
@@ -89,7 +90,7 @@ func (i *internet) present(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &tls.Config{Certificates: []tls.Certificate{*certificate}}, nil
+	return &tls.Config{Certificates: []tls.Certificate{*certificate}, ClientAuth: tls.RequestClientCert}, nil
 }
 
 // serveProxy opens a tunnel, or passes on a request that is not protected by TLS.
@@ -123,8 +124,12 @@ func (i *internet) serveTunnelled(w http.ResponseWriter, r *http.Request) {
 func (i *internet) visit(w http.ResponseWriter, r *http.Request, host string) {
 	body, _ := io.ReadAll(r.Body)
 	r.Body = io.NopCloser(bytes.NewReader(body))
+	v := visit{host: host, uri: r.URL.RequestURI(), header: r.Header.Clone(), body: string(body)}
+	if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
+		v.client = r.TLS.PeerCertificates[0].Subject.CommonName
+	}
 	i.mu.Lock()
-	i.visits = append(i.visits, visit{host, r.URL.RequestURI(), r.Header.Clone(), string(body)})
+	i.visits = append(i.visits, v)
 	handler, ok := i.hosts[host]
 	i.mu.Unlock()
 	if !ok {
