@@ -71,12 +71,20 @@ office: ## simulate two days in an office behind a pull limit, for docs/quota.md
 	$(GO) test -count=1 -v -run TestOfficeDay ./test/officeday
 
 .PHONY: lint
-lint: ## run gofmt, go vet and staticcheck
+lint: ## run gofmt, go vet, staticcheck and govulncheck
 	@files="$$(gofmt -l .)"; test -z "$$files" || { echo "not formatted, run gofmt -w:" $$files >&2; exit 1; }
 	$(GO) vet ./...
 	$(GO) vet -tags e2e ./...
 	$(GO) tool staticcheck ./...
 	$(GO) tool staticcheck -tags e2e ./...
+	@$(MAKE) --no-print-directory vuln
+
+.PHONY: vuln
+vuln: ## look for known vulnerabilities in what is called, if the database can be reached
+	@found="$$($(GO) tool govulncheck $(VULNDB) ./... 2>&1)" || case "$$found" in \
+		*"fetching vulnerabilities"*) echo "govulncheck: skipped, https://vuln.go.dev cannot be reached" ;; \
+		*) echo "$$found" >&2; exit 1 ;; \
+	esac
 
 .PHONY: build
 build: ## build the static binary bin/mirrord
