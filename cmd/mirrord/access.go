@@ -4,19 +4,16 @@ import (
 	"context"
 	"fmt"
 
-	"go.uber.org/zap"
-
 	"mirrord/internal/access"
 	"mirrord/internal/config"
 	"mirrord/internal/cosign"
 	"mirrord/internal/membership"
 	"mirrord/internal/oci"
-	"mirrord/internal/telemetry"
 )
 
 // withRules returns next behind the rules of the configuration, if there are any. It
 // fails when a key cannot be read.
-func withRules(cfg *config.Config, next oci.Registry, log *zap.Logger, metrics *telemetry.Metrics) (oci.Registry, error) {
+func withRules(cfg *config.Config, next oci.Registry, refused func(context.Context, access.Refusal)) (oci.Registry, error) {
 	rules := accessRules(cfg)
 	if len(rules) == 0 {
 		return next, nil
@@ -24,18 +21,18 @@ func withRules(cfg *config.Config, next oci.Registry, log *zap.Logger, metrics *
 	if err := addRequirements(rules, cfg); err != nil {
 		return nil, err
 	}
-	return access.NewFilter(rules, next, telemetry.Refused(log, metrics)), nil
+	return access.NewFilter(rules, next, refused), nil
 }
 
 // membershipOptions returns how private content is kept from clients, nil when it is
 // served to everybody.
-func membershipOptions(cfg *config.Config, index membership.Index, log *zap.Logger, metrics *telemetry.Metrics) *membership.Options {
+func membershipOptions(cfg *config.Config, index membership.Index, hooks membership.Hooks) *membership.Options {
 	if cfg.Access.Private == "allow" {
 		return nil
 	}
 	o := &membership.Options{
 		Fresh: cfg.Tags.Fresh, MaxStale: cfg.Tags.MaxStale, MaxSilence: cfg.Tags.MaxSilence,
-		Index: index, Hooks: telemetry.MembershipHooks(log, metrics),
+		Index: index, Hooks: hooks,
 	}
 	if cfg.Access.Private == "rules" {
 		rules := accessRules(cfg)

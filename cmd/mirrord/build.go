@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -52,20 +53,24 @@ func build(cfg *config.Config, log *zap.Logger) (d *daemon, err error) {
 		}
 	}()
 	metrics := telemetry.NewMetrics(buildVersion())
+	audit, err := telemetry.OpenAudit(cfg.Access.AuditLog, log, metrics)
+	if err != nil {
+		return nil, refusal{fmt.Errorf("access.audit_log: %w; write a file in a directory that mirrord may write to", err)}
+	}
 	ledger := ratelimit.NewLedger(rememberedBudgets(storage.index, log))
 	id := newID()
-	mirror, err := buildStack(cfg, id, storage, ledger, log, metrics)
+	mirror, err := buildStack(cfg, id, storage, ledger, log, metrics, audit)
 	if err != nil {
 		return nil, err
 	}
 	watch(metrics, mirror, ledger)
-	gate := newGate(cfg, log, metrics)
+	gate := newGate(cfg, log, metrics, audit)
 	doors, err := loadDoors(cfg, gate, log)
 	if err != nil {
 		return nil, refusal{err}
 	}
 	warnOfSecrets(cfg, doors, log)
-	registry, err := withRules(cfg, mirror.Registry, log, metrics)
+	registry, err := withRules(cfg, mirror.Registry, telemetry.Refused(log, metrics, audit))
 	if err != nil {
 		return nil, refusal{err}
 	}
@@ -90,9 +95,9 @@ func build(cfg *config.Config, log *zap.Logger) (d *daemon, err error) {
 		mirrors: mirrorServers(cfg, listeners.mirrors, gate, doors, options, log),
 		admin:   server.New(listeners.admin, server.Options{Handler: api.Handler(), ErrorLog: zap.NewStdLog(log)}),
 		api:     api,
-		workers: append(renewals(doors), mirror.Run, budgets.run),
+		workers: append(renewals(doors), mirror.Run, budgets.run, audit.Run),
 		summary: summary(cfg),
-		reload:  func() { reload(mirror.Pools, doors) },
+		reload:  func() { reload(mirror.Pools, doors, audit) },
 		close:   storage.close,
 	}, nil
 }
@@ -115,7 +120,7 @@ func catalogOf(cfg *config.Config, mirror *stack.Stack) proxy.Catalog {
 }
 
 // buildStack puts the Registries together.
-func buildStack(cfg *config.Config, id string, storage *storage, ledger *ratelimit.Ledger, log *zap.Logger, metrics *telemetry.Metrics) (*stack.Stack, error) {
+func buildStack(cfg *config.Config, id string, storage *storage, ledger *ratelimit.Ledger, log *zap.Logger, metrics *telemetry.Metrics, audit *telemetry.Audit) (*stack.Stack, error) {
 	upstreams, err := buildUpstreams(cfg, log, metrics)
 	if err != nil {
 		return nil, refusal{err}
@@ -146,7 +151,7 @@ func buildStack(cfg *config.Config, id string, storage *storage, ledger *ratelim
 			MaxSilence: cfg.Tags.MaxSilence,
 			Hooks:      telemetry.TagHooks(log, metrics),
 		},
-		Membership: membershipOptions(cfg, storage.index, log, metrics),
+		Membership: membershipOptions(cfg, storage.index, telemetry.MembershipHooks(log, metrics, audit)),
 	})
 }
 
@@ -176,7 +181,8 @@ func routes(cfg *config.Config) route.Table {
 
 // reload forgets tokens and refused logins, and reads changed certificates, users and
 // tokens of clients.
-func reload(pools []*upstream.Pool, doors []door) {
+func reload(pools []*upstream.Pool, doors []door, audit *telemetry.Audit) {
+	audit.Reopen()
 	for _, p := range pools {
 		p.Reload()
 	}

@@ -80,12 +80,13 @@ func loadAuth(c config.Auth, gate *access.Gate) (*access.Auth, error) {
 }
 
 // newGate returns what all listeners share to find out who is asking.
-func newGate(cfg *config.Config, log *zap.Logger, metrics *telemetry.Metrics) *access.Gate {
+func newGate(cfg *config.Config, log *zap.Logger, metrics *telemetry.Metrics, audit *telemetry.Audit) *access.Gate {
 	return access.NewGate(access.GateOptions{
 		Allow:          networks(cfg.Clients.Allow),
 		Deny:           networks(cfg.Clients.Deny),
 		TrustedProxies: networks(cfg.Clients.TrustedProxies),
-		LoginFailed:    telemetry.LoginFailed(log, metrics),
+		Refused:        audit.Refused,
+		LoginFailed:    telemetry.LoginFailed(log, metrics, audit),
 		FileFailed: func(err error) {
 			log.Error("changed file of users or tokens cannot be read; the last good one is used", zap.Error(err))
 		},

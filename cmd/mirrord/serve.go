@@ -31,7 +31,7 @@ func newServeCommand() *cobra.Command {
 
 After SIGTERM or SIGINT requests in flight have 30 seconds to finish; a second
 signal ends the process at once. SIGHUP reads logins, TLS certificates, and the users and
-tokens of clients again, and retries logins that failed.`,
+tokens of clients again, retries logins that failed, and opens the audit log again.`,
 		Args: refuse(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := config.Load(c.Flags(), os.Environ())

@@ -19,6 +19,7 @@ type GateOptions struct {
 	Deny           []netip.Prefix
 	TrustedProxies []netip.Prefix // that may say which client they speak for
 
+	Refused      func(Refusal) // a client by its network; may be nil
 	LoginFailed  func(LoginFailure)
 	FileFailed   func(error)                    // a changed file cannot be read; the last good one is used
 	IssuerFailed func(issuer string, err error) // of tokens, cannot be asked for its keys
@@ -78,23 +79,29 @@ func (g *Gate) Handler(auth *Auth, next http.Handler, refuse func(http.ResponseW
 // identify returns the client; its address also with an error.
 func (g *Gate) identify(r *http.Request, auth *Auth) (oci.Client, error) {
 	client := oci.Client{Address: clientAddress(r, g.options.TrustedProxies)}
-	if err := g.admit(client.Address); err != nil || auth == nil {
+	if rule, err := g.admit(client.Address); err != nil {
+		if g.options.Refused != nil {
+			g.options.Refused(Refusal{Client: client, Rule: rule, Err: err})
+		}
 		return client, err
+	}
+	if auth == nil {
+		return client, nil
 	}
 	names, err := auth.identities(r, client)
 	client.Names = names
 	return client, err
 }
 
-// admit applies the lists of networks.
-func (g *Gate) admit(address netip.Addr) error {
+// admit applies the lists of networks. With an error it returns the setting that refuses.
+func (g *Gate) admit(address netip.Addr) (rule string, err error) {
 	if network, ok := find(g.options.Deny, address); ok {
-		return oci.Errorf(oci.Denied, "%s may not use this mirror: it is in %s, which clients.deny lists (ask the operator)", address, network)
+		return "clients.deny", oci.Errorf(oci.Denied, "%s may not use this mirror: it is in %s, which clients.deny lists (ask the operator)", address, network)
 	}
 	if _, ok := find(g.options.Allow, address); !ok && len(g.options.Allow) > 0 {
-		return oci.Errorf(oci.Denied, "%s may not use this mirror: it is in no network that clients.allow lists (ask the operator)", address)
+		return "clients.allow", oci.Errorf(oci.Denied, "%s may not use this mirror: it is in no network that clients.allow lists (ask the operator)", address)
 	}
-	return nil
+	return "", nil
 }
 
 func find(networks []netip.Prefix, address netip.Addr) (netip.Prefix, bool) {

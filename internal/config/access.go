@@ -160,3 +160,11 @@ func parseProxyNetwork(s string) (string, error) {
 	}
 	return network, err
 }
+
+// parseAuditLog accepts a file, the word for standard error, or nothing.
+func parseAuditLog(s string) (string, error) {
+	if s == "" || s == "stderr" {
+		return s, nil
+	}
+	return parsePath(s)
+}

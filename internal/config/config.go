@@ -52,8 +52,9 @@ type Config struct {
 		PerClient int           // 0: no limit
 	}
 	Access struct {
-		Private string       // deny, rules or allow
-		Rules   []AccessRule // the first match decides
+		Private  string       // deny, rules or allow
+		Rules    []AccessRule // the first match decides
+		AuditLog string       // file, or stderr; empty: none
 	}
 	Upstreams []Upstream // at least one, names unique
 	Log       struct {

@@ -54,6 +54,8 @@ var settings = []setting{
 		"deny|rules|allow", "deny", "who gets private images that an upstream lets the mirror's login have: deny serves none, rules those that access.rules allow, allow serves them to everybody"},
 	{listOf(accessRulesKey, accessRules, func(c *Config) []AccessRule { return c.Access.Rules }, func(c *Config, all []AccessRule) { c.Access.Rules = all }),
 		"RULE", "", "what may be pulled, each rule as deny=true, allow=true, min_age=DURATION or require_signature=KEYFILE and its conditions: upstream, repository, tag, from, who; the first match decides, and what no rule matches is allowed; repeat the flag, or separate entries with spaces in the environment"},
+	{scalar("access.audit_log", parseAuditLog, func(c *Config) *string { return &c.Access.AuditLog }),
+		"FILE", "", "file to which a line of JSON is appended for each refused request, failed login and change through the admin API; stderr writes them there; SIGHUP opens the file again"},
 	{scalar(tagsFreshKey, parseDuration, func(c *Config) *duration { return (*duration)(&c.Tags.Fresh) }),
 		"DURATION", "1m", "how long a tag, or a list of tags or referrers, is served before it is checked with the upstream again; 0 checks every time"},
 	{listOf("tags.rules", rules, getRules, setRules),

@@ -17,7 +17,7 @@ func read(data []byte) (*Config, error) {
 }
 
 func TestWriteYAML(t *testing.T) {
-	c, err := read([]byte("access: {rules: [{allow: true, who: ['user:alice', 'cert:CN=*'], from: 10.1.2.3/8}, {deny: true, dry_run: true, upstream: index.docker.io, repository: 'x/**', tag: 'v?'}, {min_age: 7d, dry_run: true}, {require_signature: [/a.pub, '/b c.pub']}]}\ntags: {rules: [{match: '*:latest', fresh: 0}, {match: 'library/{nginx,alpine}', fresh: 90s}]}\nupstreams:\n- name: docker.io\n  url: https://registry-1.docker.io\n- {url: http://b, name: 'b:5000', username: 'it''s', password_file: /run/b}\n" +
+	c, err := read([]byte("access: {audit_log: /var/log/a.jsonl, rules: [{allow: true, who: ['user:alice', 'cert:CN=*'], from: 10.1.2.3/8}, {deny: true, dry_run: true, upstream: index.docker.io, repository: 'x/**', tag: 'v?'}, {min_age: 7d, dry_run: true}, {require_signature: [/a.pub, '/b c.pub']}]}\ntags: {rules: [{match: '*:latest', fresh: 0}, {match: 'library/{nginx,alpine}', fresh: 90s}]}\nupstreams:\n- name: docker.io\n  url: https://registry-1.docker.io\n- {url: http://b, name: 'b:5000', username: 'it''s', password_file: /run/b}\n" +
 		"- {name: c, url: http://c, credentials: [{username: u, password_file: /c, name: c-1}, {docker_config: /d.json}, {helper: pass}, {anonymous: true}]}\n" +
 		"- ghcr.io\n" +
 		"- {name: d, url: http://d/x/, aliases: [e, 'f:1'], hosts: d.example, repository_prefix: /p/q/, fallbacks: http://e, token_hosts: [t], private_networks: 10.1.2.3, " +
@@ -53,6 +53,7 @@ access:
     - min_age: 168h
       dry_run: true
     - require_signature: [/a.pub, '/b c.pub']
+  audit_log: /var/log/a.jsonl
 tags:
   fresh: 1m
   rules:

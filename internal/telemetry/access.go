@@ -16,10 +16,10 @@ import (
 // privateRule is the name under which refusals of private content are counted.
 const privateRule = "access.private"
 
-// MembershipHooks returns hooks that count refusals of private content, and failures of
-// the index.
-func MembershipHooks(log *zap.Logger, m *Metrics) membership.Hooks {
-	refused := Refused(log, m)
+// MembershipHooks returns hooks that count refusals of private content and write them to
+// the audit log, and that count failures of the index.
+func MembershipHooks(log *zap.Logger, m *Metrics, audit *Audit) membership.Hooks {
+	refused := Refused(log, m, audit)
 	return membership.Hooks{
 		Refused: func(ctx context.Context, upstream, repository, reference string, err error) {
 			refused(ctx, access.Refusal{
@@ -30,10 +30,12 @@ func MembershipHooks(log *zap.Logger, m *Metrics) membership.Hooks {
 	}
 }
 
-// Refused returns an observer that counts what rules refuse, and logs what they would
-// refuse if they were not on trial: the rest is in the access log.
-func Refused(log *zap.Logger, m *Metrics) func(context.Context, access.Refusal) {
+// Refused returns an observer that counts what rules refuse, writes it to the audit log,
+// and logs what they would refuse if they were not on trial: the rest is in the access
+// log.
+func Refused(log *zap.Logger, m *Metrics, audit *Audit) func(context.Context, access.Refusal) {
 	return func(_ context.Context, r access.Refusal) {
+		audit.Refused(r)
 		m.refusals.WithLabelValues(r.Rule, strconv.FormatBool(r.DryRun)).Inc()
 		if !r.DryRun {
 			return
@@ -50,10 +52,12 @@ const (
 	loginLineEvery = 10 * time.Second
 )
 
-// LoginFailed returns an observer that counts failed logins, and logs some of them.
-func LoginFailed(log *zap.Logger, m *Metrics) func(access.LoginFailure) {
+// LoginFailed returns an observer that counts failed logins, writes them to the audit
+// log, and logs some of them.
+func LoginFailed(log *zap.Logger, m *Metrics, audit *Audit) func(access.LoginFailure) {
 	lines := rate.NewLimiter(rate.Every(loginLineEvery), loginLines)
 	return func(f access.LoginFailure) {
+		audit.LoginFailed(f)
 		m.failedLogins.WithLabelValues(string(f.Method)).Inc()
 		if !lines.Allow() {
 			return

@@ -35,6 +35,7 @@ type Metrics struct {
 
 	damaged     prometheus.Counter
 	indexErrors prometheus.Counter
+	auditLost   prometheus.Counter
 }
 
 // durationBuckets range from a hit in memory to a layer over a slow link.
@@ -65,6 +66,7 @@ func NewMetrics(version string) *Metrics {
 	m.limited = counter("clients_refused_total", "Requests and connections refused because their client was at a limit.", "limit")
 	m.damaged = counter("cache_damaged_total", "Cached blobs found damaged or missing, and dropped.").WithLabelValues()
 	m.indexErrors = counter("index_errors_total", "Reads and writes of index records that failed.").WithLabelValues()
+	m.auditLost = counter("audit_lost_total", "Lines of the audit log that could not be written.").WithLabelValues()
 	m.failedLogins = counter("failed_logins_total", "Logins of clients with a wrong password or token, by the method that was tried.", "method")
 	m.registry.MustRegister(
 		collectors.NewGoCollector(),

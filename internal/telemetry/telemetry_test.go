@@ -93,7 +93,7 @@ func TestLoginFailures(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := telemetry.NewMetrics("1")
-	observe := telemetry.LoginFailed(log, m)
+	observe := telemetry.LoginFailed(log, m, nil)
 	for range 50 {
 		observe(access.LoginFailure{Client: oci.Client{Address: netip.MustParseAddr("192.0.2.7")}, Method: access.Htpasswd, User: "alice", Err: errors.New("wrong")})
 	}
