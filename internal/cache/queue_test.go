@@ -3,7 +3,7 @@ package cache_test
 import (
 	"context"
 	"fmt"
-	"net"
+	"net/netip"
 	"slices"
 	"sync"
 	"testing"
@@ -17,7 +17,7 @@ import (
 
 // clientContext returns a context for requests of that client.
 func clientContext(t *testing.T, client byte) context.Context {
-	return oci.WithClient(t.Context(), oci.ClientAt(&net.TCPAddr{IP: net.IPv4(192, 0, 2, client), Port: 1000}))
+	return oci.WithClient(t.Context(), oci.Client{Address: netip.AddrFrom4([4]byte{192, 0, 2, client})})
 }
 
 // elsewhere returns ref at another upstream.

@@ -2,27 +2,17 @@ package oci
 
 import (
 	"context"
-	"net"
 	"net/netip"
 )
 
 // Client is who sends a request. The zero Client is unknown.
 type Client struct {
-	Address netip.Addr // of the client itself; invalid when it is not on a network
+	Address netip.Addr // of the client itself, without a zone; invalid when it is not known
 
 	// Names are the identities that it has proved, such as user:alice or
 	// cert:CN=build-7; none for an anonymous client. The first one is for logs and
 	// limits. The slice must not be changed.
 	Names []string
-}
-
-// ClientAt returns the anonymous client at remote, the remote end of its connection.
-func ClientAt(remote net.Addr) Client {
-	tcp, ok := remote.(*net.TCPAddr)
-	if !ok {
-		return Client{}
-	}
-	return Client{Address: tcp.AddrPort().Addr().Unmap().WithZone("")}
 }
 
 // Name is the first of its Names, empty for an anonymous client.

@@ -2,7 +2,7 @@ package ratelimit
 
 import (
 	"errors"
-	"net"
+	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -16,7 +16,7 @@ func TestClients(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := NewClients(6)
 		take := func(ip string) error {
-			return c.Take(oci.WithClient(t.Context(), oci.ClientAt(&net.TCPAddr{IP: net.ParseIP(ip), Port: 1})), "docker.io")
+			return c.Take(oci.WithClient(t.Context(), oci.Client{Address: netip.MustParseAddr(ip)}), "docker.io")
 		}
 		for range 6 {
 			check(t, take("192.0.2.1"))
@@ -36,7 +36,7 @@ func TestClients(t *testing.T) {
 		}
 		check(t, take("2001:db8:0:1::1"))
 
-		client := oci.WithClient(t.Context(), oci.ClientAt(&net.TCPAddr{IP: net.ParseIP("192.0.2.1"), Port: 2}))
+		client := oci.WithClient(t.Context(), oci.Client{Address: netip.MustParseAddr("192.0.2.1")})
 		c.Return(client)
 		check(t, c.Check(client, "docker.io"))
 		check(t, take("192.0.2.1"))
@@ -54,7 +54,7 @@ func TestClients(t *testing.T) {
 func TestNoShare(t *testing.T) {
 	t.Parallel()
 	c := NewClients(0)
-	client := oci.WithClient(t.Context(), oci.ClientAt(&net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 1}))
+	client := oci.WithClient(t.Context(), oci.Client{Address: netip.MustParseAddr("192.0.2.1")})
 	for range 1000 {
 		check(t, c.Take(client, "docker.io"))
 	}

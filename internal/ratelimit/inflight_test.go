@@ -3,7 +3,7 @@ package ratelimit
 import (
 	"context"
 	"errors"
-	"net"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -11,7 +11,7 @@ import (
 )
 
 func from(address string) context.Context {
-	return oci.WithClient(context.Background(), oci.ClientAt(&net.TCPAddr{IP: net.ParseIP(address), Port: 1}))
+	return oci.WithClient(context.Background(), oci.Client{Address: netip.MustParseAddr(address)})
 }
 
 // A client cannot exceed its requests in flight; this does not affect others, and a

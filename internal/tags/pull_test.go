@@ -3,7 +3,7 @@ package tags_test
 import (
 	"context"
 	"errors"
-	"net"
+	"net/netip"
 	"os"
 	"sync"
 	"testing"
@@ -148,7 +148,7 @@ func TestTagByGetOfTwoClients(t *testing.T) {
 }
 
 func from(t *testing.T, address string) context.Context {
-	return oci.WithClient(t.Context(), oci.ClientAt(&net.TCPAddr{IP: net.ParseIP(address)}))
+	return oci.WithClient(t.Context(), oci.Client{Address: netip.MustParseAddr(address)})
 }
 
 // A manifest that a HEAD does not describe completely is fetched once, also where

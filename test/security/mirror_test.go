@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -82,7 +83,7 @@ func get(t *testing.T, mirror http.Handler, method, target string, header ...str
 				panic(p)
 			}
 		}()
-		mirror.ServeHTTP(w, r.WithContext(oci.WithClient(t.Context(), oci.ClientAt(&net.TCPAddr{IP: net.IPv4(192, 0, 2, 1)}))))
+		mirror.ServeHTTP(w, r.WithContext(oci.WithClient(t.Context(), oci.Client{Address: netip.MustParseAddr("192.0.2.1")})))
 	}()
 	return w
 }
