@@ -93,7 +93,7 @@ func build(cfg *config.Config, log *zap.Logger) (d *daemon, err error) {
 	budgets := &budgetWriter{ledger: ledger, pools: mirror.Pools, probe: cfg.Quota.Probe, write: storage.index.PutQuotas, log: log}
 	return &daemon{
 		mirrors: mirrorServers(cfg, listeners.mirrors, gate, doors, options, log),
-		admin:   server.New(listeners.admin, server.Options{Handler: api.Handler(), ErrorLog: zap.NewStdLog(log)}),
+		admin:   server.New(listeners.admin, server.Options{Handler: audit.Actions(api.Handler()), ErrorLog: zap.NewStdLog(log)}),
 		api:     api,
 		workers: append(renewals(doors), mirror.Run, budgets.run, audit.Run),
 		summary: summary(cfg),

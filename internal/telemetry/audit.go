@@ -4,10 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
+	"net/netip"
 	"os"
 	"sync"
 	"time"
 
+	"github.com/felixge/httpsnoop"
 	"go.uber.org/zap"
 
 	"mirrord/internal/access"
@@ -19,7 +22,7 @@ const AuditStderr = "stderr"
 
 const auditQueue = 4096 // lines that wait for a slow disk; further ones are lost
 
-// Audit is the audit log: one line of JSON for each refusal. A nil Audit writes nothing.
+// Audit is the audit log: one line of JSON for each refusal and each change by an admin. A nil Audit writes nothing.
 // Lines are written by Run, so that a disk that is slow or full holds up no request. Its
 // methods may be called concurrently.
 type Audit struct {
@@ -117,7 +120,7 @@ func (a *Audit) note(err error) {
 // auditLine is one line. Fields that do not apply are left out.
 type auditLine struct {
 	Time       time.Time `json:"time"`
-	Event      string    `json:"event"` // refused, login_failed
+	Event      string    `json:"event"` // refused, login_failed, admin
 	Client     string    `json:"client,omitempty"`
 	User       string    `json:"user,omitempty"`
 	Rule       string    `json:"rule,omitempty"`
@@ -126,7 +129,9 @@ type auditLine struct {
 	Repository string    `json:"repository,omitempty"`
 	Reference  string    `json:"reference,omitempty"`
 	Method     string    `json:"method,omitempty"`
-	Reason     string    `json:"reason"`
+	Action     string    `json:"action,omitempty"`
+	Status     int       `json:"status,omitempty"`
+	Reason     string    `json:"reason,omitempty"`
 }
 
 // add queues a line.
@@ -166,4 +171,27 @@ func (a *Audit) LoginFailed(f access.LoginFailure) {
 		return
 	}
 	a.add(auditLine{Event: "login_failed", User: f.User, Method: string(f.Method), Reason: f.Err.Error()}, f.Client)
+}
+
+const maxAction = 256 // bytes of a path that are written
+
+// Actions returns a handler of the admin API that writes what changes something, with
+// its outcome.
+func (a *Audit) Actions(next http.Handler) http.Handler {
+	if a == nil {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet || r.Method == http.MethodHead {
+			next.ServeHTTP(w, r)
+			return
+		}
+		client := oci.Client{}
+		if address, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
+			client.Address = address.Addr().Unmap()
+		}
+		action := r.Method + " " + r.URL.RequestURI()
+		outcome := httpsnoop.CaptureMetrics(next, w, r)
+		a.add(auditLine{Event: "admin", Action: action[:min(len(action), maxAction)], Status: outcome.Code}, client)
+	})
 }

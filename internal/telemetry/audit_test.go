@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -171,5 +173,27 @@ func TestNoAudit(t *testing.T) {
 	a.Reopen()
 	if err := a.Run(t.Context()); err != nil {
 		t.Error(err)
+	}
+}
+
+// What only reads is not written; what changes something is, with its outcome.
+func TestAuditActions(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "audit.jsonl")
+	a := openAudit(t, file)
+	handler := a.Actions(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/verify" {
+			w.WriteHeader(http.StatusForbidden)
+		}
+	}))
+	for _, target := range []string{"GET /metrics", "HEAD /readyz", "POST /verify?repair=true", "DELETE /" + strings.Repeat("x", 1000)} {
+		method, path, _ := strings.Cut(target, " ")
+		handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(method, path, nil))
+	}
+	a.flush(t)
+	if diff := cmp.Diff([]map[string]any{
+		{"event": "admin", "client": "192.0.2.1", "action": "POST /verify?repair=true", "status": 200.},
+		{"event": "admin", "client": "192.0.2.1", "action": "DELETE /" + strings.Repeat("x", 248), "status": 403.},
+	}, auditLines(t, file)); diff != "" {
+		t.Error(diff)
 	}
 }
