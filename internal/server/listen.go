@@ -3,7 +3,9 @@ package server
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
+	"os"
 	"syscall"
 )
 
@@ -14,6 +16,44 @@ func Listen(address, setting string) (*net.TCPListener, error) {
 		return nil, fmt.Errorf("%s: %w", setting, explain(address, err))
 	}
 	return l.(*net.TCPListener), nil
+}
+
+// ListenUnix listens on a socket that only this user and root can use, and removes it when
+// it is closed. It replaces one on which nobody listens any more. Its error says what to
+// do.
+func ListenUnix(path, setting string) (*net.UnixListener, error) {
+	if err := removeStale(path); err != nil {
+		return nil, fmt.Errorf("%s: %w", setting, err)
+	}
+	before := syscall.Umask(0o177) // until Chmod somebody else could connect
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	syscall.Umask(before)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w; the directory of the socket must exist and be writable for this user", setting, err)
+	}
+	return l, nil
+}
+
+// removeStale removes a socket on which nobody listens.
+func removeStale(path string) error {
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil && info.Mode().Type() != fs.ModeSocket {
+		err = fmt.Errorf("%s is not a socket: choose another path", path)
+	}
+	if err != nil {
+		return err
+	}
+	conn, err := net.Dial("unix", path)
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return os.Remove(path)
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(fmt.Errorf("%s is in use: stop what listens there or choose another path", path), conn.Close())
 }
 
 func explain(address string, err error) error {
