@@ -31,7 +31,7 @@ import (
 // daemon is what runs, and what is to be closed at the end.
 type daemon struct {
 	mirrors []*server.Server // one for each listener
-	admin   *server.Server
+	admin   []*server.Server // that of admin.listen first
 	api     *admin.API
 	workers []func(context.Context) error // each runs until its context ends
 	summary []zap.Field                   // of the configuration, for the log
@@ -74,6 +74,10 @@ func build(cfg *config.Config, log *zap.Logger) (d *daemon, err error) {
 	if err != nil {
 		return nil, refusal{err}
 	}
+	token, err := prepareToken(cfg, log)
+	if err != nil {
+		return nil, refusal{err}
+	}
 	listeners, err := listen(cfg)
 	if err != nil {
 		return nil, refusal{err}
@@ -88,12 +92,12 @@ func build(cfg *config.Config, log *zap.Logger) (d *daemon, err error) {
 	}
 	api := admin.New(admin.Options{
 		Metrics: metrics.Handler(), Cache: mirror.Cache, Health: mirror.Health, Ledger: ledger, Pools: mirror.Pools,
-		Dir: cfg.Cache.Dir, Listen: cfg.Admin.Listen,
+		Dir: cfg.Cache.Dir, Listen: cfg.Admin.Listen, Token: token, MetricsListen: cfg.Metrics.Listen,
 	})
 	budgets := &budgetWriter{ledger: ledger, pools: mirror.Pools, probe: cfg.Quota.Probe, write: storage.index.PutQuotas, log: log}
 	return &daemon{
 		mirrors: mirrorServers(cfg, listeners.mirrors, gate, doors, options, log),
-		admin:   server.New(listeners.admin, server.Options{Handler: audit.Actions(api.Handler()), ErrorLog: zap.NewStdLog(log)}),
+		admin:   adminServers(listeners, audit.Actions(api.Handler()), api.MetricsHandler(), log),
 		api:     api,
 		workers: append(renewals(doors), mirror.Run, budgets.run, audit.Run),
 		summary: summary(cfg),

@@ -78,6 +78,12 @@ func checkFiles(cfg *config.Config) (notes string, err error) {
 	if err := addRequirements(accessRules(cfg), cfg); err != nil {
 		failed = append(failed, err)
 	}
+	if path := cfg.Admin.TokenFile; strings.HasPrefix(path, unitCredentials) {
+		notes += notChecked(path)
+	} else if path != "" {
+		_, err := prepareToken(cfg, zap.NewNop())
+		failed = append(failed, err)
+	}
 	for _, u := range cfg.Upstreams {
 		if _, err := newTLS(u); err != nil {
 			failed = append(failed, fmt.Errorf("upstream %s: %w", u.Name, err))
@@ -87,16 +93,20 @@ func checkFiles(cfg *config.Config) (notes string, err error) {
 			switch {
 			case err == nil:
 			case strings.HasPrefix(c.PasswordFile+c.DockerConfig, unitCredentials):
-				notes += fmt.Sprintf("not checked, because it exists only while the unit runs: %s\n", c.PasswordFile+c.DockerConfig)
+				notes += notChecked(c.PasswordFile + c.DockerConfig)
 			default:
 				failed = append(failed, fmt.Errorf("upstream %s: credential %s: %w", u.Name, c.Name, err))
 			}
 		}
 	}
-	if len(failed) > 0 {
-		return "", refusal{errors.Join(failed...)}
+	if err := errors.Join(failed...); err != nil {
+		return "", refusal{err}
 	}
 	return notes, nil
+}
+
+func notChecked(path string) string {
+	return fmt.Sprintf("not checked, because it exists only while the unit runs: %s\n", path)
 }
 
 func readLogin(upstream string, c config.Credential) error {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/netip"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"mirrord/internal/access"
+	"mirrord/internal/admin"
 	"mirrord/internal/config"
 	"mirrord/internal/proxy"
 	"mirrord/internal/server"
@@ -21,16 +23,28 @@ import (
 // listening are the open listeners.
 type listening struct {
 	mirrors []*net.TCPListener // in the order of cfg.AllListeners
-	admin   *net.TCPListener
+	admin   net.Listener
+	metrics net.Listener // nil: none
+}
+
+// close closes those that are open.
+func (l listening) close() (err error) {
+	for _, mirror := range l.mirrors {
+		err = errors.Join(err, mirror.Close())
+	}
+	for _, other := range []net.Listener{l.admin, l.metrics} {
+		if other != nil {
+			err = errors.Join(err, other.Close())
+		}
+	}
+	return err
 }
 
 // listen listens on all addresses, or on none.
 func listen(cfg *config.Config) (open listening, err error) {
 	defer func() {
 		if err != nil {
-			for _, l := range open.mirrors {
-				err = errors.Join(err, l.Close())
-			}
+			err = errors.Join(err, open.close())
 		}
 	}()
 	for _, listener := range cfg.AllListeners() {
@@ -40,8 +54,60 @@ func listen(cfg *config.Config) (open listening, err error) {
 		}
 		open.mirrors = append(open.mirrors, l)
 	}
-	open.admin, err = server.Listen(cfg.Admin.Listen, adminListenKey)
+	if open.admin, err = listenAdmin(cfg.Admin.Listen); err != nil || cfg.Metrics.Listen == "" {
+		return open, err
+	}
+	metrics, err := server.Listen(cfg.Metrics.Listen, "metrics.listen")
+	if err == nil {
+		open.metrics = metrics
+	}
 	return open, err
+}
+
+// listenAdmin returns an untyped nil with an error.
+func listenAdmin(address string) (net.Listener, error) {
+	if path, ok := admin.SocketPath(address); ok {
+		l, err := server.ListenUnix(path, adminListenKey)
+		if err != nil {
+			return nil, err
+		}
+		return l, nil
+	}
+	l, err := server.Listen(address, adminListenKey)
+	if err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// prepareToken makes the token for the admin API if there is none. One that the
+// configuration names must be usable.
+func prepareToken(cfg *config.Config, log *zap.Logger) (admin.Token, error) {
+	token := admin.NewToken(cfg.Admin.TokenFile, cfg.Cache.Dir)
+	err := token.Prepare()
+	if err == nil || cfg.Admin.TokenFile == "" && isSocket(cfg.Admin.Listen) {
+		return token, nil
+	}
+	if cfg.Admin.TokenFile != "" {
+		return token, fmt.Errorf("%s: %w", adminTokenFileKey, err)
+	}
+	log.Warn("the token for mirrord verify and for profiles cannot be written; both are refused until a restart can write it, or admin.token_file names one", zap.Error(err))
+	return token, nil
+}
+
+func isSocket(listen string) bool {
+	_, ok := admin.SocketPath(listen)
+	return ok
+}
+
+// adminServers returns the servers of the admin API: that of admin.listen, and that of
+// metrics.listen if there is one.
+func adminServers(open listening, api, metrics http.Handler, log *zap.Logger) []*server.Server {
+	servers := []*server.Server{server.New(open.admin, server.Options{Handler: api, ErrorLog: zap.NewStdLog(log)})}
+	if open.metrics != nil {
+		servers = append(servers, server.New(open.metrics, server.Options{Handler: metrics, ErrorLog: zap.NewStdLog(log)}))
+	}
+	return servers
 }
 
 // door is what a listener lets clients in by.

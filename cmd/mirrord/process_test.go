@@ -132,7 +132,20 @@ func (p *process) await(metric, value string) error {
 
 // ask asks the admin listener.
 func (p *process) ask(path string) (status int, body string, err error) {
-	resp, err := http.Get("http://" + p.admin + path)
+	token, _ := os.ReadFile(filepath.Join(p.cache, "admin-token")) // the first life has none at first
+	return p.askAs(http.MethodGet, path, strings.TrimSpace(string(token)))
+}
+
+// askAs sends a request to the admin listener with a token, unless that is empty.
+func (p *process) askAs(method, path, token string) (status int, body string, err error) {
+	req, err := http.NewRequest(method, "http://"+p.admin+path, nil)
+	if err != nil {
+		return 0, "", err
+	}
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return 0, "", err
 	}

@@ -28,7 +28,7 @@ credential of the mirror that runs at admin.listen.`,
 		if err != nil {
 			return err
 		}
-		budgets, raw, err := admin.NewClient(cfg.Admin.Listen).Budgets(c.Context())
+		budgets, raw, err := admin.NewClient(cfg.Admin.Listen, cfg.Admin.TokenFile).Budgets(c.Context())
 		if err != nil {
 			return err
 		}

@@ -38,6 +38,7 @@ func secretFiles(cfg *config.Config) []secretFile {
 			files = append(files, secretFile{setting, path, closed})
 		}
 	}
+	add(adminTokenFileKey, cfg.Admin.TokenFile, groupAndOthers)
 	for _, l := range cfg.AllListeners() {
 		add("key_file", l.TLS.KeyFile, groupAndOthers)
 		add("tokens", l.Auth.Tokens, groupAndOthers)

@@ -74,7 +74,9 @@ func (d *daemon) run(ctx context.Context, restoreSignals func(), log *zap.Logger
 	for _, s := range d.mirrors {
 		servers.Go(s.Serve)
 	}
-	servers.Go(d.admin.Serve)
+	for _, s := range d.admin {
+		servers.Go(s.Serve)
+	}
 	working, stopWork := context.WithCancel(context.Background())
 	defer stopWork()
 	var workers errgroup.Group
@@ -86,7 +88,7 @@ func (d *daemon) run(ctx context.Context, restoreSignals func(), log *zap.Logger
 		d.reload()
 	})()
 
-	log.Info("serving", append(d.summary, zap.String("listen", d.addresses()), zap.Stringer("admin", d.admin.Addr()))...)
+	log.Info("serving", append(d.summary, zap.String("listen", d.addresses()), zap.Stringer("admin", d.admin[0].Addr()))...)
 	notify(log, systemd.SdNotifyReady)
 	<-ctx.Done()
 	restoreSignals()
@@ -96,7 +98,7 @@ func (d *daemon) run(ctx context.Context, restoreSignals func(), log *zap.Logger
 
 	drained := d.drain()
 	stopWork()
-	return errors.Join(drained, workers.Wait(), d.admin.Close(), servers.Wait())
+	return errors.Join(drained, workers.Wait(), d.closeAdmin(), servers.Wait())
 }
 
 // addresses returns where the registry is served.
@@ -106,6 +108,14 @@ func (d *daemon) addresses() string {
 		all = append(all, s.Addr().String())
 	}
 	return strings.Join(all, ", ")
+}
+
+// closeAdmin closes the servers of the admin API.
+func (d *daemon) closeAdmin() (err error) {
+	for _, s := range d.admin {
+		err = errors.Join(err, s.Close())
+	}
+	return err
 }
 
 // drain drains all servers of the registry at once.

@@ -41,7 +41,7 @@ with status 3 if anything is wrong, even if repaired.`,
 		Args: refuse(cobra.NoArgs),
 	}
 	repair := c.Flags().Bool("repair", false, "drop what is damaged, lost or not a blob, and adopt intact files that the index does not know")
-	config.AddFlags(c.Flags(), cacheDirKey, adminListenKey)
+	config.AddFlags(c.Flags(), cacheDirKey, adminListenKey, adminTokenFileKey)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		cfg, err := config.Load(c.Flags(), os.Environ())
 		if err != nil {
@@ -64,6 +64,8 @@ with status 3 if anything is wrong, even if repaired.`,
 const (
 	cacheDirKey    = "cache.dir"
 	adminListenKey = "admin.listen"
+
+	adminTokenFileKey = "admin.token_file"
 )
 
 // verifyFunc verifies a cache.
@@ -96,7 +98,7 @@ func (t *verifyTarget) run(ctx context.Context, out io.Writer, repair bool) erro
 // settings.
 func findCache(ctx context.Context, cfg *config.Config) (*verifyTarget, error) {
 	dir, listen := cfg.Cache.Dir, cfg.Admin.Listen
-	mirror := admin.NewClient(listen)
+	mirror := admin.NewClient(listen, cfg.Admin.TokenFile)
 	used, noMirror := mirror.Directory(ctx)
 	if noMirror == nil && (!cfg.Cache.DirSet || used == admin.RealPath(dir)) {
 		verify := func(ctx context.Context, repair bool, progress func(cache.Findings, *cache.Fault)) (cache.Findings, error) {

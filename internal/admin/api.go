@@ -28,6 +28,9 @@ type Options struct {
 	Pools   []*upstream.Pool // in the order of the ledger's budgets
 	Dir     string           // of the cache
 	Listen  string           // where the API is served: the host in it is a name that requests may have
+	Token   Token            // for what changes the mirror's state, and for profiles
+
+	MetricsListen string // like Listen, for MetricsHandler
 }
 
 // API is the server's side. It is not for clients of the mirror and listens
@@ -46,12 +49,7 @@ func (a *API) Drain() { a.draining.Store(true) }
 
 // Handler serves the API to those who run the mirror, and not to web pages.
 func (a *API) Handler() http.Handler {
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", a.opts.Metrics)
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = io.WriteString(w, "ok\n")
-	})
-	mux.HandleFunc("GET /readyz", a.serveReadiness)
+	mux := a.watched()
 	mux.HandleFunc("GET /quota", a.serveBudgets)
 	mux.HandleFunc("GET /verify", a.serveDirectory)
 	mux.HandleFunc("POST /verify", a.serveVerify)
@@ -60,7 +58,22 @@ func (a *API) Handler() http.Handler {
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
-	return guard(mux, a.opts.Listen)
+	return guard(a.opts.Token.need(mux), a.opts.Listen)
+}
+
+// MetricsHandler serves only what monitoring needs, none of which changes or costs
+// anything.
+func (a *API) MetricsHandler() http.Handler { return guard(a.watched(), a.opts.MetricsListen) }
+
+// watched serves metrics and health.
+func (a *API) watched() *http.ServeMux {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", a.opts.Metrics)
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "ok\n")
+	})
+	mux.HandleFunc("GET /readyz", a.serveReadiness)
+	return mux
 }
 
 // serveReadiness reports whether clients are served. They are without a disk or an

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/netip"
@@ -29,24 +30,52 @@ var ErrNoMirror = errors.New("no mirror responds")
 // Client asks a running mirror. Its methods may be called concurrently; they fail
 // with ErrNoMirror, or with what the mirror says instead of 200.
 type Client struct {
-	listen string
-	http   http.Client
+	listen    string
+	tokenFile string
+	http      http.Client
 }
 
-// NewClient returns a client of the mirror whose admin.listen is listen. It uses no
-// proxy: none has any business between the two.
-func NewClient(listen string) *Client {
-	return &Client{listen: listen, http: http.Client{Transport: &http.Transport{
-		DialContext:           (&net.Dialer{Timeout: responseTime}).DialContext,
+// NewClient returns a client of the mirror whose admin.listen is listen and whose
+// admin.token_file is tokenFile. It uses no proxy: none has any business between the two.
+func NewClient(listen, tokenFile string) *Client {
+	dialer := net.Dialer{Timeout: responseTime}
+	return &Client{listen: listen, tokenFile: tokenFile, http: http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			if path, ok := SocketPath(listen); ok {
+				network, address = "unix", path
+			}
+			return dialer.DialContext(ctx, network, address)
+		},
 		ResponseHeaderTimeout: responseTime,
 		DisableKeepAlives:     true,
 	}}}
 }
 
+// SocketPath returns the path of the unix socket that listen, a value of admin.listen,
+// names.
+func SocketPath(listen string) (string, bool) { return strings.CutPrefix(listen, "unix:") }
+
+// authorization returns the header with the token of the mirror whose directory is dir.
+// It is empty for a unix socket, which needs none, and for a mirror of an older version,
+// which has none.
+func (c *Client) authorization(dir string) (string, error) {
+	if _, ok := SocketPath(c.listen); ok {
+		return "", nil
+	}
+	token, err := NewToken(c.tokenFile, dir).read()
+	if errors.Is(err, fs.ErrNotExist) && c.tokenFile == "" {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("read the token of the mirror at %s: %w; run this as its user or as root, or name the file with --admin-token-file", c.listen, err)
+	}
+	return "Bearer " + token, nil
+}
+
 // Budgets returns the budgets of the mirror's credentials, and as the mirror sent
 // them: a newer one may have fields that Budget lacks.
 func (c *Client) Budgets(ctx context.Context) (budgets []Budget, raw []byte, err error) {
-	resp, err := c.do(ctx, http.MethodGet, "/quota")
+	resp, err := c.do(ctx, http.MethodGet, "/quota", "")
 	if err != nil {
 		return nil, nil, err
 	}
@@ -62,7 +91,7 @@ func (c *Client) Budgets(ctx context.Context) (budgets []Budget, raw []byte, err
 
 // Directory returns the cache directory of the mirror.
 func (c *Client) Directory(ctx context.Context) (string, error) {
-	resp, err := c.do(ctx, http.MethodGet, "/verify")
+	resp, err := c.do(ctx, http.MethodGet, "/verify", "")
 	if err != nil {
 		return "", err
 	}
@@ -78,7 +107,11 @@ func (c *Client) Directory(ctx context.Context) (string, error) {
 // Verify verifies the cache of the mirror, whose directory is dir, as cache.Verify
 // does.
 func (c *Client) Verify(ctx context.Context, dir string, repair bool, progress func(cache.Findings, *cache.Fault)) (found cache.Findings, err error) {
-	resp, err := c.do(ctx, http.MethodPost, fmt.Sprintf("/verify?repair=%t&dir=%s", repair, url.QueryEscape(dir)))
+	authorization, err := c.authorization(dir)
+	if err != nil {
+		return found, err
+	}
+	resp, err := c.do(ctx, http.MethodPost, fmt.Sprintf("/verify?repair=%t&dir=%s", repair, url.QueryEscape(dir)), authorization)
 	if err != nil {
 		return found, err
 	}
@@ -108,13 +141,17 @@ func (c *Client) Verify(ctx context.Context, dir string, repair bool, progress f
 	}
 }
 
-// do sends a request. The caller closes the response's body.
-func (c *Client) do(ctx context.Context, method, path string) (*http.Response, error) {
+// do sends a request, with an Authorization header unless that is empty. The caller closes
+// the response's body.
+func (c *Client) do(ctx context.Context, method, path, authorization string) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, "http://"+dialAddress(c.listen)+path, nil)
 	if err != nil {
 		return nil, err
 	}
 	req.Host = "localhost" // a name that the mirror trusts, whatever it is called here
+	if authorization != "" {
+		req.Header.Set("Authorization", authorization)
+	}
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return nil, fmt.Errorf("%w at %s: %w; is it running, and is this its admin.listen?", ErrNoMirror, c.listen, err)
@@ -133,6 +170,9 @@ func (c *Client) do(ctx context.Context, method, path string) (*http.Response, e
 // dialAddress is the address to dial for one that is listened on: everywhere
 // includes this host.
 func dialAddress(listen string) string {
+	if _, ok := SocketPath(listen); ok {
+		return "localhost"
+	}
 	host, port, err := net.SplitHostPort(listen)
 	if err != nil {
 		return listen

@@ -14,16 +14,13 @@ import (
 func guard(next http.Handler, listen string) http.Handler {
 	var sites http.CrossOriginProtection // its zero value trusts no other origin
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		acts := r.Method != http.MethodGet && r.Method != http.MethodHead
-		if strings.HasPrefix(r.URL.Path, "/debug/") { // a profile costs time and memory
-			acts = true
-		}
-		if (acts || onLoopback(r)) && !isOwnName(r.Host, listen) {
+		acting := acts(r)
+		if (acting || onLoopback(r)) && !isOwnName(r.Host, listen) {
 			http.Error(w, "ask for this by an IP address, as localhost, or by the name in admin.listen", http.StatusForbidden)
 			return
 		}
 		asked := *r
-		if acts {
+		if acting {
 			asked.Method = http.MethodPost // Check lets safe methods pass
 		}
 		if err := sites.Check(&asked); err != nil {
@@ -32,6 +29,11 @@ func guard(next http.Handler, listen string) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// acts reports whether r changes something, or costs time and memory as a profile does.
+func acts(r *http.Request) bool {
+	return r.Method != http.MethodGet && r.Method != http.MethodHead || strings.HasPrefix(r.URL.Path, "/debug/")
 }
 
 // isOwnName reports whether host, a Host header, is a name that no foreign DNS

@@ -20,7 +20,11 @@ type Config struct {
 	Listen    string     // host:port of the registry; empty: only Listeners are served
 	Listeners []Listener // beside Listen
 	Admin     struct {
-		Listen string // host:port of metrics and health
+		Listen    string // host:port, or unix: and the path of a socket
+		TokenFile string // empty: the mirror makes a token
+	}
+	Metrics struct {
+		Listen string // host:port; empty: metrics are served at Admin.Listen only
 	}
 	Cache struct {
 		Dir      string

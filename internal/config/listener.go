@@ -48,9 +48,10 @@ var listeners = list[Listener]{
 }
 
 const (
-	listenKey      = "listen"
-	listenersKey   = "listeners"
-	adminListenKey = "admin.listen"
+	listenKey        = "listen"
+	listenersKey     = "listeners"
+	adminListenKey   = "admin.listen"
+	metricsListenKey = "metrics.listen"
 )
 
 // finishListeners applies listen, the short form of one listener, and checks that each
@@ -76,6 +77,7 @@ func (l *loader) finishListeners() {
 		}
 	}
 	l.useAddress(used, c.Admin.Listen, adminListenKey, adminListenKey)
+	l.useAddress(used, c.Metrics.Listen, metricsListenKey, metricsListenKey)
 }
 
 // useAddress notes that the setting name, which is set by key, uses an address.

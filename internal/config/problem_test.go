@@ -7,7 +7,7 @@ import (
 
 func TestFileProblems(t *testing.T) {
 	const (
-		keys         = "listen, listeners, admin, cache, clients, access, tags, quota, upstreams, log"
+		keys         = "listen, listeners, admin, metrics, cache, clients, access, tags, quota, upstreams, log"
 		upstreamKeys = "name, url, aliases, hosts, repository_prefix, fallbacks, username, password_file, credentials, token_hosts, private_networks, " +
 			"ca_file, client_cert_file, client_key_file, insecure_skip_verify, proxy, connect_timeout, response_timeout, max_fills, bandwidth, tag_rules"
 		credentialKeys = "name, username, password_file, docker_config, helper, anonymous"
@@ -49,6 +49,12 @@ func TestFileProblems(t *testing.T) {
 			`mirrord.yaml:1:9: listen: "5000" is not an address; write host:port with a port from 0 to 65535, such as 127.0.0.1:5000`},
 		{"port", "admin: {listen: 'localhost:65536'}\n",
 			`mirrord.yaml:1:17: admin.listen: "localhost:65536" is not an address; write host:port with a port from 0 to 65535, such as 127.0.0.1:5000`},
+		{"socket in a long path", "admin: {listen: 'unix:/a" + strings.Repeat("b", 106) + "'}\n",
+			`mirrord.yaml:1:17: admin.listen: "/a` + strings.Repeat("b", 106) + `" is longer than the 107 bytes that the path of a socket may have; write a shorter one, such as unix:/run/mirrord/admin.sock`},
+		{"socket without a path", "admin: {listen: 'unix:'}\n",
+			`mirrord.yaml:1:17: admin.listen: is empty; write a value or leave it out`},
+		{"address of the metrics", "admin: {listen: ':1'}\nmetrics: {listen: ':1'}\n",
+			`mirrord.yaml:2:19: metrics.listen: :1 is the address of both admin.listen and metrics.listen; give each its own`},
 		{"word", "log: {level: loud}\n",
 			`mirrord.yaml:1:14: log.level: "loud" is not valid; write debug, info, warn or error`},
 		{"other word", "log: {format: yes}\n",
@@ -322,7 +328,7 @@ func TestEnvironmentProblems(t *testing.T) {
 	for _, test := range []struct{ name, entry, want string }{
 		{"size", "MIRRORD_CACHE_MAX_SIZE=x", `MIRRORD_CACHE_MAX_SIZE: "x" is not a size; write a number with a unit, such as 50GiB`},
 		{"unknown", "MIRRORD_CACHE_SIZE=1", `MIRRORD_CACHE_SIZE: unknown variable; did you mean "MIRRORD_CACHE_MAX_SIZE"?`},
-		{"unknown like none", "MIRRORD_FOO=1", `MIRRORD_FOO: unknown variable; expected one of: MIRRORD_CONFIG, MIRRORD_LISTEN, MIRRORD_LISTENERS, MIRRORD_ADMIN_LISTEN, ` +
+		{"unknown like none", "MIRRORD_FOO=1", `MIRRORD_FOO: unknown variable; expected one of: MIRRORD_CONFIG, MIRRORD_LISTEN, MIRRORD_LISTENERS, MIRRORD_ADMIN_LISTEN, MIRRORD_ADMIN_TOKEN_FILE, MIRRORD_METRICS_LISTEN, ` +
 			`MIRRORD_CACHE_DIR, MIRRORD_CACHE_MAX_SIZE, MIRRORD_CACHE_MIN_FREE, MIRRORD_CACHE_MAX_FILLS, MIRRORD_CACHE_SCRUB, MIRRORD_CLIENTS_MAX_REQUESTS, MIRRORD_CLIENTS_REQUESTS_PER_SECOND, MIRRORD_CLIENTS_CATALOG, MIRRORD_CLIENTS_ALLOW, MIRRORD_CLIENTS_DENY, MIRRORD_CLIENTS_TRUSTED_PROXIES, MIRRORD_ACCESS_PRIVATE, MIRRORD_ACCESS_RULES, MIRRORD_ACCESS_AUDIT_LOG, MIRRORD_TAGS_FRESH, MIRRORD_TAGS_RULES, MIRRORD_TAGS_STALE_WHILE_REVALIDATE, MIRRORD_TAGS_MAX_STALE, MIRRORD_TAGS_MAX_SILENCE, ` +
 			`MIRRORD_QUOTA_RESERVE, MIRRORD_QUOTA_PROBE, MIRRORD_QUOTA_PER_CLIENT, MIRRORD_UPSTREAMS, MIRRORD_LOG_LEVEL, MIRRORD_LOG_FORMAT`},
 		{"spelling", "MIRRORD_LOGLEVL=x", `MIRRORD_LOGLEVL: unknown variable; did you mean "MIRRORD_LOG_LEVEL"?`},

@@ -127,6 +127,33 @@ func parseAddress(s string) (string, error) {
 	return s, nil
 }
 
+// parseAdminAddress accepts an address or, after unix:, the path of a socket.
+func parseAdminAddress(s string) (string, error) {
+	path, ok := strings.CutPrefix(s, "unix:")
+	if !ok {
+		return parseAddress(s)
+	}
+	path, err := parsePath(path)
+	if err == nil && len(path) > maxSocketPath {
+		err = fmt.Errorf("%q is longer than the %d bytes that the path of a socket may have; write a shorter one, such as unix:/run/mirrord/admin.sock", path, maxSocketPath)
+	}
+	return "unix:" + path, err
+}
+
+// maxSocketPath is the limit of the kernel.
+const maxSocketPath = 107
+
+// parseOptional returns a parser that accepts an empty text, too, and turns the setting
+// off with it.
+func parseOptional(parse func(string) (string, error)) func(string) (string, error) {
+	return func(s string) (string, error) {
+		if s == "" {
+			return "", nil
+		}
+		return parse(s)
+	}
+}
+
 // isHost reports whether host can be listened on; empty means all addresses.
 func isHost(host string) bool {
 	_, err := netip.ParseAddr(host)
