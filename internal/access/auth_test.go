@@ -217,7 +217,8 @@ func TestUserNamesCannotBeFound(t *testing.T) {
 	// With hashes of several costs it is always the same one, as for a user that exists.
 	several, err := parseUsers([]byte(user(t, "a", "1") + user(t, "b", "2") + user(t, "c", "3")))
 	check(t, err)
-	if string(several.decoy(4)) != string(several.decoy(4)) || string(several.decoy(4)) == string(several.decoy(5)) {
+	first, again, other := string(several.decoy(4)), string(several.decoy(4)), string(several.decoy(5))
+	if first != again || first == other {
 		t.Error("decoys depend on more than the user, or do not depend on it")
 	}
 	// That of an empty file is right for nothing.
