@@ -88,6 +88,7 @@ func build(cfg *config.Config, log *zap.Logger) (d *daemon, err error) {
 		ID:       id,
 		Catalog:  catalogOf(cfg, mirror),
 		Limit:    ratelimit.NewPace(cfg.Clients.RequestsPerSecond, ratelimit.NewInFlight(cfg.Clients.MaxRequests)),
+		Pace:     pacer(cfg),
 		Observe:  observe(metrics, telemetry.AccessLog(log)),
 	}
 	api := admin.New(admin.Options{

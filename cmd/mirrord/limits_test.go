@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"sync"
 	"testing"
+	"time"
 )
 
 // nowhere is an upstream that nothing listens on.
@@ -51,4 +52,26 @@ func TestClientsRequestsPerSecond(t *testing.T) {
 		t.Error("the refusal is not counted")
 	}
 	check(t, m.end(terminate))
+}
+
+// Cached blobs are sent no faster than the bandwidth of their client, or of all.
+func TestClientsBandwidth(t *testing.T) {
+	const size, limit, pulls, least = 300_000, "256KiB", 2, 3500 * time.Millisecond // 4.5 s without the burst
+	c := newCatalog(t)
+	c.addLayers(t, "library/two", 2, size, 1)
+	m := newMirror(t)
+	check(t, m.serve(c.upstream()))
+	c.pullAll(t, m)
+	check(t, m.end(terminate))
+	for _, flag := range []string{"--clients-bandwidth", "--clients-total-bandwidth"} {
+		check(t, m.serve(c.upstream(), flag+"="+limit))
+		begun := time.Now()
+		for range pulls {
+			c.pullAll(t, m)
+		}
+		if took := time.Since(begun); took < least {
+			t.Errorf("%s: %d pulls of %d bytes took %s", flag, pulls, 2*size, took)
+		}
+		check(t, m.end(terminate))
+	}
 }

@@ -84,6 +84,18 @@ func parseRate(s string) (Size, error) {
 	return size, err
 }
 
+// parseRateLimit accepts a rate, or 0 for no limit.
+func parseRateLimit(s string) (Size, error) {
+	if size, err := parseSize(s); err == nil && size == 0 {
+		return 0, nil
+	}
+	size, err := parseRate(s)
+	if err != nil {
+		err = fmt.Errorf("%w, or 0 for no limit", err)
+	}
+	return size, err
+}
+
 func parseClock(s string) (string, error) {
 	if !clockRE.MatchString(s) {
 		return "", fmt.Errorf("%q is not a time of day; write 00:00 to 23:59", s)

@@ -27,6 +27,7 @@ type Options struct {
 	ID       string                     // of this mirror in Via, see oci.ParseVia
 	Catalog  Catalog                    // nil: the catalog is not served
 	Limit    Limiter                    // limits the requests of each client; nil: no limit
+	Pace     Pacer                      // limits how fast bodies are sent; nil: no limit
 	Observe  func(*http.Request, Event) // called at the end of each request; may be nil
 }
 
@@ -171,6 +172,7 @@ func (h *Handler) route(w http.ResponseWriter, r *http.Request, e *Event) error 
 		}
 		defer h.options.Limit.Leave(r.Context())
 	}
+	w = h.paced(w, r)
 	if t.endpoint == catalog {
 		return h.serveCatalog(w, r, t, to)
 	}

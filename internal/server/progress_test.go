@@ -149,3 +149,39 @@ func TestSlowReaderIsServed(t *testing.T) {
 		t.Errorf("%d bytes of %d after %s, %v", n, size, time.Since(begun), err)
 	}
 }
+
+// What lets a body wait, such as a limit of bandwidth, is not held against the client:
+// neither between the pieces of a file nor between writes.
+func TestPausesAreNotTheClients(t *testing.T) {
+	t.Parallel()
+	const piece, pieces, patience = 64 << 10, 3, 200 * time.Millisecond
+	for name, write := range map[string]func(http.ResponseWriter, *os.File) error{
+		"file": func(w http.ResponseWriter, file *os.File) error {
+			_, err := w.(io.ReaderFrom).ReadFrom(io.LimitReader(file, piece))
+			return err
+		},
+		"write": func(w http.ResponseWriter, file *os.File) error {
+			_, err := io.CopyN(struct{ io.Writer }{w}, file, piece)
+			return err
+		},
+	} {
+		url, ended := serveBody(t, pieces*piece, patience, func(w http.ResponseWriter, file *os.File) error {
+			for range pieces {
+				time.Sleep(patience + patience/2) // the deadlines of sockets are real time
+				if err := write(w, file); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		resp, err := http.Get(url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, err := io.Copy(io.Discard, resp.Body)
+		_ = resp.Body.Close()
+		if ended := <-ended; n != pieces*piece || err != nil || ended != nil {
+			t.Errorf("%s: %d bytes, %v, %v", name, n, err, ended)
+		}
+	}
+}
