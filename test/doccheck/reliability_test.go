@@ -13,9 +13,10 @@ var (
 	testRE = regexp.MustCompile(`Test\w+`)
 )
 
-// Each promise, and each requirement of a spec, names tests, and each of them is there.
+// Each promise, each input and each requirement of a spec names tests, and each of them is there.
 func TestPromises(t *testing.T) {
 	checkHeld(t, "docs/reliability.md", "promises")
+	checkHeld(t, "docs/security.md", "inputs")
 	for _, name := range []string{"conformance-requests", "conformance-pull", "conformance-discovery"} {
 		checkHeld(t, "docs/conformance.md", name)
 	}
