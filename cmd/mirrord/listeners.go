@@ -121,17 +121,25 @@ type door struct {
 func loadDoors(cfg *config.Config, gate *access.Gate, log *zap.Logger) ([]door, error) {
 	var all []door
 	for _, listener := range cfg.AllListeners() {
-		certificates, renew, err := loadCertificates(cfg, listener, log.With(zap.String("listen", listener.Address)))
+		d, err := loadDoor(cfg, listener, gate, log)
 		if err != nil {
-			return nil, fmt.Errorf("listener %s: %w", listener.Address, err)
+			return nil, err
 		}
-		auth, err := loadAuth(listener.Auth, gate)
-		if err != nil {
-			return nil, fmt.Errorf("listener %s: auth: %w", listener.Address, err)
-		}
-		all = append(all, door{certificates, renew, auth})
+		all = append(all, d)
 	}
 	return all, nil
+}
+
+func loadDoor(cfg *config.Config, listener config.Listener, gate *access.Gate, log *zap.Logger) (door, error) {
+	certificates, renew, err := loadCertificates(cfg, listener, log.With(zap.String("listen", listener.Address)))
+	if err != nil {
+		return door{}, fmt.Errorf("listener %s: %w", listener.Address, err)
+	}
+	auth, err := loadAuth(listener.Auth, gate)
+	if err != nil {
+		return door{}, fmt.Errorf("listener %s: auth: %w", listener.Address, err)
+	}
+	return door{certificates, renew, auth}, nil
 }
 
 func loadAuth(c config.Auth, gate *access.Gate) (*access.Auth, error) {
