@@ -36,7 +36,7 @@ func NewAge(min time.Duration) *Age {
 }
 
 // Check implements Requirement.
-func (a *Age) Check(ctx context.Context, next oci.Registry, ref oci.Ref) error {
+func (a *Age) Check(ctx context.Context, next oci.Registry, ref oci.Ref, _ string) error {
 	created, ok := a.created.Get(ref.Digest())
 	if !ok {
 		var err error

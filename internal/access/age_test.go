@@ -63,7 +63,7 @@ func TestAge(t *testing.T) {
 		} {
 			fake := new(ocitest.Fake)
 			ref := artifact(t, fake, test.config, test.content, test.layer, test.annotations)
-			err := NewAge(week).Check(t.Context(), fake, ref)
+			err := NewAge(week).Check(t.Context(), fake, ref, "")
 			if test.refusal == "" && err != nil || test.refusal != "" && (oci.CodeOf(err) != oci.Denied || !strings.Contains(fmt.Sprint(err), test.refusal)) {
 				t.Errorf("%s: %v, want %q", name, err, test.refusal)
 			}
@@ -85,7 +85,7 @@ func TestAgeOfOthers(t *testing.T) {
 	} {
 		fake := new(ocitest.Fake)
 		ref := ocitest.ManifestRef(t, fake.AddManifest(ocitest.Repo, "", test.mediaType, []byte(test.raw)).String())
-		if err := NewAge(week).Check(t.Context(), fake, ref); err == nil != (test.code == "") || err != nil && oci.CodeOf(err) != test.code {
+		if err := NewAge(week).Check(t.Context(), fake, ref, ""); err == nil != (test.code == "") || err != nil && oci.CodeOf(err) != test.code {
 			t.Errorf("%s: %v", test.raw, err)
 		}
 	}
@@ -104,20 +104,20 @@ func TestAgeIsRemembered(t *testing.T) {
 			}
 			return oci.Errorf(oci.Unavailable, "down")
 		})
-		if err := age.Check(t.Context(), fake, ref); !oci.Temporary(err) {
+		if err := age.Check(t.Context(), fake, ref, ""); !oci.Temporary(err) {
 			t.Errorf("without the configuration: %v", err)
 		}
 		fake.Fail(nil)
-		if err := age.Check(t.Context(), fake, ref); oci.CodeOf(err) != oci.Denied {
+		if err := age.Check(t.Context(), fake, ref, ""); oci.CodeOf(err) != oci.Denied {
 			t.Errorf("young: %v", err)
 		}
 		fake.Fail(func(ocitest.Call) error { return oci.Errorf(oci.Unavailable, "down") })
 		time.Sleep(week - time.Nanosecond)
-		if err := age.Check(t.Context(), fake, ref); oci.CodeOf(err) != oci.Denied {
+		if err := age.Check(t.Context(), fake, ref, ""); oci.CodeOf(err) != oci.Denied {
 			t.Errorf("almost old enough: %v", err)
 		}
 		time.Sleep(time.Nanosecond)
-		if err := age.Check(t.Context(), fake, ref); err != nil {
+		if err := age.Check(t.Context(), fake, ref, ""); err != nil {
 			t.Errorf("old enough: %v", err)
 		}
 	})

@@ -39,7 +39,7 @@ func (f *Filter) Resolve(ctx context.Context, ref oci.Ref) (oci.Result, error) {
 	}
 	result, err := f.next.Resolve(ctx, ref)
 	if err == nil {
-		err = f.check(ctx, required, ref, result)
+		err = f.check(ctx, f.next, required, ref, result)
 	}
 	if err != nil {
 		return oci.Result{}, err
@@ -57,7 +57,7 @@ func (f *Filter) Open(ctx context.Context, ref oci.Ref) (*oci.Content, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := f.check(ctx, required, ref, content.Result); err != nil {
+	if err := f.checkContent(ctx, required, ref, content); err != nil {
 		_ = content.Close()
 		return nil, err
 	}
@@ -98,14 +98,25 @@ func (f *Filter) apply(ctx context.Context, q request, reference string) (requir
 	return required, nil
 }
 
+// checkContent is check for content that was opened.
+func (f *Filter) checkContent(ctx context.Context, required []*Rule, ref oci.Ref, content *oci.Content) (err error) {
+	next := f.next
+	if len(required) > 0 && ref.Kind() == oci.Manifest && content.Via == oci.Pass {
+		if next, err = hold(next, ref.At(content.Digest), content); err != nil {
+			return err
+		}
+	}
+	return f.check(ctx, next, required, ref, content.Result)
+}
+
 // check fails when the manifest that was found for ref does not meet a requirement.
 // Blobs have none: they are of no use without a manifest.
-func (f *Filter) check(ctx context.Context, required []*Rule, ref oci.Ref, found oci.Result) error {
+func (f *Filter) check(ctx context.Context, next oci.Registry, required []*Rule, ref oci.Ref, found oci.Result) error {
 	if ref.Kind() != oci.Manifest {
 		return nil
 	}
 	for _, rule := range required {
-		err := rule.Requirement.Check(ctx, f.next, ref.At(found.Digest))
+		err := rule.Requirement.Check(ctx, next, ref.At(found.Digest), ref.Tag())
 		if err == nil {
 			continue
 		}

@@ -41,11 +41,12 @@ const (
 )
 
 // Requirement is something that content must fulfill. Check returns nil if the
-// manifest ref, by digest, which next can serve, does. It fails with oci.Denied, and why
+// manifest ref, by digest, which next can serve, does. tag is the one that it was asked
+// by, or empty. It fails with oci.Denied, and why
 // not in words for the client, or with an error that is oci.Temporary when that cannot be
 // found out now. It may be called concurrently.
 type Requirement interface {
-	Check(ctx context.Context, next oci.Registry, ref oci.Ref) error
+	Check(ctx context.Context, next oci.Registry, ref oci.Ref, tag string) error
 }
 
 // request is what a rule is matched against.

@@ -62,7 +62,7 @@ func TestMatches(t *testing.T) {
 // unmet is a Requirement that nothing meets.
 type unmet struct{ err error }
 
-func (u unmet) Check(context.Context, oci.Registry, oci.Ref) error { return u.err }
+func (u unmet) Check(context.Context, oci.Registry, oci.Ref, string) error { return u.err }
 
 var errTooYoung = oci.Errorf(oci.Denied, "it is 2 days old, and 7 days are required")
 
@@ -129,6 +129,35 @@ func TestFilter(t *testing.T) {
 	}
 	if fake.open != 0 {
 		t.Error("refused content was not closed")
+	}
+}
+
+// reader is a Requirement that reads the manifest, as those of the product do.
+type reader struct{}
+
+func (reader) Check(ctx context.Context, next oci.Registry, ref oci.Ref, _ string) error {
+	_, err := openManifest(ctx, next, ref)
+	return err
+}
+
+// A manifest that bypasses the cache is not opened twice: it would be paid twice.
+func TestFilterPaysOnce(t *testing.T) {
+	fake := &counting{}
+	raw := []byte(`{"schemaVersion":2}`)
+	ref := ocitest.ManifestRef(t, "v1")
+	digest := fake.AddManifest(ocitest.Repo, "v1", "application/vnd.oci.image.manifest.v1+json", raw)
+	rules := []Rule{{Effect: Require, Requirement: reader{}}, {Effect: Require, Requirement: reader{}}}
+	f := NewFilter(rules, fake, func(context.Context, Refusal) {})
+	got, result, err := ocitest.Read(t.Context(), f, ref)
+	if err != nil || string(got) != string(raw) || result.Digest != digest || result.Size != int64(len(raw)) {
+		t.Errorf("%s, %+v, %v", got, result, err)
+	}
+	if n := fake.Calls("Open", "v1") + fake.Calls("Open", digest.String()); n != 1 {
+		t.Errorf("opened %d times", n)
+	}
+	fake.Wrap(func(oci.Ref, io.ReadSeeker) io.Reader { return strings.NewReader("broken") })
+	if _, _, err := ocitest.Read(t.Context(), f, ref); err == nil || fake.open != 0 {
+		t.Errorf("broken: %v, %d open", err, fake.open)
 	}
 }
 

@@ -22,8 +22,9 @@ const (
 // attached to images need no signature: without them nobody could verify one.
 type Signed struct {
 	keys     cosign.Keys
-	met      *lru.Cache[oci.Ref, []oci.Ref] // what needs no further look, and what it names
+	met      *lru.Cache[oci.Ref, []oci.Ref] // what is signed, and what it names
 	members  *lru.Cache[oci.Ref, struct{}]  // of signed indexes
+	attached *lru.Cache[oci.Ref, struct{}]  // what needs no signature, except by a tag for images
 	unsigned *lru.Cache[oci.Ref, refused]
 }
 
@@ -36,7 +37,8 @@ type refused struct {
 // NewSigned returns the requirement of a signature by one of keys.
 func NewSigned(keys cosign.Keys) *Signed {
 	return &Signed{
-		keys: keys, met: newLRU[[]oci.Ref](maxSigned), members: newLRU[struct{}](maxSigned), unsigned: newLRU[refused](maxUnsigned),
+		keys: keys, met: newLRU[[]oci.Ref](maxSigned), members: newLRU[struct{}](maxSigned),
+		attached: newLRU[struct{}](maxSigned), unsigned: newLRU[refused](maxUnsigned),
 	}
 }
 
@@ -49,9 +51,13 @@ func newLRU[V any](size int) *lru.Cache[oci.Ref, V] {
 }
 
 // Check implements Requirement.
-func (s *Signed) Check(ctx context.Context, next oci.Registry, ref oci.Ref) error {
+func (s *Signed) Check(ctx context.Context, next oci.Registry, ref oci.Ref, tag string) error {
 	if named, ok := s.met.Get(ref); ok {
 		s.remember(named)
+		return nil
+	}
+	forImages := tag != "" && !oci.IsReferrersTag(tag)
+	if _, ok := s.attached.Get(ref); ok && !forImages {
 		return nil
 	}
 	_, member := s.members.Get(ref)
@@ -62,8 +68,8 @@ func (s *Signed) Check(ctx context.Context, next oci.Registry, ref oci.Ref) erro
 	if err != nil {
 		return err
 	}
-	if m.isSignature() || m.isReferrers() {
-		s.met.Add(ref, nil)
+	if !forImages && m.isAttached(tag) {
+		s.attached.Add(ref, struct{}{})
 		return nil
 	}
 	if !member {
@@ -73,6 +79,14 @@ func (s *Signed) Check(ctx context.Context, next oci.Registry, ref oci.Ref) erro
 	}
 	s.trust(ref, m)
 	return nil
+}
+
+// isAttached reports whether m is something attached to an image, or the index of that.
+// Some programs run whatever has the configuration of an image, even if its layers claim
+// to be signatures, and the signatures of cosign 2 have one: such a manifest must
+// be asked for by the tag of a signature, before it can be by digest.
+func (m *manifest) isAttached(tag string) bool {
+	return m.isReferrers() || m.isSignature() && (!m.isImage() || tag != "")
 }
 
 // trust remembers that m is signed, and so is what it names.

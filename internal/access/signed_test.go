@@ -45,10 +45,16 @@ func indexOf(t *testing.T, fake *ocitest.Fake, mediaType string, images ...oci.R
 	return ocitest.ManifestRef(t, fake.AddManifest(ocitest.Repo, "", ocispec.MediaTypeImageIndex, []byte(raw)).String())
 }
 
-// expect checks whether ref is allowed.
+// expect checks whether ref is allowed, by digest.
 func expect(t *testing.T, s *Signed, r oci.Registry, ref oci.Ref, name string, allowed bool) {
 	t.Helper()
-	switch err := s.Check(t.Context(), r, ref); {
+	expectTag(t, s, r, ref, "", name, allowed)
+}
+
+// expectTag checks whether it is allowed by a tag.
+func expectTag(t *testing.T, s *Signed, r oci.Registry, ref oci.Ref, tag, name string, allowed bool) {
+	t.Helper()
+	switch err := s.Check(t.Context(), r, ref, tag); {
 	case allowed && err != nil:
 		t.Errorf("%s: %v", name, err)
 	case !allowed && (err == nil || oci.CodeOf(err) != oci.Denied || !strings.Contains(err.Error(), "it has no signature by a key of that rule")):
@@ -153,7 +159,6 @@ func TestSignedExempts(t *testing.T) {
 	key, fake := cosigntest.NewKey(t, "P-256"), new(ocitest.Fake)
 	image, s := someImage(t, fake, ""), signedBy(t, key)
 	for name, d := range map[string]oci.Digest{
-		"tag":         key.SignTag(t, fake, ocitest.Repo, image.Digest()),
 		"bundle":      key.SignBundle(t, fake, ocitest.Repo, image.Digest(), cosign.SignPredicate),
 		"attestation": key.SignBundle(t, fake, ocitest.Repo, image.Digest(), "https://slsa.dev/provenance/v1"),
 	} {
@@ -161,6 +166,26 @@ func TestSignedExempts(t *testing.T) {
 	}
 	expect(t, s, fake, artifact(t, fake, "application/vnd.sbom", "{}", "text/spdx+json", ""), "bill of materials", true)
 	expect(t, s, fake, artifact(t, fake, configType, "{}", layerType, `"dev.cosignproject.cosign/signature":"x"`), "image", false)
+}
+
+// The signatures of cosign 2 have the configuration of an image, and an image may have
+// layers that claim to be signatures: only the tag of a signature lets it be pulled.
+func TestSignedTags(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		key, fake := cosigntest.NewKey(t, "P-256"), new(ocitest.Fake)
+		image, s := someImage(t, fake, ""), signedBy(t, key)
+		tag := "sha256-" + image.Digest().Encoded() + ".sig"
+		signature := ocitest.ManifestRef(t, key.SignTag(t, fake, ocitest.Repo, image.Digest()).String())
+		expect(t, s, fake, signature, "by digest, never by tag", false)
+		time.Sleep(unsignedLife)
+		expectTag(t, s, fake, signature, tag, "by its tag", true)
+		expect(t, s, fake, signature, "by digest", true)
+		expectTag(t, s, fake, signature, "latest", "by the tag of an image", false)
+		expectTag(t, s, fake, signature, tag, "by its tag again", true)
+		expectTag(t, s, fake, someImage(t, fake, "x"), tag, "an image by the tag of a signature", false)
+		bundle := ocitest.ManifestRef(t, key.SignBundle(t, fake, ocitest.Repo, image.Digest(), cosign.SignPredicate).String())
+		expectTag(t, s, fake, bundle, "latest", "a bundle by the tag of an image", false)
+	})
 }
 
 // That an image is signed is remembered without end, that it is not for 30 s, and that
@@ -177,7 +202,7 @@ func TestSignedRemembers(t *testing.T) {
 			}
 			return nil
 		})
-		if err := s.Check(t.Context(), fake, image); !oci.Temporary(err) {
+		if err := s.Check(t.Context(), fake, image, "v1"); !oci.Temporary(err) {
 			t.Errorf("without referrers: %v", err)
 		}
 		fake.Fail(nil)
