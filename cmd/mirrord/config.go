@@ -21,7 +21,7 @@ func newConfigCommand() *cobra.Command {
 		Args:  refuse(cobra.NoArgs),
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newConfigCheckCommand(), newConfigPrintCommand())
+	c.AddCommand(newConfigCheckCommand(), newConfigPrintCommand(), newConfigSampleCommand())
 	return c
 }
 
@@ -63,6 +63,15 @@ func newConfigPrintCommand() *cobra.Command {
 	}
 	config.AddFlags(c.Flags())
 	return c
+}
+
+func newConfigSampleCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "sample",
+		Short: "Print a configuration file with every setting commented out",
+		Args:  refuse(cobra.NoArgs),
+		RunE:  func(c *cobra.Command, _ []string) error { return config.WriteSample(c.OutOrStdout()) },
+	}
 }
 
 // unitCredentials is where systemd puts what LoadCredential= names, for as long

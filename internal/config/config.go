@@ -4,7 +4,9 @@
 package config
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -69,14 +71,17 @@ type Config struct {
 	}
 }
 
-// Load applies the defaults, the file that --config or MIRRORD_CONFIG names, the
-// environment and the flags; each overrides the ones before it. fs is a parsed flag
+// Load applies the defaults, the file that --config or MIRRORD_CONFIG names, or else
+// mirrord.yaml in $CONFIGURATION_DIRECTORY if there is one, the environment and the flags; each overrides the ones before it. fs is a parsed flag
 // set of AddFlags; environ is the result of os.Environ. An empty variable counts as
 // unset; a list replaces the whole list of an earlier source. Load fails with an
 // *Error that has every problem of all sources.
 func Load(fs *pflag.FlagSet, environ []string) (*Config, error) {
 	l := newLoader(lookup(environ, cacheDirectoryEnv))
 	path := lookup(environ, configEnv)
+	if path == "" {
+		path = unitFile(environ)
+	}
 	if flag := fs.Lookup(configFlag); flag.Changed {
 		path = flag.Value.String()
 		if path == "" {
@@ -99,6 +104,17 @@ func LoadFile(path string) (*Config, error) {
 	return l.finish()
 }
 
+// unitFile returns the path of the file that a unit has without naming it, empty when
+// there is none.
+func unitFile(environ []string) string {
+	dir, _, _ := strings.Cut(lookup(environ, configurationDirectoryEnv), ":")
+	path := filepath.Join(dir, "mirrord.yaml")
+	if _, err := os.Stat(path); dir == "" || errors.Is(err, fs.ErrNotExist) {
+		return ""
+	}
+	return path
+}
+
 // lookup returns the value of the variable name, empty when it is unset.
 func lookup(environ []string, name string) string {
 	for _, entry := range environ {
@@ -116,9 +132,12 @@ type loader struct {
 	problems []string
 }
 
-// cacheDirectoryEnv is set by systemd for a unit with CacheDirectory=: one
-// path or several, separated by colons.
-const cacheDirectoryEnv = "CACHE_DIRECTORY"
+// Variables that systemd sets for a unit with CacheDirectory= and
+// ConfigurationDirectory=: one path or several, separated by colons.
+const (
+	cacheDirectoryEnv         = "CACHE_DIRECTORY"
+	configurationDirectoryEnv = "CONFIGURATION_DIRECTORY"
+)
 
 // newLoader returns a loader with the defaults. Without a home directory there is no
 // default for cache.dir: it stays empty, and finish reports it.

@@ -173,6 +173,26 @@ func TestConfigFileFromEnvironment(t *testing.T) {
 	}
 }
 
+func TestConfigurationDirectory(t *testing.T) {
+	dir := t.TempDir()
+	environ := []string{"CONFIGURATION_DIRECTORY=" + dir + ":/etc/other"}
+	c, err := load(t, "", environ)
+	if err != nil || c.Listen != "127.0.0.1:5000" {
+		t.Errorf("without a file: got %+v, %v", c, err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "mirrord.yaml"), []byte("listen: :1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err = load(t, "", environ)
+	if err != nil || c.Listen != ":1" {
+		t.Errorf("with a file: got %+v, %v", c, err)
+	}
+	c, err = load(t, "listen: :2\n", environ)
+	if err != nil || c.Listen != ":2" {
+		t.Errorf("--config over CONFIGURATION_DIRECTORY: got %+v, %v", c, err)
+	}
+}
+
 func TestCacheDirectory(t *testing.T) {
 	c, err := load(t, "", []string{"CACHE_DIRECTORY=/var/cache/mirrord:/var/cache/other"})
 	if err != nil || c.Cache.Dir != "/var/cache/mirrord" {

@@ -20,12 +20,15 @@ const (
 	tagsFreshKey = "tags.fresh"
 )
 
+// listHelp is in the help of each list, for those who do not write it in a file.
+const listHelp = "; repeat the flag, or separate entries with spaces in the environment"
+
 // settings has all settings; those of a group are adjacent.
 var settings = []setting{
 	{scalar(listenKey, parseAddress, func(c *Config) *string { return &c.Listen }),
 		"ADDRESS", "127.0.0.1:5000", "address that serves the registry to clients, as host:port"},
 	{listOf(listenersKey, listeners, func(c *Config) []Listener { return c.Listeners }, func(c *Config, all []Listener) { c.Listeners = all }),
-		"LISTENER", "", "further addresses that serve the registry, each as address=HOST:PORT and optionally upstream=NAME for one that serves only that upstream; one with TLS or ACME needs the file; without listen, they replace its default; repeat the flag, or separate entries with spaces in the environment"},
+		"LISTENER", "", "further addresses that serve the registry, each as address=HOST:PORT and optionally upstream=NAME for one that serves only that upstream; one with TLS or ACME needs the file; without listen, they replace its default" + listHelp},
 	{scalar(adminListenKey, parseAdminAddress, func(c *Config) *string { return &c.Admin.Listen }),
 		"ADDRESS", "127.0.0.1:5001", "address that serves the mirror's commands, profiles, metrics and health checks, as host:port, or as unix:/PATH for a socket of the mirror's user"},
 	{scalar("admin.token_file", parseOptional(parsePath), func(c *Config) *string { return &c.Admin.TokenFile }),
@@ -53,21 +56,21 @@ var settings = []setting{
 	{scalar("clients.catalog", parseBool, func(c *Config) *bool { return &c.Clients.Catalog }),
 		"true|false", "false", "whether /v2/_catalog lists the repositories that are cached, those of private registries included"},
 	{words("clients.allow", parseCIDR, func(c *Config) *[]string { return &c.Clients.Allow }),
-		"NETWORK", "", "networks whose clients are served, as 10.1.0.0/16 or one address, and no others; none means all; repeat the flag, or separate entries with spaces in the environment"},
+		"NETWORK", "", "networks whose clients are served, as 10.1.0.0/16 or one address, and no others; none means all" + listHelp},
 	{words("clients.deny", parseCIDR, func(c *Config) *[]string { return &c.Clients.Deny }),
-		"NETWORK", "", "networks whose clients are refused, also if clients.allow has them; repeat the flag, or separate entries with spaces in the environment"},
+		"NETWORK", "", "networks whose clients are refused, also if clients.allow has them" + listHelp},
 	{words("clients.trusted_proxies", parseProxyNetwork, func(c *Config) *[]string { return &c.Clients.TrustedProxies }),
-		"NETWORK", "", "networks of proxies and load balancers that may say which client they speak for, by Forwarded, X-Forwarded-For or the PROXY protocol; repeat the flag, or separate entries with spaces in the environment"},
+		"NETWORK", "", "networks of proxies and load balancers that may say which client they speak for, by Forwarded, X-Forwarded-For or the PROXY protocol" + listHelp},
 	{scalar("access.private", oneOf("deny", "rules", "allow"), func(c *Config) *string { return &c.Access.Private }),
 		"deny|rules|allow", "deny", "who gets private images that an upstream lets the mirror's login have: deny serves none, rules those that access.rules allow, allow serves them to everybody"},
 	{listOf(accessRulesKey, accessRules, func(c *Config) []AccessRule { return c.Access.Rules }, func(c *Config, all []AccessRule) { c.Access.Rules = all }),
-		"RULE", "", "what may be pulled, each rule as deny=true, allow=true, min_age=DURATION or require_signature=KEYFILE and its conditions: upstream, repository, tag, from, who; the first match decides, and what no rule matches is allowed; repeat the flag, or separate entries with spaces in the environment"},
+		"RULE", "", "what may be pulled, each rule as deny=true, allow=true, min_age=DURATION or require_signature=KEYFILE and its conditions: upstream, repository, tag, from, who; the first match decides, and what no rule matches is allowed" + listHelp},
 	{scalar("access.audit_log", parseAuditLog, func(c *Config) *string { return &c.Access.AuditLog }),
 		"FILE", "", "file to which a line of JSON is appended for each refused request, failed login and change through the admin API; stderr writes them there; SIGHUP opens the file again"},
 	{scalar(tagsFreshKey, parseDuration, func(c *Config) *duration { return (*duration)(&c.Tags.Fresh) }),
 		"DURATION", "1m", "how long a tag, or a list of tags or referrers, is served before it is checked with the upstream again; 0 checks every time"},
 	{listOf("tags.rules", rules, getRules, setRules),
-		"RULE", "", "tags with a freshness of their own, each as match=PATTERN,fresh=DURATION; the first match wins; repeat the flag, or separate entries with spaces in the environment"},
+		"RULE", "", "tags with a freshness of their own, each as match=PATTERN,fresh=DURATION; the first match wins" + listHelp},
 	{scalar("tags.stale_while_revalidate", parseDuration, func(c *Config) *duration { return (*duration)(&c.Tags.StaleWhileRevalidate) }),
 		"DURATION", "0s", "how long a tag that is no longer fresh is served at once while it is checked in the background; 0 waits for the upstream"},
 	{scalar("tags.max_stale", parseDuration, func(c *Config) *duration { return (*duration)(&c.Tags.MaxStale) }),
@@ -81,7 +84,7 @@ var settings = []setting{
 	{scalar("quota.per_client", count("pulls"), func(c *Config) *int { return &c.Quota.PerClient }),
 		"PULLS", "0", "how many upstream pulls one client may cause in six hours; 0 means no limit"},
 	{listOf("upstreams", upstreams, getUpstreams, setUpstreams),
-		"UPSTREAM", "docker.io", "the registries to mirror, the default first, each as NAME for one that is known by name, or as name=HOST,url=URL and further keys; lists of several values need the file; repeat the flag, or separate entries with spaces in the environment"},
+		"UPSTREAM", "docker.io", "the registries to mirror, the default first, each as NAME for one that is known by name, or as name=HOST,url=URL and further keys; lists of several values need the file" + listHelp},
 	{scalar("log.level", oneOf("debug", "info", "warn", "error"), func(c *Config) *string { return &c.Log.Level }),
 		"LEVEL", "info", "lowest level to log: debug, info, warn or error"},
 	{scalar("log.format", oneOf("json", "console"), func(c *Config) *string { return &c.Log.Format }),

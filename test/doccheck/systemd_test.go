@@ -42,6 +42,9 @@ func TestSampleWorksUnderTheUnit(t *testing.T) {
 	if _, name, ok := strings.Cut(cfg.Cache.Dir, "/var/cache/"); !ok || !strings.Contains(unit, "\nCacheDirectory="+name+"\n") {
 		t.Errorf("cache.dir is %s, where the unit may not write", cfg.Cache.Dir)
 	}
+	if !strings.Contains(unit, "\nConfigurationDirectory=mirrord\n") {
+		t.Error("the unit does not read /etc/mirrord/mirrord.yaml")
+	}
 	for _, u := range cfg.Upstreams {
 		for _, c := range u.Credentials {
 			if c.PasswordFile == "" {
