@@ -52,7 +52,7 @@ func build(cfg *config.Config, log *zap.Logger) (d *daemon, err error) {
 			err = errors.Join(err, storage.close())
 		}
 	}()
-	metrics := telemetry.NewMetrics(buildVersion())
+	metrics := telemetry.NewMetrics(thisBuild().Version)
 	audit, err := telemetry.OpenAudit(cfg.Access.AuditLog, log, metrics)
 	if err != nil {
 		return nil, refusal{fmt.Errorf("access.audit_log: %w; write a file in a directory that mirrord may write to", err)}
@@ -204,7 +204,7 @@ func summary(cfg *config.Config) []zap.Field {
 		upstreams = append(upstreams, u.Name+" at "+u.URL)
 	}
 	return []zap.Field{
-		zap.String("version", buildVersion()),
+		zap.String("version", thisBuild().Version),
 		zap.Strings("upstreams", upstreams),
 		zap.String("cache_dir", cfg.Cache.Dir),
 		zap.Stringer("max_size", cfg.Cache.MaxSize),

@@ -5,15 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
 	"mirrord/internal/config"
 )
-
-// version is set by the linker in a release build.
-var version = ""
 
 func main() {
 	os.Exit(run())
@@ -55,7 +51,7 @@ func newRootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "mirrord",
 		Short:         "A pull-through mirror for container registries",
-		Version:       buildVersion(),
+		Version:       thisBuild().Version,
 		Args:          refuse(cobra.NoArgs),
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -64,7 +60,8 @@ func newRootCommand() *cobra.Command {
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return refusal{fmt.Errorf("%w; see %s --help", err, c.CommandPath())}
 	})
-	root.AddCommand(newServeCommand(), newConfigCommand(), newQuotaCommand(), newVerifyCommand())
+	root.AddCommand(newServeCommand(), newConfigCommand(), newQuotaCommand(), newVerifyCommand(), newVersionCommand())
+	root.AddCommand(manCommands()...)
 	return root
 }
 
@@ -76,16 +73,4 @@ func refuse(check cobra.PositionalArgs) cobra.PositionalArgs {
 		}
 		return nil
 	}
-}
-
-// buildVersion returns the version that the linker stamped, or what the Go
-// toolchain knows of the source.
-func buildVersion() string {
-	if version != "" {
-		return version
-	}
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
-	}
-	return "unknown"
 }
