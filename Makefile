@@ -1,13 +1,25 @@
 # `make` lists the targets; CONTRIBUTING.md has more on those for developers.
 
-GO      ?= go
-PREFIX  ?= /usr/local
-UNITDIR ?= $(PREFIX)/lib/systemd/system
-VERSION := $(shell git describe --always --dirty --tags 2>/dev/null || echo unknown)
+GO         ?= go
+PREFIX     ?= /usr/local
+SYSCONFDIR ?= /etc
+UNITDIR    ?= $(PREFIX)/lib/systemd/system
+SHAREDIR   ?= $(PREFIX)/share
+
+VERSION := $(shell sh deploy/version.sh)
+COMMIT  := $(shell git rev-parse HEAD 2>/dev/null)
+DATE    := $(shell TZ=UTC0 git log -1 --format=%cd --date=format-local:%Y-%m-%dT%H:%M:%SZ 2>/dev/null)
+STAMPS  := -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.date=$(DATE)
+
+# The time of everything that is built, as reproducible-builds.org has it.
+ifndef SOURCE_DATE_EPOCH
+SOURCE_DATE_EPOCH := $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+endif
+export SOURCE_DATE_EPOCH
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: run
 run: build ## mirror Docker Hub on 127.0.0.1:5000, with no configuration
@@ -74,9 +86,9 @@ office: ## simulate two days in an office behind a pull limit, for docs/quota.md
 lint: ## run gofmt, go vet, staticcheck and govulncheck
 	@files="$$(gofmt -l .)"; test -z "$$files" || { echo "not formatted, run gofmt -w:" $$files >&2; exit 1; }
 	$(GO) vet ./...
-	$(GO) vet -tags e2e ./...
+	$(GO) vet -tags e2e,man ./...
 	$(GO) tool staticcheck ./...
-	$(GO) tool staticcheck -tags e2e ./...
+	$(GO) tool staticcheck -tags e2e,man ./...
 	@$(MAKE) --no-print-directory vuln
 
 .PHONY: vuln
@@ -87,18 +99,61 @@ vuln: ## look for known vulnerabilities in what is called, if the database can b
 	esac
 
 .PHONY: build
-build: ## build the static binary bin/mirrord
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/mirrord ./cmd/mirrord
+build: ## build the static binary bin/mirrord, and what is installed with it
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w $(STAMPS)" -o bin/mirrord ./cmd/mirrord
+	@touch bin/mirrord
+	@$(MAKE) --no-print-directory bin/share
+
+# What an installed binary is newer than: make install builds it again if it is not.
+SOURCES := go.mod go.sum $(shell find cmd internal -type f ! -name '*_test.go' ! -path '*/testdata/*')
+
+bin/mirrord: $(SOURCES) bin/stamps
+	@$(MAKE) --no-print-directory build
+
+# The file changes when the version does.
+bin/stamps: FORCE
+	@mkdir -p bin
+	@echo '$(STAMPS)' | cmp -s - $@ || echo '$(STAMPS)' >$@
+
+FORCE:
+
+# Manual pages, completions and the sample configuration, by a build that runs here.
+bin/share: bin/mirrord
+	@rm -rf $@ && mkdir -p $@/man $@/completions
+	GOOS= GOARCH= CGO_ENABLED=0 $(GO) build -trimpath -tags man -ldflags "$(STAMPS)" -o bin/mirrord-man ./cmd/mirrord
+	bin/mirrord-man man $@/man
+	for shell in bash zsh fish; do bin/mirrord-man completion $$shell >$@/completions/mirrord.$$shell; done
+	bin/mirrord-man config sample >$@/mirrord.yaml
 
 .PHONY: install
-install: bin/mirrord ## install the binary and the systemd unit (PREFIX, DESTDIR)
+install: bin/mirrord bin/share ## install it with its systemd units (PREFIX, DESTDIR)
 	install -D -m 755 bin/mirrord $(DESTDIR)$(PREFIX)/bin/mirrord
-	install -d $(DESTDIR)$(UNITDIR)
-	sed 's|/usr/local/bin/|$(PREFIX)/bin/|' deploy/systemd/mirrord.service > $(DESTDIR)$(UNITDIR)/mirrord.service
-	chmod 644 $(DESTDIR)$(UNITDIR)/mirrord.service
+	install -d $(DESTDIR)$(UNITDIR) $(DESTDIR)$(SHAREDIR)/man/man1
+	for unit in $(UNITS); do \
+		sed 's|/usr/local/bin/|$(PREFIX)/bin/|' deploy/systemd/$$unit >$(DESTDIR)$(UNITDIR)/$$unit && \
+		chmod 644 $(DESTDIR)$(UNITDIR)/$$unit || exit; \
+	done
+	install -m 644 bin/share/man/* $(DESTDIR)$(SHAREDIR)/man/man1
+	install -D -m 644 bin/share/completions/mirrord.bash $(DESTDIR)$(BASH_COMPLETION)
+	install -D -m 644 bin/share/completions/mirrord.zsh $(DESTDIR)$(ZSH_COMPLETION)
+	install -D -m 644 bin/share/completions/mirrord.fish $(DESTDIR)$(FISH_COMPLETION)
+	test -e $(DESTDIR)$(SYSCONFDIR)/mirrord/mirrord.yaml || \
+		install -D -m 644 bin/share/mirrord.yaml $(DESTDIR)$(SYSCONFDIR)/mirrord/mirrord.yaml
 
-bin/mirrord:
-	$(MAKE) build
+UNITS           := $(notdir $(wildcard deploy/systemd/mirrord.*))
+BASH_COMPLETION := $(SHAREDIR)/bash-completion/completions/mirrord
+ZSH_COMPLETION  := $(SHAREDIR)/zsh/site-functions/_mirrord
+FISH_COMPLETION := $(SHAREDIR)/fish/vendor_completions.d/mirrord.fish
+
+.PHONY: uninstall
+uninstall: ## remove what make install has installed, but for the configuration
+	rm -f $(DESTDIR)$(PREFIX)/bin/mirrord $(addprefix $(DESTDIR)$(UNITDIR)/,$(UNITS)) \
+		$(DESTDIR)$(SHAREDIR)/man/man1/mirrord.1 $(DESTDIR)$(SHAREDIR)/man/man1/mirrord-*.1 \
+		$(addprefix $(DESTDIR),$(BASH_COMPLETION) $(ZSH_COMPLETION) $(FISH_COMPLETION))
+
+.PHONY: clean
+clean: ## remove what make has built
+	rm -rf bin dist
 
 .PHONY: cc
 cc:
