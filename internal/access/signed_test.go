@@ -17,7 +17,7 @@ import (
 	"mirrord/internal/oci/ocitest"
 )
 
-func signedBy(t *testing.T, key *cosigntest.Key) *Signed {
+func signedBy(t testing.TB, key *cosigntest.Key) *Signed {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "cosign.pub")
 	key.WritePublic(t, file)
