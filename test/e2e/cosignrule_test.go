@@ -15,6 +15,11 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/opencontainers/go-digest"
+
+	cosignrule "mirrord/internal/cosign"
+	"mirrord/internal/cosign/cosigntest"
 )
 
 // TestCosignRule pulls through a mirror that requires signatures of cosign, by each kind
@@ -82,4 +87,32 @@ func newPrivateKey(t *testing.T, kind string) (key crypto.PrivateKey) {
 		t.Fatal(err)
 	}
 	return key
+}
+
+// TestSignedIndex pulls an image for several platforms of which only the index is signed,
+// as cosign signs, and one that nobody has signed: every client gets the first, and none
+// the second.
+func TestSignedIndex(t *testing.T) {
+	for _, family := range families {
+		t.Run(family.name, func(t *testing.T) {
+			hub, file := startHub(t), newHome(t).path("cosign.pub")
+			key := cosigntest.NewKey(t, "P-256")
+			key.WritePublic(t, file)
+			img, plain := publishIndex(t, hub), publishOne(t, hub, "plain", 2)
+			key.SignBundle(t, hub, "library/busybox", digest.Digest(img.manifests[0]), cosignrule.SignPredicate)
+			m := startDaemon(t, "--upstream", "name=docker.io,url="+hub.URL(), "--access-rule", "require_signature="+file)
+			c := family.start(t, m.address)
+			n := spent(t, hub, m, "signed", func() {
+				if err := c.pull(img.ref); err != nil {
+					t.Error(err)
+				}
+			})
+			if n.ManifestGETs > len(img.manifests)+1 {
+				t.Errorf("%d manifest GETs, want the image and one signature", n.ManifestGETs)
+			}
+			if err := c.pull(plain.ref); err == nil {
+				t.Error("an image without a signature was pulled")
+			}
+		})
+	}
 }
