@@ -76,14 +76,14 @@ func TestRealmsLeadNowhereElse(t *testing.T) {
 	}
 }
 
-// wantNoExchange asks for everything at a registry whose token service must not be asked.
+// wantNoExchange pulls from a registry whose token service must not be asked.
 func wantNoExchange(t *testing.T, trap *trap, realm string, proxied ...string) {
 	t.Helper()
 	i := newInternet(t)
 	i.serve(registry, requiring(realm, http.NotFound))
 	i.serve("https://evil.example", issueToken)
 	u := withLogin(t, upstreamOf(t, i, "registry.example", registry, proxied...), user, password)
-	wantRefused(t, handlerOf(t, u), i, trap, registry)
+	wantRefused(t, oneRequest(), handlerOf(t, u), i, trap, registry)
 	i.wantNoSecrets(t)
 }
 
@@ -103,8 +103,8 @@ func TestTokenServiceLeadsNowhereElse(t *testing.T) {
 			i.serve("http://cdn.example.net", issueToken)
 			i.serve("http://registry.example", issueToken)
 			u := upstreamOf(t, i, "registry.example", registry, "registry.example", "auth.registry.example", "cdn.example.net")
-			wantRefused(t, handlerOf(t, u), i, trap, registry, "https://auth.registry.example")
-			wantRefused(t, handlerOf(t, withLogin(t, u, user, password)), i, trap, registry, "https://auth.registry.example")
+			wantRefused(t, oneRequest(), handlerOf(t, u), i, trap, registry, "https://auth.registry.example")
+			wantRefused(t, oneRequest(), handlerOf(t, withLogin(t, u, user, password)), i, trap, registry, "https://auth.registry.example")
 			i.wantNoSecrets(t, "https://auth.registry.example")
 		})
 	}
