@@ -97,7 +97,7 @@ func build(cfg *config.Config, log *zap.Logger) (d *daemon, err error) {
 	})
 	budgets := &budgetWriter{ledger: ledger, pools: mirror.Pools, probe: cfg.Quota.Probe, write: storage.index.PutQuotas, log: log}
 	return &daemon{
-		mirrors: mirrorServers(cfg, listeners.mirrors, gate, doors, options, log),
+		mirrors: mirrorServers(cfg, listeners.mirrors, gate, doors, options, limitConnections(cfg, log, metrics), log),
 		admin:   adminServers(listeners, audit.Actions(api.Handler()), api.MetricsHandler(), log),
 		api:     api,
 		workers: append(renewals(doors), mirror.Run, budgets.run, audit.Run),

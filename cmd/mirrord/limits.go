@@ -1,9 +1,15 @@
 package main
 
 import (
+	"net"
+
+	"go.uber.org/zap"
+
 	"mirrord/internal/config"
 	"mirrord/internal/proxy"
 	"mirrord/internal/ratelimit"
+	"mirrord/internal/server"
+	"mirrord/internal/telemetry"
 )
 
 // pacer returns what limits how fast clients are sent to, nil when nothing does: then
@@ -14,4 +20,14 @@ func pacer(cfg *config.Config) proxy.Pacer {
 		return nil
 	}
 	return ratelimit.NewLine(each, total)
+}
+
+// limitConnections returns what limits the connections of a client, over all listeners
+// together. A trusted proxy has those of many.
+func limitConnections(cfg *config.Config, log *zap.Logger, metrics *telemetry.Metrics) func(net.Listener) net.Listener {
+	if cfg.Clients.MaxConnections == 0 {
+		return func(l net.Listener) net.Listener { return l }
+	}
+	limit := ratelimit.NewConnections(cfg.Clients.MaxConnections, networks(cfg.Clients.TrustedProxies), telemetry.ConnectionRefused(log, metrics))
+	return func(l net.Listener) net.Listener { return server.LimitConnections(l, limit) }
 }

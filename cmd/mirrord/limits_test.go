@@ -2,7 +2,11 @@ package main
 
 import (
 	"context"
+	"io"
+	"net"
 	"net/http"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -74,4 +78,61 @@ func TestClientsBandwidth(t *testing.T) {
 		}
 		check(t, m.end(terminate))
 	}
+}
+
+// The connections of a client are limited over all listeners, before TLS or a request;
+// those of a trusted proxy are not.
+func TestClientsConnections(t *testing.T) {
+	const limit = 3
+	m := newMirror(t)
+	other, err := freeAddress()
+	check(t, err)
+	// open opens one connection more than the limit, in turn to both listeners.
+	open := func() (held []net.Conn) {
+		for i := range limit + 1 {
+			conn, err := net.Dial("tcp", []string{m.mirror, other}[i%2])
+			check(t, err)
+			t.Cleanup(func() { _ = conn.Close() })
+			held = append(held, conn)
+			if i < limit {
+				_, err = io.WriteString(conn, "GET /v2/ HTTP/1.1\r\nHost: mirror\r\n\r\n")
+				check(t, err)
+				_, err = conn.Read(make([]byte, 1))
+				check(t, err)
+			}
+		}
+		return held
+	}
+	flags := []string{"--upstream", nowhere, "--listener", "address=" + other, "--clients-max-connections", strconv.Itoa(limit)}
+	check(t, m.serve(flags...))
+	held := open()
+	last := held[limit]
+	check(t, last.SetReadDeadline(time.Now().Add(10*time.Second)))
+	if n, err := last.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("one too many: %d bytes, %v", n, err)
+	}
+	if n := m.metrics(t)[`mirrord_clients_refused_total{limit="max_connections"}`]; n != 1 {
+		t.Errorf("%.0f refusals are counted", n)
+	}
+	check(t, m.poll("the log to tell of it", func() bool {
+		return strings.Count(m.text(), "as many as clients.max_connections allows") == 1
+	}))
+	check(t, held[0].Close())
+	check(t, m.poll("room after one has ended", func() bool {
+		resp, err := client.Get("http://" + m.mirror + "/v2/")
+		if err == nil {
+			_ = resp.Body.Close()
+		}
+		return err == nil
+	}))
+	client.CloseIdleConnections()
+	check(t, m.end(terminate))
+
+	check(t, m.serve(append(flags, "--clients-trusted-proxies", "127.0.0.0/8")...))
+	last = open()[limit]
+	_, err = io.WriteString(last, "GET /v2/ HTTP/1.1\r\nHost: mirror\r\n\r\n")
+	check(t, err)
+	_, err = last.Read(make([]byte, 1))
+	check(t, err)
+	check(t, m.end(terminate))
 }

@@ -181,13 +181,13 @@ func networks(cidrs []string) []netip.Prefix {
 
 // mirrorServers returns the servers of the registry. One that is bound to an upstream
 // serves only that.
-func mirrorServers(cfg *config.Config, listeners []*net.TCPListener, gate *access.Gate, doors []door, o proxy.Options, log *zap.Logger) []*server.Server {
+func mirrorServers(cfg *config.Config, listeners []*net.TCPListener, gate *access.Gate, doors []door, o proxy.Options, limit func(net.Listener) net.Listener, log *zap.Logger) []*server.Server {
 	var servers []*server.Server
 	failed := proxyHeaderFailed(log)
 	for i, listener := range cfg.AllListeners() {
 		o.Upstream = listener.Upstream
 		registry := proxy.New(o)
-		accepting := server.CutSlow(listeners[i])
+		accepting := limit(server.CutSlow(listeners[i]))
 		if listener.ProxyProtocol {
 			accepting = server.ProxyProtocol(accepting, networks(cfg.Clients.TrustedProxies), failed)
 		}

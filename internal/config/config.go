@@ -39,6 +39,7 @@ type Config struct {
 	Clients struct {
 		MaxRequests       int  // in flight, for each client; 0: no limit
 		RequestsPerSecond int  // for each client; 0: no limit
+		MaxConnections    int  // open, for each address; 0: no limit
 		Bandwidth         Size // bytes a second to each client; 0: no limit
 		TotalBandwidth    Size // bytes a second to all clients together; 0: no limit
 		Catalog           bool // is served

@@ -245,6 +245,8 @@ func TestFileProblems(t *testing.T) {
 			`mirrord.yaml:1:20: cache.max_fills: "0" is not a number of downloads; write 1 or more, such as 32`},
 		{"requests a second of a client", "clients: {requests_per_second: 0.5}\n",
 			`mirrord.yaml:1:32: clients.requests_per_second: "0.5" is not a number of requests; write for example 50, or 0 for no limit`},
+		{"connections of clients", "clients: {max_connections: -1}\n",
+			`mirrord.yaml:1:28: clients.max_connections: "-1" is not a number of connections; write for example 50, or 0 for no limit`},
 		{"bandwidth of clients", "clients: {bandwidth: 1KiB, total_bandwidth: fast}\n",
 			`mirrord.yaml:1:22: clients.bandwidth: "1KiB" is too little for downloads to go on; write 64KiB or more, or 0 for no limit` + "\n" +
 				`mirrord.yaml:1:45: clients.total_bandwidth: "fast" is not a size; write a number with a unit, such as 50GiB, or 0 for no limit`},
@@ -332,7 +334,7 @@ func TestEnvironmentProblems(t *testing.T) {
 		{"size", "MIRRORD_CACHE_MAX_SIZE=x", `MIRRORD_CACHE_MAX_SIZE: "x" is not a size; write a number with a unit, such as 50GiB`},
 		{"unknown", "MIRRORD_CACHE_SIZE=1", `MIRRORD_CACHE_SIZE: unknown variable; did you mean "MIRRORD_CACHE_MAX_SIZE"?`},
 		{"unknown like none", "MIRRORD_FOO=1", `MIRRORD_FOO: unknown variable; expected one of: MIRRORD_CONFIG, MIRRORD_LISTEN, MIRRORD_LISTENERS, MIRRORD_ADMIN_LISTEN, MIRRORD_ADMIN_TOKEN_FILE, MIRRORD_METRICS_LISTEN, ` +
-			`MIRRORD_CACHE_DIR, MIRRORD_CACHE_MAX_SIZE, MIRRORD_CACHE_MIN_FREE, MIRRORD_CACHE_MAX_FILLS, MIRRORD_CACHE_SCRUB, MIRRORD_CLIENTS_MAX_REQUESTS, MIRRORD_CLIENTS_REQUESTS_PER_SECOND, MIRRORD_CLIENTS_BANDWIDTH, MIRRORD_CLIENTS_TOTAL_BANDWIDTH, MIRRORD_CLIENTS_CATALOG, MIRRORD_CLIENTS_ALLOW, MIRRORD_CLIENTS_DENY, MIRRORD_CLIENTS_TRUSTED_PROXIES, MIRRORD_ACCESS_PRIVATE, MIRRORD_ACCESS_RULES, MIRRORD_ACCESS_AUDIT_LOG, MIRRORD_TAGS_FRESH, MIRRORD_TAGS_RULES, MIRRORD_TAGS_STALE_WHILE_REVALIDATE, MIRRORD_TAGS_MAX_STALE, MIRRORD_TAGS_MAX_SILENCE, ` +
+			`MIRRORD_CACHE_DIR, MIRRORD_CACHE_MAX_SIZE, MIRRORD_CACHE_MIN_FREE, MIRRORD_CACHE_MAX_FILLS, MIRRORD_CACHE_SCRUB, MIRRORD_CLIENTS_MAX_REQUESTS, MIRRORD_CLIENTS_REQUESTS_PER_SECOND, MIRRORD_CLIENTS_MAX_CONNECTIONS, MIRRORD_CLIENTS_BANDWIDTH, MIRRORD_CLIENTS_TOTAL_BANDWIDTH, MIRRORD_CLIENTS_CATALOG, MIRRORD_CLIENTS_ALLOW, MIRRORD_CLIENTS_DENY, MIRRORD_CLIENTS_TRUSTED_PROXIES, MIRRORD_ACCESS_PRIVATE, MIRRORD_ACCESS_RULES, MIRRORD_ACCESS_AUDIT_LOG, MIRRORD_TAGS_FRESH, MIRRORD_TAGS_RULES, MIRRORD_TAGS_STALE_WHILE_REVALIDATE, MIRRORD_TAGS_MAX_STALE, MIRRORD_TAGS_MAX_SILENCE, ` +
 			`MIRRORD_QUOTA_RESERVE, MIRRORD_QUOTA_PROBE, MIRRORD_QUOTA_PER_CLIENT, MIRRORD_UPSTREAMS, MIRRORD_LOG_LEVEL, MIRRORD_LOG_FORMAT`},
 		{"spelling", "MIRRORD_LOGLEVL=x", `MIRRORD_LOGLEVL: unknown variable; did you mean "MIRRORD_LOG_LEVEL"?`},
 		{"file", "MIRRORD_CONFIG=gone.yaml", `gone.yaml: cannot be read: no such file or directory`},

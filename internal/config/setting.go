@@ -49,6 +49,8 @@ var settings = []setting{
 		"REQUESTS", "256", "how many requests one client may have in flight; 0 means no limit"},
 	{scalar("clients.requests_per_second", count("requests"), func(c *Config) *int { return &c.Clients.RequestsPerSecond }),
 		"REQUESTS", "0", "how many requests one client may send in a second, after a burst of 200; 0 means no limit"},
+	{scalar("clients.max_connections", count("connections"), func(c *Config) *int { return &c.Clients.MaxConnections }),
+		"CONNECTIONS", "0", "how many connections one client address may have open, on all listeners together; 0 means no limit"},
 	{scalar("clients.bandwidth", parseRateLimit, func(c *Config) *Size { return &c.Clients.Bandwidth }),
 		"RATE", "0", "how many bytes are sent to one client in a second, over all of its connections, 64KiB or more; 0 means no limit"},
 	{scalar("clients.total_bandwidth", parseRateLimit, func(c *Config) *Size { return &c.Clients.TotalBandwidth }),

@@ -38,6 +38,7 @@ cache:
 clients:
   max_requests: 256
   requests_per_second: 0
+  max_connections: 0
   bandwidth: 0
   total_bandwidth: 0
   catalog: false

@@ -38,8 +38,8 @@ func TestInFlight(t *testing.T) {
 		f.Leave(from("192.0.2.1"))
 	}
 	f.Leave(from("192.0.2.2"))
-	if len(f.counts) != 0 {
-		t.Errorf("%d clients are remembered", len(f.counts))
+	if len(f.requests.of) != 0 {
+		t.Errorf("%d clients are remembered", len(f.requests.of))
 	}
 }
 

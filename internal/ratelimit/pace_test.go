@@ -71,7 +71,7 @@ func TestPaceLeavesNothing(t *testing.T) {
 		left := make(chan error)
 		go func() { left <- p.Enter(ctx) }()
 		synctest.Wait()
-		if len(f.counts) != 1 {
+		if len(f.requests.of) != 1 {
 			t.Error("a request that waits is not in flight")
 		}
 		gone := errors.New("gone")
@@ -84,8 +84,8 @@ func TestPaceLeavesNothing(t *testing.T) {
 			t.Errorf("the next one: %v after %s", err, time.Since(begun))
 		}
 		p.Leave(ctx)
-		if len(f.counts) != 0 {
-			t.Errorf("%d clients have requests in flight", len(f.counts))
+		if len(f.requests.of) != 0 {
+			t.Errorf("%d clients have requests in flight", len(f.requests.of))
 		}
 	})
 }

@@ -2,15 +2,21 @@ package telemetry
 
 import (
 	"errors"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/time/rate"
 
 	"mirrord/internal/oci"
 )
 
-// limitSettings are the settings of the limits that clients are held to.
+// limitSettings are the settings of the limits that clients are held to; that of
+// failed logins has none.
 var limitSettings = map[oci.LimitKind]string{
 	oci.LimitInFlight: "max_requests",
 	oci.LimitRate:     "requests_per_second",
 	oci.LimitClient:   "per_client",
+	oci.LimitLogins:   "logins",
 }
 
 // observeLimit counts a request that a limit of its client has ended.
@@ -21,5 +27,19 @@ func (m *Metrics) observeLimit(err error) {
 	}
 	if setting, ok := limitSettings[limit.Kind]; ok {
 		m.limited.WithLabelValues(setting).Inc()
+	}
+}
+
+// ConnectionRefused returns an observer that counts connections that were closed
+// because their client has too many, and logs one of them a minute.
+func ConnectionRefused(log *zap.Logger, m *Metrics) func(oci.ClientKey) {
+	refused := m.limited.WithLabelValues("max_connections")
+	lines := rate.Sometimes{Interval: time.Minute}
+	return func(client oci.ClientKey) {
+		refused.Inc()
+		lines.Do(func() {
+			log.Warn("connection closed: its client has as many as clients.max_connections allows; raise that if it is legitimate, such as a proxy or a NAT",
+				zap.Stringer("client", client))
+		})
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"mirrord/internal/access"
 	"mirrord/internal/cache"
@@ -198,12 +199,22 @@ mirrord_response_bytes_total{kind="none",upstream="",via="none"} 0
 func TestLimitMetrics(t *testing.T) {
 	m := telemetry.NewMetrics("1.2.3")
 	r := httptest.NewRequest(http.MethodGet, "/v2/", nil)
-	for _, kind := range []oci.LimitKind{oci.LimitInFlight, oci.LimitRate, oci.LimitRate, oci.LimitClient, oci.LimitPulls, oci.LimitRequests} {
+	for _, kind := range []oci.LimitKind{oci.LimitInFlight, oci.LimitRate, oci.LimitRate, oci.LimitClient, oci.LimitLogins, oci.LimitPulls, oci.LimitRequests} {
 		m.Observe(r, event(fmt.Errorf("list: %w", &oci.LimitError{Kind: kind})))
+	}
+	log, lines := observer.New(zap.WarnLevel)
+	refused := telemetry.ConnectionRefused(zap.New(log), m)
+	for range 3 {
+		refused(oci.Client{Address: netip.MustParseAddr("192.0.2.7")}.Key())
+	}
+	if all := lines.All(); len(all) != 1 || fmt.Sprint(all[0].ContextMap()["client"]) != "192.0.2.7" {
+		t.Errorf("three connections of a client were closed, and the log says: %v", all)
 	}
 	want := `
 # HELP mirrord_clients_refused_total Requests and connections refused because their client was at a limit.
 # TYPE mirrord_clients_refused_total counter
+mirrord_clients_refused_total{limit="logins"} 1
+mirrord_clients_refused_total{limit="max_connections"} 3
 mirrord_clients_refused_total{limit="max_requests"} 1
 mirrord_clients_refused_total{limit="per_client"} 1
 mirrord_clients_refused_total{limit="requests_per_second"} 2
