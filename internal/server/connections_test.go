@@ -31,6 +31,12 @@ func (l *oneConnection) Close(net.Addr) {
 	l.open--
 }
 
+func (l *oneConnection) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.open
+}
+
 // A connection too many is closed, and one that has ended makes room, once.
 func TestLimitConnections(t *testing.T) {
 	t.Parallel()
@@ -71,14 +77,14 @@ func TestLimitConnections(t *testing.T) {
 	}
 	_ = first.Close()
 	_ = first.Close()
-	if limit.open != 0 {
-		t.Fatalf("%d are open after the only one has ended twice", limit.open)
+	if n := limit.count(); n != 0 {
+		t.Fatalf("%d are open after the only one has ended twice", n)
 	}
 	dial()
 	second := <-accepted
 	_ = second.Close()
-	if limit.open != 0 {
-		t.Errorf("%d are open in the end", limit.open)
+	if n := limit.count(); n != 0 {
+		t.Errorf("%d are open in the end", n)
 	}
 	_ = l.Close()
 	for range accepted {
