@@ -120,6 +120,9 @@ func (f *Filter) check(ctx context.Context, next oci.Registry, required []*Rule,
 		if err == nil {
 			continue
 		}
+		if ctx.Err() != nil {
+			return err // the client has gone: nothing is refused
+		}
 		if err := f.refuse(ctx, rule, requestOf(ctx, ref), ref.Reference(), err); err != nil {
 			return err
 		}

@@ -132,6 +132,18 @@ func TestFilter(t *testing.T) {
 	}
 }
 
+// A client that has gone is refused nothing.
+func TestFilterOfClientThatHasGone(t *testing.T) {
+	fake := new(ocitest.Fake)
+	fake.AddManifest(ocitest.Repo, "v1", "application/vnd.oci.image.manifest.v1+json", []byte(`{"schemaVersion":2}`))
+	ctx, leave := context.WithCancel(t.Context())
+	leave()
+	f := NewFilter([]Rule{{Effect: Require, Requirement: unmet{ctx.Err()}}}, fake, func(context.Context, Refusal) { t.Error("refused") })
+	if _, err := f.Resolve(ctx, ocitest.ManifestRef(t, "v1")); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
 // reader is a Requirement that reads the manifest, as those of the product do.
 type reader struct{}
 

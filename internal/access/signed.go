@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	maxSigned    = 1 << 16 // manifests that are remembered as signed, and as part of a signed index
-	maxUnsigned  = 1 << 12
+	maxSigned    = 1 << 15          // manifests that are remembered as signed, and as part of a signed index
+	maxOthers    = 1 << 12          // that are remembered as unsigned, and as attached to others
 	unsignedLife = 30 * time.Second // a signature may be pushed at any moment
 )
 
@@ -38,7 +38,7 @@ type refused struct {
 func NewSigned(keys cosign.Keys) *Signed {
 	return &Signed{
 		keys: keys, met: newLRU[[]oci.Ref](maxSigned), members: newLRU[struct{}](maxSigned),
-		attached: newLRU[struct{}](maxSigned), unsigned: newLRU[refused](maxUnsigned),
+		attached: newLRU[struct{}](maxOthers), unsigned: newLRU[refused](maxOthers),
 	}
 }
 
