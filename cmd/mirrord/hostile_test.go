@@ -68,6 +68,7 @@ func hostileRequests(cached string) map[string]hostile {
 		"cached, of another host": {get("http://ghcr.io" + cached), 404, oci.NameUnknown},
 		"cached, of an unknown":   {get("http://harbor.corp" + cached), 404, oci.NameUnknown},
 		"cached, of its own":      {get("http://registry-1.docker.io" + cached), 200, ""},
+		"cached, by its Host":     {strings.Replace(get(cached), "Host: mirror", "Host: ghcr.io", 1), 404, oci.NameUnknown},
 		"a body":                  {get(cached, "Content-Length: 4") + "body", 400, oci.Unsupported},
 		"an empty body":           {get(cached, "Transfer-Encoding: chunked") + "0\r\n\r\n", 200, ""},
 		"ranges that overlap":     {get(cached, "Range: bytes="+strings.Repeat("0-,", 1023)+"0-"), 200, ""},
