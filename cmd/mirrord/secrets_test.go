@@ -22,11 +22,12 @@ func TestSecretFiles(t *testing.T) {
 			{PasswordFile: "password"}, {DockerConfig: "docker"}, {Helper: "pass"}, {PasswordFile: unitCredentials + "mirrord.service/hub"},
 		}}},
 	}
+	cfg.Admin.TokenFile = "admin"
 	var got []string
 	for _, f := range secretFiles(cfg) {
 		got = append(got, f.path)
 	}
-	if want := []string{"key", "tokens", "htpasswd", "client-key", "password", "docker"}; !slices.Equal(got, want) {
+	if want := []string{"admin", "key", "tokens", "htpasswd", "client-key", "password", "docker"}; !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 }
