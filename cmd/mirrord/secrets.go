@@ -39,7 +39,6 @@ func secretFiles(cfg *config.Config) []secretFile {
 		}
 	}
 	add(adminTokenFileKey, cfg.Admin.TokenFile, groupAndOthers)
-	add(adminTokenFileKey, cfg.Admin.TokenFile, groupAndOthers)
 	for _, l := range cfg.AllListeners() {
 		add("key_file", l.TLS.KeyFile, groupAndOthers)
 		add("tokens", l.Auth.Tokens, groupAndOthers)
