@@ -87,8 +87,8 @@ func build(cfg *config.Config, log *zap.Logger) (d *daemon, err error) {
 		Routes:   routes(cfg),
 		ID:       id,
 		Catalog:  catalogOf(cfg, mirror),
-		Limit:    ratelimit.NewPace(cfg.Clients.RequestsPerSecond, ratelimit.NewInFlight(cfg.Clients.MaxRequests)),
-		Pace:     pacer(cfg),
+		Limit:    limiter(cfg, metrics),
+		Pace:     pacer(cfg, metrics),
 		Observe:  observe(metrics, telemetry.AccessLog(log)),
 	}
 	api := admin.New(admin.Options{

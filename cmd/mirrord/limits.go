@@ -12,14 +12,23 @@ import (
 	"mirrord/internal/telemetry"
 )
 
+// limiter returns what limits the requests of each client.
+func limiter(cfg *config.Config, metrics *telemetry.Metrics) proxy.Limiter {
+	inFlight := ratelimit.NewInFlight(cfg.Clients.MaxRequests)
+	if cfg.Clients.RequestsPerSecond == 0 {
+		return inFlight
+	}
+	return metrics.Limiter(ratelimit.NewPace(cfg.Clients.RequestsPerSecond, inFlight))
+}
+
 // pacer returns what limits how fast clients are sent to, nil when nothing does: then
 // the body of a response is written as it is.
-func pacer(cfg *config.Config) proxy.Pacer {
+func pacer(cfg *config.Config, metrics *telemetry.Metrics) proxy.Pacer {
 	each, total := int64(cfg.Clients.Bandwidth), int64(cfg.Clients.TotalBandwidth)
 	if each == 0 && total == 0 {
 		return nil
 	}
-	return ratelimit.NewLine(each, total)
+	return metrics.Pacer(ratelimit.NewLine(each, total))
 }
 
 // limitConnections returns what limits the connections of a client, over all listeners

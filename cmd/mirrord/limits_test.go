@@ -76,6 +76,9 @@ func TestClientsBandwidth(t *testing.T) {
 		if took := time.Since(begun); took < least {
 			t.Errorf("%s: %d pulls of %d bytes took %s", flag, pulls, 2*size, took)
 		}
+		if waited := m.metrics(t)[`mirrord_clients_waited_seconds_total{limit="bandwidth"}`]; waited < least.Seconds() {
+			t.Errorf("%s: %.1f s of waiting are counted", flag, waited)
+		}
 		check(t, m.end(terminate))
 	}
 }

@@ -1,13 +1,16 @@
 package telemetry
 
 import (
+	"context"
 	"errors"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	"golang.org/x/time/rate"
 
 	"mirrord/internal/oci"
+	"mirrord/internal/proxy"
 )
 
 // limitSettings are the settings of the limits that clients are held to; that of
@@ -42,4 +45,40 @@ func ConnectionRefused(log *zap.Logger, m *Metrics) func(oci.ClientKey) {
 				zap.Stringer("client", client))
 		})
 	}
+}
+
+// Limiter returns next, and counts how long it lets requests wait.
+func (m *Metrics) Limiter(next proxy.Limiter) proxy.Limiter {
+	return waitingLimiter{next, m.waited.WithLabelValues("requests_per_second")}
+}
+
+type waitingLimiter struct {
+	proxy.Limiter
+	waited prometheus.Counter
+}
+
+// Enter implements proxy.Limiter.
+func (l waitingLimiter) Enter(ctx context.Context) error {
+	begun := time.Now()
+	err := l.Limiter.Enter(ctx)
+	l.waited.Add(time.Since(begun).Seconds())
+	return err
+}
+
+// Pacer returns next, and counts how long it lets responses wait.
+func (m *Metrics) Pacer(next proxy.Pacer) proxy.Pacer {
+	return waitingPacer{next, m.waited.WithLabelValues("bandwidth")}
+}
+
+type waitingPacer struct {
+	proxy.Pacer
+	waited prometheus.Counter
+}
+
+// Wait implements proxy.Pacer.
+func (p waitingPacer) Wait(ctx context.Context, n int) error {
+	begun := time.Now()
+	err := p.Pacer.Wait(ctx, n)
+	p.waited.Add(time.Since(begun).Seconds())
+	return err
 }

@@ -32,6 +32,7 @@ type Metrics struct {
 	refusals     *prometheus.CounterVec
 	failedLogins *prometheus.CounterVec
 	limited      *prometheus.CounterVec
+	waited       *prometheus.CounterVec
 
 	damaged     prometheus.Counter
 	indexErrors prometheus.Counter
@@ -64,6 +65,7 @@ func NewMetrics(version string) *Metrics {
 	m.upstreamResumes = counter("upstream_body_resumes_total", "Downloads that broke off and were resumed where they stopped.", "upstream")
 	m.refusals = counter("access_refused_total", "Requests that a rule of access.rules, or access.private, refuses; with dry_run true they are served nevertheless.", "rule", "dry_run")
 	m.limited = counter("clients_refused_total", "Requests and connections refused because their client was at a limit.", "limit")
+	m.waited = counter("clients_waited_seconds_total", "Time that requests and responses waited because their client was at a limit.", "limit")
 	m.damaged = counter("cache_damaged_total", "Cached blobs found damaged or missing, and dropped.").WithLabelValues()
 	m.indexErrors = counter("index_errors_total", "Reads and writes of index records that failed.").WithLabelValues()
 	m.auditLost = counter("audit_lost_total", "Lines of the audit log that could not be written.").WithLabelValues()

@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -222,6 +223,40 @@ mirrord_clients_refused_total{limit="requests_per_second"} 2
 	if err := testutil.GatherAndCompare(m.Gatherer(), strings.NewReader(want), "mirrord_clients_refused_total"); err != nil {
 		t.Error(err)
 	}
+}
+
+// slowly lets requests and responses wait, and refuses them.
+type slowly struct{}
+
+var errSlowly = errors.New("after a while")
+
+func (slowly) Enter(context.Context) error     { time.Sleep(2 * time.Second); return errSlowly }
+func (slowly) Leave(context.Context)           {}
+func (slowly) Piece() int                      { return 7 }
+func (slowly) Wait(context.Context, int) error { time.Sleep(3 * time.Second); return errSlowly }
+
+func TestWaitMetrics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := telemetry.NewMetrics("1.2.3")
+		limiter, pacer := m.Limiter(slowly{}), m.Pacer(slowly{})
+		for _, err := range []error{limiter.Enter(t.Context()), pacer.Wait(t.Context(), 1), pacer.Wait(t.Context(), 1)} {
+			if !errors.Is(err, errSlowly) {
+				t.Errorf("got %v", err)
+			}
+		}
+		if n := pacer.Piece(); n != 7 {
+			t.Errorf("a piece has %d bytes", n)
+		}
+		want := `
+# HELP mirrord_clients_waited_seconds_total Time that requests and responses waited because their client was at a limit.
+# TYPE mirrord_clients_waited_seconds_total counter
+mirrord_clients_waited_seconds_total{limit="bandwidth"} 6
+mirrord_clients_waited_seconds_total{limit="requests_per_second"} 2
+`
+		if err := testutil.GatherAndCompare(m.Gatherer(), strings.NewReader(want), "mirrord_clients_waited_seconds_total"); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // roundTripper is a function that responds.

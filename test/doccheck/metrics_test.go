@@ -43,6 +43,7 @@ func gathered(t *testing.T) map[string]metric {
 	m.WatchHosts("docker.io", func() int { return 0 })
 	m.Observe(httptest.NewRequest(http.MethodGet, "/v2/", nil), proxy.Event{Err: &oci.LimitError{Kind: oci.LimitRate}})
 	m.Resumed("docker.io")()
+	m.Pacer(nil)
 	telemetry.Refused(zap.NewNop(), m, nil)(t.Context(), access.Refusal{})
 	telemetry.LoginFailed(zap.NewNop(), m, nil)(access.LoginFailure{Method: access.Htpasswd})
 	ask(t, m)
