@@ -91,6 +91,16 @@ func TestAgeOfOthers(t *testing.T) {
 	}
 }
 
+// A configuration of unknown size is not read without end.
+func TestAgeOfUnknownSize(t *testing.T) {
+	fake := new(ocitest.Fake)
+	ref := artifact(t, fake, configType, strings.Repeat(" ", maxConfigSize)+"{}", layerType, "")
+	fake.HideSize()
+	if err := NewAge(week).Check(t.Context(), fake, ref, ""); oci.CodeOf(err) != oci.Denied {
+		t.Error(err)
+	}
+}
+
 // A date is read once. A young image is served as soon as it is old enough, and a
 // failure to read it is temporary.
 func TestAgeIsRemembered(t *testing.T) {

@@ -220,10 +220,63 @@ func TestSignedRemembers(t *testing.T) {
 	})
 }
 
+// manifests counts those that are opened.
+type manifests struct {
+	oci.Registry
+	opened int
+}
+
+func (m *manifests) Open(ctx context.Context, ref oci.Ref) (*oci.Content, error) {
+	if ref.Kind() == oci.Manifest {
+		m.opened++
+	}
+	return m.Registry.Open(ctx, ref)
+}
+
+// paged is a registry whose list of referrers begins with empty pages.
+type paged struct {
+	oci.Registry
+	empty int
+}
+
+func (p *paged) List(ctx context.Context, q oci.Listing) (*oci.Page, error) {
+	if p.empty == 0 {
+		return p.Registry.List(ctx, q)
+	}
+	p.empty--
+	return &oci.Page{Index: []byte(`{"manifests":[]}`), Next: fmt.Sprint("page=", p.empty)}, nil
+}
+
+// A signature may be on a later page, but not on any.
+func TestSignedPages(t *testing.T) {
+	key := cosigntest.NewKey(t, "P-256")
+	for empty, allowed := range map[int]bool{maxReferrerPages - 1: true, maxReferrerPages: false} {
+		fake := new(ocitest.Fake)
+		image := someImage(t, fake, "")
+		key.SignBundle(t, fake, ocitest.Repo, image.Digest(), cosign.SignPredicate)
+		expect(t, signedBy(t, key), &paged{fake, empty}, image, fmt.Sprintf("after %d pages", empty), allowed)
+	}
+}
+
+// Only what can be nothing but a list of referrers is served without a signature.
+func TestSignedLists(t *testing.T) {
+	key, fake := cosigntest.NewKey(t, "P-256"), new(ocitest.Fake)
+	for entry, allowed := range map[string]bool{
+		`{"artifactType":"application/vnd.example"}`:                           true,
+		`{"digest":"sha256:1"}`:                                                false,
+		`{"artifactType":"application/vnd.example"},{"digest":"sha256:1"}`:     false,
+		`{"artifactType":"application/vnd.example","platform":{"os":"linux"}}`: false,
+	} {
+		d := fake.AddManifest(ocitest.Repo, "", ocispec.MediaTypeImageIndex, []byte(`{"manifests":[`+entry+`]}`))
+		expect(t, signedBy(t, key), fake, ocitest.ManifestRef(t, d.String()), entry, allowed)
+	}
+}
+
 // Whoever can push decides what a repository says; what is read of it is bounded.
 func TestSignedBounds(t *testing.T) {
 	key, stranger, fake := cosigntest.NewKey(t, "P-256"), cosigntest.NewKey(t, "P-256"), new(ocitest.Fake)
 	image := someImage(t, fake, "")
+	counted := &manifests{Registry: fake}
 	raw, encoded := stranger.Payload(t, image.Digest())
 	layer := fmt.Sprintf(`{"mediaType":%q,"digest":%q,"annotations":{%q:%q}}`, cosign.SimpleSigning, fake.AddBlob(ocitest.Repo, raw), cosign.SignatureAnnotation, encoded)
 	many := fmt.Sprintf(`{"mediaType":%q,"layers":[%s]}`, imageType, strings.Repeat(layer+",", 10_000)+layer)
@@ -231,9 +284,13 @@ func TestSignedBounds(t *testing.T) {
 	for i := range 100 {
 		fake.AddManifest(ocitest.Repo, "", imageType, fmt.Appendf(nil, `{"mediaType":%q,"subject":{"digest":%q},"layers":[],"annotations":{"n":"%d"}}`, imageType, image.Digest(), i))
 	}
-	expect(t, signedBy(t, key), fake, image, "image", false)
+	expect(t, signedBy(t, key), counted, image, "image", false)
 	if got := fake.Calls("Open", oci.FromBytes(raw).String()); got != maxSignatures {
 		t.Errorf("%d signatures were read, want %d", got, maxSignatures)
+	}
+
+	if got := counted.opened; got != maxSignatureManifests+1 {
+		t.Errorf("%d manifests were read, want the image and %d", got, maxSignatureManifests)
 	}
 
 	for name, blob := range map[string]string{"large": strings.Repeat(" ", cosign.MaxBundle+1), "text": "{", "empty": ""} {

@@ -1,6 +1,7 @@
 package cosign_test
 
 import (
+	"encoding/base64"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -100,9 +101,22 @@ func TestVerifyRefuses(t *testing.T) {
 			t.Errorf("bundle with %s accepted", name)
 		}
 	}
+	if keys.VerifyBundle(otherPayload(t, key), image.String()) == nil {
+		t.Error("bundle with another type of payload accepted")
+	}
 	if keys.VerifyBundle([]byte(bundle), "sha256") == nil {
 		t.Error("bundle for no digest accepted")
 	}
+}
+
+// otherPayload returns a bundle whose payload could be a statement, but is signed as
+// something else.
+func otherPayload(t *testing.T, key *cosigntest.Key) []byte {
+	const payloadType = "application/vnd.example+json"
+	statement := fmt.Sprintf(`{"subject":[{"digest":{"sha256":%q}}],"predicateType":%q}`, image.Encoded(), cosign.SignPredicate)
+	signed := fmt.Sprintf("DSSEv1 %d %s %d %s", len(payloadType), payloadType, len(statement), statement)
+	return fmt.Appendf(nil, `{"mediaType":"application/vnd.dev.sigstore.bundle.v0.3+json","dsseEnvelope":{"payloadType":%q,"payload":%q,"signatures":[{"sig":%q}]}}`,
+		payloadType, base64.StdEncoding.EncodeToString([]byte(statement)), key.Sign(t, []byte(signed)))
 }
 
 func TestLoadKeys(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/netip"
 	"os"
@@ -32,7 +33,7 @@ type Audit struct {
 	metrics *Metrics
 
 	mu     sync.Mutex // guards the rest; held while a line is written
-	out    *os.File
+	out    io.WriteCloser
 	torn   bool // the last line was not written to its end
 	failed bool // the last line could not be written
 }
@@ -50,7 +51,7 @@ func OpenAudit(file string, log *zap.Logger, m *Metrics) (*Audit, error) {
 	return &Audit{file: file, lines: make(chan []byte, auditQueue), log: log, metrics: m, out: out}, nil
 }
 
-func openAppend(file string) (*os.File, error) {
+func openAppend(file string) (io.WriteCloser, error) {
 	if file == AuditStderr {
 		return os.Stderr, nil
 	}
