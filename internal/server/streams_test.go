@@ -1,12 +1,15 @@
 package server
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 )
@@ -67,4 +70,44 @@ func TestEndOfAStreamIsBounded(t *testing.T) {
 			t.Errorf("%d bytes, %v: the stream was not reset", n, err)
 		}
 	})
+}
+
+// frameWriter is a ResponseWriter that notes the size of each write.
+type frameWriter struct {
+	http.ResponseWriter
+	sizes []int
+	body  bytes.Buffer
+}
+
+func (w *frameWriter) SetWriteDeadline(time.Time) error { return nil }
+
+func (w *frameWriter) Write(p []byte) (int, error) {
+	w.sizes = append(w.sizes, len(p))
+	return w.body.Write(p)
+}
+
+// Each frame fits one record of TLS with its header, and a body of a file fills them.
+func TestFramesFitRecords(t *testing.T) {
+	body := make([]byte, 3*streamBytes+5)
+	for i := range body {
+		body[i] = byte(i % 251)
+	}
+	for _, n := range []int{0, 1, frameBytes, frameBytes + 1, 32 << 10, streamBytes, len(body)} {
+		w := &frameWriter{}
+		s := &progressStream{ResponseWriter: w, control: http.NewResponseController(w), time: time.Minute, left: time.Minute}
+		written, err := s.ReadFrom(bytes.NewReader(body[:n]))
+		if written != int64(n) || err != nil || !bytes.Equal(w.body.Bytes(), body[:n]) {
+			t.Errorf("%d bytes: %d written, %v", n, written, err)
+		}
+		if len(w.sizes) > 0 && slices.Max(w.sizes)+9 > 16<<10 {
+			t.Errorf("%d bytes: frames of %v", n, w.sizes)
+		}
+		if n == streamBytes && len(w.sizes) != n/frameBytes {
+			t.Errorf("%d bytes: %d frames", n, len(w.sizes))
+		}
+	}
+	s := &progressStream{ResponseWriter: &frameWriter{}, control: http.NewResponseController(&frameWriter{}), time: time.Minute, left: time.Minute}
+	if n, err := s.ReadFrom(io.MultiReader(bytes.NewReader(body[:7]), iotest.ErrReader(io.ErrNoProgress))); n != 7 || !errors.Is(err, io.ErrNoProgress) {
+		t.Errorf("a body that breaks off: %d, %v", n, err)
+	}
 }
