@@ -33,6 +33,7 @@ demo: build ## show what mirrord saves, in ten seconds; needs no Docker, no inte
 .PHONY: test
 test: cc ## run all tests except e2e under the race detector (needs gcc)
 	CGO_ENABLED=1 $(GO) test -race ./...
+	$(GO) -C deploy/release test ./...
 
 .PHONY: e2e
 e2e: ## test with real clients, installing those missing (Debian, root)
@@ -87,6 +88,7 @@ lint: ## run gofmt, go vet, staticcheck and govulncheck
 	@files="$$(gofmt -l .)"; test -z "$$files" || { echo "not formatted, run gofmt -w:" $$files >&2; exit 1; }
 	$(GO) vet ./...
 	$(GO) vet -tags e2e,man ./...
+	$(GO) -C deploy/release vet ./...
 	$(GO) tool staticcheck ./...
 	$(GO) tool staticcheck -tags e2e,man ./...
 	@$(MAKE) --no-print-directory vuln
@@ -118,7 +120,7 @@ bin/stamps: FORCE
 FORCE:
 
 # Manual pages, completions and the sample configuration, by a build that runs here.
-bin/share: bin/mirrord
+bin/share: $(SOURCES) bin/stamps
 	@rm -rf $@ && mkdir -p $@/man $@/completions
 	GOOS= GOARCH= CGO_ENABLED=0 $(GO) build -trimpath -tags man -ldflags "$(STAMPS)" -o bin/mirrord-man ./cmd/mirrord
 	bin/mirrord-man man $@/man
@@ -150,6 +152,29 @@ uninstall: ## remove what make install has installed, but for the configuration
 	rm -f $(DESTDIR)$(PREFIX)/bin/mirrord $(addprefix $(DESTDIR)$(UNITDIR)/,$(UNITS)) \
 		$(DESTDIR)$(SHAREDIR)/man/man1/mirrord.1 $(DESTDIR)$(SHAREDIR)/man/man1/mirrord-*.1 \
 		$(addprefix $(DESTDIR),$(BASH_COMPLETION) $(ZSH_COMPLETION) $(FISH_COMPLETION))
+
+# Files of a release have the version in their names, and are the same wherever they are
+# built: see deploy/release.
+PLATFORMS  ?= linux/amd64,linux/arm64
+MAINTAINER ?= mirrord maintainers <maintainers@mirrord.example.org>
+
+RELEASE = $(GO) -C deploy/release build -trimpath -buildvcs=false -o ../../bin/release . && \
+	bin/release -version '$(VERSION)' -commit '$(COMMIT)' -ldflags '-s -w $(STAMPS)' -maintainer '$(MAINTAINER)' -platforms '$(PLATFORMS)'
+
+.PHONY: packages
+packages: bin/share ## build packages for Debian and Red Hat in dist (PLATFORMS, MAINTAINER)
+	$(RELEASE) packages
+
+.PHONY: image
+image: bin/share ## build container images in dist (PLATFORMS)
+	$(RELEASE) image
+
+.PHONY: release
+release: ## build packages, images, archives, SBOMs and checksums: VERSION=v0.x.y
+	@test -z "$$(git status --porcelain)" || { echo "make release: commit your changes first" >&2; exit 1; }
+	rm -rf dist
+	@$(MAKE) --no-print-directory bin/share
+	$(RELEASE) packages image archives sbom sums
 
 .PHONY: clean
 clean: ## remove what make has built
