@@ -79,6 +79,11 @@ nightly: crash fuzz soak ## crash, fuzz and soak: half an hour and more
 bench: ## run the benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
+.PHONY: tls
+tls: build ## measure what TLS costs, beside nginx (taskset, Debian's nginx, two cores)
+	$(GO) build -trimpath -o bin/bench-tls ./bench/tls
+	bin/bench-tls
+
 .PHONY: office
 office: ## simulate two days in an office behind a pull limit, for docs/quota.md
 	$(GO) test -count=1 -v -run TestOfficeDay ./test/officeday
