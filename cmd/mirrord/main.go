@@ -60,7 +60,8 @@ func newRootCommand() *cobra.Command {
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return refusal{fmt.Errorf("%w; see %s --help", err, c.CommandPath())}
 	})
-	root.AddCommand(newServeCommand(), newConfigCommand(), newQuotaCommand(), newVerifyCommand(), newVersionCommand())
+	root.AddCommand(newServeCommand(), newConfigCommand(), newQuotaCommand(), newReadyCommand(), newVerifyCommand(),
+		newVersionCommand())
 	root.AddCommand(manCommands()...)
 	return root
 }

@@ -89,6 +89,17 @@ func (c *Client) Budgets(ctx context.Context) (budgets []Budget, raw []byte, err
 	return budgets, raw, nil
 }
 
+// Ready returns what the mirror says of its readiness: what it works without, if
+// anything. It fails while the mirror drains.
+func (c *Client) Ready(ctx context.Context) ([]byte, error) {
+	resp, err := c.do(ctx, http.MethodGet, "/readyz", "")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	return io.ReadAll(io.LimitReader(resp.Body, maxResponse))
+}
+
 // Directory returns the cache directory of the mirror.
 func (c *Client) Directory(ctx context.Context) (string, error) {
 	resp, err := c.do(ctx, http.MethodGet, "/verify", "")
