@@ -61,7 +61,7 @@ func newRootCommand() *cobra.Command {
 		return refusal{fmt.Errorf("%w; see %s --help", err, c.CommandPath())}
 	})
 	root.AddCommand(newServeCommand(), newConfigCommand(), newQuotaCommand(), newReadyCommand(), newVerifyCommand(),
-		newVersionCommand())
+		newClientConfigCommand(), newVersionCommand())
 	root.AddCommand(manCommands()...)
 	return root
 }
