@@ -147,7 +147,7 @@ func (r *Registry) ask(ctx context.Context, anonymous oci.Registry, p probe, sil
 
 func send(ctx context.Context, anonymous oci.Registry, p probe) error {
 	if p.ref != (oci.Ref{}) {
-		return exists(anonymous.Resolve(ctx, p.ref))
+		return exists(ctx, anonymous, p.ref)
 	}
 	q, err := oci.ParseTags(p.upstream, p.repository, "n=1")
 	if err == nil {

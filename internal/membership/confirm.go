@@ -69,7 +69,7 @@ func (r *Registry) askMember(ctx context.Context, s scope, ref oci.Ref) error {
 		return err
 	}
 	err := askOnce(ctx, r.checks, ref, call.Endless, func(ctx context.Context) error {
-		err := exists(r.opts.Upstreams.Resolve(ctx, ref))
+		err := exists(ctx, r.opts.Upstreams, ref)
 		if err == nil {
 			r.noteMember(s, ref.Digest(), true)
 		}
@@ -82,13 +82,18 @@ func (r *Registry) askMember(ctx context.Context, s scope, ref oci.Ref) error {
 	return err
 }
 
-// exists returns nil if HEAD has found something: it may be there without HEAD's
-// describing it.
-func exists(_ oci.Result, err error) error {
-	if errors.Is(err, oci.ErrNeedsGet) {
-		return nil
+// exists returns nil if a registry has ref. Many refuse a HEAD without saying why, or it is
+// known to be no use: then the GET tells.
+func exists(ctx context.Context, registry oci.Registry, ref oci.Ref) error {
+	_, err := registry.Resolve(ctx, ref)
+	if !errors.Is(err, oci.ErrNeedsGet) {
+		return err
 	}
-	return err
+	content, err := registry.Open(ctx, ref)
+	if err != nil {
+		return err
+	}
+	return content.Close()
 }
 
 // askOnce asks once for all who ask the same at the same time. It waits for as long as

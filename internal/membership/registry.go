@@ -8,7 +8,8 @@
 // content is served under a name only after the upstream has said that this repository
 // has it, and under that of a private one only to clients that a rule grants it, and only
 // as long as the upstream goes on letting the mirror's login have it. What is not known,
-// such as after the loss of the index, is asked for again: by HEAD, which costs no pull.
+// such as after the loss of the index, is asked for again: by HEAD, which costs no pull,
+// unless a registry refuses that without a reason.
 //
 // Manifests that merely refer to a digest prove nothing: anybody can push one.
 package membership

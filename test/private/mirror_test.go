@@ -47,6 +47,7 @@ const manifestType = "application/vnd.oci.image.manifest.v1+json"
 // world is two upstreams and a mirror of both.
 type world struct {
 	t           *testing.T
+	profile     hubsim.Profile
 	network     *hubsim.Network
 	corp, other *hubsim.Hub
 	dir         string
@@ -60,7 +61,13 @@ type world struct {
 // newWorld starts the upstreams, and a mirror that grants private repositories to alice.
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, network: new(hubsim.Network), dir: t.TempDir(), index: new(memory), grants: onlyAlice}
+	return newWorldLike(t, hubsim.Profile{})
+}
+
+// newWorldLike is newWorld with upstreams that behave like a registry.
+func newWorldLike(t *testing.T, profile hubsim.Profile) *world {
+	t.Helper()
+	w := &world{profile: profile, t: t, network: new(hubsim.Network), dir: t.TempDir(), index: new(memory), grants: onlyAlice}
 	w.corp = w.startHub(corp, corpCDN)
 	w.other = w.startHub(other, otherCDN)
 	for _, repo := range []string{secretRepo, secondRepo} {
@@ -79,7 +86,10 @@ func onlyAlice(ctx context.Context, _, _, _ string) bool {
 
 func (w *world) startHub(at, cdn string) *hubsim.Hub {
 	w.t.Helper()
-	hub, err := hubsim.Start(hubsim.Options{Addr: at, CDNAddr: cdn, Listen: w.network.Listen, Users: map[string]string{account: password}})
+	hub, err := hubsim.Start(hubsim.Options{
+		Addr: at, CDNAddr: cdn, OtherAddr: "other." + at, Profile: w.profile,
+		Listen: w.network.Listen, Users: map[string]string{account: password},
+	})
 	check(w.t, err)
 	w.t.Cleanup(hub.Close)
 	return hub
