@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -23,7 +24,8 @@ type Login struct {
 	file      string // with the secret, or empty
 	anonymous bool
 	optional  bool        // it may read as anonymous
-	found     atomic.Bool // it has been read as something else, if it is optional
+	first     sync.Once   // reads it for Used, if it is optional
+	found     atomic.Bool // and there was a login, or one that cannot be read
 }
 
 // readTime is the time limit for reading a secret, which may run a program.
@@ -37,10 +39,10 @@ func (l *Login) Authorization() (*authn.AuthConfig, error) {
 // AuthorizationContext reads the secret. It fails when the secret cannot be read,
 // when ctx is done, or after ten seconds.
 func (l *Login) AuthorizationContext(ctx context.Context) (*authn.AuthConfig, error) {
-	ctx, cancel := context.WithTimeout(ctx, readTime)
+	limited, cancel := context.WithTimeout(ctx, readTime)
 	defer cancel()
-	found, err := l.read(ctx)
-	if err == nil && *found != (authn.AuthConfig{}) {
+	found, err := l.read(limited)
+	if err == nil && *found != (authn.AuthConfig{}) || err != nil && ctx.Err() == nil {
 		l.found.Store(true)
 	}
 	return found, err
@@ -55,9 +57,16 @@ func (l *Login) Check(ctx context.Context) error {
 // IsAnonymous reports whether l is Anonymous.
 func (l *Login) IsAnonymous() bool { return l.anonymous }
 
-// Used reports whether a request may have been sent with l: always, unless l is
-// Anonymous, or Default and no configuration with a login for it was found so far.
-func (l *Login) Used() bool { return !l.anonymous && (!l.optional || l.found.Load()) }
+// Used reports whether a request may have been sent with l, by another process before
+// this one, too: always, unless l is Anonymous, or Default and no configuration with a
+// login for it was found so far. The first call reads that.
+func (l *Login) Used() bool {
+	if !l.optional {
+		return !l.anonymous
+	}
+	l.first.Do(func() { _ = l.Check(context.Background()) }) // an error is found, too
+	return l.found.Load()
+}
 
 // Stamp returns a value that changes whenever the file with the secret does. It is
 // empty if there is no file or it cannot be read.

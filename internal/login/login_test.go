@@ -158,9 +158,12 @@ func TestDefault(t *testing.T) {
 	t.Setenv("XDG_RUNTIME_DIR", "")
 	l := login.Default("docker.io")
 	want(t, l, authn.AuthConfig{})
-	path := write(t, filepath.Join(home, ".docker", "config.json"), fmt.Sprintf(`{"auths":{"https://index.docker.io/v1/":{"auth":%q}}}`, auth("hub", secret)), 0o600)
 	if l.Used() {
 		t.Error("a login that was not there has been used")
+	}
+	path := write(t, filepath.Join(home, ".docker", "config.json"), fmt.Sprintf(`{"auths":{"https://index.docker.io/v1/":{"auth":%q}}}`, auth("hub", secret)), 0o600)
+	if !login.Default("docker.io").Used() {
+		t.Error("a login that was there at the start is not used")
 	}
 	want(t, l, authn.AuthConfig{Username: "hub", Password: secret})
 	if !l.Used() || login.Anonymous().Used() || !login.File("u", path).Used() {
@@ -170,4 +173,7 @@ func TestDefault(t *testing.T) {
 	want(t, login.Default("not a host"), authn.AuthConfig{})
 	write(t, path, `{"auths":`+secret, 0o600)
 	refuses(t, l, "configuration")
+	if !login.Default("docker.io").Used() {
+		t.Error("a login that cannot be read may have been used before")
+	}
 }

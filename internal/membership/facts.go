@@ -4,6 +4,7 @@ import (
 	"errors"
 	"iter"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
@@ -54,7 +55,8 @@ type facts struct {
 	index  Index
 	failed func(error)
 
-	flushing sync.Mutex // held while the index is written, so that the last write wins
+	flushing sync.Mutex  // held while the index is written, so that the last write wins
+	private  atomic.Bool // something is, or was, of a private repository
 
 	mu    sync.Mutex // guards all below; held for no I/O
 	known *simplelru.LRU[fact, state]
@@ -76,7 +78,9 @@ func newFacts(index Index, failed func(error)) *facts {
 			f.failed(err)
 			continue
 		}
-		f.known.Add(fact{r.Upstream, r.Repository, r.Digest}, state{public: r.Public, checked: r.Checked, allowed: r.Allowed})
+		name := fact{r.Upstream, r.Repository, r.Digest}
+		f.known.Add(name, state{public: r.Public, checked: r.Checked, allowed: r.Allowed})
+		f.notePrivate(name)
 	}
 	return f
 }
@@ -96,6 +100,14 @@ func (f *facts) put(name fact, s state) {
 	}
 	f.known.Add(name, s)
 	f.dirty[name] = struct{}{}
+	f.notePrivate(name)
+}
+
+// notePrivate notes that there is private content, if name says so.
+func (f *facts) notePrivate(name fact) {
+	if name.upstream != "" && name.digest != "" {
+		f.private.Store(true)
+	}
 }
 
 // update changes what is known of a repository.

@@ -30,7 +30,8 @@ type Options struct {
 	Anonymous map[string]oci.Registry // the upstreams that may have a login, by name, asked without it
 
 	// LoggedIn reports whether a login may have been sent to any upstream. While it
-	// returns false everything is public.
+	// returns false everything is public, unless the index knows of private content:
+	// then there was a login before.
 	LoggedIn func() bool
 
 	// Grants reports whether the client of ctx is granted a private repository; tag is
@@ -103,11 +104,11 @@ func (r *Registry) Run(ctx context.Context) error {
 // Resolve fails with oci.Denied for private content that the client is not granted, and
 // as the upstream does for content that the repository does not have.
 func (r *Registry) Resolve(ctx context.Context, ref oci.Ref) (oci.Result, error) {
-	if r.opts.LoggedIn() {
+	if r.loggedIn() {
 		return r.resolve(ctx, ref)
 	}
 	result, err := r.opts.Next.Resolve(ctx, ref)
-	if r.opts.LoggedIn() { // since a moment ago
+	if r.loggedIn() { // since a moment ago
 		return r.resolve(ctx, ref)
 	}
 	return result, err
@@ -131,11 +132,11 @@ func (r *Registry) resolve(ctx context.Context, ref oci.Ref) (oci.Result, error)
 
 // Open fails as Resolve does.
 func (r *Registry) Open(ctx context.Context, ref oci.Ref) (*oci.Content, error) {
-	if r.opts.LoggedIn() {
+	if r.loggedIn() {
 		return r.open(ctx, ref)
 	}
 	content, err := r.opts.Next.Open(ctx, ref)
-	if !r.opts.LoggedIn() {
+	if !r.loggedIn() {
 		return content, err
 	}
 	if err == nil { // a login has been sent since: perhaps for this
@@ -165,9 +166,9 @@ func (r *Registry) open(ctx context.Context, ref oci.Ref) (*oci.Content, error) 
 // List fails with oci.Denied for a list of a private repository that the client is not
 // granted.
 func (r *Registry) List(ctx context.Context, q oci.Listing) (*oci.Page, error) {
-	if !r.opts.LoggedIn() {
+	if !r.loggedIn() {
 		page, err := r.opts.Next.List(ctx, q)
-		if !r.opts.LoggedIn() {
+		if !r.loggedIn() {
 			return page, err
 		}
 	}
@@ -185,12 +186,14 @@ func (r *Registry) List(ctx context.Context, q oci.Listing) (*oci.Page, error) {
 // Visible reports whether the client of ctx may know of a repository, without asking the
 // upstream.
 func (r *Registry) Visible(ctx context.Context, upstream, repository string) bool {
-	if _, private := r.opts.Anonymous[upstream]; !private || !r.opts.LoggedIn() {
+	if _, private := r.opts.Anonymous[upstream]; !private || !r.loggedIn() {
 		return true
 	}
 	known, ok := r.facts.get(fact{upstream: upstream, repository: repository})
 	return ok && known.public || r.grants(ctx, upstream, repository, "")
 }
+
+func (r *Registry) loggedIn() bool { return r.opts.LoggedIn() || r.facts.private.Load() }
 
 func (r *Registry) grants(ctx context.Context, upstream, repository, tag string) bool {
 	return r.opts.Grants != nil && r.opts.Grants(ctx, upstream, repository, tag)

@@ -74,6 +74,24 @@ func TestNoLogin(t *testing.T) {
 	}
 }
 
+// Private content stays private when the login for it has been removed.
+func TestLoginRemoved(t *testing.T) {
+	next, anonymous := new(ocitest.Fake), new(ocitest.Fake)
+	layer := ocitest.BlobRef(t, next.AddBlob(ocitest.Repo, []byte("secret")))
+	anonymous.Fail(denied)
+	index := &recorded{known: []Record{{Upstream: ocitest.Upstream, Repository: ocitest.Repo, Digest: layer.Digest()}}}
+	r := New(Options{
+		Next: next, Upstreams: next, Anonymous: map[string]oci.Registry{ocitest.Upstream: anonymous}, Index: index, Grants: nobody,
+		LoggedIn: func() bool { return false },
+	})
+	if _, err := r.Open(t.Context(), layer); oci.CodeOf(err) != oci.Denied || r.Visible(t.Context(), ocitest.Upstream, ocitest.Repo) {
+		t.Error(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_ = r.Run(ctx)
+}
+
 // The facts that are used least are forgotten, in the index as well.
 func TestFactsAreBounded(t *testing.T) {
 	index := &recorded{}
@@ -93,9 +111,19 @@ func TestFactsAreBounded(t *testing.T) {
 }
 
 type recorded struct {
-	noIndex
+	known   []Record
 	put     int
 	removed []Record
+}
+
+func (r *recorded) Members() iter.Seq2[Record, error] {
+	return func(yield func(Record, error) bool) {
+		for _, k := range r.known {
+			if !yield(k, nil) {
+				return
+			}
+		}
+	}
 }
 
 func (r *recorded) UpdateMembers(put, remove []Record) error {

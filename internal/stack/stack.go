@@ -136,7 +136,7 @@ func New(o Options) (*Stack, error) {
 	o.Tags.Next, o.Tags.Health, o.Tags.Quota = s.Cache, s.Health, quota
 	s.Tags = tags.New(o.Tags)
 	s.Registry = s.Tags
-	if o.Membership != nil && len(anonymous) > 0 {
+	if o.Membership != nil {
 		all := *o.Membership
 		all.Next, all.Upstreams, all.Anonymous, all.LoggedIn = s.Tags, router, anonymous, loggedIn(o.Upstreams)
 		s.Membership = membership.New(all)

@@ -51,8 +51,10 @@ type world struct {
 	network     *hubsim.Network
 	corp, other *hubsim.Hub
 	dir         string
-	index       membership.Index
-	grants      func(ctx context.Context, upstream, repository, tag string) bool
+
+	loginRemoved bool // from the configuration, when the mirror is started again
+	index        membership.Index
+	grants       func(ctx context.Context, upstream, repository, tag string) bool
 
 	mirror *stack.Stack
 	stop   func()
@@ -100,7 +102,9 @@ func (w *world) start() {
 	secret := filepath.Join(w.t.TempDir(), "password")
 	check(w.t, os.WriteFile(secret, []byte(password), 0o600))
 	private := w.upstream(corp, w.corp)
-	private.Credentials = []stack.Credential{{Name: account, Login: login.File(account, secret)}}
+	if !w.loginRemoved {
+		private.Credentials = []stack.Credential{{Name: account, Login: login.File(account, secret)}}
+	}
 	o := mirrortest.Options(w.t, w.dir, 64<<20, private, w.upstream(other, w.other))
 	o.Membership = &membership.Options{Fresh: mirrortest.Fresh, MaxStale: mirrortest.MaxStale, MaxSilence: time.Second, Index: w.index}
 	if w.grants != nil {

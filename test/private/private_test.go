@@ -190,6 +190,22 @@ func TestRestart(t *testing.T) {
 	}
 }
 
+// What a login has fetched is not public when the login is removed, from the configuration
+// or because there is none in it.
+func TestLoginRemoved(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		w.addSecret()
+		w.served(w.alice(), manifest(t, corp, secretRepo, "v1"), image)
+		w.served(w.alice(), blob(t, corp, secretRepo, layer), layer)
+		w.loginRemoved = true
+		w.restart()
+		w.withheld(w.bob(), manifest(t, corp, secretRepo, oci.FromBytes(image).String()), oci.NameUnknown)
+		w.withheld(w.bob(), blob(t, corp, secretRepo, layer), oci.NameUnknown)
+		w.withheld(w.bob(), blob(t, corp, publicRepo, layer), oci.BlobUnknown)
+		w.served(w.bob(), blob(t, corp, publicRepo, []byte("anything")), []byte("anything"))
+	})
+}
+
 // Access that the upstream has taken away ends with the freshness of what was known, by
 // tag and by digest, and comes back.
 func TestRevokedAccess(t *testing.T) {
