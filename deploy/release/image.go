@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -49,7 +50,7 @@ func (r *release) image() error {
 	return r.writeLayout(mutate.AppendManifests(empty.Index, mutate.IndexAddendum{Add: index, Descriptor: v1.Descriptor{
 		Annotations: map[string]string{
 			"org.opencontainers.image.ref.name": tag.TagStr(),
-			"io.containerd.image.name":          tag.Name(), // for containerd, and Docker with its store
+			"io.containerd.image.name":          "docker.io/library/mirrord:" + tag.TagStr(), // for containerd, and Docker with its store
 		},
 	}}))
 }
@@ -118,6 +119,7 @@ func (r *release) imageConfig() v1.Config {
 		Cmd:          []string{"serve"},
 		Env:          []string{"MIRRORD_LISTEN=0.0.0.0:5000", "MIRRORD_CACHE_DIR=/" + cacheDir},
 		WorkingDir:   "/",
+		Healthcheck:  &v1.HealthConfig{Test: []string{"CMD", "/mirrord", "ready"}, Interval: 30 * time.Second, Timeout: 5 * time.Second, Retries: 3},
 		ExposedPorts: map[string]struct{}{"5000/tcp": {}},
 		Volumes:      map[string]struct{}{"/" + cacheDir: {}},
 		Labels: map[string]string{

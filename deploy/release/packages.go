@@ -67,7 +67,10 @@ func (r *release) pack(format string, p platform) error {
 
 // info returns all but the content of a package.
 func (r *release) info(format string, p platform) *nfpm.Info {
-	s := formats[format].scripts
+	s, depends := formats[format].scripts, []string{"ca-certificates"}
+	if format == "deb" {
+		depends = append(depends, "procps") // for kill, in the unit
+	}
 	for _, name := range []*string{&s.PostInstall, &s.PreRemove, &s.PostRemove} {
 		*name = filepath.Join(r.root, "deploy", "release", "scripts", *name)
 	}
@@ -87,7 +90,7 @@ func (r *release) info(format string, p platform) *nfpm.Info {
 			"Docker Hub or other registries. What was fetched once is served from disk,\n" +
 			"also while the registry is down or its pull limit is reached.",
 		Overridables: nfpm.Overridables{
-			Depends: []string{"ca-certificates"},
+			Depends: depends,
 			Scripts: s,
 			Deb:     nfpm.Deb{Compression: "gzip:9"},
 			RPM: nfpm.RPM{
