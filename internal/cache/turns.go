@@ -1,7 +1,6 @@
 package cache
 
 import (
-	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -26,8 +25,7 @@ const (
 // that its client has in flight, because a fill without waiters leaves it. Guarded
 // by Cache.mu.
 type turns struct {
-	all     int            // turns
-	free    int            // those that are not taken; negative after there were more
+	free    int            // turns that are not taken
 	most    map[string]int // by upstream: turns that its fills may take at once; no entry: all
 	running map[string]int // by upstream: turns that its fills have taken
 	queues  map[queueKey][]*flight
@@ -39,9 +37,8 @@ type queueKey struct {
 	upstream string
 }
 
-func newTurns(l Limits) turns {
-	n := cmp.Or(l.MaxFills, DefaultMaxFills)
-	return turns{all: n, free: n, most: l.MaxFillsOf, running: make(map[string]int), queues: make(map[queueKey][]*flight)}
+func newTurns(n int, most map[string]int) turns {
+	return turns{free: n, most: most, running: make(map[string]int), queues: make(map[queueKey][]*flight)}
 }
 
 // mayRun reports whether a turn is free for a fill from upstream.
@@ -102,30 +99,15 @@ func (t *turns) pass(f *flight) {
 	f.turn = false
 	t.free++
 	t.running[f.ref.Upstream()]--
-	t.callNext()
-}
-
-// resize changes how many turns there are, and calls those who may have one now.
-func (t *turns) resize(l Limits) {
-	n := cmp.Or(l.MaxFills, DefaultMaxFills)
-	t.free += n - t.all
-	t.all, t.most = n, l.MaxFillsOf
-	for t.callNext() {
-	}
-}
-
-// callNext calls the fill whose turn it is, and reports whether there was one.
-func (t *turns) callNext() bool {
 	i := slices.IndexFunc(t.order, func(key queueKey) bool { return t.mayRun(key.upstream) })
 	if i < 0 {
-		return false
+		return
 	}
 	key := t.order[i]
 	t.order = append(slices.Delete(t.order, i, i+1), key)
 	next := t.queues[key][0]
 	t.take(next)
 	t.call(next)
-	return true
 }
 
 // join counts the client behind ctx among the waiters of f, until leave. The caller

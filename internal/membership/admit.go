@@ -71,7 +71,7 @@ func (r *Registry) scopeOf(ctx context.Context, p probe, tag string) (scope, err
 
 func (r *Registry) denial(p probe) error {
 	why := "no rule of this mirror allows it to this client: ask its operator (access.private is rules)"
-	if r.opts.Policy() == Deny {
+	if r.opts.Grants == nil {
 		why = "this mirror serves public images only: pull it from " + p.upstream + " itself (access.private is deny)"
 	}
 	return &oci.Error{Code: oci.Denied, Message: fmt.Sprintf("%s/%s is private or does not exist, and %s", p.upstream, p.repository, why), Err: errPrivate}
@@ -80,21 +80,22 @@ func (r *Registry) denial(p probe) error {
 // isPublic reports whether a repository is public. It fails when that is not known and
 // cannot be found out, or when the upstream does not have what was asked for.
 func (r *Registry) isPublic(ctx context.Context, p probe) (bool, error) {
-	known, ok := r.facts.get(fact{upstream: p.upstream, repository: p.repository})
-	if !ok && !r.opts.MayLogIn(p.upstream) {
+	anonymous, private := r.opts.Anonymous[p.upstream]
+	if !private {
 		return true, nil
 	}
+	known, ok := r.facts.get(fact{upstream: p.upstream, repository: p.repository})
 	if ok && (known.current() || within(known.asked, retryTime) && within(known.checked, publicMost)) {
 		return known.public, nil
 	}
 	silence := call.Endless
-	if limit := r.limits.Load().MaxSilence; ok && limit > 0 {
-		silence = limit
+	if ok && r.opts.MaxSilence > 0 {
+		silence = r.opts.MaxSilence
 	}
 	if ok {
 		r.facts.noteAsked(fact{upstream: p.upstream, repository: p.repository})
 	}
-	err := r.ask(ctx, p, silence)
+	err := r.ask(ctx, anonymous, p, silence)
 	switch {
 	case err == nil:
 		return true, nil
@@ -102,7 +103,7 @@ func (r *Registry) isPublic(ctx context.Context, p probe) (bool, error) {
 		return false, nil
 	case ctx.Err() != nil:
 		return false, context.Cause(ctx)
-	case ok && (within(known.checked, publicMost) || oci.Temporary(err) && within(known.checked, r.limits.Load().MaxStale)):
+	case ok && (within(known.checked, publicMost) || oci.Temporary(err) && within(known.checked, r.opts.MaxStale)):
 		return known.public, nil
 	case oci.Temporary(err):
 		return false, oci.Errorf(oci.Unavailable, "cannot find out whether %s/%s is public: %w", p.upstream, p.repository, err)
@@ -133,12 +134,12 @@ func isDenied(err error) bool {
 
 // ask asks the upstream without a login, and notes what that says of the repository: nil
 // when it is public.
-func (r *Registry) ask(ctx context.Context, p probe, silence time.Duration) error {
+func (r *Registry) ask(ctx context.Context, anonymous oci.Registry, p probe, silence time.Duration) error {
 	if err := r.hidden.Recall(p.ref); err != nil {
 		return err
 	}
 	return askOnce(ctx, r.probes, p, silence, func(ctx context.Context) error {
-		err := send(ctx, r.opts.Anonymous[p.upstream], p)
+		err := send(ctx, anonymous, p)
 		r.noteProbe(p, err)
 		return err
 	})
@@ -173,11 +174,11 @@ func (r *Registry) noteProbe(p probe, err error) {
 // private repository any more. It asks unless it did a moment ago.
 func (r *Registry) checkAccess(ctx context.Context, s scope, ref oci.Ref) error {
 	known, _ := r.facts.get(fact{upstream: s.upstream, repository: s.repository})
-	if within(known.allowed, r.limits.Load().Fresh) {
+	if within(known.allowed, r.opts.Fresh) {
 		return nil
 	}
 	err := r.askMember(ctx, s, ref)
-	if err != nil && ctx.Err() == nil && oci.Temporary(err) && within(known.allowed, r.limits.Load().MaxStale) {
+	if err != nil && ctx.Err() == nil && oci.Temporary(err) && within(known.allowed, r.opts.MaxStale) {
 		return nil
 	}
 	if err != nil {

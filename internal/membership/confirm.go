@@ -56,11 +56,11 @@ func (r *Registry) isPublicSource(source oci.Ref) bool {
 	if source == (oci.Ref{}) {
 		return false
 	}
-	known, ok := r.facts.get(fact{upstream: source.Upstream(), repository: source.Repository()})
-	if !ok {
-		return !r.opts.MayLogIn(source.Upstream())
+	if _, private := r.opts.Anonymous[source.Upstream()]; !private {
+		return true
 	}
-	return known.public && known.current()
+	known, ok := r.facts.get(fact{upstream: source.Upstream(), repository: source.Repository()})
+	return ok && known.public && known.current()
 }
 
 // askMember asks the upstream whether the repository of ref, by digest, has it.

@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"mirrord/internal/cache"
 )
 
 // One upstream of several leaves turns to the others, unless it is configured.
@@ -19,7 +21,7 @@ func TestMaxFills(t *testing.T) {
 		"default": {0, []Upstream{{Name: "a"}, {Name: "b"}}, map[string]int{"a": 24, "b": 24}},
 		"few":     {1, []Upstream{{Name: "a"}, {Name: "b"}}, map[string]int{"a": 1, "b": 1}},
 	} {
-		got := maxFills(test.upstreams, test.all)
+		got := maxFills(Options{Upstreams: test.upstreams, Cache: cache.Options{MaxFills: test.all}})
 		if diff := cmp.Diff(test.want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}

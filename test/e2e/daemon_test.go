@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -86,6 +87,7 @@ type mirror struct {
 	address  string // of the registry, as host:port
 	admin    string
 	settings []string // flags for the upstream and its tags
+	program  string   // the path of the daemon for its home
 	process  *process
 }
 
@@ -97,7 +99,7 @@ func startMirror(t *testing.T, hub *hubsim.Hub) *mirror {
 // startDaemon starts a mirror with these flags for the upstream and its tags.
 func startDaemon(t *testing.T, settings ...string) *mirror {
 	t.Helper()
-	m := &mirror{home: newHome(t), address: freeAddress(t), admin: freeAddress(t), settings: settings}
+	m := &mirror{home: newHome(t), address: freeAddress(t), admin: freeAddress(t), settings: settings, program: program}
 	m.start(t)
 	return m
 }
@@ -106,10 +108,20 @@ func startDaemon(t *testing.T, settings ...string) *mirror {
 // and the same cache. It returns when the daemon is ready.
 func (m *mirror) start(t *testing.T) {
 	t.Helper()
-	m.process = m.home.start(t, program, append([]string{"serve",
-		"--listen", m.address, "--admin-listen", m.admin,
-		"--cache-dir", m.home.path("cache"), "--cache-min-free", "0", "--quota-probe", "0s",
-	}, m.settings...)...)
+	m.run(t, "--listen", m.address, "--admin-listen", m.admin,
+		"--cache-dir", m.home.path("cache"), "--cache-min-free", "0", "--quota-probe", "0s")
+}
+
+// run is start with these flags instead of those for the addresses and the cache.
+func (m *mirror) run(t *testing.T, flags ...string) {
+	t.Helper()
+	m.process = m.home.start(t, m.program, slices.Concat([]string{"serve"}, flags, m.settings)...)
+	m.awaitReady(t)
+}
+
+// awaitReady returns when the daemon is ready.
+func (m *mirror) awaitReady(t *testing.T) {
+	t.Helper()
 	m.process.await(t, readyWithin, func() bool {
 		answer, err := http.Get("http://" + m.admin + "/readyz")
 		if err != nil {

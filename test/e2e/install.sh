@@ -26,6 +26,11 @@ need containerd containerd ctr
 need docker.io dockerd docker
 need busybox-static busybox
 need prometheus promtool
+need debootstrap debootstrap
+need rpm rpm
+need rpm2cpio rpm2cpio
+need cpio cpio
+need lintian lintian
 [ -n "$packages" ] || exit 0
 
 command -v apt-get >/dev/null 2>&1 ||
