@@ -103,6 +103,8 @@ func (r *Registry) isPublic(ctx context.Context, p probe) (bool, error) {
 		return false, nil
 	case ctx.Err() != nil:
 		return false, context.Cause(ctx)
+	case errors.Is(err, oci.ErrLoop): // which the client may have made up, to get what was known
+		return false, err
 	case ok && (within(known.checked, publicMost) || oci.Temporary(err) && within(known.checked, r.opts.MaxStale)):
 		return known.public, nil
 	case oci.Temporary(err):
@@ -178,7 +180,7 @@ func (r *Registry) checkAccess(ctx context.Context, s scope, ref oci.Ref) error 
 		return nil
 	}
 	err := r.askMember(ctx, s, ref)
-	if err != nil && ctx.Err() == nil && oci.Temporary(err) && within(known.allowed, r.opts.MaxStale) {
+	if err != nil && ctx.Err() == nil && oci.Temporary(err) && !errors.Is(err, oci.ErrLoop) && within(known.allowed, r.opts.MaxStale) {
 		return nil
 	}
 	if err != nil {

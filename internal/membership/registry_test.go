@@ -4,6 +4,7 @@ import (
 	"context"
 	"iter"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -90,6 +91,44 @@ func TestLoginRemoved(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_ = r.Run(ctx)
+}
+
+// What was known is served while the upstream is unavailable, but not to a client that makes
+// it refuse the request, by naming mirrors in Via.
+func TestLoopIsNoOutage(t *testing.T) {
+	outage := oci.Errorf(oci.Unavailable, "down")
+	loop := oci.Errorf(oci.Unavailable, "%w", oci.ErrLoop)
+	for _, test := range []struct {
+		known  Record
+		err    error
+		served bool
+	}{
+		{Record{Public: true, Checked: time.Now().Add(-time.Hour)}, outage, true},
+		{Record{Public: true, Checked: time.Now().Add(-time.Hour)}, loop, false},
+		{Record{Checked: time.Now(), Allowed: time.Now().Add(-time.Hour)}, outage, true},
+		{Record{Checked: time.Now(), Allowed: time.Now().Add(-time.Hour)}, loop, false},
+	} {
+		next, upstream := new(ocitest.Fake), new(ocitest.Fake)
+		layer := ocitest.BlobRef(t, next.AddBlob(ocitest.Repo, []byte("content")))
+		upstream.Fail(func(ocitest.Call) error { return test.err })
+		test.known.Upstream, test.known.Repository = ocitest.Upstream, ocitest.Repo
+		member := Record{Upstream: ocitest.Upstream, Repository: ocitest.Repo, Digest: layer.Digest()}
+		r := New(Options{
+			Next: next, Upstreams: upstream, Anonymous: map[string]oci.Registry{ocitest.Upstream: upstream},
+			LoggedIn: func() bool { return true }, Grants: func(context.Context, string, string, string) bool { return !test.known.Public },
+			Fresh: time.Minute, MaxStale: 24 * time.Hour, Index: &recorded{known: []Record{test.known, member, {Digest: layer.Digest()}}},
+		})
+		content, err := r.Open(t.Context(), layer)
+		if (err == nil) != test.served {
+			t.Errorf("%+v: %v", test, err)
+		}
+		if err == nil {
+			_ = content.Close()
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		_ = r.Run(ctx)
+	}
 }
 
 // The facts that are used least are forgotten, in the index as well.
