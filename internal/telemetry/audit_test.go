@@ -65,7 +65,7 @@ func (a *audit) lost(t *testing.T, want string) {
 var (
 	build   = oci.Client{Address: netip.MustParseAddr("10.9.0.1"), Names: []string{"cert:CN=build", "cert:dns:build"}}
 	refused = access.Refusal{
-		Client: build, Rule: "access.rules[2]", DryRun: true, Upstream: "docker.io", Repository: "library/x", Reference: "latest", Err: errors.New("too \"young\"\n"),
+		Client: build, Rule: "access.rules[2]", DryRun: true, Upstream: "docker.io", Repository: "library/x", Reference: "latest", Err: errors.New("too \"young\"\nfor this"),
 	}
 )
 
@@ -105,7 +105,7 @@ func TestAudit(t *testing.T) {
 	a.flush(t)
 
 	if diff := cmp.Diff([]map[string]any{
-		{"event": "refused", "client": "10.9.0.1", "user": "cert:CN=build", "rule": "access.rules[2]", "dry_run": true, "upstream": "docker.io", "repository": "library/x", "reference": "latest", "reason": "too \"young\"\n"},
+		{"event": "refused", "client": "10.9.0.1", "user": "cert:CN=build", "rule": "access.rules[2]", "dry_run": true, "upstream": "docker.io", "repository": "library/x", "reference": "latest", "reason": "too \"young\"\nfor this"},
 		{"event": "login_failed", "client": "192.0.2.7", "user": "alice", "method": "htpasswd", "reason": "wrong password"},
 		{"event": "refused", "rule": "clients.deny", "reason": "no"},
 	}, auditLines(t, file+".1")); diff != "" {

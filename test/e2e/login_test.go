@@ -5,7 +5,6 @@ package e2e
 import (
 	"encoding/base64"
 	"fmt"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -25,22 +24,13 @@ const (
 // one.
 func startGuarded(t *testing.T, hub *hubsim.Hub) *secure {
 	t.Helper()
-	addAddress(t)
-	h := newHome(t)
-	s := &secure{ca: newAuthority(t, h)}
-	_, port, err := net.SplitHostPort(freeAddress(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.address = mirrorName + ":" + port
 	hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost)
 	if err != nil {
 		t.Fatal(err)
 	}
-	users, server := h.write(t, "htpasswd", user+":"+string(hash)+"\n"), s.ca.issue(t, h, mirrorName)
-	config := h.write(t, "mirrord.yaml", fmt.Sprintf("listeners: [{address: '%s:%s', tls: {cert_file: %s, key_file: %s}, auth: {htpasswd: %s}}]\n", secureAddress, port, server.cert, server.key, users))
-	s.mirror = startDaemon(t, "--config", config, "--tags-fresh", tagsFresh.String(), "--upstream", "name=docker.io,url="+hub.URL())
-	return s
+	return startListener(t, hub, func(h *home, _ *authority) string {
+		return "}, auth: {htpasswd: " + h.write(t, "htpasswd", user+":"+string(hash)+"\n") + "}"
+	})
 }
 
 // named returns an image of Docker Hub by its name at the mirror.

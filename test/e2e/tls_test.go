@@ -131,6 +131,18 @@ type secure struct {
 // startSecure starts one whose TLS listener demands certificates of clients, or not.
 func startSecure(t *testing.T, hub *hubsim.Hub, demands bool) *secure {
 	t.Helper()
+	return startListener(t, hub, func(h *home, ca *authority) string {
+		if demands {
+			return "client_ca_file: " + ca.file + "}"
+		}
+		return "}"
+	})
+}
+
+// startListener starts a mirror with a plain listener and one with TLS, of which more
+// writes the rest: it begins within the settings of tls, and closes them.
+func startListener(t *testing.T, hub *hubsim.Hub, more func(*home, *authority) string) *secure {
+	t.Helper()
 	addAddress(t)
 	h := newHome(t)
 	s := &secure{ca: newAuthority(t, h)}
@@ -141,11 +153,8 @@ func startSecure(t *testing.T, hub *hubsim.Hub, demands bool) *secure {
 	s.address = mirrorName + ":" + port
 	server := s.ca.issue(t, h, mirrorName)
 	s.client = s.ca.issue(t, h, "build-7")
-	clientCA := ""
-	if demands {
-		clientCA = ", client_ca_file: " + s.ca.file
-	}
-	config := h.write(t, "mirrord.yaml", fmt.Sprintf("listeners: [{address: '%s:%s',  tls: {cert_file: %s, key_file: %s%s}}]\n", secureAddress, port, server.cert, server.key, clientCA))
+	config := h.write(t, "mirrord.yaml", fmt.Sprintf("listeners: [{address: '%s:%s', tls: {cert_file: %s, key_file: %s, %s}]\n",
+		secureAddress, port, server.cert, server.key, more(h, s.ca)))
 	s.mirror = startDaemon(t, "--config", config, "--tags-fresh", tagsFresh.String(), "--upstream", "name=docker.io,url="+hub.URL())
 	return s
 }
