@@ -49,6 +49,7 @@ type verifier interface {
 	method() Method
 	accepts(credential) bool // reports whether it may be one of this method
 	recall(fingerprint) (proof, bool)
+	forget(fingerprint) // because it is wrong
 
 	// verify returns the identity that the credential proves, and remembers it. It
 	// calls check before work that someone who guesses must not cause without bound.
@@ -219,6 +220,9 @@ func (a *Auth) verify(ctx context.Context, client oci.Client, c credential, usab
 	}
 	if failed != nil {
 		return "", failed
+	}
+	for _, v := range usable {
+		v.forget(c.id)
 	}
 	a.gate.failures.add(client.Key())
 	a.gate.options.LoginFailed(LoginFailure{Client: client, Method: method, User: wrong.user, Err: wrong})

@@ -346,6 +346,40 @@ func TestGuessesAreSlowed(t *testing.T) {
 	})
 }
 
+// A changed file does not lock those out who have been let in before while somebody at
+// their address guesses, unless their credential is not right any more.
+func TestChangedFilesLockNobodyOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		secret := strings.Repeat("s", minToken)
+		alice, bob := user(t, "alice", "wonder"), user(t, "bob", "builder")
+		a := w.auth(t, AuthOptions{Htpasswd: w.write(t, "htpasswd", alice+bob), Tokens: w.write(t, "tokens", "ci:"+secret)})
+		for _, set := range []func(*http.Request){basic("alice", "wonder"), basic("bob", "builder"), bearer(secret)} {
+			_, err := w.login(a, home, set)
+			check(t, err)
+		}
+		for i := range maxFailures {
+			_, _ = w.login(a, home, basic("carol", strings.Repeat("x", i)))
+		}
+		w.write(t, "htpasswd", alice+user(t, "bob", "other")+user(t, "carol", "new"))
+		w.write(t, "tokens", "ci:"+secret+"\nnew:"+secret+"2")
+		a.Reload()
+		for name, set := range map[string]func(*http.Request){"password": basic("alice", "wonder"), "token": bearer(secret)} {
+			if _, err := w.login(a, home, set); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		if _, err := w.login(a, home, basic("bob", "builder")); oci.CodeOf(err) != oci.Unauthorized {
+			t.Errorf("an old password: %v", err)
+		}
+		for _, password := range []string{"builder", "other"} {
+			if _, err := w.login(a, home, basic("bob", password)); oci.CodeOf(err) != oci.TooManyRequests {
+				t.Errorf("once more: %v", err)
+			}
+		}
+	})
+}
+
 // Guesses that come at once are not compared without bound.
 func TestGuessesAtOnceAreSlowed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

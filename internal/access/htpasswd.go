@@ -25,11 +25,20 @@ type passwords struct {
 type users struct {
 	hashes map[string][]byte // by name
 	all    [][]byte          // the same hashes, in the order of the file
-	memory *memory
+	memory *memory           // set by openPasswords
 }
 
 func openPasswords(path string, failed func(error), hashing *semaphore.Weighted) (*passwords, error) {
-	file, err := openFile(path, parseUsers, failed)
+	var last *memory // of the version before
+	parse := func(raw []byte) (*users, error) {
+		u, err := parseUsers(raw)
+		if err == nil {
+			u.memory = last.following()
+			last = u.memory
+		}
+		return u, err
+	}
+	file, err := openFile(path, parse, failed)
 	if err != nil {
 		return nil, fmt.Errorf("htpasswd file: %w", err)
 	}
@@ -41,6 +50,8 @@ func (p *passwords) method() Method { return Htpasswd }
 func (p *passwords) accepts(c credential) bool { return c.basic }
 
 func (p *passwords) recall(id fingerprint) (proof, bool) { return p.file.current().memory.recall(id) }
+
+func (p *passwords) forget(id fingerprint) { p.file.current().memory.forget(id) }
 
 func (p *passwords) reload() { p.file.reload() }
 
@@ -81,7 +92,7 @@ func (u *users) decoy(number uint64) []byte {
 
 // parseUsers parses lines of a user name, a colon and a bcrypt hash.
 func parseUsers(raw []byte) (*users, error) {
-	u := &users{hashes: make(map[string][]byte), memory: newMemory()}
+	u := &users{hashes: make(map[string][]byte)}
 	lines := make(map[string]int)
 	for number, line := range numberedLines(raw) {
 		name, hash, ok := strings.Cut(line, ":")

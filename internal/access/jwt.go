@@ -43,6 +43,8 @@ func (s *issuers) accepts(c credential) bool {
 
 func (s *issuers) recall(id fingerprint) (proof, bool) { return s.memory.recall(id) }
 
+func (s *issuers) forget(id fingerprint) { s.memory.forget(id) }
+
 func (s *issuers) reload() {}
 
 // verify tries each entry of the configuration for the token's issuer.

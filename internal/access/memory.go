@@ -67,6 +67,28 @@ func (m *memory) recall(id fingerprint) (proof, bool) {
 	return m.proofs.Get(id)
 }
 
+// following returns the memory for the next version of a file: whoever is known is known, but
+// is to be verified again. That of nil is empty.
+func (m *memory) following() *memory {
+	next := newMemory()
+	if m == nil {
+		return next
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, id := range m.proofs.Keys() {
+		next.proofs.Add(id, proof{})
+	}
+	return next
+}
+
+// forget makes a credential unknown, because it is wrong.
+func (m *memory) forget(id fingerprint) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.proofs.Remove(id)
+}
+
 // add remembers for a minute, or until then if that is earlier and not zero.
 func (m *memory) add(id fingerprint, name string, expires time.Time) {
 	until := time.Now().Add(rememberFor)

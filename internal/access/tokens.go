@@ -19,7 +19,7 @@ type tokens struct {
 // tokenList is one version of the file.
 type tokenList struct {
 	tokens []token
-	memory *memory
+	memory *memory // set by openTokens
 }
 
 type token struct {
@@ -28,7 +28,16 @@ type token struct {
 }
 
 func openTokens(path string, failed func(error)) (*tokens, error) {
-	file, err := openFile(path, parseTokens, failed)
+	var last *memory // of the version before
+	parse := func(raw []byte) (*tokenList, error) {
+		list, err := parseTokens(raw)
+		if err == nil {
+			list.memory = last.following()
+			last = list.memory
+		}
+		return list, err
+	}
+	file, err := openFile(path, parse, failed)
 	if err != nil {
 		return nil, fmt.Errorf("file of tokens: %w", err)
 	}
@@ -40,6 +49,8 @@ func (t *tokens) method() Method { return Tokens }
 func (t *tokens) accepts(credential) bool { return true }
 
 func (t *tokens) recall(id fingerprint) (proof, bool) { return t.file.current().memory.recall(id) }
+
+func (t *tokens) forget(id fingerprint) { t.file.current().memory.forget(id) }
 
 func (t *tokens) reload() { t.file.reload() }
 
@@ -69,7 +80,7 @@ var tokenNameRE = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$`)
 // it in hexadecimal digits. A name may have several tokens, for the time in which one
 // replaces the other. No error contains a token.
 func parseTokens(raw []byte) (*tokenList, error) {
-	list := &tokenList{memory: newMemory()}
+	list := new(tokenList)
 	lines := make(map[[sha256.Size]byte]int)
 	for number, line := range numberedLines(raw) {
 		name, secret, ok := strings.Cut(line, ":")
