@@ -7,7 +7,6 @@ import (
 	"mirrord/internal/access"
 	"mirrord/internal/config"
 	"mirrord/internal/cosign"
-	"mirrord/internal/membership"
 	"mirrord/internal/oci"
 )
 
@@ -22,25 +21,6 @@ func withRules(cfg *config.Config, next oci.Registry, refused func(context.Conte
 		return nil, err
 	}
 	return access.NewFilter(rules, next, refused), nil
-}
-
-// membershipOptions returns how private content is kept from clients, nil when it is
-// served to everybody.
-func membershipOptions(cfg *config.Config, index membership.Index, hooks membership.Hooks) *membership.Options {
-	if cfg.Access.Private == "allow" {
-		return nil
-	}
-	o := &membership.Options{
-		Fresh: cfg.Tags.Fresh, MaxStale: cfg.Tags.MaxStale, MaxSilence: cfg.Tags.MaxSilence,
-		Index: index, Hooks: hooks,
-	}
-	if cfg.Access.Private == "rules" {
-		rules := accessRules(cfg)
-		o.Grants = func(ctx context.Context, upstream, repository, tag string) bool {
-			return access.Grants(ctx, rules, upstream, repository, tag)
-		}
-	}
-	return o
 }
 
 // accessRules returns the rules of the configuration, which has checked them, without

@@ -27,8 +27,8 @@ func logins(pools []*upstream.Pool) []telemetry.Login {
 // response has reported for long.
 type budgetWriter struct {
 	ledger *ratelimit.Ledger
-	pools  []*upstream.Pool
-	probe  time.Duration // 0: never
+	pools  func() []*upstream.Pool
+	probe  func() time.Duration // 0: never
 	write  func(map[string][]byte) error
 	log    *zap.Logger
 
@@ -43,9 +43,9 @@ func (w *budgetWriter) run(ctx context.Context) error {
 	tick := time.NewTicker(writeEvery)
 	defer tick.Stop()
 	for {
-		if w.probe > 0 {
-			for _, p := range w.pools {
-				p.Probe(ctx, w.probe)
+		if every := w.probe(); every > 0 {
+			for _, p := range w.pools() {
+				p.Probe(ctx, every)
 			}
 		}
 		w.writeChanged()

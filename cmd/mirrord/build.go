@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 
 	"go.uber.org/zap"
 
@@ -16,33 +15,41 @@ import (
 	"mirrord/internal/cache"
 	"mirrord/internal/config"
 	"mirrord/internal/index"
-	"mirrord/internal/oci"
+	"mirrord/internal/membership"
 	"mirrord/internal/proxy"
 	"mirrord/internal/ratelimit"
 	"mirrord/internal/route"
 	"mirrord/internal/server"
 	"mirrord/internal/stack"
-	"mirrord/internal/tagrule"
 	"mirrord/internal/tags"
 	"mirrord/internal/telemetry"
-	"mirrord/internal/upstream"
 )
 
 // daemon is what runs, and what is to be closed at the end.
 type daemon struct {
-	mirrors []*server.Server // one for each listener
-	admin   []*server.Server // that of admin.listen first
-	api     *admin.API
-	workers []func(context.Context) error // each runs until its context ends
-	summary []zap.Field                   // of the configuration, for the log
-	reload  func()                        // reads logins and certificates again
-	close   func() error
+	cfg     *config.Config // in effect; changed by reload only
+	load    func() (*config.Config, error)
+	log     *zap.Logger
+	level   zap.AtomicLevel
+	policy  *policy
+	metrics *telemetry.Metrics
+	audit   *telemetry.Audit
+	mirror  *stack.Stack
+	id      string // of this process in Via
+
+	doors    []door     // of the listeners, in the order of cfg.AllListeners
+	handlers []*handler // of the same
+	mirrors  []*server.Server
+	admin    []*server.Server // that of admin.listen first
+	api      *admin.API
+	workers  []func(context.Context) error // each runs until its context ends
+	close    func() error
 }
 
 // build is the composition of the daemon: the storage, the stack of Registries on it
 // (see stack.New), the proxy on top of that, the admin API beside it, and telemetry
-// around them.
-func build(cfg *config.Config, log *zap.Logger) (d *daemon, err error) {
+// around them. load reads the configuration again.
+func build(cfg *config.Config, load func() (*config.Config, error), log *zap.Logger, level zap.AtomicLevel) (d *daemon, err error) {
 	storage, err := openStorage(cfg.Cache.Dir, log)
 	if err != nil {
 		return nil, unusable(cfg.Cache.Dir, err)
@@ -52,26 +59,16 @@ func build(cfg *config.Config, log *zap.Logger) (d *daemon, err error) {
 			err = errors.Join(err, storage.close())
 		}
 	}()
-	metrics := telemetry.NewMetrics(thisBuild().Version)
-	audit, err := telemetry.OpenAudit(cfg.Access.AuditLog, log, metrics)
-	if err != nil {
+	d = &daemon{cfg: cfg, load: load, log: log, level: level, policy: newPolicy(cfg), metrics: telemetry.NewMetrics(thisBuild().Version), id: newID(), close: storage.close}
+	if d.audit, err = telemetry.OpenAudit(cfg.Access.AuditLog, log, d.metrics); err != nil {
 		return nil, refusal{fmt.Errorf("access.audit_log: %w; write a file in a directory that mirrord may write to", err)}
 	}
 	ledger := ratelimit.NewLedger(rememberedBudgets(storage.index, log))
-	id := newID()
-	mirror, err := buildStack(cfg, id, storage, ledger, log, metrics, audit)
-	if err != nil {
+	if err := d.buildStack(storage, ledger); err != nil {
 		return nil, err
 	}
-	watch(metrics, mirror, ledger)
-	gate := newGate(cfg, log, metrics, audit)
-	doors, err := loadDoors(cfg, gate, log)
-	if err != nil {
-		return nil, refusal{err}
-	}
-	warnOfSecrets(cfg, doors, log)
-	registry, err := withRules(cfg, mirror.Registry, telemetry.Refused(log, metrics, audit))
-	if err != nil {
+	watch(d.metrics, d.mirror, ledger)
+	if err := d.buildDoors(); err != nil {
 		return nil, refusal{err}
 	}
 	token, err := prepareToken(cfg, log)
@@ -82,29 +79,51 @@ func build(cfg *config.Config, log *zap.Logger) (d *daemon, err error) {
 	if err != nil {
 		return nil, refusal{err}
 	}
-	options := proxy.Options{
-		Registry: registry,
-		Routes:   routes(cfg),
-		ID:       id,
-		Catalog:  catalogOf(cfg, mirror),
-		Limit:    limiter(cfg, metrics),
-		Pace:     pacer(cfg, metrics),
-		Observe:  observe(metrics, telemetry.AccessLog(log)),
-	}
-	api := admin.New(admin.Options{
-		Metrics: metrics.Handler(), Cache: mirror.Cache, Health: mirror.Health, Ledger: ledger, Pools: mirror.Pools,
+	d.api = admin.New(admin.Options{
+		Metrics: d.metrics.Handler(), Cache: d.mirror.Cache, Health: d.mirror.Health, Pools: d.mirror.Pools,
 		Dir: cfg.Cache.Dir, Listen: cfg.Admin.Listen, Token: token, MetricsListen: cfg.Metrics.Listen,
 	})
-	budgets := &budgetWriter{ledger: ledger, pools: mirror.Pools, probe: cfg.Quota.Probe, write: storage.index.PutQuotas, log: log}
-	return &daemon{
-		mirrors: mirrorServers(cfg, listeners.mirrors, gate, doors, options, limitConnections(cfg, log, metrics), log),
-		admin:   adminServers(listeners, audit.Actions(api.Handler()), api.MetricsHandler(), log),
-		api:     api,
-		workers: append(renewals(doors), mirror.Run, budgets.run, audit.Run),
-		summary: summary(cfg),
-		reload:  func() { reload(mirror.Pools, doors, audit) },
-		close:   storage.close,
-	}, nil
+	budgets := &budgetWriter{ledger: ledger, pools: d.mirror.Pools, probe: d.policy.probe, write: storage.index.PutQuotas, log: log}
+	d.mirrors = d.mirrorServers(listeners.mirrors)
+	d.admin = adminServers(listeners, d.audit.Actions(d.api.Handler()), d.api.MetricsHandler(), log)
+	d.workers = append(renewals(d.doors), d.mirror.Run, budgets.run, d.audit.Run)
+	return d, nil
+}
+
+// buildDoors makes ready what listeners let clients in by, and what they serve.
+func (d *daemon) buildDoors() error {
+	for _, listener := range d.cfg.AllListeners() {
+		certificates, renew, err := loadCertificates(d.cfg, listener, d.log.With(zap.String("listen", listener.Address)))
+		if err != nil {
+			return fmt.Errorf("listener %s: %w", listener.Address, err)
+		}
+		d.doors = append(d.doors, door{certificates: certificates, renew: renew})
+		d.handlers = append(d.handlers, new(handler))
+	}
+	auths, err := d.serve(d.cfg)
+	if err != nil {
+		return err
+	}
+	for i := range d.doors {
+		d.doors[i].auth = auths[i]
+	}
+	warnOfSecrets(d.cfg, d.doors, d.log)
+	return nil
+}
+
+// proxyOptions returns what the listeners serve. It fails when a key of a rule cannot be
+// read.
+func (d *daemon) proxyOptions(cfg *config.Config) (proxy.Options, error) {
+	registry, err := withRules(cfg, d.mirror.Registry, telemetry.Refused(d.log, d.metrics, d.audit))
+	return proxy.Options{
+		Registry: registry,
+		Routes:   routes(cfg),
+		ID:       d.id,
+		Catalog:  catalogOf(cfg, d.mirror),
+		Limit:    limiter(cfg, d.metrics),
+		Pace:     pacer(cfg, d.metrics),
+		Observe:  observe(d.metrics, telemetry.AccessLog(d.log)),
+	}, err
 }
 
 // catalogOf returns what the catalog lists, or nil when it is not to be served.
@@ -125,39 +144,52 @@ func catalogOf(cfg *config.Config, mirror *stack.Stack) proxy.Catalog {
 }
 
 // buildStack puts the Registries together.
-func buildStack(cfg *config.Config, id string, storage *storage, ledger *ratelimit.Ledger, log *zap.Logger, metrics *telemetry.Metrics, audit *telemetry.Audit) (*stack.Stack, error) {
-	upstreams, err := buildUpstreams(cfg, log, metrics)
+func (d *daemon) buildStack(storage *storage, ledger *ratelimit.Ledger) error {
+	upstreams, err := buildUpstreams(d.cfg, d.policy.reserve, d.log, d.metrics)
 	if err != nil {
-		return nil, refusal{err}
+		return refusal{err}
 	}
-	return stack.New(stack.Options{
-		ID:        id,
+	d.mirror, err = stack.New(stack.Options{
+		ID:        d.id,
 		Upstreams: upstreams,
 		Ledger:    ledger,
-		PerClient: cfg.Quota.PerClient,
-		Health:    telemetry.HealthHooks(log),
+		PerClient: d.cfg.Quota.PerClient,
+		Health:    telemetry.HealthHooks(d.log),
 		Cache: cache.Options{
-			Store:    storage.blobs,
-			Index:    storage.index,
-			Parts:    storage.parts,
-			Free:     storage.blobs.Free,
-			MaxSize:  int64(cfg.Cache.MaxSize),
-			MinFree:  int64(cfg.Cache.MinFree),
-			MaxFills: cfg.Cache.MaxFills,
-			Scrub:    cfg.Cache.Scrub,
-			Hooks:    telemetry.CacheHooks(log, metrics),
+			Store:  storage.blobs,
+			Index:  storage.index,
+			Parts:  storage.parts,
+			Free:   storage.blobs.Free,
+			Limits: cacheLimits(d.cfg),
+			Hooks:  telemetry.CacheHooks(d.log, d.metrics),
 		},
 		Tags: tags.Options{
-			Index:      storage.index,
-			Fresh:      freshness(cfg),
-			FreshLists: cfg.Tags.Fresh,
-			Revalidate: cfg.Tags.StaleWhileRevalidate,
-			MaxStale:   cfg.Tags.MaxStale,
-			MaxSilence: cfg.Tags.MaxSilence,
-			Hooks:      telemetry.TagHooks(log, metrics),
+			Index:  storage.index,
+			Fresh:  d.policy.fresh,
+			Limits: tagLimits(d.cfg),
+			Hooks:  telemetry.TagHooks(d.log, d.metrics),
 		},
-		Membership: membershipOptions(cfg, storage.index, telemetry.MembershipHooks(log, metrics, audit)),
+		Membership: &membership.Options{
+			Policy: d.policy.private,
+			Grants: d.policy.grants,
+			Limits: stack.MembershipLimits(tagLimits(d.cfg)),
+			Index:  storage.index,
+			Hooks:  telemetry.MembershipHooks(d.log, d.metrics, d.audit),
+		},
 	})
+	return err
+}
+
+func cacheLimits(cfg *config.Config) cache.Limits {
+	return cache.Limits{
+		MaxSize: int64(cfg.Cache.MaxSize), MinFree: int64(cfg.Cache.MinFree), MaxFills: cfg.Cache.MaxFills, Scrub: cfg.Cache.Scrub,
+	}
+}
+
+func tagLimits(cfg *config.Config) tags.Limits {
+	return tags.Limits{
+		FreshLists: cfg.Tags.Fresh, Revalidate: cfg.Tags.StaleWhileRevalidate, MaxStale: cfg.Tags.MaxStale, MaxSilence: cfg.Tags.MaxSilence,
+	}
 }
 
 // newID returns a name for this process by which it recognizes its own requests.
@@ -169,8 +201,8 @@ func watch(metrics *telemetry.Metrics, mirror *stack.Stack, ledger *ratelimit.Le
 		return telemetry.Snapshot{Cache: mirror.Cache.Stats(), Tags: mirror.Tags.Stats(), Degraded: mirror.Health.Degraded()}
 	})
 	metrics.WatchQuota(ledger.Budgets)
-	metrics.WatchLogins(func() []telemetry.Login { return logins(mirror.Pools) })
-	for i, p := range mirror.Pools {
+	metrics.WatchLogins(func() []telemetry.Login { return logins(mirror.Pools()) })
+	for i, p := range mirror.Pools() {
 		metrics.WatchHosts(p.Name(), func() int { return mirror.FailingHosts(i) })
 	}
 }
@@ -182,19 +214,6 @@ func routes(cfg *config.Config) route.Table {
 		upstreams = append(upstreams, route.Upstream{Name: u.Name, Aliases: u.Aliases, Hosts: u.Hosts})
 	}
 	return route.NewTable(upstreams...).WithForeign(config.KnownHosts()...)
-}
-
-// reload forgets tokens and refused logins, and reads changed certificates, users and
-// tokens of clients.
-func reload(pools []*upstream.Pool, doors []door, audit *telemetry.Audit) {
-	audit.Reopen()
-	for _, p := range pools {
-		p.Reload()
-	}
-	for _, d := range doors {
-		d.certificates.Reload()
-		d.auth.Reload()
-	}
 }
 
 // summary is what an operator wants to know of the daemon when it starts.
@@ -226,22 +245,4 @@ func rememberedBudgets(ix *index.Index, log *zap.Logger) map[string][]byte {
 		log.Warn("remembered budgets cannot be read; the next responses report them again", zap.Error(err))
 	}
 	return quotas
-}
-
-// freshness is how long a tag is fresh: by the first rule that matches it, of its
-// upstream or of all.
-func freshness(cfg *config.Config) func(oci.Ref) time.Duration {
-	own := make(map[string]tagrule.Rules)
-	for _, u := range cfg.Upstreams {
-		own[u.Name] = u.TagRules
-	}
-	return func(ref oci.Ref) time.Duration {
-		if fresh, ok := own[ref.Upstream()].Fresh(ref.Upstream(), ref.Repository(), ref.Tag()); ok {
-			return fresh
-		}
-		if fresh, ok := cfg.Tags.Rules.Fresh(ref.Upstream(), ref.Repository(), ref.Tag()); ok {
-			return fresh
-		}
-		return cfg.Tags.Fresh
-	}
 }

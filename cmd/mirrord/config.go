@@ -84,11 +84,14 @@ func checkFiles(cfg *config.Config) (notes string, err error) {
 	var failed []error
 	gate := access.NewGate(access.GateOptions{})
 	for _, listener := range cfg.AllListeners() {
-		_, err := loadDoor(cfg, listener, gate, zap.NewNop())
-		if path := absent(err); strings.HasPrefix(path, unitCredentials) {
-			notes += notChecked(path)
-		} else {
-			failed = append(failed, err)
+		_, _, certificatesErr := loadCertificates(cfg, listener, zap.NewNop())
+		_, authErr := loadAuth(listener.Auth, gate)
+		for _, err := range []error{certificatesErr, authErr} {
+			if path := absent(err); strings.HasPrefix(path, unitCredentials) {
+				notes += notChecked(path)
+			} else if err != nil {
+				failed = append(failed, fmt.Errorf("listener %s: %w", listener.Address, err))
+			}
 		}
 	}
 	if err := addRequirements(accessRules(cfg), cfg); err != nil {

@@ -15,7 +15,6 @@ import (
 	"mirrord/internal/access"
 	"mirrord/internal/admin"
 	"mirrord/internal/config"
-	"mirrord/internal/proxy"
 	"mirrord/internal/server"
 	"mirrord/internal/telemetry"
 )
@@ -117,31 +116,6 @@ type door struct {
 	auth         *access.Auth                // nil: everybody is let in
 }
 
-// loadDoors returns the door of each listener, or none.
-func loadDoors(cfg *config.Config, gate *access.Gate, log *zap.Logger) ([]door, error) {
-	var all []door
-	for _, listener := range cfg.AllListeners() {
-		d, err := loadDoor(cfg, listener, gate, log)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, d)
-	}
-	return all, nil
-}
-
-func loadDoor(cfg *config.Config, listener config.Listener, gate *access.Gate, log *zap.Logger) (door, error) {
-	certificates, renew, err := loadCertificates(cfg, listener, log.With(zap.String("listen", listener.Address)))
-	if err != nil {
-		return door{}, fmt.Errorf("listener %s: %w", listener.Address, err)
-	}
-	auth, err := loadAuth(listener.Auth, gate)
-	if err != nil {
-		return door{}, fmt.Errorf("listener %s: auth: %w", listener.Address, err)
-	}
-	return door{certificates, renew, auth}, nil
-}
-
 func loadAuth(c config.Auth, gate *access.Gate) (*access.Auth, error) {
 	if c.IsOpen() {
 		return nil, nil
@@ -179,20 +153,17 @@ func networks(cidrs []string) []netip.Prefix {
 	return all
 }
 
-// mirrorServers returns the servers of the registry. One that is bound to an upstream
-// serves only that.
-func mirrorServers(cfg *config.Config, listeners []*net.TCPListener, gate *access.Gate, doors []door, o proxy.Options, limit func(net.Listener) net.Listener, log *zap.Logger) []*server.Server {
+// mirrorServers returns the servers of the registry.
+func (d *daemon) mirrorServers(listeners []*net.TCPListener) []*server.Server {
 	var servers []*server.Server
-	failed := proxyHeaderFailed(log)
-	for i, listener := range cfg.AllListeners() {
-		o.Upstream = listener.Upstream
-		registry := proxy.New(o)
+	limit, failed := limitConnections(d.cfg, d.log, d.metrics), proxyHeaderFailed(d.log)
+	for i, listener := range d.cfg.AllListeners() {
 		accepting := limit(server.CutSlow(listeners[i]))
 		if listener.ProxyProtocol {
-			accepting = server.ProxyProtocol(accepting, networks(cfg.Clients.TrustedProxies), failed)
+			accepting = server.ProxyProtocol(accepting, networks(d.cfg.Clients.TrustedProxies), failed)
 		}
 		servers = append(servers, server.New(accepting, server.Options{
-			Handler: gate.Handler(doors[i].auth, registry, registry.Refuse), TLS: doors[i].certificates.Config(), ErrorLog: zap.NewStdLog(log),
+			Handler: d.handlers[i], TLS: d.doors[i].certificates.Config(), ErrorLog: zap.NewStdLog(d.log),
 		}))
 	}
 	return servers

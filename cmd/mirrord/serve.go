@@ -13,6 +13,7 @@ import (
 	systemd "github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 	"golang.org/x/sync/errgroup"
 
 	"mirrord/internal/config"
@@ -30,29 +31,28 @@ func newServeCommand() *cobra.Command {
 127.0.0.1:5000 and caches what it fetches in the user's cache directory.
 
 After SIGTERM or SIGINT requests in flight have 30 seconds to finish; a second
-signal ends the process at once. SIGHUP reads logins, TLS certificates, and the users and
-tokens of clients again, retries logins that failed, and opens the audit log again.`,
+signal ends the process at once. SIGHUP reads the configuration again and applies what can
+be changed while the mirror runs, reads logins, TLS certificates, and the users and tokens of
+clients again, retries logins that failed, and opens the audit log again.`,
 		Args: refuse(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
-			cfg, err := config.Load(c.Flags(), os.Environ())
-			if err != nil {
-				return err
-			}
-			return serve(c.Context(), cfg)
+			return serve(c.Context(), func() (*config.Config, error) { return config.Load(c.Flags(), os.Environ()) })
 		},
 	}
 	config.AddFlags(c.Flags())
 	return c
 }
 
-// serve runs the daemon until a signal or a failure.
-func serve(ctx context.Context, cfg *config.Config) (err error) {
-	log, stopLog, err := telemetry.NewLogger(os.Stderr, cfg.Log.Level, cfg.Log.Format)
+// serve runs the daemon until a signal or a failure. load reads the configuration.
+func serve(ctx context.Context, load func() (*config.Config, error)) (err error) {
+	cfg, err := load()
 	if err != nil {
-		return refusal{err}
+		return err
 	}
+	level := zap.NewAtomicLevelAt(levelOf(cfg))
+	log, stopLog := telemetry.NewLogger(os.Stderr, level, cfg.Log.Format)
 	defer func() { _ = stopLog() }() // a log that cannot be written has nowhere to say so
-	d, err := build(cfg, log)
+	d, err := build(cfg, load, log, level)
 	if err != nil {
 		return err
 	}
@@ -83,12 +83,9 @@ func (d *daemon) run(ctx context.Context, restoreSignals func(), log *zap.Logger
 	for _, work := range d.workers {
 		workers.Go(func() error { return work(working) })
 	}
-	defer onHangup(func() {
-		log.Info("SIGHUP: logins and certificates are read again")
-		d.reload()
-	})()
+	defer onHangup(d.reload)()
 
-	log.Info("serving", append(d.summary, zap.String("listen", d.addresses()), zap.Stringer("admin", d.admin[0].Addr()))...)
+	log.Info("serving", append(summary(d.cfg), zap.String("listen", d.addresses()), zap.Stringer("admin", d.admin[0].Addr()))...)
 	notify(log, systemd.SdNotifyReady)
 	<-ctx.Done()
 	restoreSignals()
@@ -125,6 +122,12 @@ func (d *daemon) drain() error {
 		all.Go(func() error { return s.Drain(drainTime) })
 	}
 	return all.Wait()
+}
+
+// levelOf returns log.level, which the configuration has checked.
+func levelOf(cfg *config.Config) zapcore.Level {
+	level, _ := zapcore.ParseLevel(cfg.Log.Level)
+	return level
 }
 
 // onHangup calls act at each SIGHUP until stop, which waits for one in progress.

@@ -16,10 +16,10 @@ import (
 
 // buildUpstreams returns the upstreams of the configuration with their logins and
 // the network to them.
-func buildUpstreams(cfg *config.Config, log *zap.Logger, metrics *telemetry.Metrics) ([]stack.Upstream, error) {
+func buildUpstreams(cfg *config.Config, reserve func(limit int) int, log *zap.Logger, metrics *telemetry.Metrics) ([]stack.Upstream, error) {
 	var all []stack.Upstream
 	for _, u := range cfg.Upstreams {
-		built, err := buildUpstream(u, cfg.Quota.Reserve, log.With(zap.String("upstream", u.Name)), metrics)
+		built, err := buildUpstream(u, reserve, log.With(zap.String("upstream", u.Name)), metrics)
 		if err != nil {
 			return nil, fmt.Errorf("upstream %s: %w", u.Name, err)
 		}
@@ -28,7 +28,7 @@ func buildUpstreams(cfg *config.Config, log *zap.Logger, metrics *telemetry.Metr
 	return all, nil
 }
 
-func buildUpstream(u config.Upstream, reserve config.Share, log *zap.Logger, metrics *telemetry.Metrics) (stack.Upstream, error) {
+func buildUpstream(u config.Upstream, reserve func(limit int) int, log *zap.Logger, metrics *telemetry.Metrics) (stack.Upstream, error) {
 	address, err := url.Parse(u.URL)
 	if err != nil {
 		return stack.Upstream{}, err
@@ -47,7 +47,7 @@ func buildUpstream(u config.Upstream, reserve config.Share, log *zap.Logger, met
 		Name:            u.Name,
 		URL:             address,
 		Prefix:          asPrefix(u.RepositoryPrefix),
-		Reserve:         reserve.Of,
+		Reserve:         reserve,
 		Transport:       transport(address),
 		TokenHosts:      u.TokenHosts,
 		ResponseTimeout: u.ResponseTimeout,

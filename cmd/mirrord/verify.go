@@ -158,10 +158,7 @@ func openUnused(dir string) (verify verifyFunc, end func(), err error) {
 	if dir, err = becomeOwner(dir); err != nil {
 		return nil, nil, err
 	}
-	log, stopLog, err := telemetry.NewLogger(os.Stderr, "warn", "console")
-	if err != nil {
-		return nil, nil, err
-	}
+	log, stopLog := telemetry.NewLogger(os.Stderr, zap.WarnLevel, "console")
 	s, err := openStorage(dir, log)
 	if err != nil {
 		return nil, nil, errors.Join(err, stopLog())
@@ -174,7 +171,7 @@ func openUnused(dir string) (verify verifyFunc, end func(), err error) {
 	}
 	c, err := cache.New(cache.Options{
 		Next: route.Router{}, Store: s.blobs, Policy: lru.NewPolicy(), Index: s.index, Parts: s.parts,
-		MaxSize: math.MaxInt64, Health: health.New(health.Hooks{}),
+		Limits: cache.Limits{MaxSize: math.MaxInt64}, Health: health.New(health.Hooks{}),
 	})
 	if err != nil {
 		end()

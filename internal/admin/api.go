@@ -15,7 +15,6 @@ import (
 
 	"mirrord/internal/cache"
 	"mirrord/internal/health"
-	"mirrord/internal/ratelimit"
 	"mirrord/internal/upstream"
 )
 
@@ -24,11 +23,10 @@ type Options struct {
 	Metrics http.Handler
 	Cache   *cache.Cache
 	Health  *health.Monitor
-	Ledger  *ratelimit.Ledger
-	Pools   []*upstream.Pool // in the order of the ledger's budgets
-	Dir     string           // of the cache
-	Listen  string           // where the API is served: the host in it is a name that requests may have
-	Token   Token            // for what changes the mirror's state, and for profiles
+	Pools   func() []*upstream.Pool // now
+	Dir     string                  // of the cache
+	Listen  string                  // where the API is served: the host in it is a name that requests may have
+	Token   Token                   // for what changes the mirror's state, and for profiles
 
 	MetricsListen string // like Listen, for MetricsHandler
 }

@@ -37,15 +37,18 @@ func (a *API) serveBudgets(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	encoder := json.NewEncoder(w)
 	encoder.SetIndent("", "  ")
-	_ = encoder.Encode(currentBudgets(r.Context(), a.opts.Ledger, a.opts.Pools)) // a client that has left misses nothing
+	_ = encoder.Encode(currentBudgets(r.Context(), a.opts.Pools())) // a client that has left misses nothing
 }
 
-// currentBudgets returns what each credential can do now: what the ledger knows,
-// and what a check of the pools, which are in the same order, finds wrong.
-func currentBudgets(ctx context.Context, ledger *ratelimit.Ledger, pools []*upstream.Pool) []Budget {
-	known := ledger.Budgets()
+// currentBudgets returns what each credential can do now: its budget, and what a check
+// of the pools finds wrong.
+func currentBudgets(ctx context.Context, pools []*upstream.Pool) []Budget {
+	var known []ratelimit.Budget
 	var usable []bool
 	for _, p := range pools {
+		for _, m := range p.Members() {
+			known = append(known, m.Budget())
+		}
 		usable = append(usable, p.Usable()...)
 	}
 	problems := checkAll(ctx, pools)

@@ -52,7 +52,7 @@ func TestAccounts(t *testing.T) {
 			fake.Wrap(fickle(random, mu))
 			f := start(t, fake, budget(most), func(o *cachetest.Options) {
 				o.Cache.Store = slowRemove{o.Cache.Store}
-				o.Cache.MaxFills = 4
+				o.Cache.Limits.MaxFills = 4
 			})
 			client := func(id byte) {
 				own := rand.New(rand.NewPCG(seed, uint64(id)))

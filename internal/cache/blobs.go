@@ -28,7 +28,7 @@ func newBlobs(o Options) *blobs {
 	return &blobs{
 		entries: make(map[oci.Digest]*entry), dirty: make(map[oci.Digest]struct{}),
 		busy: make(map[oci.Digest]chan struct{}), configs: make(map[oci.Digest]struct{}),
-		policy: o.Policy, metadata: o.Metadata, share: metadataShare(o.MaxSize),
+		policy: o.Policy, metadata: o.Metadata, share: metadataShare(o.Limits.MaxSize),
 	}
 }
 

@@ -53,7 +53,7 @@ func TestPartsOfABlobThatIsDropped(t *testing.T) {
 		const size = 10 * mebibyte
 		refs, contents := blobs(t, fake, 2, size)
 		moved := meter(fake, mebibyte)
-		f := start(t, fake, func(o *cachetest.Options) { o.Cache.MaxFills = 1 })
+		f := start(t, fake, func(o *cachetest.Options) { o.Cache.Limits.MaxFills = 1 })
 		other, err := f.Open(t.Context(), refs[0])
 		if err != nil {
 			t.Fatal(err)

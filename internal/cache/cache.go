@@ -9,9 +9,9 @@
 package cache
 
 import (
-	"cmp"
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"mirrord/internal/cache/lru"
@@ -35,17 +35,22 @@ type Options struct {
 	// have a share of MaxSize of their own. nil: Policy orders all.
 	Metadata Policy
 
-	Parts    string                // directory of unfinished fills, on the Store's file system
-	MaxSize  int64                 // bytes that the cache may take
-	MinFree  int64                 // bytes that stay free on the file system
-	Free     func() (int64, error) // free bytes of that file system
-	MaxFills int                   // blobs that are filled at once, more wait for their turn; 0: DefaultMaxFills
+	Parts  string                // directory of unfinished fills, on the Store's file system
+	Free   func() (int64, error) // free bytes of that file system
+	Limits Limits
+
+	Hooks Hooks
+}
+
+// Limits of a Cache. SetLimits changes them.
+type Limits struct {
+	MaxSize  int64 // bytes that the cache may take
+	MinFree  int64 // bytes that stay free on the file system
+	MaxFills int   // blobs that are filled at once, more wait for their turn; 0: DefaultMaxFills
 	// MaxFillsOf limits the blobs that are filled at once from single upstreams; one
 	// that is not in it is limited by MaxFills alone.
 	MaxFillsOf map[string]int
 	Scrub      time.Duration // in which everything that is cached is hashed once; 0: never
-
-	Hooks Hooks
 }
 
 // Hooks report what no call returns. Each may be nil, is called without a lock
@@ -65,6 +70,7 @@ type Hooks struct {
 type Cache struct {
 	next   oci.Registry
 	opts   Options
+	limits atomic.Pointer[Limits]
 	health *health.Monitor
 	runner *call.Runner // of fills, checks and scrubs; its context outlives every client
 
@@ -104,13 +110,14 @@ func New(o Options) (*Cache, error) {
 		blobs:      blobs,
 		parts:      parts,
 		space:      newSpace(o, blobs, parts),
-		flights:    newFlights(cmp.Or(o.MaxFills, DefaultMaxFills), o.MaxFillsOf),
+		flights:    newFlights(o.Limits),
 		hot:        newHotManifests(),
 		budgets:    lru.NewBytes[*spool.Budget](budgetsBytes),
 		declined:   lru.NewBytes[time.Time](declinedBytes),
 		pullsByTag: make(map[string]int64),
 		stats:      newStats(),
 	}
+	c.limits.Store(&o.Limits)
 	c.evictor, c.recorder, c.partDir = newEvictor(c), newRecorder(c), newPartDir(c)
 	c.recorder.load()
 	if err := c.partDir.load(); err != nil {
@@ -120,6 +127,16 @@ func New(o Options) (*Cache, error) {
 	c.health.OnRetry(health.Index, c.recorder.catchUp)
 	c.health.OnTick(c.storeManifests)
 	return c, nil
+}
+
+// SetLimits changes the limits, and evicts what is over them.
+func (c *Cache) SetLimits(l Limits) {
+	c.mu.Lock()
+	c.limits.Store(&l)
+	c.space.maxSize, c.space.minFree, c.blobs.share = l.MaxSize, l.MinFree, metadataShare(l.MaxSize)
+	c.flights.turns.resize(l)
+	c.mu.Unlock()
+	c.trim()
 }
 
 // Open answers a ref by digest from the cache, or fills it and answers while it

@@ -127,7 +127,7 @@ func TestNoSpaceLeftForTheCache(t *testing.T) {
 		free.Store(10 << 20)
 		var m moods
 		f := start(t, fake, m.hooks, func(o *cachetest.Options) {
-			o.Cache.MinFree = 5 << 20
+			o.Cache.Limits.MinFree = 5 << 20
 			o.Cache.Free = func() (int64, error) { return free.Load(), nil }
 		})
 		f.MustRead(t, refs[0], contents[0], oci.Fill)
@@ -174,7 +174,7 @@ func TestFailingDiskEvictsNothing(t *testing.T) {
 		free.Store(100 << 20)
 		f := start(t, fake, func(o *cachetest.Options) {
 			o.Cache.Store = unremovable{o.Cache.Store}
-			o.Cache.MinFree, o.Cache.Free = 5<<20, func() (int64, error) { return free.Load(), nil }
+			o.Cache.Limits.MinFree, o.Cache.Free = 5<<20, func() (int64, error) { return free.Load(), nil }
 		})
 		for i := range 10 {
 			f.MustRead(t, refs[i], contents[i], oci.Fill)
@@ -277,7 +277,7 @@ func TestManyRangesOnAFailingDisk(t *testing.T) {
 		fake := new(ocitest.Fake)
 		cachetest.Pace(fake, mebibyte)
 		refs, _ := blobs(t, fake, 2, 20*mebibyte)
-		f := start(t, fake, budget(25*mebibyte), func(o *cachetest.Options) { o.Cache.MaxFills = 1 })
+		f := start(t, fake, budget(25*mebibyte), func(o *cachetest.Options) { o.Cache.Limits.MaxFills = 1 })
 		first, err := f.Open(t.Context(), refs[0])
 		if err != nil {
 			t.Fatal(err)

@@ -48,7 +48,7 @@ func (c *Cache) checkSpace(size int64) error {
 	if c.space.belowFloor(size, free) <= c.blobs.used-c.blobs.reading {
 		return nil
 	}
-	return fmt.Errorf("the disk has %d bytes free, cache.min_free is %d, and nothing is left to evict", free, c.opts.MinFree)
+	return fmt.Errorf("the disk has %d bytes free, cache.min_free is %d, and nothing is left to evict", free, c.limits.Load().MinFree)
 }
 
 // retryDisk tries whether the disk works again, and if so believes again in what it

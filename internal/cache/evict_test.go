@@ -19,7 +19,7 @@ import (
 
 // budget limits the cache to n bytes.
 func budget(n int64) func(*cachetest.Options) {
-	return func(o *cachetest.Options) { o.Cache.MaxSize = n }
+	return func(o *cachetest.Options) { o.Cache.Limits.MaxSize = n }
 }
 
 // blobs adds n blobs of size bytes to the fake.
@@ -204,7 +204,7 @@ func TestFreeSpaceFloor(t *testing.T) {
 		var free atomic.Int64
 		free.Store(450_000)
 		f := start(t, fake, func(o *cachetest.Options) {
-			o.Cache.MinFree = 300_000
+			o.Cache.Limits.MinFree = 300_000
 			o.Cache.Free = func() (int64, error) { return free.Load(), nil }
 		})
 		f.MustRead(t, refs[0], contents[0], oci.Fill)

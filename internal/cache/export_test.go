@@ -1,7 +1,6 @@
 package cache
 
 import (
-	"cmp"
 	"fmt"
 
 	"mirrord/internal/oci"
@@ -24,7 +23,7 @@ func (c *Cache) CheckAccounts() error {
 		return fmt.Errorf("%d bytes used, %d of metadata; counted %d and %d", used, metadata, b.used, b.metadataUsed)
 	case b.reading != 0 || s.reserved != 0 || s.claimed != 0 || s.leaving != 0 || s.open != 0:
 		return fmt.Errorf("reading %d, reserved %d, claimed %d, leaving %d, open %d", b.reading, s.reserved, s.claimed, s.leaving, s.open)
-	case len(s.reservations)+len(c.flights.inFlight)+len(b.busy)+len(t.order)+len(t.queues) > 0 || t.free != cmp.Or(c.opts.MaxFills, DefaultMaxFills):
+	case len(s.reservations)+len(c.flights.inFlight)+len(b.busy)+len(t.order)+len(t.queues) > 0 || t.free != t.all:
 		return fmt.Errorf("%d reservations, %d flights, %d busy files, %d queues, %d turns", len(s.reservations), len(c.flights.inFlight), len(b.busy), len(t.order), t.free)
 	}
 	named := make(map[oci.Digest]bool)

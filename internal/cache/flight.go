@@ -115,8 +115,8 @@ type flights struct {
 	turns    turns
 }
 
-func newFlights(max int, byUpstream map[string]int) *flights {
-	return &flights{inFlight: make(map[flightKey]*flight), turns: newTurns(max, byUpstream)}
+func newFlights(l Limits) *flights {
+	return &flights{inFlight: make(map[flightKey]*flight), turns: newTurns(l)}
 }
 
 // of returns the flight for ref, or nil.

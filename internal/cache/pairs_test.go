@@ -60,7 +60,7 @@ func (l *life) name(tag string, n int) {
 
 func (l *life) start(size int64) {
 	l.Restart(l.T, budget(size), func(o *cachetest.Options) {
-		o.Tags.MaxStale = 5 * time.Minute
+		o.Tags.Limits.MaxStale = 5 * time.Minute
 		o.Cache.Store = brokenStore{o.Cache.Store, &l.breakage}
 		cachetest.WithIndex(brokenIndex{l.Index, &l.breakage})(o)
 	})

@@ -45,7 +45,7 @@ func newQueue(t *testing.T, blobCount int) *queue {
 	t.Helper()
 	fake := new(ocitest.Fake)
 	cachetest.Pace(fake, mebibyte)
-	q := &queue{fixture: start(t, fake, func(o *cachetest.Options) { o.Cache.MaxFills = 1 }), t: t}
+	q := &queue{fixture: start(t, fake, func(o *cachetest.Options) { o.Cache.Limits.MaxFills = 1 }), t: t}
 	for i := range blobCount {
 		content := append(ocitest.Content(mebibyte-3, byte(i)), byte(i>>8), byte(i), 1)
 		q.refs = append(q.refs, ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, content)))

@@ -45,7 +45,7 @@ func TestWalkIgnoresFilesBeingStored(t *testing.T) {
 		f := start(t, fake, budget(150_000), func(o *cachetest.Options) {
 			s.Store = o.Cache.Store
 			o.Cache.Store = s
-			o.Cache.Scrub = time.Hour // an empty cache is walked every minute
+			o.Cache.Limits.Scrub = time.Hour // an empty cache is walked every minute
 			o.Cache.Hooks.Damaged = func(_ oci.Digest, err error) { t.Errorf("reported as damaged: %v", err) }
 		})
 		s.slow.Store(true)
@@ -83,7 +83,7 @@ func TestScrubOfDataWithEOF(t *testing.T) {
 		refs, contents := blobs(t, fake, 1, 100_000)
 		f := start(t, fake, func(o *cachetest.Options) {
 			o.Cache.Store = eofStore{o.Cache.Store}
-			o.Cache.Scrub = time.Hour
+			o.Cache.Limits.Scrub = time.Hour
 			o.Cache.Hooks.Damaged = func(_ oci.Digest, err error) { t.Errorf("reported as damaged: %v", err) }
 		})
 		f.MustRead(t, refs[0], contents[0], oci.Fill)
@@ -260,7 +260,7 @@ func TestPaceOfTheScrub(t *testing.T) {
 		}
 		f.Stop()
 		f.Index = cachetest.NewIndex()
-		f.Restart(t, func(o *cachetest.Options) { o.Cache.Scrub = 7 * 24 * time.Hour })
+		f.Restart(t, func(o *cachetest.Options) { o.Cache.Limits.Scrub = 7 * 24 * time.Hour })
 		<-time.After(3 * time.Second)
 		if n := f.Stats().Scrubbed; n < 2 || n > 3 {
 			t.Errorf("%d blobs of 16 MiB are hashed after 3 s", n)
@@ -301,7 +301,7 @@ func (i *idling) Open(ctx context.Context, ref oci.Ref) (*oci.Content, error) {
 func TestQueuedFillReleasesItsConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		next := &idling{Fake: new(ocitest.Fake)}
-		f := start(t, next.Fake, func(o *cachetest.Options) { o.Cache.Next, o.Cache.MaxFills = next, 1 })
+		f := start(t, next.Fake, func(o *cachetest.Options) { o.Cache.Next, o.Cache.Limits.MaxFills = next, 1 })
 		for size, want := range map[int]int32{2 * mebibyte: 0, 9 * mebibyte: 1} {
 			next.idles.Store(0)
 			refs, contents := blobs(t, next.Fake, 2, size)

@@ -50,7 +50,7 @@ func (c *Cache) reserve(ref oci.Ref, size, resumed int64) (*reservation, error) 
 }
 
 func (c *Cache) admit(r *reservation, ref oci.Ref) bool {
-	if r.size > c.opts.MaxSize {
+	if r.size > c.limits.Load().MaxSize {
 		return false
 	}
 	free := c.free()
@@ -61,7 +61,7 @@ func (c *Cache) admit(r *reservation, ref oci.Ref) bool {
 
 // step returns how many of rest bytes are reserved at once.
 func (r *reservation) step(rest int64) int64 {
-	return max(min(rest, maxReserveStep, r.cache.opts.MaxSize/reserveSteps), 0)
+	return max(min(rest, maxReserveStep, r.cache.limits.Load().MaxSize/reserveSteps), 0)
 }
 
 // Write takes len(p) bytes of the reservation, and reserves more when that is used
@@ -71,7 +71,7 @@ func (r *reservation) Write(p []byte) (int, error) {
 	rest := r.size - r.bytes
 	if r.size == oci.UnknownSize {
 		rest = math.MaxInt64
-		if r.written > r.cache.opts.MaxSize/unknownShare {
+		if r.written > r.cache.limits.Load().MaxSize/unknownShare {
 			return 0, errNoSpace
 		}
 	}

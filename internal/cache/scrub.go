@@ -23,20 +23,26 @@ type scrubber struct {
 
 func newScrubber(c *Cache) *scrubber { return &scrubber{c, rate.NewLimiter(scrubRate, copyBuffer)} }
 
-// run makes pass after pass, each of which takes Options.Scrub, until ctx ends.
+// run makes pass after pass, each of which takes Limits.Scrub, until ctx ends.
 // What was hashed longest ago comes first, so a pass that a restart ends is
 // resumed.
 func (s *scrubber) run(ctx context.Context) {
 	for {
 		begun := time.Now()
 		s.cache.reconcile(ctx)
-		if s.cache.opts.Scrub <= 0 || ctx.Err() != nil {
+		for s.every() <= 0 && ctx.Err() == nil {
+			sleep(ctx, scrubIdle)
+		}
+		if ctx.Err() != nil {
 			return
 		}
 		s.pass(ctx)
 		sleep(ctx, scrubIdle-time.Since(begun))
 	}
 }
+
+// every is Limits.Scrub.
+func (s *scrubber) every() time.Duration { return s.cache.limits.Load().Scrub }
 
 func (s *scrubber) pass(ctx context.Context) {
 	all, total := s.leastVerified()
@@ -51,7 +57,7 @@ func (s *scrubber) pass(ctx context.Context) {
 			continue // what was never hashed does not wait
 		}
 		share := float64(one.entry.size) / float64(total)
-		sleep(ctx, time.Duration(share*float64(s.cache.opts.Scrub))-time.Since(begun))
+		sleep(ctx, time.Duration(share*float64(s.every()))-time.Since(begun))
 	}
 }
 

@@ -22,7 +22,7 @@ type space struct {
 }
 
 func newSpace(o Options, b *blobs, p *parts) *space {
-	return &space{blobs: b, parts: p, maxSize: o.MaxSize, minFree: o.MinFree, reservations: make(map[*reservation]struct{})}
+	return &space{blobs: b, parts: p, maxSize: o.Limits.MaxSize, minFree: o.Limits.MinFree, reservations: make(map[*reservation]struct{})}
 }
 
 // shortfall returns how many bytes have to go before size more may come: for the

@@ -37,7 +37,7 @@ func (c *Cache) Stats() Stats {
 	defer c.mu.Unlock()
 	s := c.stats
 	s.Saved = maps.Clone(s.Saved)
-	s.Bytes, s.Reserved, s.MaxBytes = c.blobs.used, c.space.reserved, c.opts.MaxSize
+	s.Bytes, s.Reserved, s.MaxBytes = c.blobs.used, c.space.reserved, c.space.maxSize
 	s.Entries = len(c.blobs.entries)
 	if d, ok := c.blobs.policy.Victim(); ok {
 		s.Oldest = time.Since(c.blobs.get(d).used)

@@ -47,7 +47,7 @@ func TestFillsNeverExceedMaxFills(t *testing.T) {
 		fake := new(ocitest.Fake)
 		var b busy
 		fake.Wrap(b.wrap)
-		f := start(t, fake, func(o *cachetest.Options) { o.Cache.MaxFills = 2 })
+		f := start(t, fake, func(o *cachetest.Options) { o.Cache.Limits.MaxFills = 2 })
 		refs, contents := blobs(t, fake, 6, 20*mebibyte)
 		var clients sync.WaitGroup
 		begun := time.Now()
@@ -80,7 +80,7 @@ func TestFillsOfOneUpstreamLeaveTurnsToOthers(t *testing.T) {
 		var b busy
 		fake.Wrap(b.wrap)
 		f := start(t, fake, func(o *cachetest.Options) {
-			o.Cache.MaxFills, o.Cache.MaxFillsOf = 3, map[string]int{ocitest.Upstream: 2}
+			o.Cache.Limits.MaxFills, o.Cache.Limits.MaxFillsOf = 3, map[string]int{ocitest.Upstream: 2}
 		})
 		refs, contents := blobs(t, fake, 6, 20*mebibyte)
 		other, err := oci.ParseBlob("other.example", refs[5].Repository(), refs[5].Digest().String())
@@ -107,7 +107,7 @@ func TestPartOfABlobThatWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
 		cachetest.Pace(fake, mebibyte)
-		f := start(t, fake, func(o *cachetest.Options) { o.Cache.MaxFills = 1 })
+		f := start(t, fake, func(o *cachetest.Options) { o.Cache.Limits.MaxFills = 1 })
 		refs, contents := blobs(t, fake, 2, 20*mebibyte)
 		for i := range refs {
 			content, err := f.Open(t.Context(), refs[i])
@@ -136,7 +136,7 @@ func TestNoSpaceWhenTheTurnComes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)
 		cachetest.Pace(fake, mebibyte)
-		f := start(t, fake, budget(25*mebibyte), func(o *cachetest.Options) { o.Cache.MaxFills = 1 })
+		f := start(t, fake, budget(25*mebibyte), func(o *cachetest.Options) { o.Cache.Limits.MaxFills = 1 })
 		refs, contents := blobs(t, fake, 3, 20*mebibyte)
 		first, err := f.Open(t.Context(), refs[0])
 		if err != nil {

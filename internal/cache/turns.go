@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -25,7 +26,8 @@ const (
 // that its client has in flight, because a fill without waiters leaves it. Guarded
 // by Cache.mu.
 type turns struct {
-	free    int            // turns that are not taken
+	all     int            // turns
+	free    int            // those that are not taken; negative after there were more
 	most    map[string]int // by upstream: turns that its fills may take at once; no entry: all
 	running map[string]int // by upstream: turns that its fills have taken
 	queues  map[queueKey][]*flight
@@ -37,8 +39,9 @@ type queueKey struct {
 	upstream string
 }
 
-func newTurns(n int, most map[string]int) turns {
-	return turns{free: n, most: most, running: make(map[string]int), queues: make(map[queueKey][]*flight)}
+func newTurns(l Limits) turns {
+	n := cmp.Or(l.MaxFills, DefaultMaxFills)
+	return turns{all: n, free: n, most: l.MaxFillsOf, running: make(map[string]int), queues: make(map[queueKey][]*flight)}
 }
 
 // mayRun reports whether a turn is free for a fill from upstream.
@@ -99,15 +102,30 @@ func (t *turns) pass(f *flight) {
 	f.turn = false
 	t.free++
 	t.running[f.ref.Upstream()]--
+	t.callNext()
+}
+
+// resize changes how many turns there are, and calls those who may have one now.
+func (t *turns) resize(l Limits) {
+	n := cmp.Or(l.MaxFills, DefaultMaxFills)
+	t.free += n - t.all
+	t.all, t.most = n, l.MaxFillsOf
+	for t.callNext() {
+	}
+}
+
+// callNext calls the fill whose turn it is, and reports whether there was one.
+func (t *turns) callNext() bool {
 	i := slices.IndexFunc(t.order, func(key queueKey) bool { return t.mayRun(key.upstream) })
 	if i < 0 {
-		return
+		return false
 	}
 	key := t.order[i]
 	t.order = append(slices.Delete(t.order, i, i+1), key)
 	next := t.queues[key][0]
 	t.take(next)
 	t.call(next)
+	return true
 }
 
 // join counts the client behind ctx among the waiters of f, until leave. The caller

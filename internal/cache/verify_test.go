@@ -245,7 +245,7 @@ func TestScrub(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const week = 7 * 24 * time.Hour
 		fake := new(ocitest.Fake)
-		weekly := func(o *cachetest.Options) { o.Cache.Scrub = week }
+		weekly := func(o *cachetest.Options) { o.Cache.Limits.Scrub = week }
 		f := start(t, fake, weekly)
 		refs, contents := blobs(t, fake, 4, 100_000)
 		for i := range refs {

@@ -71,7 +71,7 @@ func (r *Registry) scopeOf(ctx context.Context, p probe, tag string) (scope, err
 
 func (r *Registry) denial(p probe) error {
 	why := "no rule of this mirror allows it to this client: ask its operator (access.private is rules)"
-	if r.opts.Grants == nil {
+	if r.opts.Policy() == Deny {
 		why = "this mirror serves public images only: pull it from " + p.upstream + " itself (access.private is deny)"
 	}
 	return &oci.Error{Code: oci.Denied, Message: fmt.Sprintf("%s/%s is private or does not exist, and %s", p.upstream, p.repository, why), Err: errPrivate}
@@ -80,22 +80,21 @@ func (r *Registry) denial(p probe) error {
 // isPublic reports whether a repository is public. It fails when that is not known and
 // cannot be found out, or when the upstream does not have what was asked for.
 func (r *Registry) isPublic(ctx context.Context, p probe) (bool, error) {
-	anonymous, private := r.opts.Anonymous[p.upstream]
-	if !private {
+	known, ok := r.facts.get(fact{upstream: p.upstream, repository: p.repository})
+	if !ok && !r.opts.MayLogIn(p.upstream) {
 		return true, nil
 	}
-	known, ok := r.facts.get(fact{upstream: p.upstream, repository: p.repository})
 	if ok && (known.current() || within(known.asked, retryTime) && within(known.checked, publicMost)) {
 		return known.public, nil
 	}
 	silence := call.Endless
-	if ok && r.opts.MaxSilence > 0 {
-		silence = r.opts.MaxSilence
+	if limit := r.limits.Load().MaxSilence; ok && limit > 0 {
+		silence = limit
 	}
 	if ok {
 		r.facts.noteAsked(fact{upstream: p.upstream, repository: p.repository})
 	}
-	err := r.ask(ctx, anonymous, p, silence)
+	err := r.ask(ctx, p, silence)
 	switch {
 	case err == nil:
 		return true, nil
@@ -105,7 +104,7 @@ func (r *Registry) isPublic(ctx context.Context, p probe) (bool, error) {
 		return false, context.Cause(ctx)
 	case errors.Is(err, oci.ErrLoop): // which the client may have made up, to get what was known
 		return false, err
-	case ok && (within(known.checked, publicMost) || oci.Temporary(err) && within(known.checked, r.opts.MaxStale)):
+	case ok && (within(known.checked, publicMost) || oci.Temporary(err) && within(known.checked, r.limits.Load().MaxStale)):
 		return known.public, nil
 	case oci.Temporary(err):
 		return false, oci.Errorf(oci.Unavailable, "cannot find out whether %s/%s is public: %w", p.upstream, p.repository, err)
@@ -136,12 +135,12 @@ func isDenied(err error) bool {
 
 // ask asks the upstream without a login, and notes what that says of the repository: nil
 // when it is public.
-func (r *Registry) ask(ctx context.Context, anonymous oci.Registry, p probe, silence time.Duration) error {
+func (r *Registry) ask(ctx context.Context, p probe, silence time.Duration) error {
 	if err := r.hidden.Recall(p.ref); err != nil {
 		return err
 	}
 	return askOnce(ctx, r.probes, p, silence, func(ctx context.Context) error {
-		err := send(ctx, anonymous, p)
+		err := send(ctx, r.opts.Anonymous[p.upstream], p)
 		r.noteProbe(p, err)
 		return err
 	})
@@ -176,11 +175,11 @@ func (r *Registry) noteProbe(p probe, err error) {
 // private repository any more. It asks unless it did a moment ago.
 func (r *Registry) checkAccess(ctx context.Context, s scope, ref oci.Ref) error {
 	known, _ := r.facts.get(fact{upstream: s.upstream, repository: s.repository})
-	if within(known.allowed, r.opts.Fresh) {
+	if within(known.allowed, r.limits.Load().Fresh) {
 		return nil
 	}
 	err := r.askMember(ctx, s, ref)
-	if err != nil && ctx.Err() == nil && oci.Temporary(err) && !errors.Is(err, oci.ErrLoop) && within(known.allowed, r.opts.MaxStale) {
+	if err != nil && ctx.Err() == nil && oci.Temporary(err) && !errors.Is(err, oci.ErrLoop) && within(known.allowed, r.limits.Load().MaxStale) {
 		return nil
 	}
 	if err != nil {

@@ -56,11 +56,11 @@ func (r *Registry) isPublicSource(source oci.Ref) bool {
 	if source == (oci.Ref{}) {
 		return false
 	}
-	if _, private := r.opts.Anonymous[source.Upstream()]; !private {
-		return true
-	}
 	known, ok := r.facts.get(fact{upstream: source.Upstream(), repository: source.Repository()})
-	return ok && known.public && known.current()
+	if !ok {
+		return !r.opts.MayLogIn(source.Upstream())
+	}
+	return known.public && known.current()
 }
 
 // askMember asks the upstream whether the repository of ref, by digest, has it.

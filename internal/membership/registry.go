@@ -16,6 +16,7 @@ package membership
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"mirrord/internal/call"
@@ -23,27 +24,43 @@ import (
 	"mirrord/internal/oci"
 )
 
-// Options of a Registry. Grants and Hooks may be nil.
-type Options struct {
-	Next      oci.Registry            // serves what is admitted
-	Upstreams oci.Registry            // asks the upstreams, past the cache, with their logins
-	Anonymous map[string]oci.Registry // the upstreams that may have a login, by name, asked without it
+// Policy says who gets private content.
+type Policy uint8
 
-	// LoggedIn reports whether a login may have been sent to any upstream. While it
-	// returns false everything is public, unless the index knows of private content:
-	// then there was a login before.
-	LoggedIn func() bool
+const (
+	Deny  Policy = iota // nobody
+	Rules               // those whom Options.Grants grants it
+	Allow               // everybody, under any name
+)
 
-	// Grants reports whether the client of ctx is granted a private repository; tag is
-	// empty for content by digest and for lists. Nil: nobody is.
-	Grants func(ctx context.Context, upstream, repository, tag string) bool
-
+// Limits say what is assumed without asking the upstream. SetLimits changes them.
+type Limits struct {
 	Fresh      time.Duration // how long access to a private repository is assumed without asking
 	MaxStale   time.Duration // and how long while the upstream is unavailable
 	MaxSilence time.Duration // of the upstream, when it is asked again whether a repository is public; 0: any
+}
 
-	Index Index
-	Hooks Hooks
+// Options of a Registry. Hooks may be nil.
+type Options struct {
+	Next      oci.Registry            // serves what is admitted
+	Upstreams oci.Registry            // asks the upstreams, past the cache, with their logins
+	Anonymous map[string]oci.Registry // asks each upstream, by name, without a login
+
+	// LoggedIn reports whether a login may have been sent to any upstream, and MayLogIn
+	// whether one may be sent to that of the name. As long as no login was sent, now or
+	// by an earlier process, everything is public.
+	LoggedIn func() bool
+	MayLogIn func(upstream string) bool
+
+	Policy func() Policy // now
+
+	// Grants reports whether the client of ctx is granted a private repository; tag is
+	// empty for content by digest and for lists. It is called while the Policy is Rules.
+	Grants func(ctx context.Context, upstream, repository, tag string) bool
+
+	Limits Limits
+	Index  Index
+	Hooks  Hooks
 }
 
 // Hooks report what no call returns. Each may be nil and must not block for long.
@@ -56,6 +73,7 @@ type Hooks struct {
 // for it. Its methods may be called concurrently.
 type Registry struct {
 	opts    Options
+	limits  atomic.Pointer[Limits]
 	facts   *facts
 	missing *negative.Cache // of refs that the upstream does not have, asked with its login
 	hidden  *negative.Cache // and without
@@ -68,7 +86,7 @@ type Registry struct {
 // New returns a Registry that knows what the index knows. It starts nothing: call Run.
 func New(o Options) *Registry {
 	runner := call.NewRunner()
-	return &Registry{
+	r := &Registry{
 		opts:    o,
 		facts:   newFacts(o.Index, o.Hooks.IndexFailed),
 		missing: negative.New(),
@@ -77,7 +95,12 @@ func New(o Options) *Registry {
 		probes:  call.NewGroup[probe, struct{}](runner),
 		checks:  call.NewGroup[oci.Ref, struct{}](runner),
 	}
+	r.limits.Store(&o.Limits)
+	return r
 }
+
+// SetLimits changes the limits.
+func (r *Registry) SetLimits(l Limits) { r.limits.Store(&l) }
 
 const flushEvery = 15 * time.Second // a crash costs a HEAD for each fact that it loses
 
@@ -101,14 +124,19 @@ func (r *Registry) Run(ctx context.Context) error {
 	}
 }
 
+// guards reports whether there may be private content.
+func (r *Registry) guards() bool {
+	return r.opts.Policy() != Allow && (r.opts.LoggedIn() || r.facts.private.Load())
+}
+
 // Resolve fails with oci.Denied for private content that the client is not granted, and
 // as the upstream does for content that the repository does not have.
 func (r *Registry) Resolve(ctx context.Context, ref oci.Ref) (oci.Result, error) {
-	if r.loggedIn() {
+	if r.guards() {
 		return r.resolve(ctx, ref)
 	}
 	result, err := r.opts.Next.Resolve(ctx, ref)
-	if r.loggedIn() { // since a moment ago
+	if r.guards() { // since a moment ago
 		return r.resolve(ctx, ref)
 	}
 	return result, err
@@ -132,11 +160,11 @@ func (r *Registry) resolve(ctx context.Context, ref oci.Ref) (oci.Result, error)
 
 // Open fails as Resolve does.
 func (r *Registry) Open(ctx context.Context, ref oci.Ref) (*oci.Content, error) {
-	if r.loggedIn() {
+	if r.guards() {
 		return r.open(ctx, ref)
 	}
 	content, err := r.opts.Next.Open(ctx, ref)
-	if !r.loggedIn() {
+	if !r.guards() {
 		return content, err
 	}
 	if err == nil { // a login has been sent since: perhaps for this
@@ -166,9 +194,9 @@ func (r *Registry) open(ctx context.Context, ref oci.Ref) (*oci.Content, error) 
 // List fails with oci.Denied for a list of a private repository that the client is not
 // granted.
 func (r *Registry) List(ctx context.Context, q oci.Listing) (*oci.Page, error) {
-	if !r.loggedIn() {
+	if !r.guards() {
 		page, err := r.opts.Next.List(ctx, q)
-		if !r.loggedIn() {
+		if !r.guards() {
 			return page, err
 		}
 	}
@@ -186,15 +214,13 @@ func (r *Registry) List(ctx context.Context, q oci.Listing) (*oci.Page, error) {
 // Visible reports whether the client of ctx may know of a repository, without asking the
 // upstream.
 func (r *Registry) Visible(ctx context.Context, upstream, repository string) bool {
-	if _, private := r.opts.Anonymous[upstream]; !private || !r.loggedIn() {
+	if !r.guards() {
 		return true
 	}
 	known, ok := r.facts.get(fact{upstream: upstream, repository: repository})
-	return ok && known.public || r.grants(ctx, upstream, repository, "")
+	return ok && known.public || !ok && !r.opts.MayLogIn(upstream) || r.grants(ctx, upstream, repository, "")
 }
 
-func (r *Registry) loggedIn() bool { return r.opts.LoggedIn() || r.facts.private.Load() }
-
 func (r *Registry) grants(ctx context.Context, upstream, repository, tag string) bool {
-	return r.opts.Grants != nil && r.opts.Grants(ctx, upstream, repository, tag)
+	return r.opts.Policy() == Rules && r.opts.Grants(ctx, upstream, repository, tag)
 }

@@ -22,6 +22,9 @@ func (noIndex) UpdateMembers(_, _ []Record) error         { return nil }
 func denied(ocitest.Call) error                           { return oci.Errorf(oci.Denied, "private") }
 func nobody(context.Context, string, string, string) bool { return false }
 
+func always(string) bool { return true }
+func byRules() Policy    { return Rules }
+
 // A login may be found while a request is in flight: what that brings is not served
 // before it is known to be public.
 func TestLoginFoundMeanwhile(t *testing.T) {
@@ -48,7 +51,7 @@ func TestLoginFoundMeanwhile(t *testing.T) {
 		asked := 0
 		r := New(Options{
 			Next: next, Upstreams: next, Anonymous: map[string]oci.Registry{ocitest.Upstream: anonymous}, Index: noIndex{}, Grants: nobody,
-			LoggedIn: func() bool { asked++; return asked > 1 },
+			LoggedIn: func() bool { asked++; return asked > 1 }, MayLogIn: always, Policy: byRules,
 		})
 		if err := ask(r); oci.CodeOf(err) != oci.Denied {
 			t.Errorf("%s: %v", name, err)
@@ -65,7 +68,7 @@ func TestNoLogin(t *testing.T) {
 	layer := ocitest.BlobRef(t, next.AddBlob(ocitest.Repo, []byte("open")))
 	r := New(Options{
 		Next: next, Upstreams: next, Anonymous: map[string]oci.Registry{ocitest.Upstream: anonymous}, Index: noIndex{},
-		LoggedIn: func() bool { return false },
+		LoggedIn: func() bool { return false }, MayLogIn: always, Policy: byRules,
 	})
 	if _, err := r.Resolve(t.Context(), layer); err != nil || !r.Visible(t.Context(), ocitest.Upstream, ocitest.Repo) {
 		t.Error(err)
@@ -83,7 +86,7 @@ func TestLoginRemoved(t *testing.T) {
 	index := &recorded{known: []Record{{Upstream: ocitest.Upstream, Repository: ocitest.Repo, Digest: layer.Digest()}}}
 	r := New(Options{
 		Next: next, Upstreams: next, Anonymous: map[string]oci.Registry{ocitest.Upstream: anonymous}, Index: index, Grants: nobody,
-		LoggedIn: func() bool { return false },
+		LoggedIn: func() bool { return false }, MayLogIn: always, Policy: byRules,
 	})
 	if _, err := r.Open(t.Context(), layer); oci.CodeOf(err) != oci.Denied || r.Visible(t.Context(), ocitest.Upstream, ocitest.Repo) {
 		t.Error(err)
@@ -115,8 +118,9 @@ func TestLoopIsNoOutage(t *testing.T) {
 		member := Record{Upstream: ocitest.Upstream, Repository: ocitest.Repo, Digest: layer.Digest()}
 		r := New(Options{
 			Next: next, Upstreams: upstream, Anonymous: map[string]oci.Registry{ocitest.Upstream: upstream},
-			LoggedIn: func() bool { return true }, Grants: func(context.Context, string, string, string) bool { return !test.known.Public },
-			Fresh: time.Minute, MaxStale: 24 * time.Hour, Index: &recorded{known: []Record{test.known, member, {Digest: layer.Digest()}}},
+			LoggedIn: func() bool { return true }, MayLogIn: always, Policy: byRules,
+			Grants: func(context.Context, string, string, string) bool { return !test.known.Public },
+			Limits: Limits{Fresh: time.Minute, MaxStale: 24 * time.Hour}, Index: &recorded{known: []Record{test.known, member, {Digest: layer.Digest()}}},
 		})
 		content, err := r.Open(t.Context(), layer)
 		if (err == nil) != test.served {

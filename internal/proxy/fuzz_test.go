@@ -59,7 +59,7 @@ func cold(t *testing.T, content []byte) oci.Registry {
 	check(t, err)
 	c, err := cache.New(cache.Options{
 		Health: health.New(health.Hooks{}),
-		Next:   fake, Store: store, Policy: lru.NewPolicy(), Index: forgetful{}, Parts: dir, MaxSize: 1 << 20,
+		Next:   fake, Store: store, Policy: lru.NewPolicy(), Index: forgetful{}, Parts: dir, Limits: cache.Limits{MaxSize: 1 << 20},
 	})
 	check(t, err)
 	ctx, cancel := context.WithCancel(t.Context())

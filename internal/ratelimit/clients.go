@@ -23,6 +23,9 @@ func NewClients(share int) *Clients {
 	return &Clients{share: share, buckets: newBuckets(rate.Limit(float64(share)/clientWindow.Seconds()), share)}
 }
 
+// Share is what NewClients got.
+func (c *Clients) Share() int { return c.share }
+
 // Take takes a pull from upstream out of the share of the client of ctx, see
 // oci.ClientOf. It fails with an *oci.LimitError when none is left. Without a
 // client there is no limit.

@@ -4,14 +4,16 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"sync"
 	"time"
 
 	"mirrord/internal/oci"
 )
 
 // Ledger holds the budgets of all credentials, and what the last process knew of
-// them. Once all Transports are created its methods may be called concurrently.
+// them. Its methods may be called concurrently.
 type Ledger struct {
+	mu         sync.Mutex // guards all below; taken before that of an upstream
 	remembered map[string][]byte
 	upstreams  map[string]*upstream
 	transports []*Transport
@@ -24,9 +26,17 @@ func NewLedger(records map[string][]byte) *Ledger {
 }
 
 // Transport returns a Transport for a credential that sends its requests through
-// next. When the record of the credential is invalid it returns an error together
-// with a usable Transport that starts without a record.
+// next, which is the same in each call for an upstream. When the record of the credential
+// is invalid it returns an error together with a usable Transport that starts without a
+// record.
 func (l *Ledger) Transport(name, credential string, next http.RoundTripper) (*Transport, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, t := range l.transports {
+		if t.upstream.name == name && t.credential == credential {
+			return t, nil
+		}
+	}
 	u := l.upstreams[name]
 	if u == nil {
 		u = &upstream{name: name}
@@ -42,11 +52,26 @@ func (l *Ledger) Transport(name, credential string, next http.RoundTripper) (*Tr
 	return t, nil
 }
 
+// Arrange makes these the only Transports, in that order. A credential that comes back
+// later starts without a record.
+func (l *Ledger) Arrange(transports []*Transport) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.transports = transports
+}
+
+func (l *Ledger) all() []*Transport {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.transports
+}
+
 // Budgets returns what is known now, in the order in which the Transports were
-// created.
+// created, or arranged.
 func (l *Ledger) Budgets() []Budget {
-	budgets := make([]Budget, len(l.transports))
-	for i, t := range l.transports {
+	transports := l.all()
+	budgets := make([]Budget, len(transports))
+	for i, t := range transports {
 		budgets[i] = t.Budget()
 	}
 	return budgets
@@ -56,7 +81,7 @@ func (l *Ledger) Budgets() []Budget {
 // that is opaque to the caller.
 func (l *Ledger) Records() map[string][]byte {
 	records := make(map[string][]byte)
-	for _, t := range l.transports {
+	for _, t := range l.all() {
 		records[t.key()] = t.record()
 	}
 	return records

@@ -30,7 +30,6 @@ import (
 	"mirrord/internal/ratelimit"
 	"mirrord/internal/route"
 	"mirrord/internal/tags"
-	"mirrord/internal/upstream"
 )
 
 // Options of a Stack.
@@ -105,40 +104,43 @@ type Stack struct {
 	Tags       *tags.Registry
 	Cache      *cache.Cache
 	Health     *health.Monitor
-	Pools      []*upstream.Pool // of the upstreams, each followed by those of its fallbacks
-	hosts      []*upstream.Breakers
+
+	options Options // as New got them
+	ledger  *ratelimit.Ledger
+	quota   *quota
+	pools   []*livePool // of the upstreams, each followed by those of its fallbacks
 }
 
 // New puts a Stack together. It starts nothing and closes nothing: the stores in
 // o are the caller's.
 func New(o Options) (*Stack, error) {
-	s := &Stack{Health: health.New(o.Health)}
+	s := &Stack{Health: health.New(o.Health), options: o, ledger: o.Ledger}
+	s.quota = &quota{pools: make(map[string]*livePool)}
+	s.quota.clients.Store(ratelimit.NewClients(o.PerClient))
 	router := make(route.Router, len(o.Upstreams))
-	quota := &quota{pools: make(map[string]*upstream.Pool), clients: ratelimit.NewClients(o.PerClient)}
 	anonymous := make(map[string]oci.Registry)
 	for _, u := range o.Upstreams {
-		pool := s.addPool(u, o)
-		if u.mayLogIn() {
-			anonymous[u.Name] = withoutLogin(u, o.ID, s.hosts[len(s.hosts)-1])
-		}
-		router[u.Name], quota.pools[u.Name] = pool, pool
+		pool := s.addPool(u)
+		anonymous[u.Name] = withoutLogin(u, o.ID, pool.hosts)
+		router[u.Name], s.quota.pools[u.Name] = pool, pool
 		if len(u.Fallbacks) > 0 {
-			router[u.Name] = s.addFallbacks(pool, u, o)
+			router[u.Name] = s.addFallbacks(pool, u)
 		}
 	}
-	o.Cache.MaxFillsOf = maxFills(o)
-	o.Cache.Next, o.Cache.Health, o.Cache.Quota = router, s.Health, quota
+	o.Cache.Limits.MaxFillsOf = maxFills(o.Upstreams, o.Cache.Limits.MaxFills)
+	o.Cache.Next, o.Cache.Health, o.Cache.Quota = router, s.Health, s.quota
 	o.Cache.Policy, o.Cache.Metadata = lru.NewPolicy(), lru.NewPolicy()
 	var err error
 	if s.Cache, err = cache.New(o.Cache); err != nil {
 		return nil, fmt.Errorf("open cache: %w", err)
 	}
-	o.Tags.Next, o.Tags.Health, o.Tags.Quota = s.Cache, s.Health, quota
+	o.Tags.Next, o.Tags.Health, o.Tags.Quota = s.Cache, s.Health, s.quota
 	s.Tags = tags.New(o.Tags)
 	s.Registry = s.Tags
 	if o.Membership != nil {
 		all := *o.Membership
-		all.Next, all.Upstreams, all.Anonymous, all.LoggedIn = s.Tags, router, anonymous, loggedIn(o.Upstreams)
+		all.Next, all.Upstreams, all.Anonymous = s.Tags, router, anonymous
+		all.LoggedIn, all.MayLogIn = s.loggedIn, s.mayLogIn
 		s.Membership = membership.New(all)
 		s.Registry = s.Membership
 	}
@@ -147,68 +149,41 @@ func New(o Options) (*Stack, error) {
 
 // maxFills returns how many fills each upstream may have at once: not all of them,
 // so that one whose downloads drip does not hold up the others.
-func maxFills(o Options) map[string]int {
+func maxFills(upstreams []Upstream, all int) map[string]int {
 	most := make(map[string]int)
-	all := cmp.Or(o.Cache.MaxFills, cache.DefaultMaxFills)
-	for _, u := range o.Upstreams {
+	all = cmp.Or(all, cache.DefaultMaxFills)
+	for _, u := range upstreams {
 		if u.MaxFills > 0 {
 			most[u.Name] = u.MaxFills
-		} else if len(o.Upstreams) > 1 {
+		} else if len(upstreams) > 1 {
 			most[u.Name] = max(1, all-all/4)
 		}
 	}
 	return most
 }
 
+// fallbackInfix is between the name of an upstream and the number of its fallback.
+const fallbackInfix = "/fallback-"
+
 // addFallbacks returns the Registry of an upstream and its fallbacks. In errors, metrics
 // and budgets they have names of their own, such as docker.io/fallback-1.
-func (s *Stack) addFallbacks(first oci.Registry, u Upstream, o Options) oci.Registry {
+func (s *Stack) addFallbacks(first oci.Registry, u Upstream) oci.Registry {
 	all := route.Failover{first}
 	name := u.Name
 	for i, f := range u.Fallbacks {
-		u.Name, u.Prefix = fmt.Sprintf("%s/fallback-%d", name, i+1), ""
+		u.Name, u.Prefix = fmt.Sprintf("%s%s%d", name, fallbackInfix, i+1), ""
 		u.URL, u.Transport, u.Credentials, u.TokenHosts = f.URL, f.Transport, f.Credentials, f.TokenHosts
-		all = append(all, s.addPool(u, o))
+		all = append(all, s.addPool(u))
 	}
 	return all
 }
-
-// addPool makes the pool of an upstream. Its credentials share the network and what
-// is known of its hosts.
-func (s *Stack) addPool(u Upstream, o Options) *upstream.Pool {
-	hosts := upstream.NewBreakers(upstream.BreakerOptions{
-		Name: u.Name, URL: u.URL, Next: u.Transport, Opened: u.Hooks.HostFails, Closed: u.Hooks.HostRecovered,
-	})
-	pooled := upstream.PoolOptions{
-		Name: u.Name, Reach: hosts.Reach, Reserve: u.Reserve, LoginDisabled: u.Hooks.LoginFails, LoginRestored: u.Hooks.LoginWorks,
-	}
-	for _, c := range u.Credentials {
-		quota, err := o.Ledger.Transport(u.Name, c.Name, hosts)
-		if err != nil {
-			u.Hooks.BudgetLost(c.Name, err)
-		}
-		pooled.Members = append(pooled.Members, upstream.Member{
-			Name: c.Name, Budget: quota.Budget, Stamp: c.Login.Stamp, ReadLogin: c.Login.Check, Anonymous: c.Login.IsAnonymous(),
-			Registry: upstream.New(upstream.Options{
-				Name: u.Name, ID: o.ID, URL: u.URL, Auth: c.Login, Transport: quota, Resumed: u.Hooks.Resumed,
-				Prefix: u.Prefix, TokenHosts: u.TokenHosts, ResponseTimeout: u.ResponseTimeout,
-			}),
-		})
-	}
-	pool := upstream.NewPool(pooled)
-	s.Pools, s.hosts = append(s.Pools, pool), append(s.hosts, hosts)
-	return pool
-}
-
-// FailingHosts returns how many hosts of the pool i are down.
-func (s *Stack) FailingHosts(i int) int { return s.hosts[i].Failing() }
 
 // Run works for all of the stack until ctx ends, and returns when everything has
 // stopped: then the stores may be closed. Run once.
 func (s *Stack) Run(ctx context.Context) error {
 	var group errgroup.Group
-	for _, h := range s.hosts {
-		group.Go(func() error { return h.Run(ctx) })
+	for _, p := range s.pools {
+		group.Go(func() error { return p.hosts.Run(ctx) })
 	}
 	group.Go(func() error { return s.Health.Run(ctx) })
 	if s.Membership != nil {

@@ -4,8 +4,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-
-	"mirrord/internal/cache"
 )
 
 // One upstream of several leaves turns to the others, unless it is configured.
@@ -21,7 +19,7 @@ func TestMaxFills(t *testing.T) {
 		"default": {0, []Upstream{{Name: "a"}, {Name: "b"}}, map[string]int{"a": 24, "b": 24}},
 		"few":     {1, []Upstream{{Name: "a"}, {Name: "b"}}, map[string]int{"a": 1, "b": 1}},
 	} {
-		got := maxFills(Options{Upstreams: test.upstreams, Cache: cache.Options{MaxFills: test.all}})
+		got := maxFills(test.upstreams, test.all)
 		if diff := cmp.Diff(test.want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}

@@ -73,7 +73,7 @@ func (r *Registry) known(ctx context.Context, ref oci.Ref) (oci.Result, error) {
 // servedWhileChecked reports whether t, which is no longer fresh, is served while
 // the upstream is asked. The caller holds mu.
 func (r *Registry) servedWhileChecked(t *tag) bool {
-	return t.Refused == "" && r.cached(t.Ref.At(t.Latest.Digest)) && t.age(time.Now()) < t.fresh+r.opts.Revalidate
+	return t.Refused == "" && r.cached(t.Ref.At(t.Latest.Digest)) && t.age(time.Now()) < t.fresh+r.limits.Load().Revalidate
 }
 
 // savePull returns result, or the stale copy of the tag where what result names

@@ -51,7 +51,7 @@ func TestServedWhileRevalidated(t *testing.T) {
 		fake := new(ocitest.Fake)
 		tag := ocitest.ManifestRef(t, "v1")
 		stale := cachetest.Put(fake, "v1", 1)
-		f := start(t, fake, func(o *cachetest.Options) { o.Tags.Revalidate = time.Hour })
+		f := start(t, fake, func(o *cachetest.Options) { o.Tags.Limits.Revalidate = time.Hour })
 		f.MustRead(t, tag, stale, oci.Fill)
 		f.Settled(t)
 		newer := cachetest.Put(fake, "v1", 2)
@@ -79,7 +79,7 @@ func TestTooStale(t *testing.T) {
 		fake := new(ocitest.Fake)
 		tag := ocitest.ManifestRef(t, "v1")
 		raw := cachetest.Put(fake, "v1", 1)
-		limit := func(o *cachetest.Options) { o.Tags.MaxStale = 48 * time.Hour }
+		limit := func(o *cachetest.Options) { o.Tags.Limits.MaxStale = 48 * time.Hour }
 		f := start(t, fake, limit)
 		f.MustRead(t, tag, raw, oci.Fill)
 		f.Settled(t)

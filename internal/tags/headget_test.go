@@ -161,7 +161,7 @@ func TestProgressIsWaitedFor(t *testing.T) {
 			fake := new(ocitest.Fake)
 			far := &distant{Registry: fake}
 			tag, raw := ocitest.ManifestRef(t, "v1"), cachetest.Put(fake, "v1", 1)
-			f := start(t, fake, func(o *cachetest.Options) { o.Cache.Next, o.Tags.MaxSilence = far, test.silence })
+			f := start(t, fake, func(o *cachetest.Options) { o.Cache.Next, o.Tags.Limits.MaxSilence = far, test.silence })
 			f.MustRead(t, tag, raw, oci.Fill)
 			f.Settled(t)
 			<-time.After(2 * time.Minute)

@@ -43,12 +43,12 @@ func (r *Registry) list(ctx context.Context, l oci.Listing) (*oci.Page, error) {
 	r.mu.Lock()
 	stale, have := r.lists.Get(l.String())
 	switch {
-	case have && stale.noAPI == nil && within(now, stale.checked, r.opts.FreshLists):
+	case have && stale.noAPI == nil && within(now, stale.checked, r.limits.Load().FreshLists):
 		defer r.mu.Unlock()
 		page := stale.page
 		page.Via = oci.Hit
 		return &page, nil
-	case !have || !within(now, stale.checked, r.opts.MaxStale):
+	case !have || !within(now, stale.checked, r.limits.Load().MaxStale):
 		stale = nil
 	case now.Before(stale.retry):
 		defer r.mu.Unlock()

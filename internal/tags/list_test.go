@@ -203,7 +203,7 @@ func TestLargeListIsNotCached(t *testing.T) {
 	for i := range 3000 {
 		fake.AddManifest(ocitest.Repo, fmt.Sprintf("%0100d", i), ocispec.MediaTypeImageManifest, []byte("{}"))
 	}
-	f := start(t, fake, func(o *cachetest.Options) { o.Tags.FreshLists = time.Hour })
+	f := start(t, fake, func(o *cachetest.Options) { o.Tags.Limits.FreshLists = time.Hour })
 	for range 2 {
 		f.mustList(t, tagsList(t, ""), 3000, oci.Pass)
 	}

@@ -7,7 +7,10 @@ package tags
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"mirrord/internal/cache/lru"
@@ -23,14 +26,19 @@ type Options struct {
 	Index  Index
 	Health *health.Monitor
 
-	Fresh      func(oci.Ref) time.Duration // how long a tag is served without asking; nil or 0: ask every time
-	FreshLists time.Duration               // how long a list is served without asking; 0: ask every time
-	Revalidate time.Duration               // how long after that a tag is served while the upstream is asked; 0: never
-	MaxStale   time.Duration               // how long after it was confirmed a stale copy may be served; 0: never
-	MaxSilence time.Duration               // of the upstream, after which a stale copy is served; 0: any
-	Quota      Quota                       // nil: pulls are free
+	Fresh  func(oci.Ref) time.Duration // how long a tag is served without asking; nil or 0: ask every time
+	Limits Limits
+	Quota  Quota // nil: pulls are free
 
 	Hooks Hooks
+}
+
+// Limits say when the upstream is asked. SetLimits changes them.
+type Limits struct {
+	FreshLists time.Duration // how long a list is served without asking; 0: ask every time
+	Revalidate time.Duration // how long after it was fresh a tag is served while the upstream is asked; 0: never
+	MaxStale   time.Duration // how long after it was confirmed a stale copy may be served; 0: never
+	MaxSilence time.Duration // of the upstream, after which a stale copy is served; 0: any
 }
 
 // Hooks report what no call returns. Each may be nil, is called without a lock
@@ -48,6 +56,7 @@ type Registry struct {
 	checks *call.Group[oci.Ref, oci.Result]    // HEADs in flight
 	pages  *call.Group[oci.Listing, *oci.Page] // lists in flight
 
+	limits  atomic.Pointer[Limits]
 	missing *negative.Cache
 	index   *recorder
 
@@ -74,10 +83,27 @@ func New(o Options) *Registry {
 		lists:   lru.NewBytes[*list](listMemory),
 		stats:   newStats(),
 	}
+	r.limits.Store(&o.Limits)
 	r.index = newRecorder(r)
 	r.index.load()
 	o.Health.OnRetry(health.Index, r.index.catchUp)
 	return r
+}
+
+// SetLimits changes the limits, and asks Options.Fresh again how long each tag is fresh.
+func (r *Registry) SetLimits(l Limits) {
+	r.limits.Store(&l)
+	r.mu.Lock()
+	refs := slices.Collect(maps.Keys(r.tags))
+	r.mu.Unlock()
+	for _, ref := range refs {
+		fresh := r.freshness(ref)
+		r.mu.Lock()
+		if t := r.tags[ref]; t != nil {
+			t.fresh = fresh
+		}
+		r.mu.Unlock()
+	}
 }
 
 const dropEvery = 30 * time.Second
@@ -108,7 +134,7 @@ func (r *Registry) dropOld() {
 	var old []oci.Ref
 	r.mu.Lock()
 	for ref, t := range r.tags {
-		if now.Sub(t.lastResponse()) > max(r.opts.MaxStale, t.fresh) {
+		if now.Sub(t.lastResponse()) > max(r.limits.Load().MaxStale, t.fresh) {
 			delete(r.tags, ref)
 			old = append(old, ref)
 		}

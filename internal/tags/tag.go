@@ -99,7 +99,7 @@ func (r *Registry) fallback(t *tag) (fallback, bool) {
 		stale, have := r.staleCopy(t)
 		return fallback{Result: stale}, have
 	}
-	if oci.IsReferrersTag(t.Ref.Tag()) || time.Since(t.RefusedAt) >= r.opts.MaxStale {
+	if oci.IsReferrersTag(t.Ref.Tag()) || time.Since(t.RefusedAt) >= r.limits.Load().MaxStale {
 		return fallback{}, false
 	}
 	what := "not found"
@@ -120,7 +120,7 @@ func (r *Registry) staleCopy(t *tag) (oci.Result, bool) {
 		oci.Descriptor
 		confirmed time.Time
 	}{{t.Latest, t.Checked}, {t.Previous, t.Confirmed}} {
-		if cached, have := r.next.Cached(t.Ref.At(named.Digest)); have && time.Since(named.confirmed) < r.opts.MaxStale {
+		if cached, have := r.next.Cached(t.Ref.At(named.Digest)); have && time.Since(named.confirmed) < r.limits.Load().MaxStale {
 			return oci.Result{Descriptor: cached, Via: oci.Stale, Checked: named.confirmed}, true
 		}
 	}
@@ -147,8 +147,8 @@ func (r *Registry) cached(ref oci.Ref) bool {
 // tolerated is how long a silence of the upstream is tolerated by a client for
 // which there is a stale copy, or none.
 func (r *Registry) tolerated(stale bool) time.Duration {
-	if stale && r.opts.MaxSilence > 0 {
-		return r.opts.MaxSilence
+	if stale && r.limits.Load().MaxSilence > 0 {
+		return r.limits.Load().MaxSilence
 	}
 	return call.Endless
 }

@@ -33,11 +33,9 @@ type audit struct {
 func openAudit(t *testing.T, file string) *audit {
 	t.Helper()
 	a := &audit{metrics: telemetry.NewMetrics("1")}
-	log, stop, err := telemetry.NewLogger(&a.errors, "info", "json")
-	if err != nil {
-		t.Fatal(err)
-	}
+	log, stop := telemetry.NewLogger(&a.errors, zap.InfoLevel, "json")
 	a.stopLog = stop
+	var err error
 	if a.Audit, err = telemetry.OpenAudit(file, log, a.metrics); err != nil {
 		t.Fatal(err)
 	}

@@ -3,7 +3,6 @@ package telemetry
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"time"
@@ -22,15 +21,11 @@ import (
 // show in the cost of a warm request.
 const flushEvery = 200 * time.Millisecond
 
-// NewLogger returns a logger that writes lines to w within flushEvery. level and
-// format are log.level and log.format of the configuration: format is "json", or
-// "console" for people. Durations are in seconds in both. It fails when level is
-// unknown. The caller calls stop before it exits, which writes the buffered lines.
-func NewLogger(w io.Writer, level, format string) (log *zap.Logger, stop func() error, err error) {
-	lowest, err := zapcore.ParseLevel(level)
-	if err != nil {
-		return nil, nil, fmt.Errorf("log level: %w", err)
-	}
+// NewLogger returns a logger that writes lines to w within flushEvery, from level on,
+// which may change. format is log.format of the configuration: "json", or "console" for
+// people. Durations are in seconds in both. The caller calls stop before it exits, which
+// writes the buffered lines.
+func NewLogger(w io.Writer, level zapcore.LevelEnabler, format string) (log *zap.Logger, stop func() error) {
 	c := zap.NewProductionEncoderConfig()
 	c.TimeKey, c.EncodeTime = "time", zapcore.RFC3339NanoTimeEncoder
 	c.EncodeDuration = zapcore.SecondsDurationEncoder
@@ -40,7 +35,7 @@ func NewLogger(w io.Writer, level, format string) (log *zap.Logger, stop func() 
 		encoder = zapcore.NewConsoleEncoder(c)
 	}
 	out := &zapcore.BufferedWriteSyncer{WS: zapcore.AddSync(w), FlushInterval: flushEvery}
-	return zap.New(zapcore.NewCore(encoder, out, lowest)), out.Stop, nil
+	return zap.New(zapcore.NewCore(encoder, out, level)), out.Stop
 }
 
 // AccessLog returns an observer that writes one line for each request. It is a

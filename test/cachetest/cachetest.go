@@ -151,7 +151,7 @@ func Start(t *testing.T, fake *ocitest.Fake, change ...func(*Options)) *Fixture 
 func (f *Fixture) Restart(t *testing.T, change ...func(*Options)) {
 	t.Helper()
 	o := Options{Cache: f.Options(t), Tags: tags.Options{
-		Index: f.Index, Fresh: Always(time.Minute), FreshLists: time.Minute, MaxStale: 30 * 24 * time.Hour, MaxSilence: 1500 * time.Millisecond,
+		Index: f.Index, Fresh: Always(time.Minute), Limits: tags.Limits{FreshLists: time.Minute, MaxStale: 30 * 24 * time.Hour, MaxSilence: 1500 * time.Millisecond},
 	}}
 	for _, c := range change {
 		c(&o)
@@ -199,7 +199,7 @@ func (f *Fixture) Options(t *testing.T) cache.Options {
 	}
 	return cache.Options{
 		Next: f.Fake, Store: store, Policy: lru.NewPolicy(), Metadata: lru.NewPolicy(), Index: f.Index,
-		Health: health.New(health.Hooks{}), Parts: parts, MaxSize: 1 << 30,
+		Health: health.New(health.Hooks{}), Parts: parts, Limits: cache.Limits{MaxSize: 1 << 30},
 	}
 }
 

@@ -67,9 +67,9 @@ func Options(t testing.TB, dir string, maxSize int64, up ...stack.Upstream) stac
 	return stack.Options{
 		Upstreams: up,
 		Ledger:    ratelimit.NewLedger(nil),
-		Cache:     cache.Options{Store: store, Index: forgetful{}, Parts: parts, MaxSize: maxSize},
+		Cache:     cache.Options{Store: store, Index: forgetful{}, Parts: parts, Limits: cache.Limits{MaxSize: maxSize}},
 		Tags: tags.Options{
-			Index: forgetful{}, Fresh: func(oci.Ref) time.Duration { return Fresh }, FreshLists: Fresh, MaxStale: MaxStale, MaxSilence: maxSilence,
+			Index: forgetful{}, Fresh: func(oci.Ref) time.Duration { return Fresh }, Limits: tags.Limits{FreshLists: Fresh, MaxStale: MaxStale, MaxSilence: maxSilence},
 		},
 	}
 }

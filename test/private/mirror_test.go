@@ -51,10 +51,11 @@ type world struct {
 	network     *hubsim.Network
 	corp, other *hubsim.Hub
 	dir         string
+	index       membership.Index
+	policy      membership.Policy
+	grants      func(ctx context.Context, upstream, repository, tag string) bool
 
 	loginRemoved bool // from the configuration, when the mirror is started again
-	index        membership.Index
-	grants       func(ctx context.Context, upstream, repository, tag string) bool
 
 	mirror *stack.Stack
 	stop   func()
@@ -69,7 +70,7 @@ func newWorld(t *testing.T) *world {
 // newWorldLike is newWorld with upstreams that behave like a registry.
 func newWorldLike(t *testing.T, profile hubsim.Profile) *world {
 	t.Helper()
-	w := &world{profile: profile, t: t, network: new(hubsim.Network), dir: t.TempDir(), index: new(memory), grants: onlyAlice}
+	w := &world{profile: profile, t: t, network: new(hubsim.Network), dir: t.TempDir(), index: new(memory), policy: membership.Rules, grants: onlyAlice}
 	w.corp = w.startHub(corp, corpCDN)
 	w.other = w.startHub(other, otherCDN)
 	for _, repo := range []string{secretRepo, secondRepo} {
@@ -106,11 +107,13 @@ func (w *world) start() {
 		private.Credentials = []stack.Credential{{Name: account, Login: login.File(account, secret)}}
 	}
 	o := mirrortest.Options(w.t, w.dir, 64<<20, private, w.upstream(other, w.other))
-	o.Membership = &membership.Options{Fresh: mirrortest.Fresh, MaxStale: mirrortest.MaxStale, MaxSilence: time.Second, Index: w.index}
-	if w.grants != nil {
-		o.Membership.Grants = func(ctx context.Context, upstream, repository, tag string) bool {
+	o.Membership = &membership.Options{
+		Index:  w.index,
+		Limits: membership.Limits{Fresh: mirrortest.Fresh, MaxStale: mirrortest.MaxStale, MaxSilence: time.Second},
+		Policy: func() membership.Policy { return w.policy },
+		Grants: func(ctx context.Context, upstream, repository, tag string) bool {
 			return w.grants(ctx, upstream, repository, tag)
-		}
+		},
 	}
 	w.mirror, w.stop = mirrortest.Run(w.t, o)
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"mirrord/internal/hubsim"
+	"mirrord/internal/membership"
 	"mirrord/internal/oci"
 	"mirrord/internal/oci/ocitest"
 )
@@ -199,8 +200,8 @@ func TestLoginRemoved(t *testing.T) {
 		w.served(w.alice(), blob(t, corp, secretRepo, layer), layer)
 		w.loginRemoved = true
 		w.restart()
-		w.withheld(w.bob(), manifest(t, corp, secretRepo, oci.FromBytes(image).String()), oci.NameUnknown)
-		w.withheld(w.bob(), blob(t, corp, secretRepo, layer), oci.NameUnknown)
+		w.withheld(w.bob(), manifest(t, corp, secretRepo, oci.FromBytes(image).String()), oci.NameUnknown, oci.Denied)
+		w.withheld(w.bob(), blob(t, corp, secretRepo, layer), oci.NameUnknown, oci.Denied)
 		w.withheld(w.bob(), blob(t, corp, publicRepo, layer), oci.BlobUnknown)
 		w.served(w.bob(), blob(t, corp, publicRepo, []byte("anything")), []byte("anything"))
 	})
@@ -392,9 +393,7 @@ func TestIndexFails(t *testing.T) {
 func TestDeny(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.stop()
-		w.grants = nil
-		w.start()
+		w.policy = membership.Deny
 		w.addSecret()
 		w.withheld(w.alice(), manifest(t, corp, secretRepo, "v1"), oci.Denied)
 		_, err := w.mirror.Registry.Resolve(w.alice(), manifest(t, corp, secretRepo, "v1"))

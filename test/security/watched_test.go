@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
+
 	"mirrord/internal/admin"
 	"mirrord/internal/proxy"
 	"mirrord/internal/ratelimit"
@@ -40,8 +42,7 @@ func (w *watched) Write(line []byte) (int, error) {
 func watch(t *testing.T, up ...stack.Upstream) *watched {
 	t.Helper()
 	w := &watched{t: t}
-	log, flush, err := telemetry.NewLogger(w, "debug", "json")
-	check(t, err)
+	log, flush := telemetry.NewLogger(w, zap.DebugLevel, "json")
 	w.flush = flush
 	metrics := telemetry.NewMetrics("test")
 	var names []route.Upstream
@@ -65,7 +66,7 @@ func watch(t *testing.T, up ...stack.Upstream) *watched {
 		access(r, e)
 	}})
 	w.admin = admin.New(admin.Options{
-		Metrics: metrics.Handler(), Cache: running.Cache, Health: running.Health, Ledger: o.Ledger, Pools: running.Pools, Dir: dir,
+		Metrics: metrics.Handler(), Cache: running.Cache, Health: running.Health, Pools: running.Pools, Dir: dir,
 	}).Handler()
 	return w
 }

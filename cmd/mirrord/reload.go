@@ -1,0 +1,118 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+
+	"go.uber.org/zap"
+
+	"mirrord/internal/access"
+	"mirrord/internal/config"
+	"mirrord/internal/proxy"
+	"mirrord/internal/stack"
+)
+
+// reload reads everything again: the configuration, of which it applies what can be
+// changed while the daemon runs, and the files that it names. A configuration that cannot
+// be used is refused as a whole.
+func (d *daemon) reload() {
+	d.log.Info("SIGHUP: the configuration, logins, certificates and users are read again")
+	d.reopen()
+	cfg, err := d.load()
+	if err == nil {
+		err = d.adopt(cfg)
+	}
+	if err != nil {
+		d.log.Error("the configuration cannot be used; the previous one stays in effect", zap.Error(err))
+	}
+}
+
+// reopen forgets tokens and refused logins, and reads changed certificates, users and
+// tokens of clients.
+func (d *daemon) reopen() {
+	d.audit.Reopen()
+	for _, p := range d.mirror.Pools() {
+		p.Reload()
+	}
+	for _, door := range d.doors {
+		door.certificates.Reload()
+		door.auth.Reload()
+	}
+}
+
+// adopt applies what can be changed while the daemon runs, and says what needs a restart.
+// It fails before it has changed anything.
+func (d *daemon) adopt(other *config.Config) error {
+	cfg := d.cfg.Adopt(other)
+	changed, restart := d.cfg.Diff(cfg), cfg.Diff(other)
+	if len(restart) > 0 {
+		d.log.Warn("some changed settings need a restart", zap.Strings("settings", restart))
+	}
+	if len(changed) == 0 {
+		return nil
+	}
+	credentials, err := changedCredentials(d.cfg, cfg)
+	if err != nil {
+		return err
+	}
+	auths, err := d.serve(cfg)
+	if err != nil {
+		return err
+	}
+	for i := range d.doors {
+		d.doors[i].auth = auths[i]
+	}
+	d.policy.set(cfg)
+	d.level.SetLevel(levelOf(cfg))
+	d.mirror.SetLimits(limits(cfg))
+	d.mirror.SetCredentials(credentials)
+	d.cfg = cfg
+	d.log.Info("configuration applied", zap.Strings("settings", changed))
+	return nil
+}
+
+// changedCredentials returns the credentials of the upstreams that have others now. It
+// fails when one cannot be read.
+func changedCredentials(old, cfg *config.Config) (map[string][]stack.Credential, error) {
+	changed := make(map[string][]stack.Credential)
+	for i, u := range cfg.Upstreams {
+		if slices.Equal(u.Credentials, old.Upstreams[i].Credentials) {
+			continue
+		}
+		credentials, err := newCredentials(u)
+		if err != nil {
+			return nil, fmt.Errorf("upstream %s: %w", u.Name, err)
+		}
+		changed[u.Name] = credentials
+	}
+	return changed, nil
+}
+
+// limits are those of the stack.
+func limits(cfg *config.Config) stack.Limits {
+	return stack.Limits{Cache: cacheLimits(cfg), Tags: tagLimits(cfg), PerClient: cfg.Quota.PerClient}
+}
+
+// serve makes the listeners serve by a configuration: who is let in, what they may pull,
+// and how much. It returns how each lets clients in, or fails and changes nothing.
+func (d *daemon) serve(cfg *config.Config) ([]*access.Auth, error) {
+	gate := newGate(cfg, d.log, d.metrics, d.audit)
+	var auths []*access.Auth
+	for _, listener := range cfg.AllListeners() {
+		auth, err := loadAuth(listener.Auth, gate)
+		if err != nil {
+			return nil, fmt.Errorf("listener %s: auth: %w", listener.Address, err)
+		}
+		auths = append(auths, auth)
+	}
+	options, err := d.proxyOptions(cfg)
+	if err != nil {
+		return nil, err
+	}
+	for i, listener := range cfg.AllListeners() {
+		options.Upstream = listener.Upstream
+		registry := proxy.New(options)
+		d.handlers[i].set(gate.Handler(auths[i], registry, registry.Refuse))
+	}
+	return auths, nil
+}
