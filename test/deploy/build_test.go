@@ -22,10 +22,12 @@ import (
 var overlays = map[string]string{
 	"base":      "resources: [../base]\n",
 	"daemonset": "resources: [../daemonset]\n",
-	"base, servicemonitor": `resources: [../base]
+	"base, servicemonitor": `namespace: mirrord
+resources: [../base]
 components: [../components/servicemonitor]
 `,
-	"daemonset, all": `resources: [../daemonset]
+	"daemonset, all": `namespace: mirrord-nodes
+resources: [../daemonset]
 components: [../components/servicemonitor, ../components/containerd]
 `,
 	"daemonset, nonroot": `resources: [../daemonset]

@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"bytes"
 	"net"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/intstr"
+	"sigs.k8s.io/yaml"
 )
 
 // drainTime is that of mirrord serve.
@@ -91,6 +93,27 @@ func TestOneWriter(t *testing.T) {
 		for _, d := range m.daemonSets {
 			if surge := d.Spec.UpdateStrategy.RollingUpdate.MaxSurge; surge != nil && surge.String() != "0" {
 				t.Errorf("max surge is %v", surge)
+			}
+		}
+	})
+}
+
+// TestNamespaces checks that all objects are in the namespace that comes with them. The
+// variants have different ones, so that a cluster can have both.
+func TestNamespaces(t *testing.T) {
+	eachOverlay(t, func(t *testing.T, m manifests) {
+		want := "mirrord"
+		if len(m.daemonSets) > 0 {
+			want = "mirrord-nodes"
+		}
+		if got := m.namespaces[0].Name; got != want {
+			t.Errorf("the namespace is %s, want %s", got, want)
+		}
+		for object := range bytes.SplitSeq(m.text, []byte("\n---\n")) {
+			var partial metav1.PartialObjectMetadata
+			check(t, yaml.Unmarshal(object, &partial))
+			if partial.Kind != "Namespace" && partial.Namespace != want {
+				t.Errorf("%s %s is in %q, want %s", partial.Kind, partial.Name, partial.Namespace, want)
 			}
 		}
 	})
