@@ -49,7 +49,7 @@ type daemon struct {
 // build is the composition of the daemon: the storage, the stack of Registries on it
 // (see stack.New), the proxy on top of that, the admin API beside it, and telemetry
 // around them. load reads the configuration again.
-func build(cfg *config.Config, load func() (*config.Config, error), log *zap.Logger, level zap.AtomicLevel) (d *daemon, err error) {
+func build(cfg *config.Config, load func() (*config.Config, error), passed sockets, log *zap.Logger, level zap.AtomicLevel) (d *daemon, err error) {
 	storage, err := openStorage(cfg.Cache.Dir, log)
 	if err != nil {
 		return nil, unusable(cfg.Cache.Dir, err)
@@ -75,7 +75,7 @@ func build(cfg *config.Config, load func() (*config.Config, error), log *zap.Log
 	if err != nil {
 		return nil, refusal{err}
 	}
-	listeners, err := listen(cfg)
+	listeners, err := listen(cfg, passed)
 	if err != nil {
 		return nil, refusal{err}
 	}

@@ -19,6 +19,12 @@ import (
 	"mirrord/internal/telemetry"
 )
 
+const (
+	listenKey        = "listen"
+	adminListenKey   = "admin.listen"
+	metricsListenKey = "metrics.listen"
+)
+
 // listening are the open listeners.
 type listening struct {
 	mirrors []*net.TCPListener // in the order of cfg.AllListeners
@@ -39,40 +45,42 @@ func (l listening) close() (err error) {
 	return err
 }
 
-// listen listens on all addresses, or on none.
-func listen(cfg *config.Config) (open listening, err error) {
+// listen listens on all addresses, or on none; where systemd does already, with its socket.
+func listen(cfg *config.Config, passed sockets) (open listening, err error) {
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, open.close())
 		}
 	}()
+	given, _ := passed.match(addresses(cfg))
 	for _, listener := range cfg.AllListeners() {
-		l, err := server.Listen(listener.Address, "listen")
+		l, err := listenOn(given, listener.Address, listenKey)
 		if err != nil {
 			return open, err
 		}
-		open.mirrors = append(open.mirrors, l)
+		open.mirrors = append(open.mirrors, l.(*net.TCPListener)) // the address is not that of a unix socket
 	}
-	if open.admin, err = listenAdmin(cfg.Admin.Listen); err != nil || cfg.Metrics.Listen == "" {
+	if open.admin, err = listenOn(given, cfg.Admin.Listen, adminListenKey); err != nil || cfg.Metrics.Listen == "" {
 		return open, err
 	}
-	metrics, err := server.Listen(cfg.Metrics.Listen, "metrics.listen")
-	if err == nil {
-		open.metrics = metrics
-	}
+	open.metrics, err = listenOn(given, cfg.Metrics.Listen, metricsListenKey)
 	return open, err
 }
 
-// listenAdmin returns an untyped nil with an error.
-func listenAdmin(address string) (net.Listener, error) {
+// listenOn returns the given listener for an address, or listens there. With an error it
+// returns an untyped nil.
+func listenOn(given map[string]net.Listener, address, setting string) (net.Listener, error) {
+	if l := given[address]; l != nil {
+		return l, nil
+	}
 	if path, ok := admin.SocketPath(address); ok {
-		l, err := server.ListenUnix(path, adminListenKey)
+		l, err := server.ListenUnix(path, setting)
 		if err != nil {
 			return nil, err
 		}
 		return l, nil
 	}
-	l, err := server.Listen(address, adminListenKey)
+	l, err := server.Listen(address, setting)
 	if err != nil {
 		return nil, err
 	}

@@ -28,7 +28,9 @@ const terminate = syscall.SIGTERM
 type process struct {
 	binary        string // empty: the tests' own
 	home, cache   string
-	mirror, admin string // addresses, the same in each life
+	mirror, admin string     // addresses, the same in each life
+	env           []string   // more variables
+	sockets       []*os.File // passed as systemd does; their listeners are not configured
 	running       *exec.Cmd
 	ended         chan error
 
@@ -74,13 +76,18 @@ func (p *process) start(flags ...string) error {
 	if err != nil {
 		return err
 	}
-	p.running = exec.Command(binary, append([]string{
-		"serve", "--listen", p.mirror, "--admin-listen", p.admin, "--cache-dir", p.cache,
+	args := append([]string{
+		"serve", "--admin-listen", p.admin, "--cache-dir", p.cache,
 		"--cache-min-free", "0", "--tags-fresh", "0s", "--quota-probe", "0s",
-	}, flags...)...)
+	}, flags...)
+	if p.sockets == nil {
+		p.running = exec.Command(binary, append(args, "--listen", p.mirror)...)
+	} else {
+		p.running = p.activated(binary, args)
+	}
 	p.running.Dir = p.home
 	// The race detector would let the process wait for a second at its end.
-	p.running.Env = append(os.Environ(), "HOME="+p.home, "GORACE=atexit_sleep_ms=0")
+	p.running.Env = append(append(os.Environ(), "HOME="+p.home, "GORACE=atexit_sleep_ms=0"), p.env...)
 	p.running.Stderr = p
 	if err := p.running.Start(); err != nil {
 		p.running = nil

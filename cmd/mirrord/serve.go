@@ -45,6 +45,11 @@ clients again, retries logins that failed, and opens the audit log again.`,
 
 // serve runs the daemon until a signal or a failure. load reads the configuration.
 func serve(ctx context.Context, load func() (*config.Config, error)) (err error) {
+	passed, err := passedSockets()
+	if err != nil {
+		return refusal{err}
+	}
+	load = passed.assign(load)
 	cfg, err := load()
 	if err != nil {
 		return err
@@ -52,7 +57,7 @@ func serve(ctx context.Context, load func() (*config.Config, error)) (err error)
 	level := zap.NewAtomicLevelAt(levelOf(cfg))
 	log, stopLog := telemetry.NewLogger(os.Stderr, level, cfg.Log.Format)
 	defer func() { _ = stopLog() }() // a log that cannot be written has nowhere to say so
-	d, err := build(cfg, load, log, level)
+	d, err := build(cfg, load, passed, log, level)
 	if err != nil {
 		return err
 	}

@@ -62,9 +62,7 @@ with status 3 if anything is wrong, even if repaired.`,
 }
 
 const (
-	cacheDirKey    = "cache.dir"
-	adminListenKey = "admin.listen"
-
+	cacheDirKey       = "cache.dir"
 	adminTokenFileKey = "admin.token_file"
 )
 

@@ -20,6 +20,7 @@ import (
 // Config is a complete, valid configuration. Only Load and LoadFile create one.
 type Config struct {
 	Listen    string     // host:port of the registry; empty: only Listeners are served
+	ListenSet bool       // Listen is not the default
 	Listeners []Listener // beside Listen
 	Admin     struct {
 		Listen    string // host:port, or unix: and the path of a socket
@@ -174,6 +175,7 @@ func (l *loader) set(s *setting, v value) {
 func (l *loader) finish() (*Config, error) {
 	c := l.config
 	_, c.Cache.DirSet = l.origins[cacheDirKey]
+	_, c.ListenSet = l.origins[listenKey]
 	if c.Cache.Dir == "" && !c.Cache.DirSet {
 		l.problem(place{name: cacheDirKey}, "has no default, because there is neither $%s nor a home directory; set it", cacheDirectoryEnv)
 	}

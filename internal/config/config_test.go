@@ -107,6 +107,26 @@ func TestCacheDirSet(t *testing.T) {
 	}
 }
 
+func TestListenSet(t *testing.T) {
+	for _, test := range []struct {
+		yaml    string
+		environ []string
+		args    []string
+		chosen  bool
+	}{
+		{yaml: "listeners: [{address: ':1'}]\n"},
+		{environ: []string{"HOME=/root", "MIRRORD_LISTEN="}},
+		{environ: []string{"HOME=/root", "MIRRORD_LISTEN=127.0.0.1:5000"}, chosen: true},
+		{yaml: "listen: 127.0.0.1:5000\n", chosen: true},
+		{args: []string{"--listen=127.0.0.1:5000"}, chosen: true},
+	} {
+		c, err := load(t, test.yaml, test.environ, test.args...)
+		if err != nil || c.ListenSet != test.chosen {
+			t.Errorf("%+v: %v, %v", test, c, err)
+		}
+	}
+}
+
 func TestPrecedence(t *testing.T) {
 	yaml := "tags: {fresh: 2m, stale_while_revalidate: 1h, max_stale: 0, rules: [{match: a, fresh: 1h}, {match: b, fresh: 1h}]}\n" +
 		"quota: {reserve: 20, probe: 0, per_client: 5}\nlog: {level: warn, format: console}\nlisten: :1\nupstreams:\n  - {name: a, url: http://a}\n  - {name: b, url: http://b}\n"
@@ -130,7 +150,7 @@ func TestPrecedence(t *testing.T) {
 	want.Cache.MaxFills, want.Cache.Scrub, want.Clients.MaxRequests = 4, 0, 0
 	want.Log.Level = "error"
 	want.Log.Format = "console"
-	want.Listen = ":4"
+	want.Listen, want.ListenSet = ":4", true
 	want.Upstreams = []Upstream{{Name: "e", URL: "http://e", Credentials: []Credential{{Name: "login", Username: "u", PasswordFile: "/f"}}}, {Name: "f", URL: "http://f"}}
 	if diff := cmp.Diff(want, c); diff != "" {
 		t.Errorf("flags over environment over file (-want +got):\n%s", diff)

@@ -8,9 +8,9 @@ import (
 	"testing"
 )
 
-// The unit is verified with a program that exists in the place of the one that
+// The units are verified with a program that exists in the place of the one that
 // is not installed here.
-func TestSystemdUnit(t *testing.T) {
+func TestSystemdUnits(t *testing.T) {
 	const program = "/usr/local/bin/mirrord"
 	unit := readFile(t, "deploy", "systemd", "mirrord.service")
 	if strings.Count(unit, "ExecStart="+program+" ") != 1 {
@@ -18,20 +18,38 @@ func TestSystemdUnit(t *testing.T) {
 	}
 	verify, err := exec.LookPath("systemd-analyze")
 	if err != nil {
-		t.Skip("there is no systemd-analyze here to verify the unit with")
+		t.Skip("there is no systemd-analyze here to verify the units with")
 	}
 	dir := t.TempDir()
 	standIn := filepath.Join(dir, "mirrord")
 	if err := os.WriteFile(standIn, []byte("#!/bin/sh\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(dir, "mirrord.service")
-	if err := os.WriteFile(path, []byte(strings.ReplaceAll(unit, program, standIn)), 0o644); err != nil {
-		t.Fatal(err)
+	args := []string{"verify", "--man=no"}
+	for _, name := range []string{"mirrord.service", "mirrord.socket"} {
+		unit := strings.ReplaceAll(readFile(t, "deploy", "systemd", name), program, standIn)
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(unit), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		args = append(args, path)
 	}
-	out, err := exec.Command(verify, "verify", "--man=no", path).CombinedOutput()
+	out, err := exec.Command(verify, args...).CombinedOutput()
 	if err != nil || len(out) > 0 {
 		t.Errorf("systemd-analyze verify: %v\n%s", err, out)
+	}
+}
+
+// What the service may do is worth no more than 1.1 of 10 points to an attacker.
+func TestSystemdExposure(t *testing.T) {
+	analyze, err := exec.LookPath("systemd-analyze")
+	if err != nil {
+		t.Skip("there is no systemd-analyze here to rate the unit with")
+	}
+	path := filepath.Join(root, "deploy", "systemd", "mirrord.service")
+	out, err := exec.Command(analyze, "security", "--offline=yes", "--threshold=11", "--no-pager", path).CombinedOutput()
+	if err != nil {
+		t.Errorf("systemd-analyze security: %v\n%s", err, out)
 	}
 }
 

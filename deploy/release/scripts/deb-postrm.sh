@@ -8,8 +8,8 @@ fi
 
 if [ "$1" = purge ]; then
 	if command -v deb-systemd-helper >/dev/null; then
-		deb-systemd-helper purge mirrord.service >/dev/null || true
-		deb-systemd-helper unmask mirrord.service >/dev/null || true
+		deb-systemd-helper purge mirrord.socket mirrord.service >/dev/null || true
+		deb-systemd-helper unmask mirrord.socket mirrord.service >/dev/null || true
 	fi
 	for parent in /var/cache /var/lib /var/log; do
 		# A directory of a dynamic user, with a link to it. It may be a mount point, which
