@@ -76,14 +76,12 @@ func (p *process) start(flags ...string) error {
 	if err != nil {
 		return err
 	}
-	args := append([]string{
-		"serve", "--admin-listen", p.admin, "--cache-dir", p.cache,
-		"--cache-min-free", "0", "--tags-fresh", "0s", "--quota-probe", "0s",
-	}, flags...)
+	args := []string{"serve", "--admin-listen", p.admin, "--cache-dir", p.cache, "--cache-min-free", "0", "--tags-fresh", "0s", "--quota-probe", "0s"}
 	if p.sockets == nil {
-		p.running = exec.Command(binary, append(args, "--listen", p.mirror)...)
+		args = append(args, "--listen", p.mirror)
+		p.running = exec.Command(binary, append(args, flags...)...)
 	} else {
-		p.running = p.activated(binary, args)
+		p.running = p.activated(binary, append(args, flags...))
 	}
 	p.running.Dir = p.home
 	// The race detector would let the process wait for a second at its end.
