@@ -61,6 +61,7 @@ func TestComposeServes(t *testing.T) {
 	r := c.start(t)
 	r.await(t, "http://127.0.0.1:5002/readyz")
 	healthCheck(c, s).start(t).wait(t, time.Duration(*s.HealthCheck.Timeout))
+	c.command(t, "/mirrord", "config", "check", "/etc/mirrord/mirrord.yaml") // as docker compose run does
 	pull(t, "http://127.0.0.1:"+s.Ports[0].Published, "library/demo", "20layers")
 	r.stop(t, time.Duration(*s.StopGracePeriod))
 }

@@ -137,6 +137,13 @@ func (c container) start(t *testing.T) *running {
 	return r
 }
 
+// command runs another command in a container of the same kind, as exec does.
+func (c container) command(t *testing.T, args ...string) {
+	t.Helper()
+	c.Args = args
+	c.start(t).wait(t, 10*time.Second)
+}
+
 // stop ends a container like a runtime: by SIGTERM, and it has the grace period to end.
 func (r *running) stop(t *testing.T, grace time.Duration) {
 	t.Helper()

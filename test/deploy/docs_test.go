@@ -49,6 +49,8 @@ func TestDocumentedOffice(t *testing.T) {
 	startHub(t, "--user", "example=secret")
 	r := n.run(t, m)
 	pull(t, registry, "library/demo", "20layers")
+	pod := m.pod(t).Spec
+	n.container(t, m, pod, pod.Containers[0]).command(t, "/mirrord", "quota")
 	if _, metrics := get(t, "http://127.0.0.1:5002/metrics"); !strings.Contains(string(metrics), `mirrord_upstream_login_usable{credential="login",upstream="docker.io"} 1`) {
 		t.Error("the login is not used")
 	}
