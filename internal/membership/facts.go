@@ -63,12 +63,13 @@ type facts struct {
 	dirty map[fact]struct{} // that the index does not know yet, or not to be forgotten
 }
 
-func newFacts(index Index, failed func(error)) *facts {
+// newFacts returns the facts of the index, of which so many are remembered.
+func newFacts(index Index, most int, failed func(error)) *facts {
 	f := &facts{index: index, failed: failed, dirty: make(map[fact]struct{})}
 	if failed == nil {
 		f.failed = func(error) {}
 	}
-	known, err := simplelru.NewLRU(maxFacts, func(name fact, _ state) { f.dirty[name] = struct{}{} })
+	known, err := simplelru.NewLRU(most, func(name fact, _ state) { f.dirty[name] = struct{}{} })
 	if err != nil {
 		panic(err) // only for a size below one
 	}

@@ -88,7 +88,7 @@ func New(o Options) *Registry {
 	runner := call.NewRunner()
 	r := &Registry{
 		opts:    o,
-		facts:   newFacts(o.Index, o.Hooks.IndexFailed),
+		facts:   newFacts(o.Index, maxFacts, o.Hooks.IndexFailed),
 		missing: negative.New(),
 		hidden:  negative.New(),
 		runner:  runner,

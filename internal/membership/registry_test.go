@@ -138,17 +138,18 @@ func TestLoopIsNoOutage(t *testing.T) {
 // The facts that are used least are forgotten, in the index as well.
 func TestFactsAreBounded(t *testing.T) {
 	index := &recorded{}
-	f := newFacts(index, nil)
+	const most = 1000
+	f := newFacts(index, most, nil)
 	f.put(fact{upstream: "u", repository: "first"}, state{public: true})
 	f.flush()
-	for i := range maxFacts {
-		f.put(fact{digest: oci.FromBytes([]byte{byte(i), byte(i >> 8), byte(i >> 16)})}, state{})
+	for i := range most {
+		f.put(fact{digest: oci.FromBytes([]byte{byte(i), byte(i >> 8)})}, state{})
 	}
 	f.flush()
 	if _, ok := f.get(fact{upstream: "u", repository: "first"}); ok || len(index.removed) != 1 || index.removed[0].Repository != "first" {
 		t.Errorf("known: %v, removed: %+v", ok, index.removed)
 	}
-	if index.put != maxFacts+1 {
+	if index.put != most+1 {
 		t.Errorf("%d written", index.put)
 	}
 }
