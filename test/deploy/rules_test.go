@@ -13,6 +13,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/pod-security-admission/api"
+	"k8s.io/pod-security-admission/policy"
 	"sigs.k8s.io/yaml"
 )
 
@@ -75,9 +77,23 @@ func TestUsers(t *testing.T) {
 		if nonRoot := pod.SecurityContext.RunAsNonRoot; !root && (nonRoot == nil || !*nonRoot) {
 			t.Error("runAsNonRoot is not set")
 		}
-		level := m.namespaces[0].Labels["pod-security.kubernetes.io/enforce"]
-		if wantLevel := map[bool]string{true: "privileged", false: "restricted"}[len(m.daemonSets) > 0]; level != wantLevel {
-			t.Errorf("the namespace enforces %q, want %q", level, wantLevel)
+	})
+}
+
+// TestPodSecurity checks that the namespace lets its pods in, as Kubernetes does.
+func TestPodSecurity(t *testing.T) {
+	evaluator, err := policy.NewEvaluator(policy.DefaultChecks(), nil)
+	check(t, err)
+	eachOverlay(t, func(t *testing.T, m manifests) {
+		level, err := api.ParseLevel(m.namespaces[0].Labels[api.EnforceLevelLabel])
+		check(t, err)
+		if strictest := level == api.LevelRestricted; strictest != (len(m.deployments) > 0) {
+			t.Errorf("the namespace enforces %s", level)
+		}
+		pod := m.pod(t)
+		result := policy.AggregateCheckResults(evaluator.EvaluatePod(api.LevelVersion{Level: level, Version: api.LatestVersion()}, &pod.ObjectMeta, &pod.Spec))
+		if !result.Allowed {
+			t.Errorf("%s: %s", result.ForbiddenReason(), result.ForbiddenDetail())
 		}
 	})
 }
