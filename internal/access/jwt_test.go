@@ -186,6 +186,16 @@ func TestKeysAreReplaced(t *testing.T) {
 
 // A token is remembered, but not beyond its end.
 func TestTokenIsRememberedUntilItsEnd(t *testing.T) {
+	w, p := newWorld(t), newProvider(t)
+	a := w.auth(t, AuthOptions{Issuers: []Issuer{w.issuerOf(t, p)}})
+	end := time.Now().Add(30 * time.Second).Truncate(time.Second)
+	token := sign(t, jose.ES256, p.newKey(t, "1"), p.claims("exp", end.Unix()))
+	_, err := w.login(a, home, bearer(token))
+	check(t, err)
+	if known, ok := a.verifiers[0].recall(newCredential(a.gate.key, "", token, false).id); !ok || !known.until.Equal(end) {
+		t.Errorf("remembered until %s, want %s", known.until, end)
+	}
+
 	m := newMemory()
 	m.add(fingerprint{1}, "a", time.Now().Add(time.Second))
 	m.add(fingerprint{2}, "b", time.Now().Add(time.Hour))
@@ -228,6 +238,20 @@ func TestIssuerIsDown(t *testing.T) {
 	}
 	if len(w.broken) != 2 {
 		t.Errorf("reports: %v", w.broken)
+	}
+}
+
+// An issuer by HTTPS does not send the mirror to keys that somebody on the way can replace.
+func TestStaySecure(t *testing.T) {
+	secure, plain := httptest.NewRequest(http.MethodGet, "https://a/", nil), httptest.NewRequest(http.MethodGet, "http://a/", nil)
+	if staySecure(plain, []*http.Request{secure, secure}) == nil {
+		t.Error("from HTTPS to HTTP")
+	}
+	if staySecure(secure, []*http.Request{plain}) != nil || staySecure(plain, []*http.Request{plain}) != nil {
+		t.Error("a redirect is refused")
+	}
+	if staySecure(secure, []*http.Request{secure, secure, secure, secure, secure}) == nil {
+		t.Error("too many")
 	}
 }
 

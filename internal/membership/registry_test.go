@@ -96,6 +96,15 @@ func TestLoginRemoved(t *testing.T) {
 	_ = r.Run(ctx)
 }
 
+// A clock that has been set back does not make what is known last.
+func TestWithin(t *testing.T) {
+	for age, want := range map[time.Duration]bool{0: true, 59 * time.Second: true, time.Hour: false, -time.Hour: false} {
+		if within(time.Now().Add(-age), time.Minute) != want {
+			t.Errorf("%s ago: %v", age, !want)
+		}
+	}
+}
+
 // What was known is served while the upstream is unavailable, but not to a client that makes
 // it refuse the request, by naming mirrors in Via.
 func TestLoopIsNoOutage(t *testing.T) {

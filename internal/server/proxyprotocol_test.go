@@ -107,6 +107,20 @@ func TestProxyProtocol(t *testing.T) {
 	}
 }
 
+// A listener on all addresses has those of IPv4 in the form of IPv6.
+func TestIsTrusted(t *testing.T) {
+	trusted := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fe80::/64")}
+	for peer, want := range map[string]bool{"10.0.0.1": true, "::ffff:10.0.0.1": true, "192.0.2.1": false, "fe80::1%eth0": true} {
+		address := netip.MustParseAddr(peer)
+		if got := isTrusted(&net.TCPAddr{IP: address.WithZone("").AsSlice(), Zone: address.Zone()}, trusted); got != want {
+			t.Errorf("%s: %v", peer, got)
+		}
+	}
+	if isTrusted(&net.UnixAddr{}, trusted) {
+		t.Error("a socket is trusted")
+	}
+}
+
 // The header comes before the TLS handshake.
 func TestProxyProtocolBelowTLS(t *testing.T) {
 	a := newAuthority(t)
