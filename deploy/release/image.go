@@ -97,7 +97,7 @@ func (r *release) imageFor(p platform) (v1.Image, error) {
 	image := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
 	created := v1.Time{Time: r.time}
 	image, err = mutate.Append(image,
-		mutate.Addendum{Layer: base, History: v1.History{Created: created, CreatedBy: "certificates, user and cache"}},
+		mutate.Addendum{Layer: base, History: v1.History{Created: created, CreatedBy: "certificates, user, cache and configuration"}},
 		mutate.Addendum{Layer: binary, History: v1.History{Created: created, CreatedBy: "mirrord " + r.version}})
 	if err != nil {
 		return nil, err
@@ -117,7 +117,7 @@ func (r *release) imageConfig() v1.Config {
 		User:         "65532:65532", // by number, so that Kubernetes can tell that it is not root
 		Entrypoint:   []string{"/mirrord"},
 		Cmd:          []string{"serve"},
-		Env:          []string{"MIRRORD_LISTEN=0.0.0.0:5000", "MIRRORD_CACHE_DIR=/" + cacheDir},
+		Env:          []string{"CONFIGURATION_DIRECTORY=/etc/mirrord", "CACHE_DIRECTORY=/" + cacheDir},
 		WorkingDir:   "/",
 		Healthcheck:  &v1.HealthConfig{Test: []string{"CMD", "/mirrord", "ready"}, Interval: 30 * time.Second, Timeout: 5 * time.Second, Retries: 3},
 		ExposedPorts: map[string]struct{}{"5000/tcp": {}},
@@ -132,11 +132,16 @@ func (r *release) imageConfig() v1.Config {
 	}
 }
 
+// imageConfiguration is what a file that is mounted in its place replaces: a variable
+// would override that, and open a port that its listeners do not mention.
+const imageConfiguration = "# Replace this file, or set variables: see docs/configuration.md.\nlisten: 0.0.0.0:5000\n"
+
 // baseFiles returns what the binary needs around it.
 func baseFiles() []entry {
 	return []entry{
 		{path: "etc/group", text: "root:x:0:\nmirrord:x:65532:\n", mode: 0o644},
 		{path: "etc/passwd", text: "root:x:0:0:root:/:/sbin/nologin\nmirrord:x:65532:65532:mirrord:/" + cacheDir + ":/sbin/nologin\n", mode: 0o644},
+		{path: "etc/mirrord/mirrord.yaml", text: imageConfiguration, mode: 0o644},
 		{path: "etc/ssl/certs/ca-certificates.crt", text: certificates(), mode: 0o644},
 		{path: cacheDir, mode: os.ModeDir | 0o750},
 	}
