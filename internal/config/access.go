@@ -139,13 +139,18 @@ func parseWho(s string) (string, error) {
 	return s, nil
 }
 
-// parseCIDR accepts a network, or one address.
+// parseCIDR accepts a network, or one address. One of IPv4 that is written as IPv6 becomes
+// that of IPv4, which clients have.
 func parseCIDR(s string) (string, error) {
 	prefix, err := netip.ParsePrefix(s)
 	if address, single := netip.ParseAddr(s); single == nil {
 		prefix, err = netip.PrefixFrom(address, address.BitLen()), nil
 	}
-	if err != nil || prefix.Addr().Zone() != "" {
+	const mapping = 96 // bits before an address of IPv4
+	if prefix.Addr().Is4In6() && prefix.Bits() >= mapping {
+		prefix = netip.PrefixFrom(prefix.Addr().Unmap(), prefix.Bits()-mapping)
+	}
+	if err != nil || prefix.Addr().Zone() != "" || prefix.Addr().Is4In6() {
 		return "", fmt.Errorf("%q is not a network; write for example 10.1.0.0/16 or 192.0.2.7", s)
 	}
 	return prefix.Masked().String(), nil

@@ -61,6 +61,13 @@ func TestNetworkSources(t *testing.T) {
 	}
 	_, err = load(t, "", nil, "--clients-allow=10.1.0.0/16", "--clients-allow=office")
 	wantProblems(t, err, `--clients-allow[1]: "office" is not a network; write for example 10.1.0.0/16 or 192.0.2.7`)
+	c, err = load(t, "", nil, "--clients-deny=::ffff:192.0.2.0/120", "--clients-deny=::ffff:10.0.0.1")
+	if err != nil || !slices.Equal(c.Clients.Deny, []string{"192.0.2.0/24", "10.0.0.1/32"}) {
+		t.Errorf("IPv4 as IPv6: %v, %v", c, err)
+	}
+	_, err = load(t, "", nil, "--clients-deny=::ffff:0:0/95", "--clients-trusted-proxies=::ffff:0:0/96")
+	wantProblems(t, err, `--clients-deny[0]: "::ffff:0:0/95" is not a network; write for example 10.1.0.0/16 or 192.0.2.7`,
+		`--clients-trusted-proxies[0]: "::ffff:0:0/96" is everybody, who could then name any other client; write the addresses of the proxies`)
 	_, err = load(t, "", nil, "--clients-allow=0.0.0.0/0", "--clients-trusted-proxies=::/0")
 	wantProblems(t, err, `--clients-trusted-proxies[0]: "::/0" is everybody, who could then name any other client; write the addresses of the proxies`)
 }
