@@ -157,7 +157,7 @@ func Grants(ctx context.Context, rules []Rule, upstream, repository, tag string)
 	q := request{oci.ClientOf(ctx), upstream, repository, tag}
 	for i := range rules {
 		if rule := &rules[i]; rule.matches(q) && rule.Effect != Require && !(rule.Effect == Deny && rule.DryRun) {
-			return rule.Effect == Allow && !rule.DryRun
+			return rule.Effect == Allow
 		}
 	}
 	return false
