@@ -16,7 +16,6 @@ import (
 // changed while the daemon runs, and the files that it names. A configuration that cannot
 // be used is refused as a whole.
 func (d *daemon) reload() {
-	d.log.Info("SIGHUP: the configuration, logins, certificates and users are read again")
 	d.reopen()
 	cfg, err := d.load()
 	if err == nil {
@@ -25,6 +24,7 @@ func (d *daemon) reload() {
 	if err != nil {
 		d.log.Error("the configuration cannot be used; the previous one stays in effect", zap.Error(err))
 	}
+	d.log.Info("SIGHUP: the configuration, logins, certificates and users have been read again")
 }
 
 // reopen forgets tokens and refused logins, and reads changed certificates, users and
