@@ -165,7 +165,7 @@ func (r *Registry) noteProbe(p probe, err error) {
 			r.facts.put(fact{digest: p.ref.Digest()}, state{})
 		}
 	case isDenied(err):
-		r.facts.update(fact{upstream: p.upstream, repository: p.repository}, func(s *state) { s.public, s.checked = false, time.Now() })
+		r.facts.noteRefused(fact{upstream: p.upstream, repository: p.repository})
 	case p.ref != (oci.Ref{}):
 		r.hidden.Note(p.ref, err)
 	}

@@ -36,6 +36,9 @@ type Record struct {
 // maxFacts are remembered, in about 300 bytes each. A forgotten one costs a HEAD.
 const maxFacts = 1 << 17
 
+// maxRefused repositories are remembered as refused, in memory only, for a minute each.
+const maxRefused = 1 << 14
+
 // fact is the name of a Record.
 type fact struct {
 	upstream, repository string
@@ -58,9 +61,10 @@ type facts struct {
 	flushing sync.Mutex  // held while the index is written, so that the last write wins
 	private  atomic.Bool // something is, or was, of a private repository
 
-	mu    sync.Mutex // guards all below; held for no I/O
-	known *simplelru.LRU[fact, state]
-	dirty map[fact]struct{} // that the index does not know yet, or not to be forgotten
+	mu      sync.Mutex // guards all below; held for no I/O
+	known   *simplelru.LRU[fact, state]
+	dirty   map[fact]struct{}           // that the index does not know yet, or not to be forgotten
+	refused *simplelru.LRU[fact, state] // repositories that are private, or invented, and were never served
 }
 
 // newFacts returns the facts of the index, of which so many are remembered.
@@ -69,11 +73,8 @@ func newFacts(index Index, most int, failed func(error)) *facts {
 	if failed == nil {
 		f.failed = func(error) {}
 	}
-	known, err := simplelru.NewLRU(most, func(name fact, _ state) { f.dirty[name] = struct{}{} })
-	if err != nil {
-		panic(err) // only for a size below one
-	}
-	f.known = known
+	f.known = newLRU(most, func(name fact, _ state) { f.dirty[name] = struct{}{} })
+	f.refused = newLRU(maxRefused, nil)
 	for r, err := range index.Members() {
 		if err != nil {
 			f.failed(err)
@@ -86,10 +87,26 @@ func newFacts(index Index, most int, failed func(error)) *facts {
 	return f
 }
 
+func newLRU(most int, evicted func(fact, state)) *simplelru.LRU[fact, state] {
+	l, err := simplelru.NewLRU(most, evicted)
+	if err != nil {
+		panic(err) // only for a size below one
+	}
+	return l
+}
+
 func (f *facts) get(name fact) (state, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.known.Get(name)
+	return f.lookUp(name)
+}
+
+// lookUp is get for a caller that holds mu.
+func (f *facts) lookUp(name fact) (state, bool) {
+	if s, ok := f.known.Get(name); ok {
+		return s, true
+	}
+	return f.refused.Get(name)
 }
 
 // put notes a fact.
@@ -99,9 +116,15 @@ func (f *facts) put(name fact, s state) {
 	if old, ok := f.known.Get(name); ok && old == s {
 		return
 	}
+	f.add(name, s)
+	f.notePrivate(name)
+}
+
+// add adds a fact that the index gets, too. The caller holds mu.
+func (f *facts) add(name fact, s state) {
+	f.refused.Remove(name)
 	f.known.Add(name, s)
 	f.dirty[name] = struct{}{}
-	f.notePrivate(name)
 }
 
 // notePrivate notes that there is private content, if name says so.
@@ -115,10 +138,23 @@ func (f *facts) notePrivate(name fact) {
 func (f *facts) update(name fact, change func(*state)) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	s, _ := f.known.Get(name)
+	s, _ := f.lookUp(name)
 	change(&s)
-	f.known.Add(name, s)
-	f.dirty[name] = struct{}{}
+	f.add(name, s)
+}
+
+// noteRefused notes that the upstream refuses to show a repository. One of which nothing
+// else is known takes no place of what is: clients can invent any number of them.
+func (f *facts) noteRefused(name fact) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s, known := f.known.Get(name)
+	s.public, s.checked = false, time.Now()
+	if known {
+		f.add(name, s)
+	} else {
+		f.refused.Add(name, s)
+	}
 }
 
 // noteAsked notes that a repository is being asked about.
@@ -128,6 +164,9 @@ func (f *facts) noteAsked(name fact) {
 	if s, ok := f.known.Get(name); ok {
 		s.asked = time.Now()
 		f.known.Add(name, s)
+	} else if s, ok := f.refused.Get(name); ok {
+		s.asked = time.Now()
+		f.refused.Add(name, s)
 	}
 }
 

@@ -2,6 +2,7 @@ package membership
 
 import (
 	"context"
+	"fmt"
 	"iter"
 	"testing"
 	"time"
@@ -160,6 +161,36 @@ func TestFactsAreBounded(t *testing.T) {
 	}
 	if index.put != most+1 {
 		t.Errorf("%d written", index.put)
+	}
+}
+
+// Repositories that somebody invents make the mirror forget nothing that it needs.
+func TestInventedRepositories(t *testing.T) {
+	index := &recorded{}
+	f := newFacts(index, 10, nil)
+	real := fact{upstream: "u", repository: "real"}
+	f.put(real, state{public: true})
+	private := fact{upstream: "u", repository: "private"}
+	f.noteRefused(private)
+	f.update(private, func(s *state) { s.allowed = time.Now() })
+	for i := range 100 {
+		f.noteRefused(fact{upstream: "u", repository: fmt.Sprint("invented", i)})
+	}
+	f.flush()
+	if s, ok := f.get(real); !ok || !s.public || index.put != 2 || len(index.removed) != 0 {
+		t.Errorf("known: %v, written: %d, removed: %+v", ok, index.put, index.removed)
+	}
+	if s, ok := f.get(private); !ok || s.checked.IsZero() || s.allowed.IsZero() {
+		t.Errorf("private: %v, %+v", ok, s)
+	}
+	invented := fact{upstream: "u", repository: "invented99"}
+	f.noteAsked(invented)
+	if s, ok := f.get(invented); !ok || s.public || s.checked.IsZero() || s.asked.IsZero() {
+		t.Errorf("invented: %v, %+v", ok, s)
+	}
+	f.noteRefused(real)
+	if s, _ := f.get(real); s.public {
+		t.Error("a repository that is refused stays public")
 	}
 }
 
