@@ -152,6 +152,9 @@ func (a *Auth) hint() string {
 // be understood.
 func (a *Auth) credentialOf(r *http.Request) (credential, bool) {
 	if user, password, ok := r.BasicAuth(); ok {
+		if user == "" && password == "" { // podman and its relatives send this if they have no login
+			return credential{}, false
+		}
 		return newCredential(a.gate.key, user, password, true), true
 	}
 	const bearer = "bearer "

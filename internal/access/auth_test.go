@@ -151,6 +151,21 @@ func TestLogin(t *testing.T) {
 	}
 }
 
+// podman, skopeo and CRI-O without a login answer the challenge with an empty user and
+// password: they are told to log in, and that is not a guess.
+func TestEmptyLoginIsNone(t *testing.T) {
+	w := newWorld(t)
+	a := w.auth(t, AuthOptions{Htpasswd: w.write(t, "htpasswd", user(t, "alice", "wonder"))})
+	for range 2 * maxFailures {
+		if _, err := w.login(a, home, basic("", "")); oci.CodeOf(err) != oci.Unauthorized || !strings.Contains(err.Error(), "requires a login") {
+			t.Fatalf("empty login: %v", err)
+		}
+	}
+	if len(w.failures) > 0 {
+		t.Errorf("reported: %+v", w.failures)
+	}
+}
+
 // A refused login asks for Basic, whichever path it is for; what comes after the gate
 // sees no credential, and an open listener sees none either and asks for nothing.
 func TestChallenge(t *testing.T) {
