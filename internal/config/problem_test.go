@@ -92,9 +92,9 @@ func TestFileProblems(t *testing.T) {
 		{"two documents", "listen: :1\n---\nlisten: :2\n",
 			`mirrord.yaml:3:1: a second YAML document starts here; keep one`},
 		{"syntax", "cache: [1,\n",
-			`mirrord.yaml:1:8: invalid YAML: sequence end token ']' not found`},
+			`mirrord.yaml:1:8: invalid YAML: sequence end token ']' not found; check the indentation, with spaces only, and brackets and quotes`},
 		{"tab", "cache:\n\tdir: /d\n",
-			`mirrord.yaml:2:1: invalid YAML: found character '` + "\t" + `' that cannot start any token`},
+			`mirrord.yaml:2:1: invalid YAML: found character '` + "\t" + `' that cannot start any token; check the indentation, with spaces only, and brackets and quotes`},
 		{"encoding", "# é\nlisten: é\xff\n",
 			`mirrord.yaml:2:10: is not UTF-8 text`},
 

@@ -22,7 +22,7 @@ type walker struct {
 func (w walker) syntax(err error) {
 	var located yaml.Error
 	if errors.As(err, &located) && located.GetToken() != nil {
-		w.problem(w.atToken("", located.GetToken()), "invalid YAML: %s", located.GetMessage())
+		w.problem(w.atToken("", located.GetToken()), "invalid YAML: %s; check the indentation, with spaces only, and brackets and quotes", located.GetMessage())
 		return
 	}
 	w.problem(place{position: w.path}, "invalid YAML: %v", err)
