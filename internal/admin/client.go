@@ -165,7 +165,7 @@ func (c *Client) do(ctx context.Context, method, path, authorization string) (*h
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("%w at %s: %w; is it running, and is this its admin.listen?", ErrNoMirror, c.listen, err)
+		return nil, fmt.Errorf("%w at %s: %w; is it running, and is this its admin.listen (its file is named with --config)?", ErrNoMirror, c.listen, err)
 	}
 	if resp.StatusCode == http.StatusOK {
 		return resp, nil
