@@ -45,6 +45,10 @@ type fact struct {
 	digest               oci.Digest
 }
 
+// unguarded is the fact that private content may have been fetched while everybody got it,
+// of which nothing else is known then.
+var unguarded = fact{upstream: "*", digest: oci.FromBytes(nil)}
+
 // state is what is known of a repository; zero for content.
 type state struct {
 	public  bool

@@ -124,9 +124,16 @@ func (r *Registry) Run(ctx context.Context) error {
 	}
 }
 
-// guards reports whether there may be private content.
+// guards reports whether there may be private content that not everybody gets.
 func (r *Registry) guards() bool {
-	return r.opts.Policy() != Allow && (r.opts.LoggedIn() || r.facts.private.Load())
+	private := r.facts.private.Load()
+	if r.opts.Policy() != Allow {
+		return private || r.opts.LoggedIn()
+	}
+	if !private && r.opts.LoggedIn() {
+		r.facts.put(unguarded, state{}) // for the time after that, when there may be no login
+	}
+	return false
 }
 
 // Resolve fails with oci.Denied for private content that the client is not granted, and

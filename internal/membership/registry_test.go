@@ -97,6 +97,27 @@ func TestLoginRemoved(t *testing.T) {
 	_ = r.Run(ctx)
 }
 
+// What was fetched while everybody got private content is not public after that, even if
+// the login is removed at the same time.
+func TestAllowedBefore(t *testing.T) {
+	next, anonymous := new(ocitest.Fake), new(ocitest.Fake)
+	layer := ocitest.BlobRef(t, next.AddBlob(ocitest.Repo, []byte("secret")))
+	anonymous.Fail(denied)
+	index := &recorded{}
+	for _, policy := range []Policy{Allow, Rules} {
+		r := New(Options{
+			Next: next, Upstreams: next, Anonymous: map[string]oci.Registry{ocitest.Upstream: anonymous}, Index: index, Grants: nobody,
+			LoggedIn: func() bool { return policy == Allow }, MayLogIn: always, Policy: func() Policy { return policy },
+		})
+		if _, err := r.Resolve(t.Context(), layer); (err == nil) != (policy == Allow) {
+			t.Errorf("policy %d: %v", policy, err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		_ = r.Run(ctx)
+	}
+}
+
 // A clock that has been set back does not make what is known last.
 func TestWithin(t *testing.T) {
 	for age, want := range map[time.Duration]bool{0: true, 59 * time.Second: true, time.Hour: false, -time.Hour: false} {
@@ -212,6 +233,7 @@ func (r *recorded) Members() iter.Seq2[Record, error] {
 
 func (r *recorded) UpdateMembers(put, remove []Record) error {
 	r.put += len(put)
+	r.known = append(r.known, put...)
 	r.removed = append(r.removed, remove...)
 	return nil
 }
