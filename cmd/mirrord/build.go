@@ -36,6 +36,7 @@ type daemon struct {
 	audit   *telemetry.Audit
 	mirror  *stack.Stack
 	id      string // of this process in Via
+	self    self
 
 	doors    []door     // of the listeners, in the order of cfg.AllListeners
 	handlers []*handler // of the same
@@ -59,7 +60,7 @@ func build(cfg *config.Config, load func() (*config.Config, error), passed socke
 			err = errors.Join(err, storage.close())
 		}
 	}()
-	d = &daemon{cfg: cfg, load: load, log: log, level: level, policy: newPolicy(cfg), metrics: telemetry.NewMetrics(thisBuild().Version), id: newID(), close: storage.close}
+	d = &daemon{cfg: cfg, load: load, log: log, level: level, policy: newPolicy(cfg), metrics: telemetry.NewMetrics(thisBuild().Version), id: newID(), self: newSelf(), close: storage.close}
 	if d.audit, err = telemetry.OpenAudit(cfg.Access.AuditLog, log, d.metrics); err != nil {
 		return nil, refusal{fmt.Errorf("access.audit_log: %w; write a file in a directory that mirrord may write to", err)}
 	}
@@ -122,7 +123,7 @@ func (d *daemon) proxyOptions(cfg *config.Config) (proxy.Options, error) {
 		Catalog:  catalogOf(cfg, d.mirror),
 		Limit:    limiter(cfg, d.metrics),
 		Pace:     pacer(cfg, d.metrics),
-		Observe:  observe(d.metrics, telemetry.AccessLog(d.log)),
+		Observe:  observe(d.self, d.metrics, telemetry.AccessLog(d.log)),
 	}, err
 }
 
@@ -230,9 +231,12 @@ func summary(cfg *config.Config) []zap.Field {
 	}
 }
 
-// observe counts a request and logs it.
-func observe(metrics *telemetry.Metrics, access func(*http.Request, proxy.Event)) func(*http.Request, proxy.Event) {
+// observe counts a request and logs it, unless it is one of the mirror itself.
+func observe(own self, metrics *telemetry.Metrics, access func(*http.Request, proxy.Event)) func(*http.Request, proxy.Event) {
 	return func(r *http.Request, e proxy.Event) {
+		if own.is(r) {
+			return
+		}
 		metrics.Observe(r, e)
 		access(r, e)
 	}

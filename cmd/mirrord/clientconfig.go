@@ -128,13 +128,9 @@ func mirrorURL(cfg *config.Config, host string) (string, error) {
 }
 
 func listenerURL(l config.Listener) string {
-	scheme := "http"
-	if l.TLS.CertFile != "" || len(l.ACME.Domains) > 0 {
-		scheme = "https"
-	}
 	host, port, _ := net.SplitHostPort(l.Address) // it is valid
 	if address, err := netip.ParseAddr(host); host == "" || err == nil && address.IsUnspecified() {
 		host = "127.0.0.1"
 	}
-	return scheme + "://" + net.JoinHostPort(host, port)
+	return scheme(l) + "://" + net.JoinHostPort(host, port)
 }

@@ -136,18 +136,19 @@ func loadAuth(c config.Auth, gate *access.Gate) (*access.Auth, error) {
 }
 
 // newGate returns what all listeners share to find out who is asking.
-func newGate(cfg *config.Config, log *zap.Logger, metrics *telemetry.Metrics, audit *telemetry.Audit) *access.Gate {
+func (d *daemon) newGate(cfg *config.Config) *access.Gate {
 	return access.NewGate(access.GateOptions{
 		Allow:          networks(cfg.Clients.Allow),
 		Deny:           networks(cfg.Clients.Deny),
 		TrustedProxies: networks(cfg.Clients.TrustedProxies),
-		Refused:        audit.Refused,
-		LoginFailed:    telemetry.LoginFailed(log, metrics, audit),
+		Own:            d.self.is,
+		Refused:        d.audit.Refused,
+		LoginFailed:    telemetry.LoginFailed(d.log, d.metrics, d.audit),
 		FileFailed: func(err error) {
-			log.Error("changed file of users or tokens cannot be read; the last good one is used", zap.Error(err))
+			d.log.Error("changed file of users or tokens cannot be read; the last good one is used", zap.Error(err))
 		},
 		IssuerFailed: func(issuer string, err error) {
-			log.Warn("issuer of tokens does not answer; tokens that need its keys are refused", zap.String("issuer", issuer), zap.Error(err))
+			d.log.Warn("issuer of tokens does not answer; tokens that need its keys are refused", zap.String("issuer", issuer), zap.Error(err))
 		},
 	})
 }

@@ -96,7 +96,7 @@ func limits(cfg *config.Config) stack.Limits {
 // serve makes the listeners serve by a configuration: who is let in, what they may pull,
 // and how much. It returns how each lets clients in, or fails and changes nothing.
 func (d *daemon) serve(cfg *config.Config) ([]*access.Auth, error) {
-	gate := newGate(cfg, d.log, d.metrics, d.audit)
+	gate := d.newGate(cfg)
 	var auths []*access.Auth
 	for _, listener := range cfg.AllListeners() {
 		auth, err := loadAuth(listener.Auth, gate)

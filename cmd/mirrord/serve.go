@@ -88,6 +88,8 @@ func (d *daemon) run(ctx context.Context, restoreSignals func(), log *zap.Logger
 	for _, work := range d.workers {
 		workers.Go(func() error { return work(working) })
 	}
+	watch := d.newWatchdog(ctx)
+	workers.Go(func() error { return watch(working) })
 	defer onHangup(d.reload)()
 
 	log.Info("serving", append(summary(d.cfg), zap.String("listen", d.addresses()), zap.Stringer("admin", d.admin[0].Addr()))...)

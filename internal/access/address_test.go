@@ -94,3 +94,22 @@ func ask(gate *Gate, auth *Auth, r *http.Request) (client oci.Client, err error)
 	gate.Handler(auth, next, refuse).ServeHTTP(httptest.NewRecorder(), r)
 	return client, err
 }
+
+// What the mirror asks of itself is not reported.
+func TestOwnRefusals(t *testing.T) {
+	reported := 0
+	gate := NewGate(GateOptions{
+		Allow:   networks("192.0.2.0/24"),
+		Own:     func(r *http.Request) bool { return r.UserAgent() == "own" },
+		Refused: func(Refusal) { reported++ },
+	})
+	for agent, want := range map[string]int{"own": 0, "docker": 1} {
+		r := httptest.NewRequest(http.MethodGet, "/v2/", nil)
+		r.RemoteAddr = "127.0.0.1:1"
+		r.Header.Set("User-Agent", agent)
+		reported = 0
+		if _, err := gate.identify(r, nil); err == nil || reported != want {
+			t.Errorf("%s: %v, reported %d times", agent, err, reported)
+		}
+	}
+}

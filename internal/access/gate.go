@@ -19,7 +19,8 @@ type GateOptions struct {
 	Deny           []netip.Prefix
 	TrustedProxies []netip.Prefix // that may say which client they speak for
 
-	Refused      func(Refusal) // a client by its network; may be nil
+	Own          func(*http.Request) bool // the mirror itself sends the request, which is not reported; may be nil
+	Refused      func(Refusal)            // a client by its network; may be nil
 	LoginFailed  func(LoginFailure)
 	FileFailed   func(error)                    // a changed file cannot be read; the last good one is used
 	IssuerFailed func(issuer string, err error) // of tokens, cannot be asked for its keys
@@ -80,7 +81,7 @@ func (g *Gate) Handler(auth *Auth, next http.Handler, refuse func(http.ResponseW
 func (g *Gate) identify(r *http.Request, auth *Auth) (oci.Client, error) {
 	client := oci.Client{Address: clientAddress(r, g.options.TrustedProxies)}
 	if rule, err := g.admit(client.Address); err != nil {
-		if g.options.Refused != nil {
+		if g.options.Refused != nil && (g.options.Own == nil || !g.options.Own(r)) {
 			g.options.Refused(Refusal{Client: client, Rule: rule, Err: err})
 		}
 		return client, err
