@@ -179,13 +179,19 @@ func (r *Registry) checkAccess(ctx context.Context, s scope, ref oci.Ref) error 
 		return nil
 	}
 	err := r.askMember(ctx, s, ref)
-	if err != nil && ctx.Err() == nil && oci.Temporary(err) && !errors.Is(err, oci.ErrLoop) && within(known.allowed, r.limits.Load().MaxStale) {
+	if err != nil && ctx.Err() == nil && isOutage(err) && within(known.allowed, r.limits.Load().MaxStale) {
 		return nil
 	}
 	if err != nil {
 		r.noteDenial(s, err)
 	}
 	return err
+}
+
+// isOutage reports whether err leaves open what the upstream would say: not when it
+// refuses the login, and not because of mirrors that a client may have made up.
+func isOutage(err error) bool {
+	return oci.Temporary(err) && !errors.Is(err, oci.ErrLogin) && !errors.Is(err, oci.ErrLoop)
 }
 
 // noteDenial notes that the upstream does not let its login have a private repository.

@@ -3,6 +3,7 @@ package membership
 import (
 	"context"
 	"errors"
+	"io"
 	"time"
 
 	"mirrord/internal/call"
@@ -14,18 +15,62 @@ import (
 // by asking.
 func (r *Registry) confirm(ctx context.Context, s scope, ref oci.Ref, found oci.Result) error {
 	at := ref.At(found.Digest)
-	if !ref.ByDigest() || found.Source == at {
+	switch {
+	case !ref.ByDigest() && s != public && found.Via == oci.Stale:
+		return r.checkAccess(ctx, s, at) // it may be stale because the login is refused
+	case !ref.ByDigest() || found.Source == at:
 		r.noteMember(s, found.Digest, answered(ref, found))
 		return nil
-	}
-	if r.isMember(s, at) {
+	case r.isMember(s, at):
 		return nil
-	}
-	if r.isPublicSource(found.Source) {
+	case r.isPublicSource(found.Source):
 		r.noteMember(public, found.Digest, false)
 		return nil
+	case r.isElsewhere(at):
+		return errElsewhere
 	}
 	return r.askMember(ctx, s, at)
+}
+
+// errElsewhere says that content is known as private content of another upstream: that
+// this one claims to have it is not enough, it has to send it.
+var errElsewhere = errors.New("private content of another upstream")
+
+// isElsewhere reports whether ref, by digest, is known as private content of another
+// upstream.
+func (r *Registry) isElsewhere(ref oci.Ref) bool {
+	for upstream := range r.opts.Anonymous {
+		if upstream != ref.Upstream() && r.facts.owns(upstream, ref.Digest()) {
+			return true
+		}
+	}
+	return false
+}
+
+// openThere opens ref, by digest, at its upstream and not in the cache. Who reads all of
+// it has shown that the upstream has it.
+func (r *Registry) openThere(ctx context.Context, s scope, ref oci.Ref) (*oci.Content, error) {
+	content, err := r.opts.Upstreams.Open(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	content.Via = oci.Pass
+	content.Body = &witness{content.Body, func() { r.noteMember(s, ref.Digest(), true) }}
+	return content, nil
+}
+
+// witness calls read when all of a body was read, which is verified then.
+type witness struct {
+	io.ReadCloser
+	read func()
+}
+
+func (w *witness) Read(p []byte) (int, error) {
+	n, err := w.ReadCloser.Read(p)
+	if err == io.EOF {
+		w.read()
+	}
+	return n, err
 }
 
 // answered reports whether the upstream has been asked for what was found for ref.

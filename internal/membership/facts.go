@@ -69,15 +69,19 @@ type facts struct {
 	known   *simplelru.LRU[fact, state]
 	dirty   map[fact]struct{}           // that the index does not know yet, or not to be forgotten
 	refused *simplelru.LRU[fact, state] // repositories that are private, or invented, and were never served
+	owners  map[fact]int                // by upstream and digest: private repositories of known that have it
 }
 
 // newFacts returns the facts of the index, of which so many are remembered.
 func newFacts(index Index, most int, failed func(error)) *facts {
-	f := &facts{index: index, failed: failed, dirty: make(map[fact]struct{})}
+	f := &facts{index: index, failed: failed, dirty: make(map[fact]struct{}), owners: make(map[fact]int)}
 	if failed == nil {
 		f.failed = func(error) {}
 	}
-	f.known = newLRU(most, func(name fact, _ state) { f.dirty[name] = struct{}{} })
+	f.known = newLRU(most, func(name fact, _ state) {
+		f.dirty[name] = struct{}{}
+		f.own(name, -1)
+	})
 	f.refused = newLRU(maxRefused, nil)
 	for r, err := range index.Members() {
 		if err != nil {
@@ -86,6 +90,7 @@ func newFacts(index Index, most int, failed func(error)) *facts {
 		}
 		name := fact{r.Upstream, r.Repository, r.Digest}
 		f.known.Add(name, state{public: r.Public, checked: r.Checked, allowed: r.Allowed})
+		f.own(name, 1)
 		f.notePrivate(name)
 	}
 	return f
@@ -127,8 +132,29 @@ func (f *facts) put(name fact, s state) {
 // add adds a fact that the index gets, too. The caller holds mu.
 func (f *facts) add(name fact, s state) {
 	f.refused.Remove(name)
+	if !f.known.Contains(name) {
+		f.own(name, 1)
+	}
 	f.known.Add(name, s)
 	f.dirty[name] = struct{}{}
+}
+
+// own counts one more, or less, private repository that has a digest. The caller holds mu.
+func (f *facts) own(name fact, change int) {
+	if name.upstream == "" || name.digest == "" {
+		return
+	}
+	name.repository = ""
+	if f.owners[name] += change; f.owners[name] == 0 {
+		delete(f.owners, name)
+	}
+}
+
+// owns reports whether a private repository of the upstream is known to have d.
+func (f *facts) owns(upstream string, d oci.Digest) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.owners[fact{upstream: upstream, digest: d}] > 0
 }
 
 // notePrivate notes that there is private content, if name says so.

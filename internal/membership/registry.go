@@ -16,6 +16,7 @@ package membership
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"time"
 
@@ -158,6 +159,9 @@ func (r *Registry) resolve(ctx context.Context, ref oci.Ref) (oci.Result, error)
 	if err == nil {
 		err = r.confirm(ctx, s, ref, result)
 	}
+	if errors.Is(err, errElsewhere) {
+		result, err = r.opts.Upstreams.Resolve(ctx, ref)
+	}
 	if err != nil {
 		r.noteDenial(s, err)
 		return oci.Result{}, err
@@ -190,8 +194,14 @@ func (r *Registry) open(ctx context.Context, ref oci.Ref) (*oci.Content, error) 
 		r.noteDenial(s, err)
 		return nil, err
 	}
-	if err := r.confirm(ctx, s, ref, content.Result); err != nil {
-		_ = content.Close()
+	if err = r.confirm(ctx, s, ref, content.Result); err == nil {
+		return content, nil
+	}
+	_ = content.Close()
+	if errors.Is(err, errElsewhere) {
+		content, err = r.openThere(ctx, s, ref)
+	}
+	if err != nil {
 		r.noteDenial(s, err)
 		return nil, err
 	}

@@ -74,6 +74,10 @@ func Temporary(err error) bool {
 // Referrers API" in distribution-spec 1.1.
 var ErrNoReferrers = errors.New("no referrers API")
 
+// ErrLogin says that an upstream refuses the mirror's login, or that the login cannot be
+// read: another one may work.
+var ErrLogin = errors.New("the login failed")
+
 // ErrParameter marks an invalid query, for which the spec has no error code.
 var ErrParameter = errors.New("invalid query parameter")
 

@@ -33,7 +33,7 @@ func (p *Pool) disabledErr(i int) error {
 // the login worked. Temporary errors change nothing.
 func (p *Pool) recordLogin(i int, err error) {
 	now := time.Now()
-	failed := errors.Is(err, errLogin)
+	failed := errors.Is(err, oci.ErrLogin)
 	if !failed && err != nil && oci.Temporary(err) {
 		return
 	}

@@ -149,5 +149,5 @@ func (t *tokens) challengeChanged(ctx context.Context, key string) bool {
 // token service that the registry no longer uses.
 func mayHaveMoved(err error) bool {
 	var limit *oci.LimitError
-	return !errors.As(err, &limit) && !errors.Is(err, errLogin)
+	return !errors.As(err, &limit) && !errors.Is(err, oci.ErrLogin)
 }

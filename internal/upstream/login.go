@@ -119,7 +119,7 @@ func (t *tokens) rejectLogin(login authn.AuthConfig, refused *refusal) error {
 	err := &oci.Error{
 		Code:    oci.Unavailable,
 		Message: fmt.Sprintf("%s refuses the login: check its user name and password (it responded with %s%s)", t.name, refused.status, refused.message),
-		Err:     errLogin,
+		Err:     oci.ErrLogin,
 	}
 	t.setLogin(loginState{login: login, until: time.Now().Add(disableTime), err: err})
 	return err

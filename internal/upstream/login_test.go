@@ -114,7 +114,7 @@ func TestTokenDeniedWithoutLogin(t *testing.T) {
 	c := connect(t, h.URL())
 	for range 2 {
 		_, err := c.Resolve(t.Context(), refOf(t, "corp/a"))
-		if c.wantCode(t, err, oci.NameUnknown); errors.Is(err, errLogin) {
+		if c.wantCode(t, err, oci.NameUnknown); errors.Is(err, oci.ErrLogin) {
 			t.Errorf("taken for a failed login: %v", err)
 		}
 	}
@@ -132,7 +132,7 @@ func TestUnavailableTokenServiceBlamesNoLogin(t *testing.T) {
 	h.Inject(hubsim.Fault{Op: "token", Status: 500, Times: 1})
 	c := connect(t, h.URL(), "small", "right")
 	_, err := c.Resolve(t.Context(), manifestRef(t, "v1"))
-	if c.wantCode(t, err, oci.Unavailable); errors.Is(err, errLogin) {
+	if c.wantCode(t, err, oci.Unavailable); errors.Is(err, oci.ErrLogin) {
 		t.Errorf("taken for a failed login: %v", err)
 	}
 }
@@ -144,7 +144,7 @@ func TestFilterBeforeTheTokenService(t *testing.T) {
 	h.Inject(hubsim.Fault{Op: "token", Status: 403, ContentType: "text/html", Body: "<h1>Blocked"})
 	c := connect(t, h.URL(), "small", "right")
 	_, err := c.Resolve(t.Context(), manifestRef(t, "v1"))
-	if c.wantCode(t, err, oci.Unavailable); errors.Is(err, errLogin) {
+	if c.wantCode(t, err, oci.Unavailable); errors.Is(err, oci.ErrLogin) {
 		t.Errorf("taken for a failed login: %v", err)
 	}
 }
@@ -159,7 +159,7 @@ func TestWrongLoginIsSentTwice(t *testing.T) {
 	for i := range 50 {
 		group.Go(func() error {
 			_, err := c.Resolve(t.Context(), refOf(t, fmt.Sprint("corp/r", i)))
-			if c.wantCode(t, err, oci.Unavailable); !errors.Is(err, errLogin) {
+			if c.wantCode(t, err, oci.Unavailable); !errors.Is(err, oci.ErrLogin) {
 				return fmt.Errorf("%v is no failed login", err)
 			}
 			return nil
@@ -219,7 +219,7 @@ func TestBasicBehindAnOpenRoot(t *testing.T) {
 	c.wantCode(t, err, oci.NameUnknown)
 	c = connect(t, s.URL, "ann", "wrong-wrong")
 	_, err = read(t, c, manifestRef(t, "v1"))
-	if c.wantCode(t, err, oci.Unavailable); !errors.Is(err, errLogin) {
+	if c.wantCode(t, err, oci.Unavailable); !errors.Is(err, oci.ErrLogin) {
 		t.Errorf("%v is no failed login", err)
 	}
 }
@@ -236,7 +236,7 @@ func TestExpiredBasic(t *testing.T) {
 		answer(401, "", "Www-Authenticate", `Basic realm="ecr"`)(w, r)
 	}).URL, "AWS", "secret-pass")
 	_, err := read(t, c, manifestRef(t, "v1"))
-	if c.wantCode(t, err, oci.Unavailable); !errors.Is(err, errLogin) {
+	if c.wantCode(t, err, oci.Unavailable); !errors.Is(err, oci.ErrLogin) {
 		t.Errorf("%v is no failed login", err)
 	}
 }

@@ -122,7 +122,7 @@ func mayTryNext(err error) bool {
 	case oci.TooManyRequests, oci.NameUnknown, oci.Denied:
 		return true
 	}
-	return errors.Is(err, errLogin) || errors.Is(err, errNeedsGetNow)
+	return errors.Is(err, oci.ErrLogin) || errors.Is(err, errNeedsGetNow)
 }
 
 // moreSevere returns which of two members' errors is reported. As long as one member

@@ -73,7 +73,7 @@ func (b *body) countFailure(err error) bool {
 // registry block the address.
 func isRefusal(err error) bool {
 	code := oci.CodeOf(err)
-	return code == oci.Denied || code == oci.NameUnknown || errors.Is(err, errLogin)
+	return code == oci.Denied || code == oci.NameUnknown || errors.Is(err, oci.ErrLogin)
 }
 
 // wait waits before another try after err: as long as a rate limit asks for, and

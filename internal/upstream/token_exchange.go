@@ -132,16 +132,13 @@ func isTokenValue(value string) bool {
 	return value != "" && strings.IndexFunc(value, func(r rune) bool { return r <= ' ' || r > '~' }) < 0
 }
 
-// errLogin marks a failed login: another login may work.
-var errLogin = errors.New("the login failed")
-
-// loginAuthenticator is an Authenticator whose errors wrap errLogin.
+// loginAuthenticator is an Authenticator whose errors wrap oci.ErrLogin.
 type loginAuthenticator struct{ authn.Authenticator }
 
 func (a loginAuthenticator) AuthorizationContext(ctx context.Context) (*authn.AuthConfig, error) {
 	login, err := authn.Authorization(ctx, a.Authenticator)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errLogin, err)
+		return nil, fmt.Errorf("%w: %w", oci.ErrLogin, err)
 	}
 	return login, nil
 }

@@ -207,7 +207,7 @@ func TestBasicRegistry(t *testing.T) {
 	c := connect(t, s.URL, "ann", "wrong-pass")
 	_, err := read(t, c, blobRef(t, oci.FromBytes(nil)))
 	c.wantCode(t, err, oci.Unavailable)
-	if !errors.Is(err, errLogin) {
+	if !errors.Is(err, oci.ErrLogin) {
 		t.Errorf("%v is no failed login", err)
 	}
 	anonymous := connect(t, s.URL)
@@ -282,7 +282,7 @@ func TestTokenRefusedWithoutLogin(t *testing.T) {
 	h.Inject(hubsim.Fault{Op: "token", Status: http.StatusUnauthorized, Times: 1})
 	c := connect(t, h.URL())
 	_, err := c.Resolve(t.Context(), manifestRef(t, "v1"))
-	if c.wantCode(t, err, oci.Unavailable); errors.Is(err, errLogin) {
+	if c.wantCode(t, err, oci.Unavailable); errors.Is(err, oci.ErrLogin) {
 		t.Errorf("taken for a failed login: %v", err)
 	}
 	_, err = c.Resolve(t.Context(), manifestRef(t, "v1"))

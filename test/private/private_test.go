@@ -107,6 +107,8 @@ func TestCachedUnderOtherNames(t *testing.T) {
 		w.served(w.alice(), manifest(t, corp, secretRepo, "v1"), image)
 		w.served(w.alice(), blob(t, corp, secretRepo, layer), layer)
 		w.attackAll()
+		<-time.After(time.Minute) // it is stored
+		w.attackAll()
 	})
 }
 
@@ -421,5 +423,51 @@ func TestDeny(t *testing.T) {
 		if !errors.As(err, &e) {
 			t.Error(err)
 		}
+	})
+}
+
+// Another upstream that claims to have private content has to send it: what the cache has
+// is not served for its word.
+func TestUpstreamThatClaimsToHaveIt(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		w.addSecret()
+		w.served(w.alice(), blob(t, corp, secretRepo, layer), layer)
+		<-time.After(time.Minute) // it is stored
+		claim := w.other.Inject(hubsim.Fault{Op: "blob", Match: blob(t, other, otherRepo, layer).Digest().Encoded(), Status: 200, Body: "anything", ContentType: "application/octet-stream"})
+		if got, _, err := ocitest.Read(w.bob(), w.mirror.Registry, blob(t, other, otherRepo, layer)); err == nil || len(got) > len("anything") {
+			t.Errorf("%d bytes, %v", len(got), err)
+		}
+		claim()
+		w.other.AddBlob(otherRepo, layer)
+		<-time.After(time.Minute)
+		w.served(w.bob(), blob(t, other, otherRepo, layer), layer)
+		before := w.other.Counters().Requests
+		w.served(w.bob(), blob(t, other, otherRepo, layer), layer)
+		if asked := w.other.Counters().Requests - before; asked > 0 {
+			t.Errorf("%d requests for what it has sent", asked)
+		}
+	})
+}
+
+// A login that the upstream refuses is access taken away, and not an outage: by tag and by
+// digest it lasts as long as what was known is fresh, and the token.
+func TestRefusedLogin(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		w.addSecret()
+		open := ocitest.Content(50_000, 2)
+		w.corp.AddBlob(publicRepo, open)
+		refs := []oci.Ref{manifest(t, corp, secretRepo, "v1"), manifest(t, corp, secretRepo, oci.FromBytes(image).String())}
+		for _, ref := range refs {
+			w.served(w.alice(), ref, image)
+		}
+		w.served(w.alice(), blob(t, corp, secretRepo, layer), layer)
+		w.served(w.bob(), blob(t, corp, publicRepo, open), open)
+		w.corp.SetUsers(map[string]string{account: "another"})
+		<-time.After(10 * time.Minute)
+		w.withheld(w.alice(), blob(t, corp, secretRepo, layer), oci.Unavailable)
+		for _, ref := range refs {
+			w.withheld(w.alice(), ref, oci.Unavailable)
+		}
+		w.served(w.bob(), blob(t, corp, publicRepo, open), open)
 	})
 }
