@@ -109,6 +109,7 @@ func (d *daemon) buildDoors() error {
 		d.doors[i].auth = auths[i]
 	}
 	warnOfSecrets(d.cfg, d.doors, d.log)
+	warnOpen(d.cfg, d.log)
 	return nil
 }
 

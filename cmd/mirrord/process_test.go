@@ -31,6 +31,7 @@ type process struct {
 	mirror, admin string     // addresses, the same in each life
 	env           []string   // more variables
 	sockets       []*os.File // passed as systemd does; their listeners are not configured
+	terminal      *os.File   // for the log; nil: it is taken by Write
 	running       *exec.Cmd
 	ended         chan error
 
@@ -87,6 +88,9 @@ func (p *process) start(flags ...string) error {
 	// The race detector would let the process wait for a second at its end.
 	p.running.Env = append(append(os.Environ(), "HOME="+p.home, "GORACE=atexit_sleep_ms=0"), p.env...)
 	p.running.Stderr = p
+	if p.terminal != nil {
+		p.running.Stderr = p.terminal
+	}
 	if err := p.running.Start(); err != nil {
 		p.running = nil
 		return err

@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -55,7 +57,8 @@ func serve(ctx context.Context, load func() (*config.Config, error)) (err error)
 		return err
 	}
 	level := zap.NewAtomicLevelAt(levelOf(cfg))
-	log, stopLog := telemetry.NewLogger(os.Stderr, level, cfg.Log.Format)
+	format, person := logFormat(cfg, os.Stderr)
+	log, stopLog := telemetry.NewLogger(os.Stderr, level, format)
 	defer func() { _ = stopLog() }() // a log that cannot be written has nowhere to say so
 	d, err := build(cfg, load, passed, log, level)
 	if err != nil {
@@ -67,14 +70,14 @@ func serve(ctx context.Context, load func() (*config.Config, error)) (err error)
 	}()
 	ctx, restoreSignals := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer restoreSignals()
-	return d.run(ctx, restoreSignals, log)
+	return d.run(ctx, restoreSignals, log, person)
 }
 
 // run serves until ctx ends or a server fails, and calls restoreSignals before it
 // drains, so that a second signal ends the process. The mirror's requests are
 // drained first, then the cache's fills are ended, and the admin listener is closed
 // last, so that the drain can be watched.
-func (d *daemon) run(ctx context.Context, restoreSignals func(), log *zap.Logger) error {
+func (d *daemon) run(ctx context.Context, restoreSignals func(), log *zap.Logger, person bool) error {
 	servers, ctx := errgroup.WithContext(ctx)
 	for _, s := range d.mirrors {
 		servers.Go(s.Serve)
@@ -92,7 +95,7 @@ func (d *daemon) run(ctx context.Context, restoreSignals func(), log *zap.Logger
 	workers.Go(func() error { return watch(working) })
 	defer onHangup(d.reload)()
 
-	log.Info("serving", append(summary(d.cfg), zap.String("listen", d.addresses()), zap.Stringer("admin", d.admin[0].Addr()))...)
+	d.announce(person)
 	notify(log, systemd.SdNotifyReady)
 	<-ctx.Done()
 	restoreSignals()
@@ -103,6 +106,20 @@ func (d *daemon) run(ctx context.Context, restoreSignals func(), log *zap.Logger
 	drained := d.drain()
 	stopWork()
 	return errors.Join(drained, workers.Wait(), d.closeAdmin(), servers.Wait())
+}
+
+// announce says that the mirror serves, to a person in more words.
+func (d *daemon) announce(person bool) {
+	if !person {
+		d.log.Info("serving", append(summary(d.cfg), zap.String("listen", d.addresses()), zap.Stringer("admin", d.admin[0].Addr()))...)
+		return
+	}
+	listeners := slices.Clone(d.cfg.AllListeners())
+	for i := range listeners {
+		listeners[i].Address = d.mirrors[i].Addr().String()
+	}
+	_ = d.log.Sync() // what came before
+	_, _ = io.WriteString(os.Stderr, welcome(d.cfg, listeners, findClient(d.cfg, onThisHost)))
 }
 
 // addresses returns where the registry is served.

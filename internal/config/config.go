@@ -69,7 +69,7 @@ type Config struct {
 	Upstreams []Upstream // at least one, names unique
 	Log       struct {
 		Level  string // debug, info, warn or error
-		Format string // json or console
+		Format string // json, console or AutoFormat
 	}
 }
 

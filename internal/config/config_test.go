@@ -64,7 +64,7 @@ func defaultConfig() *Config {
 	c.Quota.Probe = 15 * time.Minute
 	c.Upstreams = []Upstream{dockerHub}
 	c.Log.Level = "info"
-	c.Log.Format = "json"
+	c.Log.Format = AutoFormat
 	c.Access.Private = "deny"
 	return c
 }

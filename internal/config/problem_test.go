@@ -58,7 +58,7 @@ func TestFileProblems(t *testing.T) {
 		{"word", "log: {level: loud}\n",
 			`mirrord.yaml:1:14: log.level: "loud" is not valid; write debug, info, warn or error`},
 		{"other word", "log: {format: yes}\n",
-			`mirrord.yaml:1:15: log.format: "yes" is not valid; write json or console`},
+			`mirrord.yaml:1:15: log.format: "yes" is not valid; write auto, json or console`},
 		{"empty text", "cache: {dir: ''}\n",
 			`mirrord.yaml:1:14: cache.dir: is empty; write a value or leave it out`},
 		{"several lines", "cache:\n  dir: |\n    /a\n    /b\n",
@@ -394,5 +394,5 @@ func TestEverySourceIsReported(t *testing.T) {
 	wantProblems(t, err,
 		`mirrord.yaml:1:1: unknown key "listn"; did you mean "listen"?`,
 		`MIRRORD_TAGS_FRESH: "x" is not a duration; write a number with a unit, such as 30s, 1m, 2h or 7d`,
-		`--log-format: "x" is not valid; write json or console`)
+		`--log-format: "x" is not valid; write auto, json or console`)
 }

@@ -89,9 +89,12 @@ var settings = []setting{
 		"UPSTREAM", "docker.io", "the registries to mirror, the default first, each as NAME for one that is known by name, or as name=HOST,url=URL and further keys; lists of several values need the file" + listHelp},
 	{scalar("log.level", oneOf("debug", "info", "warn", "error"), func(c *Config) *string { return &c.Log.Level }),
 		"LEVEL", "info", "lowest level to log: debug, info, warn or error"},
-	{scalar("log.format", oneOf("json", "console"), func(c *Config) *string { return &c.Log.Format }),
-		"FORMAT", "json", "format of log messages: json or console"},
+	{scalar("log.format", oneOf(AutoFormat, "json", "console"), func(c *Config) *string { return &c.Log.Format }),
+		"FORMAT", AutoFormat, "format of log messages: json, console for people, or auto: console if standard error is a terminal, else json"},
 }
+
+// AutoFormat is the log.format that depends on who reads it.
+const AutoFormat = "auto"
 
 // settingByKey returns the setting with that key, or nil if there is none.
 func settingByKey(key string) *setting {

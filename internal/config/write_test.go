@@ -125,7 +125,7 @@ upstreams:
         fresh: 0s
 log:
   level: info
-  format: json
+  format: auto
 `
 	var b bytes.Buffer
 	if err := c.WriteYAML(&b); err != nil {
