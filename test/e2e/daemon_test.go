@@ -7,6 +7,7 @@ package e2e
 
 import (
 	"bufio"
+	"cmp"
 	"fmt"
 	"net"
 	"net/http"
@@ -87,7 +88,7 @@ type mirror struct {
 	address  string // of the registry, as host:port
 	admin    string
 	settings []string // flags for the upstream and its tags
-	program  string   // the path of the daemon for its home
+	program  string   // another daemon than that of this checkout, or empty
 	process  *process
 }
 
@@ -99,7 +100,7 @@ func startMirror(t *testing.T, hub *hubsim.Hub) *mirror {
 // startDaemon starts a mirror with these flags for the upstream and its tags.
 func startDaemon(t *testing.T, settings ...string) *mirror {
 	t.Helper()
-	m := &mirror{home: newHome(t), address: freeAddress(t), admin: freeAddress(t), settings: settings, program: program}
+	m := &mirror{home: newHome(t), address: freeAddress(t), admin: freeAddress(t), settings: settings}
 	m.start(t)
 	return m
 }
@@ -115,7 +116,7 @@ func (m *mirror) start(t *testing.T) {
 // run is start with these flags instead of those for the addresses and the cache.
 func (m *mirror) run(t *testing.T, flags ...string) {
 	t.Helper()
-	m.process = m.home.start(t, m.program, slices.Concat([]string{"serve"}, flags, m.settings)...)
+	m.process = m.home.start(t, cmp.Or(m.program, program), slices.Concat([]string{"serve"}, flags, m.settings)...)
 	m.awaitReady(t)
 }
 
