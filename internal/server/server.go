@@ -10,6 +10,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 )
 
@@ -18,6 +19,8 @@ import (
 type Server struct {
 	listener net.Listener
 	http     *http.Server
+	arrivals arrivals
+	draining atomic.Bool
 }
 
 // Options of a Server. ErrorLog may be nil, as in net/http.
@@ -35,7 +38,7 @@ func newServer(l net.Listener, o Options, progressTime time.Duration) *Server {
 	if o.TLS != nil {
 		o.Handler = cutSlowStreams(o.Handler, progressTime)
 	}
-	return &Server{listener: l, http: &http.Server{
+	s := &Server{listener: newOnceListener(l), http: &http.Server{
 		Handler:           boundBodies(o.Handler),
 		TLSConfig:         o.TLS,
 		ErrorLog:          o.ErrorLog,
@@ -43,6 +46,8 @@ func newServer(l net.Listener, o Options, progressTime time.Duration) *Server {
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10, // podman's 1024 ranges take half of it
 	}}
+	s.arrivals.watch(s.http)
+	return s
 }
 
 // Addr is the address that is listened on.
@@ -54,17 +59,23 @@ func (s *Server) Serve() error {
 	if s.http.TLSConfig != nil {
 		serve = func(l net.Listener) error { return s.http.ServeTLS(l, "", "") }
 	}
-	if err := serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+	if err := serve(s.listener); !errors.Is(err, http.ErrServerClosed) && !s.draining.Load() {
 		return fmt.Errorf("serve %s: %w", s.listener.Addr(), err)
 	}
 	return nil
 }
 
-// Drain accepts no more requests, lets those in flight finish, and cuts off those
-// that take longer than limit.
+// Drain accepts no more connections, serves the first request of those that are there,
+// lets requests in flight finish, and cuts off those that take longer than limit.
 func (s *Server) Drain(limit time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
+	s.draining.Store(true)
+	if err := s.listener.Close(); err != nil {
+		return fmt.Errorf("drain %s: %w", s.listener.Addr(), err)
+	}
+	s.http.SetKeepAlivesEnabled(false)
+	s.arrivals.wait(ctx)
 	if err := s.http.Shutdown(ctx); errors.Is(err, context.DeadlineExceeded) {
 		return s.http.Close()
 	} else if err != nil {
