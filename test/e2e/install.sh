@@ -25,6 +25,7 @@ need podman podman
 need containerd containerd ctr
 need docker.io dockerd docker
 need busybox-static busybox
+need systemd systemd-socket-activate
 need prometheus promtool
 need debootstrap debootstrap
 need rpm rpm
