@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -24,37 +25,40 @@ import (
 func TestWatchdog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const interval = time.Minute
-		var failure error
-		var hangs time.Duration
-		told := 0
-		w := &watchdog{interval: interval, log: zap.NewNop(), notify: func() { told++ }, check: func(ctx context.Context) error {
+		var fails atomic.Bool
+		var hangs, told atomic.Int64
+		w := &watchdog{interval: interval, log: zap.NewNop(), notify: func() { told.Add(1) }, check: func(ctx context.Context) error {
 			if deadline, ok := ctx.Deadline(); !ok || time.Until(deadline) > interval/2 {
 				t.Error("a check may take longer than half of the interval")
 			}
-			time.Sleep(hangs)
-			return failure
+			time.Sleep(time.Duration(hangs.Load()))
+			if fails.Load() {
+				return errors.New("no response")
+			}
+			return nil
 		}}
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan error)
 		go func() { ended <- w.run(ctx) }()
-		notified := func(during time.Duration) int {
-			before := told
+		notified := func(during time.Duration) int64 {
+			before := told.Load()
 			time.Sleep(during)
 			synctest.Wait()
-			return told - before
+			return told.Load() - before
 		}
 		if n := notified(2 * interval); n != 8 {
 			t.Errorf("%d notifications in two intervals", n)
 		}
-		failure = errors.New("no response")
+		fails.Store(true)
 		if n := notified(2 * interval); n != 0 {
 			t.Errorf("%d notifications while the check fails", n)
 		}
-		failure, hangs = nil, 2*interval
+		fails.Store(false)
+		hangs.Store(int64(2 * interval))
 		if n := notified(interval + interval/2); n != 0 {
 			t.Errorf("%d notifications while the check hangs", n)
 		}
-		hangs = 0
+		hangs.Store(0)
 		if n := notified(2 * interval); n == 0 {
 			t.Error("no notification after the check works again")
 		}
@@ -72,11 +76,9 @@ func TestAskSelf(t *testing.T) {
 		listener config.Listener
 		fails    bool
 	}{
-		"answer":  {serve: func(http.ResponseWriter, *http.Request) {}},
-		"refusal": {serve: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) }},
-		"redirect": {serve: func(w http.ResponseWriter, r *http.Request) {
-			http.Redirect(w, r, "http://192.0.2.1/", http.StatusFound)
-		}},
+		"answer":     {serve: func(http.ResponseWriter, *http.Request) {}},
+		"refusal":    {serve: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) }},
+		"redirect":   {serve: func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://192.0.2.1/", 302) }},
 		"cut":        {serve: func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }},
 		"no TLS":     {serve: func(http.ResponseWriter, *http.Request) {}, listener: config.Listener{TLS: config.TLS{CertFile: "f"}}},
 		"no PROXY":   {serve: func(http.ResponseWriter, *http.Request) {}, listener: config.Listener{ProxyProtocol: true}},
