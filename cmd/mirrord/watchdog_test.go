@@ -76,9 +76,11 @@ func TestAskSelf(t *testing.T) {
 		listener config.Listener
 		fails    bool
 	}{
-		"answer":     {serve: func(http.ResponseWriter, *http.Request) {}},
-		"refusal":    {serve: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) }},
-		"redirect":   {serve: func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://192.0.2.1/", 302) }},
+		"answer":  {serve: func(http.ResponseWriter, *http.Request) {}},
+		"refusal": {serve: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) }},
+		"redirect": {serve: func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://192.0.2.1/", http.StatusFound)
+		}},
 		"cut":        {serve: func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }},
 		"no TLS":     {serve: func(http.ResponseWriter, *http.Request) {}, listener: config.Listener{TLS: config.TLS{CertFile: "f"}}},
 		"no PROXY":   {serve: func(http.ResponseWriter, *http.Request) {}, listener: config.Listener{ProxyProtocol: true}},
