@@ -78,7 +78,7 @@ func TestSetScrub(t *testing.T) {
 		f := start(t, fake)
 		f.MustRead(t, refs[0], contents[0], oci.Fill)
 		f.Settled(t)
-		<-time.After(48 * time.Hour)
+		<-time.After(3 * time.Hour)
 		if n := f.Stats().Scrubbed; n != 0 {
 			t.Errorf("%d blobs scrubbed, want none", n)
 		}

@@ -79,14 +79,14 @@ func TestTooStale(t *testing.T) {
 		fake := new(ocitest.Fake)
 		tag := ocitest.ManifestRef(t, "v1")
 		raw := cachetest.Put(fake, "v1", 1)
-		limit := func(o *cachetest.Options) { o.Tags.Limits.MaxStale = 48 * time.Hour }
+		limit := func(o *cachetest.Options) { o.Tags.Limits.MaxStale = 2 * time.Hour }
 		f := start(t, fake, limit)
 		f.MustRead(t, tag, raw, oci.Fill)
 		f.Settled(t)
 		fake.Fail(cachetest.Down)
-		<-time.After(47 * time.Hour)
+		<-time.After(119 * time.Minute)
 		f.MustRead(t, tag, raw, oci.Stale)
-		<-time.After(2 * time.Hour)
+		<-time.After(time.Hour)
 		if _, _, err := ocitest.Read(t.Context(), f, tag); !errors.Is(err, cachetest.ErrDown) {
 			t.Errorf("%v, want the upstream's error", err)
 		}
@@ -98,7 +98,7 @@ func TestTooStale(t *testing.T) {
 		f.MustRead(t, tag, raw, oci.Revalidated)
 		fake.Fail(cachetest.Down)
 		f.Stop()
-		<-time.After(49 * time.Hour)
+		<-time.After(3 * time.Hour)
 		f.Restart(t, limit) // it grew too old while the mirror was down
 		if _, _, err := ocitest.Read(t.Context(), f, tag); !errors.Is(err, cachetest.ErrDown) {
 			t.Errorf("%v, want the upstream's error", err)

@@ -151,7 +151,7 @@ func Start(t *testing.T, fake *ocitest.Fake, change ...func(*Options)) *Fixture 
 func (f *Fixture) Restart(t *testing.T, change ...func(*Options)) {
 	t.Helper()
 	o := Options{Cache: f.Options(t), Tags: tags.Options{
-		Index: f.Index, Fresh: Always(time.Minute), Limits: tags.Limits{FreshLists: time.Minute, MaxStale: 30 * 24 * time.Hour, MaxSilence: 1500 * time.Millisecond},
+		Index: f.Index, Fresh: Always(time.Minute), Limits: tags.Limits{FreshLists: time.Minute, MaxStale: 3 * time.Hour, MaxSilence: 1500 * time.Millisecond},
 	}}
 	for _, c := range change {
 		c(&o)
