@@ -4,10 +4,12 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 
 	"github.com/spf13/cobra"
 
+	"mirrord/internal/admin"
 	"mirrord/internal/config"
 )
 
@@ -44,7 +46,9 @@ type refusal struct{ error }
 func (r refusal) Unwrap() error { return r.error }
 
 func isRefusal(err error) bool {
-	return errors.As(err, new(refusal)) || errors.As(err, new(*config.Error))
+	var refused *admin.Refusal
+	badRequest := errors.As(err, &refused) && refused.Status == http.StatusBadRequest
+	return badRequest || errors.As(err, new(refusal)) || errors.As(err, new(*config.Error))
 }
 
 func newRootCommand() *cobra.Command {

@@ -3,14 +3,12 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"mirrord/internal/admin"
-	"mirrord/internal/config"
 )
 
 func newQuotaCommand() *cobra.Command {
@@ -18,17 +16,17 @@ func newQuotaCommand() *cobra.Command {
 		Use:   "quota",
 		Short: "Show what is left of the upstreams' pull limits",
 		Long: `Show the manifest GETs left, the limit and its window, for each upstream and
-credential of the mirror that runs at admin.listen.`,
+credential of the mirror.`,
 		Args: refuse(cobra.NoArgs),
 	}
 	asJSON := c.Flags().Bool("json", false, "print JSON")
-	config.AddFlags(c.Flags(), adminListenKey)
+	addMirrorFlags(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		cfg, err := config.Load(c.Flags(), os.Environ())
+		mirror, err := findMirror(c)
 		if err != nil {
 			return err
 		}
-		budgets, raw, err := admin.NewClient(cfg.Admin.Listen, cfg.Admin.TokenFile).Budgets(c.Context())
+		budgets, raw, err := mirror.Budgets(c.Context())
 		if err != nil {
 			return err
 		}

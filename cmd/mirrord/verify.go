@@ -41,7 +41,7 @@ with status 3 if anything is wrong, even if repaired.`,
 		Args: refuse(cobra.NoArgs),
 	}
 	repair := c.Flags().Bool("repair", false, "drop what is damaged, lost or not a blob, and adopt intact files that the index does not know")
-	config.AddFlags(c.Flags(), cacheDirKey, adminListenKey, adminTokenFileKey)
+	config.AddFlags(c.Flags(), cacheDirKey, adminListenKey, adminSocketKey, adminTokenFileKey)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		cfg, err := config.Load(c.Flags(), os.Environ())
 		if err != nil {
@@ -60,11 +60,6 @@ with status 3 if anything is wrong, even if repaired.`,
 	}
 	return c
 }
-
-const (
-	cacheDirKey       = "cache.dir"
-	adminTokenFileKey = "admin.token_file"
-)
 
 // verifyFunc verifies a cache.
 type verifyFunc func(ctx context.Context, repair bool, progress func(cache.Findings, *cache.Fault)) (cache.Findings, error)
@@ -92,15 +87,18 @@ func (t *verifyTarget) run(ctx context.Context, out io.Writer, repair bool) erro
 }
 
 // findCache returns the cache that cfg means. Unless a directory is configured it is
-// that of the mirror at admin.listen, which may run as another user or with other
+// that of the mirror that locate finds, which may run as another user or with other
 // settings.
 func findCache(ctx context.Context, cfg *config.Config) (*verifyTarget, error) {
 	dir, listen := cfg.Cache.Dir, cfg.Admin.Listen
-	mirror := admin.NewClient(listen, cfg.Admin.TokenFile)
-	used, noMirror := mirror.Directory(ctx)
+	mirror, noMirror := locate(ctx, cfg)
+	used := mirror.dir
+	if noMirror == nil {
+		listen = mirror.at
+	}
 	if noMirror == nil && (!cfg.Cache.DirSet || used == admin.RealPath(dir)) {
 		verify := func(ctx context.Context, repair bool, progress func(cache.Findings, *cache.Fault)) (cache.Findings, error) {
-			return mirror.Verify(ctx, used, repair, progress)
+			return mirror.client.Verify(ctx, used, repair, progress)
 		}
 		return &verifyTarget{fmt.Sprintf("%s, which the mirror at %s uses", used, listen), verify, func() {}}, nil
 	}

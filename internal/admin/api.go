@@ -48,9 +48,9 @@ func (a *API) Drain() { a.draining.Store(true) }
 // Handler serves the API to those who run the mirror, and not to web pages.
 func (a *API) Handler() http.Handler {
 	mux := a.watched()
-	mux.HandleFunc("GET /quota", a.serveBudgets)
+	mux.HandleFunc("GET /quota", respond(a.budgets))
 	mux.HandleFunc("GET /verify", a.serveDirectory)
-	mux.HandleFunc("POST /verify", a.serveVerify)
+	mux.HandleFunc("POST /verify", stream(a.verify))
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)

@@ -13,7 +13,7 @@ func TestOneVerificationAtATime(t *testing.T) {
 	a.verifying.Lock()
 	defer a.verifying.Unlock()
 	w := httptest.NewRecorder()
-	a.serveVerify(w, httptest.NewRequest(http.MethodPost, "/verify", nil))
+	stream(a.verify)(w, httptest.NewRequest(http.MethodPost, "/verify", nil))
 	if w.Code != http.StatusConflict || !strings.Contains(w.Body.String(), "in progress already") {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}

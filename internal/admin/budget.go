@@ -2,7 +2,6 @@ package admin
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 	"slices"
 	"sync"
@@ -32,12 +31,9 @@ type Budget struct {
 	Spent      int64      `json:"spent"` // manifest GETs since the start
 }
 
-// serveBudgets responds with the present budgets.
-func (a *API) serveBudgets(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Content-Type", "application/json")
-	encoder := json.NewEncoder(w)
-	encoder.SetIndent("", "  ")
-	_ = encoder.Encode(currentBudgets(r.Context(), a.opts.Pools())) // a client that has left misses nothing
+// budgets returns the present budgets.
+func (a *API) budgets(r *http.Request) (any, error) {
+	return currentBudgets(r.Context(), a.opts.Pools()), nil
 }
 
 // currentBudgets returns what each credential can do now: its budget, and what a check

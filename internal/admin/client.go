@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,8 +15,6 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
-
-	"mirrord/internal/cache"
 )
 
 const (
@@ -55,19 +54,31 @@ func NewClient(listen, tokenFile string) *Client {
 // names.
 func SocketPath(listen string) (string, bool) { return strings.CutPrefix(listen, "unix:") }
 
-// authorization returns the header with the token of the mirror whose directory is dir.
-// It is empty for a unix socket, which needs none, and for a mirror of an older version,
-// which has none.
-func (c *Client) authorization(dir string) (string, error) {
+// authorize adds the token of the mirror to r. A unix socket needs none.
+func (c *Client) authorize(r *http.Request) error {
 	if _, ok := SocketPath(c.listen); ok {
-		return "", nil
+		return nil
 	}
+	dir, err := c.Directory(r.Context())
+	if err != nil {
+		return err
+	}
+	authorization, err := c.authorization(dir)
+	if authorization != "" {
+		r.Header.Set("Authorization", authorization)
+	}
+	return err
+}
+
+// authorization returns the header with the token of the mirror whose directory is dir. It
+// is empty for a mirror of an older version, which has none.
+func (c *Client) authorization(dir string) (string, error) {
 	token, err := NewToken(c.tokenFile, dir).read()
 	if errors.Is(err, fs.ErrNotExist) && c.tokenFile == "" {
 		return "", nil
 	}
 	if err != nil {
-		return "", fmt.Errorf("read the token of the mirror at %s: %w; run this as its user or as root, or name the file with --admin-token-file", c.listen, err)
+		return "", fmt.Errorf("read the token of the mirror at %s: %w; run this as its user or as root, name the file with --admin-token-file, or ask at its socket with --admin-socket", c.listen, err)
 	}
 	return "Bearer " + token, nil
 }
@@ -75,24 +86,14 @@ func (c *Client) authorization(dir string) (string, error) {
 // Budgets returns the budgets of the mirror's credentials, and as the mirror sent
 // them: a newer one may have fields that Budget lacks.
 func (c *Client) Budgets(ctx context.Context) (budgets []Budget, raw []byte, err error) {
-	resp, err := c.do(ctx, http.MethodGet, "/quota", "")
-	if err != nil {
-		return nil, nil, err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	if raw, err = io.ReadAll(io.LimitReader(resp.Body, maxResponse)); err != nil {
-		return nil, nil, fmt.Errorf("ask the mirror at %s: %w", c.listen, err)
-	}
-	if err := json.Unmarshal(raw, &budgets); err != nil {
-		return nil, nil, fmt.Errorf("the mirror at %s sends invalid budgets: %w", c.listen, err)
-	}
-	return budgets, raw, nil
+	raw, err = c.get(ctx, "/quota", nil, &budgets)
+	return budgets, raw, err
 }
 
 // Ready returns what the mirror says of its readiness: what it works without, if
 // anything. It fails while the mirror drains.
 func (c *Client) Ready(ctx context.Context) ([]byte, error) {
-	resp, err := c.do(ctx, http.MethodGet, "/readyz", "")
+	resp, err := c.send(ctx, http.MethodGet, "/readyz", nil, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +103,7 @@ func (c *Client) Ready(ctx context.Context) ([]byte, error) {
 
 // Directory returns the cache directory of the mirror.
 func (c *Client) Directory(ctx context.Context) (string, error) {
-	resp, err := c.do(ctx, http.MethodGet, "/verify", "")
+	resp, err := c.send(ctx, http.MethodGet, "/verify", nil, nil)
 	if err != nil {
 		return "", err
 	}
@@ -115,67 +116,123 @@ func (c *Client) Directory(ctx context.Context) (string, error) {
 	return dir, err
 }
 
-// Verify verifies the cache of the mirror, whose directory is dir, as cache.Verify
-// does.
-func (c *Client) Verify(ctx context.Context, dir string, repair bool, progress func(cache.Findings, *cache.Fault)) (found cache.Findings, err error) {
-	authorization, err := c.authorization(dir)
+// get decodes the response to a GET into value, and returns it as the mirror sent it too: a
+// newer one may have fields that value lacks.
+func (c *Client) get(ctx context.Context, path string, query url.Values, value any) (raw []byte, err error) {
+	return c.exchange(ctx, http.MethodGet, path, query, nil, value)
+}
+
+// exchange sends body, as JSON unless it is nil, and decodes the response as get does.
+func (c *Client) exchange(ctx context.Context, method, path string, query url.Values, body, value any) (raw []byte, err error) {
+	resp, err := c.send(ctx, method, path, query, body)
 	if err != nil {
-		return found, err
+		return nil, err
 	}
-	resp, err := c.do(ctx, http.MethodPost, fmt.Sprintf("/verify?repair=%t&dir=%s", repair, url.QueryEscape(dir)), authorization)
+	defer func() { _ = resp.Body.Close() }()
+	if raw, err = io.ReadAll(io.LimitReader(resp.Body, maxResponse)); err != nil {
+		return nil, fmt.Errorf("ask the mirror at %s: %w", c.listen, err)
+	}
+	if err := json.Unmarshal(raw, value); err != nil {
+		return nil, fmt.Errorf("the mirror at %s sends an invalid response to %s: %w", c.listen, path, err)
+	}
+	return raw, nil
+}
+
+// lines sends body as exchange does, and calls each with the lines of the response until
+// one says that it is the last. It fails with the error that a line has, and when the
+// response ends before its last line.
+func (c *Client) lines(ctx context.Context, method, path string, query url.Values, body any, each func(line []byte) error) error {
+	resp, err := c.send(ctx, method, path, query, body)
 	if err != nil {
-		return found, err
+		return err
 	}
 	defer func() { _ = resp.Body.Close() }()
 	for decoder := json.NewDecoder(resp.Body); ; {
-		var line Finding
+		var line json.RawMessage
 		err := decoder.Decode(&line)
 		if ctx.Err() != nil {
-			return found, context.Cause(ctx)
+			return context.Cause(ctx)
 		}
 		if err != nil {
-			return found, fmt.Errorf("the mirror at %s broke off: %w", c.listen, err)
+			return fmt.Errorf("the mirror at %s broke off: %w", c.listen, err)
 		}
-		if line.Found != nil {
-			found = *line.Found
+		var end struct {
+			Done  bool   `json:"done"`
+			Error string `json:"error"`
 		}
-		switch {
-		case line.Error != "":
-			return found, errors.New(line.Error)
-		case line.Done:
-			return found, nil
-		case line.Name != "":
-			progress(found, &cache.Fault{Name: line.Name, Err: errors.New(line.Wrong)})
-		default:
-			progress(found, nil)
+		if err := errors.Join(json.Unmarshal(line, &end), each(line)); err != nil {
+			return err
+		}
+		if end.Error != "" {
+			return errors.New(end.Error)
+		}
+		if end.Done {
+			return nil
 		}
 	}
 }
 
-// do sends a request, with an Authorization header unless that is empty. The caller closes
-// the response's body.
-func (c *Client) do(ctx context.Context, method, path, authorization string) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, method, "http://"+dialAddress(c.listen)+path, nil)
+// send sends a request, with the token where it needs one. The caller closes the
+// response's body.
+func (c *Client) send(ctx context.Context, method, path string, query url.Values, body any) (*http.Response, error) {
+	var content io.Reader
+	if body != nil {
+		raw, err := json.Marshal(body)
+		if err != nil {
+			return nil, err
+		}
+		content = bytes.NewReader(raw)
+	}
+	if len(query) > 0 {
+		path += "?" + query.Encode()
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+dialAddress(c.listen)+path, content)
 	if err != nil {
 		return nil, err
 	}
 	req.Host = "localhost" // a name that the mirror trusts, whatever it is called here
-	if authorization != "" {
-		req.Header.Set("Authorization", authorization)
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if acts(req) || tells(req) {
+		if err := c.authorize(req); err != nil {
+			return nil, err
+		}
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return nil, fmt.Errorf("%w at %s: %w; is it running, and is this its admin.listen (its file is named with --config)?", ErrNoMirror, c.listen, err)
 	}
-	if resp.StatusCode == http.StatusOK {
+	if resp.StatusCode/100 == 2 {
 		return resp, nil
 	}
 	defer func() { _ = resp.Body.Close() }()
-	text, _ := io.ReadAll(io.LimitReader(resp.Body, maxRefusal)) // what could be read is reported
-	if resp.StatusCode == http.StatusNotFound {
-		return nil, fmt.Errorf("%w at %s: what responds there is not a mirror's admin listener (%s)", ErrNoMirror, c.listen, resp.Status)
+	return nil, c.refusal(resp)
+}
+
+// Refusal is what a mirror says instead of a response.
+type Refusal struct {
+	Status int
+	text   string
+}
+
+func (r *Refusal) Error() string { return r.text }
+
+// refusal returns the error that resp is. Its text is that of the mirror, if there is one.
+func (c *Client) refusal(resp *http.Response) error {
+	raw, _ := io.ReadAll(io.LimitReader(resp.Body, maxRefusal)) // what could be read is reported
+	text := strings.TrimSpace(string(raw))
+	var own failure
+	err := json.Unmarshal(raw, &own)
+	switch {
+	case err == nil && own.Error != "" && resp.StatusCode == http.StatusBadRequest:
+		return &Refusal{resp.StatusCode, own.Error} // of what the person has written
+	case err == nil && own.Error != "":
+		text = own.Error
+	case resp.StatusCode == http.StatusNotFound:
+		return fmt.Errorf("%w at %s: what responds there is not a mirror's admin listener, or that of an older version (%s)", ErrNoMirror, c.listen, resp.Status)
 	}
-	return nil, fmt.Errorf("the mirror at %s responds %s: %s", c.listen, resp.Status, strings.TrimSpace(string(text)))
+	return &Refusal{resp.StatusCode, fmt.Sprintf("the mirror at %s responds %s: %s", c.listen, resp.Status, text)}
 }
 
 // dialAddress is the address to dial for one that is listened on: everywhere

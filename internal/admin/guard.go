@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"errors"
 	"net"
 	"net/http"
 	"net/netip"
@@ -16,7 +17,7 @@ func guard(next http.Handler, listen string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		acting := acts(r)
 		if (acting || onLoopback(r)) && !isOwnName(r.Host, listen) {
-			http.Error(w, "ask for this by an IP address, as localhost, or by the name in admin.listen", http.StatusForbidden)
+			writeError(w, refuse(http.StatusForbidden, errors.New("ask for this by an IP address, as localhost, or by the name in admin.listen")))
 			return
 		}
 		asked := *r
@@ -24,7 +25,7 @@ func guard(next http.Handler, listen string) http.Handler {
 			asked.Method = http.MethodPost // Check lets safe methods pass
 		}
 		if err := sites.Check(&asked); err != nil {
-			http.Error(w, err.Error(), http.StatusForbidden)
+			writeError(w, refuse(http.StatusForbidden, err))
 			return
 		}
 		next.ServeHTTP(w, r)

@@ -100,16 +100,22 @@ func (t Token) isIn(r *http.Request) bool {
 	return subtle.ConstantTimeCompare(wantSum[:], gotSum[:]) == 1 && ok && err == nil
 }
 
-// need lets requests that act pass only with the token, or over a unix socket, which its
-// mode protects.
+// need lets requests that act, or that say who pulls what, pass only with the token, or
+// over a unix socket, which its mode protects.
 func (t Token) need(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, private := r.Context().Value(http.LocalAddrContextKey).(*net.UnixAddr)
-		if acts(r) && !private && !t.isIn(r) {
+		if (acts(r) || tells(r)) && !private && !t.isIn(r) {
 			w.Header().Set("WWW-Authenticate", `Bearer realm="mirrord admin"`)
-			http.Error(w, "this needs the token in admin.token_file, by default "+tokenName+" in the cache directory, as Authorization: Bearer TOKEN", http.StatusUnauthorized)
+			writeError(w, refuse(http.StatusUnauthorized, errors.New("this needs the token in admin.token_file, by default "+tokenName+" in the cache directory, as Authorization: Bearer TOKEN, or the unix socket in admin.socket")))
 			return
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// tells reports whether the response to r says what is pulled: all of /v1/ but its
+// figures.
+func tells(r *http.Request) bool {
+	return strings.HasPrefix(r.URL.Path, "/v1/") && r.URL.Path != "/v1/status"
 }

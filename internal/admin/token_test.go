@@ -39,6 +39,9 @@ func TestNeedsToken(t *testing.T) {
 		"a profile":       {"GET /debug/pprof/heap", "", false, 401},
 		"with it, too":    {"GET /debug/pprof/heap", "Bearer 0123456789abcdef", false, 200},
 		"over the socket": {"POST /verify", "", true, 200},
+		"images":          {"GET /v1/images", "", false, 401},
+		"not quite":       {"GET /v1/status/", "", false, 401},
+		"figures":         {"GET /v1/status", "", false, 200},
 	} {
 		method, path, _ := strings.Cut(test.request, " ")
 		var local net.Addr = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}

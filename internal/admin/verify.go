@@ -1,12 +1,15 @@
 package admin
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"mirrord/internal/cache"
@@ -36,57 +39,67 @@ func (a *API) serveDirectory(w http.ResponseWriter, _ *http.Request) {
 	_, _ = io.WriteString(w, RealPath(a.opts.Dir)+"\n")
 }
 
-// serveVerify verifies the cache while it serves and reports it in lines of JSON.
+// verify verifies the cache while it serves and reports it in lines of JSON.
 // The query may have repair=true, and the dir that the client means. Progress comes
 // at most every ProgressEvery, faults at once.
-func (a *API) serveVerify(w http.ResponseWriter, r *http.Request) {
+func (a *API) verify(r *http.Request, lines *lineWriter) error {
 	query := r.URL.Query()
 	if dir, own := query.Get("dir"), RealPath(a.opts.Dir); dir != "" && dir != own {
-		http.Error(w, fmt.Sprintf("this mirror's cache is in %s", own), http.StatusConflict)
-		return
+		return refuse(http.StatusConflict, fmt.Errorf("this mirror's cache is in %s", own))
 	}
 	if !a.verifying.TryLock() {
-		http.Error(w, "a verification is in progress already", http.StatusConflict)
-		return
+		return refuse(http.StatusConflict, errors.New("a verification is in progress already"))
 	}
 	defer a.verifying.Unlock()
-	w.Header().Set("Content-Type", "application/x-ndjson")
-	lines := newLineWriter(w)
-	found, err := a.opts.Cache.Verify(r.Context(), cache.VerifyOptions{Repair: query.Get("repair") == "true", Rate: verifyRate}, lines.progress)
+	lines.begin() // the first file may take long
+	progress := findingWriter{lines: lines}
+	found, err := a.opts.Cache.Verify(r.Context(), cache.VerifyOptions{Repair: query.Get("repair") == "true", Rate: verifyRate}, progress.write)
 	last := Finding{Found: &found, Done: true}
 	if err != nil {
 		last.Error = err.Error()
 	}
 	lines.write(last)
+	return nil
 }
 
-// lineWriter writes findings to a client. Errors are ignored: a client that has left
-// ends the verification by its context.
-type lineWriter struct {
-	encoder *json.Encoder
-	flusher *http.ResponseController
-	last    time.Time
+// findingWriter writes the progress of a verification.
+type findingWriter struct {
+	lines *lineWriter
+	last  time.Time
 }
 
-func newLineWriter(w http.ResponseWriter) *lineWriter {
-	l := &lineWriter{encoder: json.NewEncoder(w), flusher: http.NewResponseController(w)}
-	_ = l.flusher.Flush() // the first file may take long
-	return l
-}
-
-func (l *lineWriter) progress(found cache.Findings, fault *cache.Fault) {
+func (f *findingWriter) write(found cache.Findings, fault *cache.Fault) {
 	line := Finding{Found: &found}
 	if fault != nil {
 		line.Name, line.Wrong = fault.Name, fault.Err.Error()
-	} else if time.Since(l.last) < ProgressEvery {
+	} else if time.Since(f.last) < ProgressEvery {
 		return
 	}
-	l.last = time.Now()
-	l.write(line)
+	f.last = time.Now()
+	f.lines.write(line)
 }
 
-func (l *lineWriter) write(line Finding) {
-	_ = errors.Join(l.encoder.Encode(line), l.flusher.Flush())
+// Verify verifies the cache of the mirror, whose directory is dir, as cache.Verify
+// does.
+func (c *Client) Verify(ctx context.Context, dir string, repair bool, progress func(cache.Findings, *cache.Fault)) (found cache.Findings, err error) {
+	query := url.Values{"repair": {strconv.FormatBool(repair)}, "dir": {dir}}
+	err = c.lines(ctx, http.MethodPost, "/verify", query, nil, func(raw []byte) error {
+		var line Finding
+		if err := json.Unmarshal(raw, &line); err != nil {
+			return err
+		}
+		if line.Found != nil {
+			found = *line.Found
+		}
+		switch {
+		case line.Name != "":
+			progress(found, &cache.Fault{Name: line.Name, Err: errors.New(line.Wrong)})
+		case !line.Done:
+			progress(found, nil)
+		}
+		return nil
+	})
+	return found, err
 }
 
 // RealPath is one name for a directory, however it is given.

@@ -16,7 +16,7 @@ func TestAdopt(t *testing.T) {
 	other, err := read([]byte(`
 listen: 127.0.0.1:6001
 listeners: [{address: ':6000', tls: {cert_file: /other, key_file: /k}, auth: {htpasswd: /users}}]
-admin: {listen: '127.0.0.1:6002', token_file: /t}
+admin: {listen: '127.0.0.1:6002', socket: /s, token_file: /t}
 metrics: {listen: ':6003'}
 cache: {dir: /d, max_size: 1GiB, min_free: 1GiB, max_fills: 1, scrub: 1h}
 clients: {max_requests: 1, requests_per_second: 1, max_connections: 1, bandwidth: 1MiB, total_bandwidth: 2MiB, catalog: true, allow: 10.0.0.0/8, deny: 10.0.0.1, trusted_proxies: 10.0.0.2}
@@ -31,7 +31,7 @@ log: {level: debug, format: console}
 	}
 	adopted := old.Adopt(other)
 	if diff := cmp.Diff([]string{
-		"listen", "listeners", "admin.listen", "admin.token_file", "metrics.listen", "cache.dir", "clients.max_connections", "clients.trusted_proxies",
+		"listen", "listeners", "admin.listen", "admin.socket", "admin.token_file", "metrics.listen", "cache.dir", "clients.max_connections", "clients.trusted_proxies",
 		"access.audit_log", "upstreams", "log.format",
 	}, adopted.Diff(other)); diff != "" {
 		t.Errorf("needs a restart (-want +got):\n%s", diff)

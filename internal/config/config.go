@@ -24,6 +24,8 @@ type Config struct {
 	Listeners []Listener // beside Listen
 	Admin     struct {
 		Listen    string // host:port, or unix: and the path of a socket
+		ListenSet bool   // Listen is not the default
+		Socket    string // path, or NoSocket; empty: the default
 		TokenFile string // empty: the mirror makes a token
 	}
 	Metrics struct {
@@ -146,7 +148,7 @@ const (
 func newLoader(cacheDirectory string) *loader {
 	l := &loader{config: new(Config), origins: make(map[string]place)}
 	for _, s := range settings {
-		if s.key != cacheDirKey {
+		if s.key != cacheDirKey && s.key != adminSocketKey { // whose defaults depend on the process
 			s.read(l, l.config, l.variable(place{name: "default of " + s.key}, s.fallback))
 		}
 	}
@@ -176,6 +178,7 @@ func (l *loader) finish() (*Config, error) {
 	c := l.config
 	_, c.Cache.DirSet = l.origins[cacheDirKey]
 	_, c.ListenSet = l.origins[listenKey]
+	_, c.Admin.ListenSet = l.origins[adminListenKey]
 	if c.Cache.Dir == "" && !c.Cache.DirSet {
 		l.problem(place{name: cacheDirKey}, "has no default, because there is neither $%s nor a home directory; set it", cacheDirectoryEnv)
 	}

@@ -53,6 +53,10 @@ func TestFileProblems(t *testing.T) {
 			`mirrord.yaml:1:17: admin.listen: "/a` + strings.Repeat("b", 106) + `" is longer than the 107 bytes that the path of a socket may have; write a shorter one, such as unix:/run/mirrord/admin.sock`},
 		{"socket without a path", "admin: {listen: 'unix:'}\n",
 			`mirrord.yaml:1:17: admin.listen: is empty; write a value or leave it out`},
+		{"long path of a socket", "admin: {socket: '/a" + strings.Repeat("b", 106) + "'}\n",
+			`mirrord.yaml:1:17: admin.socket: "/a` + strings.Repeat("b", 106) + `" is longer than the 107 bytes that the path of a socket may have; write a shorter one, such as /run/mirrord/admin.sock`},
+		{"socket as an address", "admin: {socket: 'unix:/run/a'}\n",
+			`mirrord.yaml:1:17: admin.socket: "unix:/run/a" begins with unix:, which only admin.listen needs; write the path alone`},
 		{"address of the metrics", "admin: {listen: ':1'}\nmetrics: {listen: ':1'}\n",
 			`mirrord.yaml:2:19: metrics.listen: :1 is the address of both admin.listen and metrics.listen; give each its own`},
 		{"word", "log: {level: loud}\n",
@@ -333,7 +337,7 @@ func TestEnvironmentProblems(t *testing.T) {
 	for _, test := range []struct{ name, entry, want string }{
 		{"size", "MIRRORD_CACHE_MAX_SIZE=x", `MIRRORD_CACHE_MAX_SIZE: "x" is not a size; write a number with a unit, such as 50GiB`},
 		{"unknown", "MIRRORD_CACHE_SIZE=1", `MIRRORD_CACHE_SIZE: unknown variable; did you mean "MIRRORD_CACHE_MAX_SIZE"?`},
-		{"unknown like none", "MIRRORD_FOO=1", `MIRRORD_FOO: unknown variable; expected one of: MIRRORD_CONFIG, MIRRORD_LISTEN, MIRRORD_LISTENERS, MIRRORD_ADMIN_LISTEN, MIRRORD_ADMIN_TOKEN_FILE, MIRRORD_METRICS_LISTEN, ` +
+		{"unknown like none", "MIRRORD_FOO=1", `MIRRORD_FOO: unknown variable; expected one of: MIRRORD_CONFIG, MIRRORD_LISTEN, MIRRORD_LISTENERS, MIRRORD_ADMIN_LISTEN, MIRRORD_ADMIN_SOCKET, MIRRORD_ADMIN_TOKEN_FILE, MIRRORD_METRICS_LISTEN, ` +
 			`MIRRORD_CACHE_DIR, MIRRORD_CACHE_MAX_SIZE, MIRRORD_CACHE_MIN_FREE, MIRRORD_CACHE_MAX_FILLS, MIRRORD_CACHE_SCRUB, MIRRORD_CLIENTS_MAX_REQUESTS, MIRRORD_CLIENTS_REQUESTS_PER_SECOND, MIRRORD_CLIENTS_MAX_CONNECTIONS, MIRRORD_CLIENTS_BANDWIDTH, MIRRORD_CLIENTS_TOTAL_BANDWIDTH, MIRRORD_CLIENTS_CATALOG, MIRRORD_CLIENTS_ALLOW, MIRRORD_CLIENTS_DENY, MIRRORD_CLIENTS_TRUSTED_PROXIES, MIRRORD_ACCESS_PRIVATE, MIRRORD_ACCESS_RULES, MIRRORD_ACCESS_AUDIT_LOG, MIRRORD_TAGS_FRESH, MIRRORD_TAGS_RULES, MIRRORD_TAGS_STALE_WHILE_REVALIDATE, MIRRORD_TAGS_MAX_STALE, MIRRORD_TAGS_MAX_SILENCE, ` +
 			`MIRRORD_QUOTA_RESERVE, MIRRORD_QUOTA_PROBE, MIRRORD_QUOTA_PER_CLIENT, MIRRORD_UPSTREAMS, MIRRORD_LOG_LEVEL, MIRRORD_LOG_FORMAT`},
 		{"spelling", "MIRRORD_LOGLEVL=x", `MIRRORD_LOGLEVL: unknown variable; did you mean "MIRRORD_LOG_LEVEL"?`},

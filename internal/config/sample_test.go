@@ -39,7 +39,7 @@ func TestSampleHasTheDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, all)
 	}
-	want.Cache.DirSet, want.ListenSet = true, true
+	want.Cache.DirSet, want.ListenSet, want.Admin.ListenSet = true, true, true
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("the sample without comments sets (-default +sample):\n%s", diff)
 	}

@@ -16,8 +16,9 @@ type setting struct {
 }
 
 const (
-	cacheDirKey  = "cache.dir"
-	tagsFreshKey = "tags.fresh"
+	cacheDirKey    = "cache.dir"
+	adminSocketKey = "admin.socket"
+	tagsFreshKey   = "tags.fresh"
 )
 
 // listHelp is in the help of each list, for those who do not write it in a file.
@@ -31,6 +32,8 @@ var settings = []setting{
 		"LISTENER", "", "further addresses that serve the registry, each as address=HOST:PORT and optionally upstream=NAME for one that serves only that upstream; one with TLS or ACME needs the file; without listen, they replace its default" + listHelp},
 	{scalar(adminListenKey, parseAdminAddress, func(c *Config) *string { return &c.Admin.Listen }),
 		"ADDRESS", "127.0.0.1:5001", "address that serves the mirror's commands, profiles, metrics and health checks, as host:port, or as unix:/PATH for a socket of the mirror's user"},
+	{scalar(adminSocketKey, parseSocket, func(c *Config) *string { return &c.Admin.Socket }),
+		"PATH", "admin.sock in $RUNTIME_DIRECTORY, else in cache.dir", "unix socket that serves the same as admin.listen to the mirror's user and group, without a token; off for none"},
 	{scalar("admin.token_file", parseOptional(parsePath), func(c *Config) *string { return &c.Admin.TokenFile }),
 		"FILE", "", "file with the token for what changes the mirror's state and for profiles; without one the mirror makes admin-token in cache.dir; a unix socket needs none"},
 	{scalar(metricsListenKey, parseOptional(parseAddress), func(c *Config) *string { return &c.Metrics.Listen }),

@@ -133,15 +133,34 @@ func parseAdminAddress(s string) (string, error) {
 	if !ok {
 		return parseAddress(s)
 	}
-	path, err := parsePath(path)
-	if err == nil && len(path) > maxSocketPath {
-		err = fmt.Errorf("%q is longer than the %d bytes that the path of a socket may have; write a shorter one, such as unix:/run/mirrord/admin.sock", path, maxSocketPath)
-	}
+	path, err := parseSocketPath(path, "unix:/run/mirrord/admin.sock")
 	return "unix:" + path, err
 }
 
-// maxSocketPath is the limit of the kernel.
-const maxSocketPath = 107
+// NoSocket is the admin.socket of a mirror that has none.
+const NoSocket = "off"
+
+// parseSocket accepts the path of a socket, or off.
+func parseSocket(s string) (string, error) {
+	if s == NoSocket {
+		return s, nil
+	}
+	if strings.HasPrefix(s, "unix:") {
+		return "", fmt.Errorf("%q begins with unix:, which only %s needs; write the path alone", s, adminListenKey)
+	}
+	return parseSocketPath(s, "/run/mirrord/admin.sock")
+}
+
+func parseSocketPath(s, example string) (string, error) {
+	path, err := parsePath(s)
+	if err == nil && len(path) > MaxSocketPath {
+		err = fmt.Errorf("%q is longer than the %d bytes that the path of a socket may have; write a shorter one, such as %s", path, MaxSocketPath, example)
+	}
+	return path, err
+}
+
+// MaxSocketPath is how many bytes the path of a socket may have: the limit of the kernel.
+const MaxSocketPath = 107
 
 // parseOptional returns a parser that accepts an empty text, too, and turns the setting
 // off with it.

@@ -151,7 +151,7 @@ func roundTrip(t *testing.T, c *Config) {
 	if !back.Cache.DirSet {
 		t.Error("DirSet is false for a file with cache.dir")
 	}
-	back.Cache.DirSet, back.ListenSet = c.Cache.DirSet, c.ListenSet
+	back.Cache.DirSet, back.ListenSet, back.Admin.ListenSet = c.Cache.DirSet, c.ListenSet, c.Admin.ListenSet
 	if diff := cmp.Diff(c, back); diff != "" {
 		t.Fatalf("(-want +got):\n%s\nfrom\n%s", diff, &b)
 	}

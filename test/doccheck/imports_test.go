@@ -64,7 +64,8 @@ var ours = map[string][]string{
 	"internal/cosign":      nil,
 	"internal/server":      nil,
 	"internal/acme":        nil,
-	"internal/admin":       {"internal/oci", "internal/cache", "internal/health", "internal/ratelimit", "internal/upstream"},
+	"internal/admin":       {"internal/oci", "internal/cache", "internal/health", "internal/images", "internal/ratelimit", "internal/route", "internal/upstream"},
+	"internal/images":      {"internal/oci", "internal/cache", "internal/route", "internal/tagrule", "internal/tags"},
 	"internal/cache":       {"internal/oci", "internal/call", "internal/health", "internal/journal", "internal/negative"},
 	"internal/tags":        {"internal/oci", "internal/call", "internal/health", "internal/journal", "internal/negative", "internal/cache/lru"},
 	"internal/call":        {"internal/oci"},
@@ -116,7 +117,7 @@ var others = map[string][]string{
 	"github.com/go-jose":                     nil, // tests only
 	"github.com/google/go-containerregistry": {"internal/upstream", "internal/login", "internal/hubsim", "cmd/hubsim"},
 	"github.com/docker/cli":                  {"internal/login"},
-	"github.com/bmatcuk/doublestar":          {"internal/tagrule", "internal/access", "internal/config"},
+	"github.com/bmatcuk/doublestar":          {"internal/tagrule", "internal/access", "internal/config", "internal/images"},
 	"github.com/prometheus":                  {"internal/telemetry"},
 	"github.com/caddyserver/certmagic":       {"internal/acme"},
 	"github.com/mholt/acmez":                 {"internal/acme"},
