@@ -55,6 +55,10 @@ CRASH_ROUNDS ?= 200
 crash: cc ## kill the mirror 200 times under load; CRASH_SEED=N repeats a run
 	CRASH_ROUNDS=$(CRASH_ROUNDS) CGO_ENABLED=1 $(GO) test -race -count=1 -v -timeout 30m -run TestCrash ./cmd/mirrord
 
+.PHONY: docs
+docs: ## write the pages that are made from the program: docs/verbs.md
+	$(GO) test -count=1 -run TestVerbs ./cmd/mirrord -update
+
 FUZZTIME ?= 30s
 
 # Go 1.26 sometimes fails when the time is over (go.dev/issue/75804), hence the second

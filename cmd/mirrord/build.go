@@ -76,7 +76,7 @@ func build(cfg *config.Config, load func() (*config.Config, error), passed socke
 	if err != nil {
 		return nil, refusal{err}
 	}
-	listeners, err := listen(cfg, passed)
+	listeners, err := listen(cfg, passed, log)
 	if err != nil {
 		return nil, refusal{err}
 	}

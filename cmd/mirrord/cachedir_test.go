@@ -41,7 +41,7 @@ func takeStock(dir string) (holdings, error) {
 		case strings.HasPrefix(name, "index.damaged-"):
 			h.indexes++
 			return fs.SkipDir
-		case name == "." || name == "lock" || name == "format" || name == "admin-token" || name == "fills" || at[0] == "blobs" && len(at) < 4 && entry.IsDir():
+		case name == "." || name == "lock" || name == "format" || name == "admin-token" || name == "admin.sock" || name == "fills" || at[0] == "blobs" && len(at) < 4 && entry.IsDir():
 			return nil
 		case at[0] == "blobs" && len(at) == 4:
 			return h.countBlob(path, oci.Digest(at[1]+":"+at[3]))

@@ -29,6 +29,7 @@ const (
 type listening struct {
 	mirrors []*net.TCPListener // in the order of cfg.AllListeners
 	admin   net.Listener
+	socket  net.Listener // of admin.socket; nil: none
 	metrics net.Listener // nil: none
 }
 
@@ -37,7 +38,7 @@ func (l listening) close() (err error) {
 	for _, mirror := range l.mirrors {
 		err = errors.Join(err, mirror.Close())
 	}
-	for _, other := range []net.Listener{l.admin, l.metrics} {
+	for _, other := range []net.Listener{l.admin, l.socket, l.metrics} {
 		if other != nil {
 			err = errors.Join(err, other.Close())
 		}
@@ -46,7 +47,7 @@ func (l listening) close() (err error) {
 }
 
 // listen listens on all addresses, or on none; where systemd does already, with its socket.
-func listen(cfg *config.Config, passed sockets) (open listening, err error) {
+func listen(cfg *config.Config, passed sockets, log *zap.Logger) (open listening, err error) {
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, open.close())
@@ -60,7 +61,10 @@ func listen(cfg *config.Config, passed sockets) (open listening, err error) {
 		}
 		open.mirrors = append(open.mirrors, l.(*net.TCPListener)) // the address is not that of a unix socket
 	}
-	if open.admin, err = listenOn(given, cfg.Admin.Listen, adminListenKey); err != nil || cfg.Metrics.Listen == "" {
+	if open.admin, err = listenOn(given, cfg.Admin.Listen, adminListenKey); err != nil {
+		return open, err
+	}
+	if open.socket, err = listenOnSocket(given, cfg, log); err != nil || cfg.Metrics.Listen == "" {
 		return open, err
 	}
 	open.metrics, err = listenOn(given, cfg.Metrics.Listen, metricsListenKey)
@@ -74,7 +78,7 @@ func listenOn(given map[string]net.Listener, address, setting string) (net.Liste
 		return l, nil
 	}
 	if path, ok := admin.SocketPath(address); ok {
-		l, err := server.ListenUnix(path, setting)
+		l, err := server.ListenUnix(path, setting, ownerOnly)
 		if err != nil {
 			return nil, err
 		}
@@ -107,10 +111,13 @@ func isSocket(listen string) bool {
 	return ok
 }
 
-// adminServers returns the servers of the admin API: that of admin.listen, and that of
-// metrics.listen if there is one.
+// adminServers returns the servers of the admin API: that of admin.listen, and those of
+// admin.socket and metrics.listen if there are any.
 func adminServers(open listening, api, metrics http.Handler, log *zap.Logger) []*server.Server {
 	servers := []*server.Server{server.New(open.admin, server.Options{Handler: api, ErrorLog: zap.NewStdLog(log)})}
+	if open.socket != nil {
+		servers = append(servers, server.New(open.socket, server.Options{Handler: api, ErrorLog: zap.NewStdLog(log)}))
+	}
 	if open.metrics != nil {
 		servers = append(servers, server.New(open.metrics, server.Options{Handler: metrics, ErrorLog: zap.NewStdLog(log)}))
 	}

@@ -1,14 +1,12 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -21,12 +19,6 @@ const (
 	adminSocketKey    = "admin.socket"
 	adminTokenFileKey = "admin.token_file"
 )
-
-// socketName is the file of the default admin.socket.
-const socketName = "admin.sock"
-
-// unitDirectory is the RuntimeDirectory= of the systemd unit.
-const unitDirectory = "/run/mirrord"
 
 // addMirrorFlags adds what findMirror reads to the flags of a command.
 func addMirrorFlags(c *cobra.Command) {
@@ -71,9 +63,9 @@ func locate(ctx context.Context, cfg *config.Config) (located, error) {
 		client := admin.NewClient(at, cfg.Admin.TokenFile)
 		dir, err := client.Directory(ctx)
 		switch {
+		case err != nil && errors.Is(none, os.ErrPermission): // it is there, and this user may not ask it
 		case err != nil:
-			none = err // that of admin.listen, which comes last
-			continue
+			none = err
 		case !cfg.Cache.DirSet || dir == admin.RealPath(cfg.Cache.Dir):
 			return located{client, at, dir}, nil
 		case first.client == nil:
@@ -102,10 +94,4 @@ func adminAddresses(cfg *config.Config) []string {
 		}
 	}
 	return append(slices.Compact(all), cfg.Admin.Listen)
-}
-
-// defaultSocket returns the default of admin.socket.
-func defaultSocket(cfg *config.Config) string {
-	dir, _, _ := strings.Cut(os.Getenv("RUNTIME_DIRECTORY"), ":")
-	return filepath.Join(cmp.Or(dir, cfg.Cache.Dir), socketName)
 }

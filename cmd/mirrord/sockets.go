@@ -122,6 +122,9 @@ func (all sockets) match(addresses []string) (of map[string]net.Listener, left s
 // addresses returns all addresses of the configuration.
 func addresses(cfg *config.Config) []string {
 	all := []string{cfg.Admin.Listen}
+	if path, _ := socketPath(cfg); path != "" {
+		all = append(all, "unix:"+path)
+	}
 	if cfg.Metrics.Listen != "" {
 		all = append(all, cfg.Metrics.Listen)
 	}

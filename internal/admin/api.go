@@ -48,15 +48,31 @@ func (a *API) Drain() { a.draining.Store(true) }
 // Handler serves the API to those who run the mirror, and not to web pages.
 func (a *API) Handler() http.Handler {
 	mux := a.watched()
-	mux.HandleFunc("GET /quota", respond(a.budgets))
-	mux.HandleFunc("GET /verify", a.serveDirectory)
-	mux.HandleFunc("POST /verify", stream(a.verify))
+	for pattern, handle := range a.routes() {
+		mux.HandleFunc(pattern, handle)
+	}
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	return guard(a.opts.Token.need(mux), a.opts.Listen)
+}
+
+// routes are what only those who run the mirror may ask. Each is in
+// docs/admin-api.yaml.
+func (a *API) routes() map[string]http.HandlerFunc {
+	return map[string]http.HandlerFunc{
+		"GET /quota":   respond(a.budgets),
+		"GET /verify":  a.serveDirectory,
+		"POST /verify": stream(a.verify),
+	}
+}
+
+// Routes returns the method and path of each route but those of profiles, sorted.
+func Routes() []string {
+	own := slices.Collect(maps.Keys(new(API).routes()))
+	return slices.Sorted(slices.Values(append(own, "GET /metrics", "GET /healthz", "GET /readyz")))
 }
 
 // MetricsHandler serves only what monitoring needs, none of which changes or costs

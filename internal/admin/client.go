@@ -200,8 +200,11 @@ func (c *Client) send(ctx context.Context, method, path string, query url.Values
 		}
 	}
 	resp, err := c.http.Do(req)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, fmt.Errorf("the mirror at %s cannot be asked: %w; run this as root, as its user, or in its group if it is its admin.socket", c.listen, err)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("%w at %s: %w; is it running, and is this its admin.listen (its file is named with --config)?", ErrNoMirror, c.listen, err)
+		return nil, fmt.Errorf("%w at %s: %w; is it running, and is this its admin.listen or admin.socket (its file is named with --config)?", ErrNoMirror, c.listen, err)
 	}
 	if resp.StatusCode/100 == 2 {
 		return resp, nil

@@ -77,6 +77,7 @@ func (l *loader) finishListeners() {
 		}
 	}
 	l.useAddress(used, c.Admin.Listen, adminListenKey, adminListenKey)
+	l.useAddress(used, "unix:"+c.Admin.Socket, adminSocketKey, adminSocketKey)
 	l.useAddress(used, c.Metrics.Listen, metricsListenKey, metricsListenKey)
 }
 

@@ -55,6 +55,8 @@ func TestFileProblems(t *testing.T) {
 			`mirrord.yaml:1:17: admin.listen: is empty; write a value or leave it out`},
 		{"long path of a socket", "admin: {socket: '/a" + strings.Repeat("b", 106) + "'}\n",
 			`mirrord.yaml:1:17: admin.socket: "/a` + strings.Repeat("b", 106) + `" is longer than the 107 bytes that the path of a socket may have; write a shorter one, such as /run/mirrord/admin.sock`},
+		{"one socket twice", "admin: {listen: 'unix:/a', socket: /a}\n",
+			`mirrord.yaml:1:36: admin.socket: unix:/a is the address of both admin.listen and admin.socket; give each its own`},
 		{"socket as an address", "admin: {socket: 'unix:/run/a'}\n",
 			`mirrord.yaml:1:17: admin.socket: "unix:/run/a" begins with unix:, which only admin.listen needs; write the path alone`},
 		{"address of the metrics", "admin: {listen: ':1'}\nmetrics: {listen: ':1'}\n",

@@ -18,14 +18,17 @@ func Listen(address, setting string) (*net.TCPListener, error) {
 	return l.(*net.TCPListener), nil
 }
 
-// ListenUnix listens on a socket that only this user and root can use, and removes it when
-// it is closed. It replaces one on which nobody listens any more. Its error says what to
-// do.
-func ListenUnix(path, setting string) (*net.UnixListener, error) {
+// ErrInUse says that somebody else listens on a socket.
+var ErrInUse = errors.New("is in use")
+
+// ListenUnix listens on a socket with that mode, beside root for this user or his group,
+// and removes it when it is closed. It replaces one on which nobody listens any more, and
+// fails with ErrInUse where somebody does. Its error says what to do.
+func ListenUnix(path, setting string, mode fs.FileMode) (*net.UnixListener, error) {
 	if err := removeStale(path); err != nil {
 		return nil, fmt.Errorf("%s: %w", setting, err)
 	}
-	before := syscall.Umask(0o177) // until Chmod somebody else could connect
+	before := syscall.Umask(int(^mode & 0o777)) // until Chmod somebody else could connect
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	syscall.Umask(before)
 	if err != nil {
@@ -53,7 +56,7 @@ func removeStale(path string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(fmt.Errorf("%s is in use: stop what listens there or choose another path", path), conn.Close())
+	return errors.Join(fmt.Errorf("%s %w: stop what listens there or choose another path", path, ErrInUse), conn.Close())
 }
 
 func explain(address string, err error) error {

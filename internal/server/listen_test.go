@@ -18,12 +18,12 @@ func TestListenUnix(t *testing.T) {
 	check(t, err)
 	stale.SetUnlinkOnClose(false)
 	check(t, stale.Close())
-	l, err := ListenUnix(path, "admin.listen")
+	l, err := ListenUnix(path, "admin.listen", 0o600)
 	check(t, err)
 	if info, err := os.Lstat(path); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("%v, %v", info.Mode(), err)
 	}
-	if _, err := ListenUnix(path, "admin.listen"); err == nil || !strings.Contains(err.Error(), "admin.listen: "+path+" is in use") {
+	if _, err := ListenUnix(path, "admin.listen", 0o600); err == nil || !strings.Contains(err.Error(), "admin.listen: "+path+" is in use") {
 		t.Errorf("twice: %v", err)
 	}
 	check(t, l.Close())
@@ -31,7 +31,7 @@ func TestListenUnix(t *testing.T) {
 		t.Errorf("after the end: %v", err)
 	}
 	check(t, os.WriteFile(path, nil, 0o600))
-	if _, err := ListenUnix(path, "admin.listen"); err == nil || !strings.Contains(err.Error(), "is not a socket") {
+	if _, err := ListenUnix(path, "admin.listen", 0o600); err == nil || !strings.Contains(err.Error(), "is not a socket") {
 		t.Errorf("a file: %v", err)
 	}
 }
