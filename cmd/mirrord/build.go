@@ -69,6 +69,7 @@ func build(cfg *config.Config, load func() (*config.Config, error), passed socke
 		return nil, err
 	}
 	watch(d.metrics, d.mirror, ledger)
+	d.metrics.WatchDisk(storage.blobs.Free)
 	if err := d.buildDoors(); err != nil {
 		return nil, refusal{err}
 	}
@@ -200,12 +201,17 @@ func newID() string { return "mirrord-" + strings.ToLower(rand.Text()) }
 // watch exports the state of the stack as metrics.
 func watch(metrics *telemetry.Metrics, mirror *stack.Stack, ledger *ratelimit.Ledger) {
 	metrics.WatchCache(func() telemetry.Snapshot {
-		return telemetry.Snapshot{Cache: mirror.Cache.Stats(), Tags: mirror.Tags.Stats(), Degraded: mirror.Health.Degraded()}
+		stats := mirror.Cache.Stats()
+		for _, p := range mirror.Pools() {
+			stats.Saved[p.Name()] += 0 // exported before the first one
+		}
+		return telemetry.Snapshot{Cache: stats, Tags: mirror.Tags.Stats(), Degraded: mirror.Health.Degraded()}
 	})
 	metrics.WatchQuota(ledger.Budgets)
 	metrics.WatchLogins(func() []telemetry.Login { return logins(mirror.Pools()) })
 	for i, p := range mirror.Pools() {
 		metrics.WatchHosts(p.Name(), func() int { return mirror.FailingHosts(i) })
+		metrics.WatchFailures(p.Name())
 	}
 }
 

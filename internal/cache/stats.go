@@ -13,6 +13,7 @@ type Stats struct {
 	Bytes    int64         // state: of cached blobs
 	Reserved int64         // state: by fills
 	MaxBytes int64         // state: the size limit
+	MinFree  int64         // state: what the cache leaves free on its file system
 	Entries  int           // state: cached blobs
 	Oldest   time.Duration // state: since the least recently used blob was used
 	Fills    int           // state: fills in flight
@@ -38,6 +39,7 @@ func (c *Cache) Stats() Stats {
 	s := c.stats
 	s.Saved = maps.Clone(s.Saved)
 	s.Bytes, s.Reserved, s.MaxBytes = c.blobs.used, c.space.reserved, c.space.maxSize
+	s.MinFree = c.space.minFree
 	s.Entries = len(c.blobs.entries)
 	if d, ok := c.blobs.policy.Victim(); ok {
 		s.Oldest = time.Since(c.blobs.get(d).used)

@@ -28,6 +28,7 @@ var statMetrics = []statMetric{
 	gauge("cache_bytes", "Bytes of cached blobs.", func(s Snapshot) float64 { return float64(s.Cache.Bytes) }),
 	gauge("cache_reserved_bytes", "Bytes reserved for fills in flight.", func(s Snapshot) float64 { return float64(s.Cache.Reserved) }),
 	gauge("cache_max_bytes", "Size limit of the cache in bytes.", func(s Snapshot) float64 { return float64(s.Cache.MaxBytes) }),
+	gauge("cache_min_free_bytes", "Bytes of the file system that the cache leaves free.", func(s Snapshot) float64 { return float64(s.Cache.MinFree) }),
 	gauge("cache_entries", "Cached blobs and manifests.", func(s Snapshot) float64 { return float64(s.Cache.Entries) }),
 	gauge("cache_tags", "Tags whose digest is known, cached or not.", func(s Snapshot) float64 { return float64(s.Tags.Tags) }),
 	gauge("cache_oldest_age_seconds", "Time since the least recently used blob was last used.", func(s Snapshot) float64 { return s.Cache.Oldest.Seconds() }),

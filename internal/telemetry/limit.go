@@ -22,6 +22,9 @@ var limitSettings = map[oci.LimitKind]string{
 	oci.LimitLogins:   "logins",
 }
 
+// connectionLimit is the setting of the limit that no request meets.
+const connectionLimit = "max_connections"
+
 // observeLimit counts a request that a limit of its client has ended.
 func (m *Metrics) observeLimit(err error) {
 	var limit *oci.LimitError
@@ -36,7 +39,7 @@ func (m *Metrics) observeLimit(err error) {
 // ConnectionRefused returns an observer that counts connections that were closed
 // because their client has too many, and logs one of them a minute.
 func ConnectionRefused(log *zap.Logger, m *Metrics) func(oci.ClientKey) {
-	refused := m.limited.WithLabelValues("max_connections")
+	refused := m.limited.WithLabelValues(connectionLimit)
 	lines := rate.Sometimes{Interval: time.Minute}
 	return func(client oci.ClientKey) {
 		refused.Inc()

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"mirrord/internal/access"
 	"mirrord/internal/oci"
 	"mirrord/internal/proxy"
 )
@@ -70,12 +71,35 @@ func NewMetrics(version string) *Metrics {
 	m.indexErrors = counter("index_errors_total", "Reads and writes of index records that failed.").WithLabelValues()
 	m.auditLost = counter("audit_lost_total", "Lines of the audit log that could not be written.").WithLabelValues()
 	m.failedLogins = counter("failed_logins_total", "Logins of clients with a wrong password or token, by the method that was tried.", "method")
+	m.startAtZero()
 	m.registry.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		buildInfo(version),
 	)
 	return m
+}
+
+// startAtZero exports counters before their first event, because a rate needs the
+// zero: without it the alerts miss whatever was counted before the first scrape.
+func (m *Metrics) startAtZero() {
+	for _, limit := range limitSettings {
+		m.limited.WithLabelValues(limit)
+	}
+	m.limited.WithLabelValues(connectionLimit)
+	for _, method := range []access.Method{access.Htpasswd, access.Tokens, access.JWT} {
+		m.failedLogins.WithLabelValues(string(method))
+	}
+}
+
+// WatchFailures exports the failed requests for content of the upstream name before
+// the first one.
+func (m *Metrics) WatchFailures(name string) {
+	for _, operation := range []string{"get", "head"} {
+		for _, kind := range []oci.Kind{oci.Manifest, oci.Blob} {
+			m.requests.WithLabelValues(name, operation, kind.String(), "none", "5xx")
+		}
+	}
 }
 
 func buildInfo(version string) prometheus.Collector {

@@ -101,7 +101,8 @@ func TestLoginFailures(t *testing.T) {
 		t.Errorf("%d lines, the first is %s", len(lines), lines[0])
 	}
 	want := "# HELP mirrord_failed_logins_total Logins of clients with a wrong password or token, by the method that was tried.\n" +
-		"# TYPE mirrord_failed_logins_total counter\nmirrord_failed_logins_total{method=\"htpasswd\"} 50\n"
+		"# TYPE mirrord_failed_logins_total counter\nmirrord_failed_logins_total{method=\"htpasswd\"} 50\n" +
+		"mirrord_failed_logins_total{method=\"jwt\"} 0\nmirrord_failed_logins_total{method=\"tokens\"} 0\n"
 	if err := testutil.GatherAndCompare(m.Gatherer(), strings.NewReader(want), "mirrord_failed_logins_total"); err != nil {
 		t.Error(err)
 	}
