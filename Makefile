@@ -19,7 +19,7 @@ export SOURCE_DATE_EPOCH
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: run
 run: build ## mirror Docker Hub on 127.0.0.1:5000, with no configuration
@@ -33,6 +33,7 @@ demo: build ## show what mirrord saves, in ten seconds; needs no Docker, no inte
 .PHONY: test
 test: cc ## run all tests except e2e under the race detector (needs gcc)
 	CGO_ENABLED=1 $(GO) test -race ./...
+	$(GO) -C dashboards/generate test ./...
 	$(GO) -C deploy/release test ./...
 	$(GO) -C test/deploy test ./...
 
@@ -94,11 +95,16 @@ tls: build ## measure what TLS costs, beside nginx (taskset, Debian's nginx, two
 office: ## simulate two days in an office behind a pull limit, for docs/quota.md
 	$(GO) test -count=1 -v -run TestOfficeDay ./test/officeday
 
+.PHONY: dashboards
+dashboards: ## write the dashboards for Grafana again, after a change of their generator
+	cd dashboards/generate && $(GO) run .
+
 .PHONY: lint
 lint: ## run gofmt, go vet, staticcheck and govulncheck
 	@files="$$(gofmt -l .)"; test -z "$$files" || { echo "not formatted, run gofmt -w:" $$files >&2; exit 1; }
 	$(GO) vet ./...
 	$(GO) vet -tags e2e,man ./...
+	$(GO) -C dashboards/generate vet ./...
 	$(GO) -C deploy/release vet ./...
 	$(GO) -C test/deploy vet ./...
 	$(GO) tool staticcheck ./...
