@@ -102,13 +102,11 @@ func (d *daemon) buildDoors() error {
 		d.doors = append(d.doors, door{certificates: certificates, renew: renew})
 		d.handlers = append(d.handlers, new(handler))
 	}
-	auths, err := d.serve(d.cfg)
+	serve, err := d.prepare(d.cfg)
 	if err != nil {
 		return err
 	}
-	for i := range d.doors {
-		d.doors[i].auth = auths[i]
-	}
+	serve()
 	warnOfSecrets(d.cfg, d.doors, d.log)
 	warnOpen(d.cfg, d.log)
 	return nil

@@ -39,6 +39,19 @@ func (p *policy) set(cfg *config.Config) {
 	p.current.Store(t)
 }
 
+// exchange replaces the configuration, and by serve the rules that the listeners hold.
+// A request in between meets one of them old and one new. With access.private allow
+// only the rules stop it, so they come first; otherwise access.private does.
+func (p *policy) exchange(cfg *config.Config, serve func()) {
+	if cfg.Access.Private == "allow" {
+		serve()
+		p.set(cfg)
+		return
+	}
+	p.set(cfg)
+	serve()
+}
+
 // fresh is how long a tag is fresh: by the first rule that matches it, of its upstream or
 // of all.
 func (p *policy) fresh(ref oci.Ref) time.Duration {

@@ -55,14 +55,11 @@ func (d *daemon) adopt(other *config.Config) error {
 	if err != nil {
 		return err
 	}
-	auths, err := d.serve(cfg)
+	serve, err := d.prepare(cfg)
 	if err != nil {
 		return err
 	}
-	for i := range d.doors {
-		d.doors[i].auth = auths[i]
-	}
-	d.policy.set(cfg)
+	d.policy.exchange(cfg, serve)
 	d.level.SetLevel(levelOf(cfg))
 	d.mirror.SetLimits(limits(cfg))
 	d.mirror.SetCredentials(credentials)
@@ -93,9 +90,9 @@ func limits(cfg *config.Config) stack.Limits {
 	return stack.Limits{Cache: cacheLimits(cfg), Tags: tagLimits(cfg), PerClient: cfg.Quota.PerClient}
 }
 
-// serve makes the listeners serve by a configuration: who is let in, what they may pull,
-// and how much. It returns how each lets clients in, or fails and changes nothing.
-func (d *daemon) serve(cfg *config.Config) ([]*access.Auth, error) {
+// prepare reads who is let in by a configuration, what they may pull, and how much. It
+// returns what makes the listeners serve by it, or fails and changes nothing.
+func (d *daemon) prepare(cfg *config.Config) (serve func(), err error) {
 	gate := d.newGate(cfg)
 	var auths []*access.Auth
 	for _, listener := range cfg.AllListeners() {
@@ -109,10 +106,12 @@ func (d *daemon) serve(cfg *config.Config) ([]*access.Auth, error) {
 	if err != nil {
 		return nil, err
 	}
-	for i, listener := range cfg.AllListeners() {
-		options.Upstream = listener.Upstream
-		registry := proxy.New(options)
-		d.handlers[i].set(gate.Handler(auths[i], registry, registry.Refuse))
-	}
-	return auths, nil
+	return func() {
+		for i, listener := range cfg.AllListeners() {
+			options.Upstream = listener.Upstream
+			registry := proxy.New(options)
+			d.handlers[i].set(gate.Handler(auths[i], registry, registry.Refuse))
+			d.doors[i].auth = auths[i]
+		}
+	}, nil
 }
