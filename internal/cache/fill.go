@@ -254,7 +254,7 @@ func (l *fill) land(err error) {
 	c.space.end(l.reservation)
 	if err == nil {
 		leaving = c.leaveParts(c.parts.take(partOf(f.ref)))
-		l.addEntry()
+		l.addEntry(l.spool.Written())
 		c.budgets.Remove(budgetKey(f.ref))
 	} else {
 		c.stats.Failed++
@@ -271,10 +271,10 @@ func (l *fill) land(err error) {
 	l.conclude(err)
 }
 
-// addEntry caches what was stored. The caller holds mu.
-func (l *fill) addEntry() {
+// addEntry caches the size bytes that were stored. The caller holds mu.
+func (l *fill) addEntry(size int64) {
 	e, now := l.flight.entry, time.Now()
-	e.size, e.used, e.verified = l.spool.Written(), now, now
+	e.size, e.used, e.verified = size, now, now
 	if l.flight.manifest != nil {
 		e.typed = l.flight.manifest.typed
 	}

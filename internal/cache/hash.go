@@ -16,9 +16,15 @@ import (
 // hash reads the file of d, at the pace of limit unless that is nil. It returns
 // what is wrong with it, or the media type that it says it has, if it is a manifest.
 func (c *Cache) hash(ctx context.Context, d oci.Digest, size int64, limit *rate.Limiter) (typed, error) {
+	raw, err := c.hashRaw(ctx, d, size, limit)
+	return foundType(raw), err
+}
+
+// hashRaw is hash, and returns the content when it is small enough for a manifest.
+func (c *Cache) hashRaw(ctx context.Context, d oci.Digest, size int64, limit *rate.Limiter) ([]byte, error) {
 	body, err := c.openFile(ctx, d, size)
 	if err != nil {
-		return typed{}, err
+		return nil, err
 	}
 	defer func() { _ = body.Close() }()
 	verifier := d.Verifier()
@@ -30,13 +36,13 @@ func (c *Cache) hash(ctx context.Context, d oci.Digest, size int64, limit *rate.
 	_, err = io.CopyBuffer(to, &paced{ctx, body, limit}, make([]byte, copyBuffer))
 	switch {
 	case ctx.Err() != nil:
-		return typed{}, context.Cause(ctx)
+		return nil, context.Cause(ctx)
 	case err != nil:
-		return typed{}, fmt.Errorf("%w: %w", errUnreadable, err)
+		return nil, fmt.Errorf("%w: %w", errUnreadable, err)
 	case !verifier.Verified():
-		return typed{}, errCorrupt
+		return nil, errCorrupt
 	}
-	return foundType(raw.Bytes()), nil
+	return raw.Bytes(), nil
 }
 
 // paced reads no faster than limit, whose burst is copyBuffer, and not after ctx has

@@ -21,7 +21,10 @@ import (
 	"mirrord/internal/oci"
 )
 
-var _ cache.Store = (*Store)(nil)
+var (
+	_ cache.Store  = (*Store)(nil)
+	_ cache.Linker = (*Store)(nil)
+)
 
 const (
 	dirMode  = 0o750
@@ -113,6 +116,34 @@ func (s *Store) place(path string, f *os.File) error {
 		return err
 	}
 	if err := replace(f.Name(), path); err != nil {
+		return err
+	}
+	return syncDir(leaf)
+}
+
+// Link stores the file f as d by a hard link to the very file that is open, whatever its
+// name leads to by now. The file keeps its mode and owner.
+func (s *Store) Link(_ context.Context, d oci.Digest, f *os.File) error {
+	path, err := s.path(d)
+	if err != nil {
+		return fmt.Errorf("link blob: %w", err)
+	}
+	if err := s.link(path, f); err != nil {
+		return fmt.Errorf("link blob %s: %w", d, err)
+	}
+	return nil
+}
+
+func (s *Store) link(path string, f *os.File) error {
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	leaf := filepath.Dir(path)
+	if err := s.makeLeaf(leaf); err != nil {
+		return err
+	}
+	open := fmt.Sprintf("/proc/self/fd/%d", f.Fd())
+	if err := unix.Linkat(unix.AT_FDCWD, open, unix.AT_FDCWD, path, unix.AT_SYMLINK_FOLLOW); err != nil {
 		return err
 	}
 	return syncDir(leaf)
