@@ -9,6 +9,7 @@ import (
 	"os"
 
 	"mirrord/internal/cache/spool"
+	"mirrord/internal/call"
 	"mirrord/internal/oci"
 )
 
@@ -199,4 +200,31 @@ func (c *Cache) Hold(ds ...oci.Digest) (missing []oci.Digest, release func()) {
 			c.blobs.release(e)
 		}
 	}
+}
+
+// Fetch caches ref, by digest, as Open does, and returns when it is on the disk. It fails
+// as Open does, or with ErrNoSpace when it was fetched and could not be cached.
+func (c *Cache) Fetch(ctx context.Context, ref oci.Ref) error {
+	content, err := c.OpenWithin(ctx, ref, call.Endless)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, content.Body)
+	if err := errors.Join(err, content.Close()); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	f := c.flights.of(ref)
+	c.mu.Unlock()
+	if f != nil { // the last byte came before the file
+		select {
+		case <-f.ctx.Done():
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	if !c.has(ref.Digest()) {
+		return fmt.Errorf("%s was fetched: %w", ref, ErrNoSpace)
+	}
+	return nil
 }

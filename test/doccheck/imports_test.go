@@ -66,6 +66,7 @@ var ours = map[string][]string{
 	"internal/acme":        nil,
 	"internal/admin":       {"internal/oci", "internal/cache", "internal/health", "internal/images", "internal/ratelimit", "internal/route", "internal/upstream"},
 	"internal/images":      {"internal/oci", "internal/cache", "internal/route", "internal/tagrule", "internal/tags"},
+	"internal/archive":     {"internal/oci", "internal/tags"},
 	"internal/cache":       {"internal/oci", "internal/call", "internal/health", "internal/journal", "internal/negative"},
 	"internal/tags":        {"internal/oci", "internal/call", "internal/health", "internal/journal", "internal/negative", "internal/cache/lru"},
 	"internal/call":        {"internal/oci"},
