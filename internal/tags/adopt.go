@@ -35,10 +35,3 @@ func (r *Registry) Adopt(ref oci.Ref, d oci.Descriptor, checked time.Time, force
 	r.index.save(ref)
 	return nil
 }
-
-// Known returns what is known of ref, a tag. It may be called concurrently.
-func (r *Registry) Known(ref oci.Ref) (Record, bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.index.record(ref)
-}
