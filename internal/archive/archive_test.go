@@ -178,3 +178,16 @@ func TestDoesNotFit(t *testing.T) {
 		t.Errorf("%+v, %v", sum, err)
 	}
 }
+
+func TestPlatforms(t *testing.T) {
+	f := start(t)
+	image := newSample(t, "app").tag(t, f, "docker.io/library/app:1")
+	for text, ok := range map[string]bool{
+		"linux/amd64": true, "linux/x86_64": true, "linux/aarch64": true, "linux/arm64/v8": true,
+		"linux/arm": false, "windows/amd64": false, "linux": false, "": false, "/": false,
+	} {
+		if _, err := archive.NewPlan(t.Context(), f.Cache, []archive.Image{image}, archive.PlanOptions{Platforms: []string{text}}); (err == nil) != ok {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}

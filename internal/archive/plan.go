@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 
-	"github.com/containerd/platforms"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"mirrord/internal/oci"
@@ -59,7 +59,7 @@ type PlanOptions struct {
 type planner struct {
 	cache     Cache
 	fetch     func(ctx context.Context, ref oci.Ref) error
-	platforms []platforms.Matcher // empty: all
+	platforms []platform // empty: all
 	seen      map[oci.Digest]bool
 	manifests []Blob
 	blobs     []Blob
@@ -71,11 +71,11 @@ type planner struct {
 func NewPlan(ctx context.Context, c Cache, images []Image, o PlanOptions) (*Plan, error) {
 	p := &planner{cache: c, fetch: o.Fetch, seen: make(map[oci.Digest]bool)}
 	for _, text := range o.Platforms {
-		parsed, err := platforms.Parse(text)
+		parsed, err := parsePlatform(text)
 		if err != nil {
-			return nil, fmt.Errorf("%q is not a platform; write for example linux/amd64 or linux/arm/v7", text)
+			return nil, err
 		}
-		p.platforms = append(p.platforms, platforms.OnlyStrict(parsed))
+		p.platforms = append(p.platforms, parsed)
 	}
 	for _, image := range images {
 		if err := p.add(ctx, image, image.Digest, "manifest", 0); err != nil {
@@ -159,15 +159,7 @@ func (p *planner) addIndex(ctx context.Context, image Image, doc document, depth
 }
 
 func (p *planner) matches(m ocispec.Descriptor) bool {
-	if m.Platform == nil {
-		return true
-	}
-	for _, matcher := range p.platforms {
-		if matcher.Match(platforms.Normalize(*m.Platform)) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(p.platforms, func(one platform) bool { return one.matches(m) })
 }
 
 func (p *planner) isCached(ref oci.Ref, d oci.Digest) bool {
@@ -179,13 +171,6 @@ func (p *planner) isCached(ref oci.Ref, d oci.Digest) bool {
 // adds them.
 func isAttestation(m ocispec.Descriptor) bool {
 	return m.Platform != nil && m.Platform.OS == "unknown"
-}
-
-func platformName(m ocispec.Descriptor) string {
-	if m.Platform == nil {
-		return "no platform"
-	}
-	return platforms.Format(*m.Platform)
 }
 
 // isComplete reports whether an image is cached whole.
