@@ -73,6 +73,7 @@ func build(cfg *config.Config, load func() (*config.Config, error), passed socke
 	if err := d.buildDoors(); err != nil {
 		return nil, refusal{err}
 	}
+	d.metrics.WatchCertificates(d.validities)
 	token, err := prepareToken(cfg, log)
 	if err != nil {
 		return nil, refusal{err}

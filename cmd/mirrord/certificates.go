@@ -9,6 +9,7 @@ import (
 	"mirrord/internal/acme"
 	"mirrord/internal/config"
 	"mirrord/internal/server"
+	"mirrord/internal/telemetry"
 )
 
 // loadCertificates reads the certificates of a listener, or prepares to obtain them with
@@ -45,6 +46,16 @@ func renewals(doors []door) []func(context.Context) error {
 	for _, d := range doors {
 		if d.renew != nil {
 			all = append(all, d.renew)
+		}
+	}
+	return all
+}
+
+// validities returns those of the certificates that there are.
+func (d *daemon) validities() (all []telemetry.Validity) {
+	for i, listener := range d.cfg.AllListeners() {
+		if from, until := d.doors[i].certificates.Validity(); !until.IsZero() {
+			all = append(all, telemetry.Validity{Listen: listener.Address, From: from, Until: until})
 		}
 	}
 	return all

@@ -140,6 +140,8 @@ var access = []panel{
 		q(zero(`sum by (limit) (rate(mirrord_clients_waited_seconds_total{MIRROR}[$__rate_interval]))`, "limit", "none"), "{{limit}}")),
 	graph("Failed logins", units.RequestsPerSecond, "Logins of clients with a wrong password or token. A few: someone mistypes. Many: an old password in a CI system, or someone guesses; the log has the addresses.",
 		q(`sum by (method) (rate(mirrord_failed_logins_total{MIRROR}[$__rate_interval]))`, "{{method}}")),
+	graph("Certificates valid for", units.Seconds, "Time until the certificate of a listener expires. One that is obtained by ACME is renewed when a third of its time is left. 0 without TLS.",
+		q(zero(`min by (instance, listen) (mirrord_certificate_expiry_timestamp_seconds{MIRROR} - time())`, "listen", "no TLS"), "{{instance}} {{listen}}")),
 	graph("Lost audit lines", units.Short, "Lines of access.audit_log that could not be written, or not as fast as they came. Above 0: the disk of the audit log is full or slow.",
 		q(`sum by (instance) (increase(mirrord_audit_lost_total{MIRROR}[$__rate_interval]))`, "{{instance}}")),
 }

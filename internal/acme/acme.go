@@ -42,8 +42,9 @@ type Certificates struct {
 	recheck  chan struct{}
 	logged   *failures
 
-	loaded chan struct{}     // closed by Run when config is set and stored certificates are in memory
+	loaded chan struct{}     // closed by Run when those below are set and stored certificates are in memory
 	config *certmagic.Config // not to be read before loaded is closed
+	cache  *certmagic.Cache  // likewise
 }
 
 // New checks the options and reads the roots. It neither writes nor connects.
@@ -120,6 +121,27 @@ func (c *Certificates) Reload() {
 	}
 }
 
+// Validity implements server.Certificates.
+func (c *Certificates) Validity() (from, until time.Time) {
+	select {
+	case <-c.loaded:
+	default:
+		return from, until
+	}
+	for _, domain := range c.opts.Domains {
+		var newest *x509.Certificate // one that was replaced may still be in memory
+		for _, found := range c.cache.AllMatchingCertificates(domain) {
+			if newest == nil || found.Leaf.NotAfter.After(newest.NotAfter) {
+				newest = found.Leaf
+			}
+		}
+		if newest != nil && (until.IsZero() || newest.NotAfter.Before(until)) {
+			from, until = newest.NotBefore, newest.NotAfter
+		}
+	}
+	return from, until
+}
+
 // Run obtains and renews certificates until ctx ends. A failure is logged and retried:
 // it is not returned. Run once.
 func (c *Certificates) Run(ctx context.Context) error {
@@ -132,7 +154,7 @@ func (c *Certificates) Run(ctx context.Context) error {
 		Logger:             libraryLog(c.opts.Log, c.logged),
 	})
 	defer cache.Stop()
-	c.config = c.newConfig(cache)
+	c.cache, c.config = cache, c.newConfig(cache)
 	c.load(ctx)
 	close(c.loaded)
 	for {

@@ -2,8 +2,13 @@ package acme
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
+	"math/big"
 	"net"
 	"os"
 	"path/filepath"
@@ -111,6 +116,46 @@ func TestDamagedCertificate(t *testing.T) {
 	await(t, func() bool { return damaged() == 2 })
 	cancel()
 	check(t, <-done)
+}
+
+// Of several certificates the one that expires first counts, and of each domain the
+// newest, which has replaced the others.
+func TestValidity(t *testing.T) {
+	core, _ := observer.New(zapcore.InfoLevel)
+	c, err := New(Options{
+		Domains: []string{"a.example", "b.example", "none.example"}, Directory: "https://" + closedAddress(t), Dir: t.TempDir(), Address: "127.0.0.1:443", Log: zap.New(core),
+	})
+	check(t, err)
+	if from, until := c.Validity(); !from.IsZero() || !until.IsZero() {
+		t.Errorf("before it runs: valid from %s to %s", from, until)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- c.Run(ctx) }()
+	<-c.loaded
+	begin := time.Now().Add(-time.Hour).Truncate(time.Second)
+	for _, given := range []struct {
+		domain string
+		hours  time.Duration
+	}{{"a.example", 2}, {"a.example", 90}, {"b.example", 100}} {
+		_, err := c.config.CacheUnmanagedTLSCertificate(ctx, selfSigned(t, given.domain, begin, begin.Add(given.hours*time.Hour)), nil)
+		check(t, err)
+	}
+	if from, until := c.Validity(); !from.Equal(begin) || !until.Equal(begin.Add(90*time.Hour)) {
+		t.Errorf("valid from %s to %s, want 90 h from %s", from, until, begin)
+	}
+	cancel()
+	check(t, <-done)
+}
+
+func selfSigned(t *testing.T, domain string, from, until time.Time) tls.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	check(t, err)
+	template := &x509.Certificate{SerialNumber: big.NewInt(until.Unix()), DNSNames: []string{domain}, NotBefore: from, NotAfter: until}
+	raw, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	check(t, err)
+	return tls.Certificate{Certificate: [][]byte{raw}, PrivateKey: key}
 }
 
 func TestHints(t *testing.T) {

@@ -18,6 +18,10 @@ type Certificates interface {
 
 	// Reload looks for changes now.
 	Reload()
+
+	// Validity returns from when to when the certificate is valid that clients get, of
+	// several the one that expires first. Both are zero while there is none.
+	Validity() (from, until time.Time)
 }
 
 // TLSFiles are the files of a listener that serves TLS, in PEM form.
@@ -84,6 +88,16 @@ func (c *Certificate) Reload() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.reload()
+}
+
+// Validity implements Certificates.
+func (c *Certificate) Validity() (from, until time.Time) {
+	config := c.current()
+	if config == nil {
+		return time.Time{}, time.Time{}
+	}
+	leaf := config.Certificates[0].Leaf
+	return leaf.NotBefore, leaf.NotAfter
 }
 
 func (c *Certificate) current() *tls.Config {

@@ -193,6 +193,21 @@ func TestCertificateIsReadAgain(t *testing.T) {
 	})
 }
 
+func TestValidity(t *testing.T) {
+	files := filesIn(t.TempDir())
+	newAuthority(t).write(t, "mirror", files)
+	c, err := LoadCertificate(files, nil)
+	check(t, err)
+	if from, until := c.Validity(); from.Unix() != 0 || until.Unix() != 1<<33 {
+		t.Errorf("valid from %s to %s", from, until)
+	}
+	c, err = LoadCertificate(TLSFiles{}, nil)
+	check(t, err)
+	if from, until := c.Validity(); !from.IsZero() || !until.IsZero() {
+		t.Errorf("without TLS: valid from %s to %s", from, until)
+	}
+}
+
 // Without files there is no TLS, and files that cannot be read are an error.
 func TestLoadCertificate(t *testing.T) {
 	c, err := LoadCertificate(TLSFiles{}, nil)

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
@@ -74,4 +75,30 @@ mirrord_cache_disk_free_bytes 4096
 			t.Error("a disk that fails has free bytes")
 		}
 	})
+}
+
+// Of listeners with the same address the certificate that expires first is exported.
+func TestCertificateMetrics(t *testing.T) {
+	m := telemetry.NewMetrics("1.2.3")
+	m.WatchCertificates(func() []telemetry.Validity {
+		return []telemetry.Validity{
+			{Listen: ":443", From: time.Unix(1000, 0), Until: time.Unix(9000, 0)},
+			{Listen: ":0", From: time.Unix(0, 0), Until: time.Unix(8000, 0)},
+			{Listen: ":0", From: time.Unix(0, 0), Until: time.Unix(5000, 0)},
+		}
+	})
+	want := `
+# HELP mirrord_certificate_expiry_timestamp_seconds When the certificate of the listener expires.
+# TYPE mirrord_certificate_expiry_timestamp_seconds gauge
+mirrord_certificate_expiry_timestamp_seconds{listen=":0"} 5000
+mirrord_certificate_expiry_timestamp_seconds{listen=":443"} 9000
+# HELP mirrord_certificate_lifetime_seconds For how long the certificate of the listener is valid altogether.
+# TYPE mirrord_certificate_lifetime_seconds gauge
+mirrord_certificate_lifetime_seconds{listen=":0"} 5000
+mirrord_certificate_lifetime_seconds{listen=":443"} 8000
+`
+	if err := testutil.GatherAndCompare(m.Gatherer(), strings.NewReader(want),
+		"mirrord_certificate_expiry_timestamp_seconds", "mirrord_certificate_lifetime_seconds"); err != nil {
+		t.Error(err)
+	}
 }

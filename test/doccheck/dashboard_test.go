@@ -61,7 +61,7 @@ var (
 	overTimeRE = regexp.MustCompile(`\b(?:changes|max_over_time)\((\w+(?:\{[^}]*\})?)\[\]\)`)
 
 	operators  = []string{"and", "or", "unless"}
-	functions  = []string{"sum", "min", "max", "avg", "count", "rate", "increase", "histogram_quantile", "vector", "absent", "clamp_min", "clamp_max", "label_replace"}
+	functions  = []string{"sum", "min", "max", "avg", "count", "rate", "increase", "histogram_quantile", "vector", "absent", "clamp_min", "clamp_max", "label_replace", "time"}
 	everywhere = []string{"alertname", "instance", "job"} // labels that Prometheus adds
 )
 

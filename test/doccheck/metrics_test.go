@@ -41,6 +41,7 @@ func gathered(t *testing.T) map[string]metric {
 	m.WatchQuota(func() []ratelimit.Budget { return []ratelimit.Budget{{Limit: 100, Window: time.Hour}} })
 	m.WatchLogins(func() []telemetry.Login { return []telemetry.Login{{}} })
 	m.WatchHosts("docker.io", func() int { return 0 })
+	m.WatchCertificates(func() []telemetry.Validity { return []telemetry.Validity{{Listen: ":443"}} })
 	m.WatchDisk(func() (int64, error) { return 1, nil })
 	m.Observe(httptest.NewRequest(http.MethodGet, "/v2/", nil), proxy.Event{Err: &oci.LimitError{Kind: oci.LimitRate}})
 	m.Resumed("docker.io")()

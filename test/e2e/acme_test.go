@@ -180,6 +180,10 @@ func TestACME(t *testing.T) {
 		t.Errorf("directory of certificates: %v, %v", info, err)
 	}
 
+	if expiry := m.metrics(t)[fmt.Sprintf("mirrord_certificate_expiry_timestamp_seconds{listen=%q}", address)]; expiry < float64(time.Now().Unix()) {
+		t.Errorf("the metrics say that the certificate expires at %v", expiry)
+	}
+
 	p.process.end(t)
 	m.process.kill()
 	m.start(t)
