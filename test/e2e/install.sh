@@ -26,7 +26,8 @@ need containerd containerd ctr
 need docker.io dockerd docker
 need busybox-static busybox
 need systemd systemd-socket-activate
-need prometheus promtool
+need prometheus prometheus promtool
+need prometheus-alertmanager prometheus-alertmanager
 need debootstrap debootstrap
 need rpm rpm
 need rpm2cpio rpm2cpio
