@@ -124,7 +124,7 @@ func (d *daemon) proxyOptions(cfg *config.Config) (proxy.Options, error) {
 		Catalog:  catalogOf(cfg, d.mirror),
 		Limit:    limiter(cfg, d.metrics),
 		Pace:     pacer(cfg, d.metrics),
-		Observe:  observe(d.self, d.metrics, telemetry.AccessLog(d.log)),
+		Observe:  observe(d.self, d.metrics, telemetry.AccessLog(d.log, telemetry.AccessOptions{Which: cfg.Log.Access, Sample: cfg.Log.AccessSample})),
 	}, err
 }
 
@@ -225,15 +225,20 @@ func routes(cfg *config.Config) route.Table {
 
 // summary is what an operator wants to know of the daemon when it starts.
 func summary(cfg *config.Config) []zap.Field {
-	var upstreams []string
+	var upstreams, names []string
 	for _, u := range cfg.Upstreams {
 		upstreams = append(upstreams, u.Name+" at "+u.URL)
+		for _, c := range credentials(u) {
+			names = append(names, c.Name+" of "+u.Name)
+		}
 	}
 	return []zap.Field{
 		zap.String("version", thisBuild().Version),
 		zap.Strings("upstreams", upstreams),
 		zap.String("cache_dir", cfg.Cache.Dir),
 		zap.Stringer("max_size", cfg.Cache.MaxSize),
+		zap.Stringer("min_free", cfg.Cache.MinFree),
+		zap.Strings("credentials", names),
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"mirrord/internal/config"
 	"mirrord/internal/proxy"
 	"mirrord/internal/stack"
+	"mirrord/internal/telemetry"
 )
 
 // reload reads everything again: the configuration, of which it applies what can be
@@ -110,7 +111,7 @@ func (d *daemon) prepare(cfg *config.Config) (serve func(), err error) {
 		for i, listener := range cfg.AllListeners() {
 			options.Upstream = listener.Upstream
 			registry := proxy.New(options)
-			d.handlers[i].set(gate.Handler(auths[i], registry, registry.Refuse))
+			d.handlers[i].set(telemetry.RequestIDs(gate.Handler(auths[i], registry, registry.Refuse)))
 			d.doors[i].auth = auths[i]
 		}
 	}, nil

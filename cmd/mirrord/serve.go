@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"mirrord/internal/config"
+	"mirrord/internal/server"
 	"mirrord/internal/telemetry"
 )
 
@@ -111,7 +112,7 @@ func (d *daemon) run(ctx context.Context, restoreSignals func(), log *zap.Logger
 // announce says that the mirror serves, to a person in more words.
 func (d *daemon) announce(person bool) {
 	if !person {
-		d.log.Info("serving", append(summary(d.cfg), zap.String("listen", d.addresses()), zap.Stringer("admin", d.admin[0].Addr()))...)
+		d.log.Info("serving", append(summary(d.cfg), zap.String("listen", servedAt(d.mirrors)), zap.String("admin", servedAt(d.admin)))...)
 		return
 	}
 	listeners := slices.Clone(d.cfg.AllListeners())
@@ -122,10 +123,10 @@ func (d *daemon) announce(person bool) {
 	_, _ = io.WriteString(os.Stderr, welcome(d.cfg, listeners, findClient(d.cfg, onThisHost)))
 }
 
-// addresses returns where the registry is served.
-func (d *daemon) addresses() string {
+// servedAt returns where servers listen.
+func servedAt(servers []*server.Server) string {
 	var all []string
-	for _, s := range d.mirrors {
+	for _, s := range servers {
 		all = append(all, s.Addr().String())
 	}
 	return strings.Join(all, ", ")

@@ -12,7 +12,8 @@ func (c *Config) Adopt(other *Config) *Config {
 	adopted.Clients.MaxConnections, adopted.Clients.TrustedProxies = c.Clients.MaxConnections, c.Clients.TrustedProxies
 	adopted.Access.Private, adopted.Access.Rules = other.Access.Private, other.Access.Rules
 	adopted.Tags, adopted.Quota = other.Tags, other.Quota
-	adopted.Log.Level = other.Log.Level
+	adopted.Log = other.Log
+	adopted.Log.Format = c.Log.Format
 	adopted.Listeners = adoptAuth(c.Listeners, other.Listeners)
 	adopted.Upstreams = adoptUpstreams(c.Upstreams, other.Upstreams)
 	return &adopted

@@ -72,6 +72,9 @@ type Config struct {
 	Log       struct {
 		Level  string // debug, info, warn or error
 		Format string // json, console or AutoFormat
+
+		Access       string // off, errors or all
+		AccessSample int    // one of so many requests that are not errors is logged; 1 or more
 	}
 }
 

@@ -65,6 +65,7 @@ func defaultConfig() *Config {
 	c.Upstreams = []Upstream{dockerHub}
 	c.Log.Level = "info"
 	c.Log.Format = AutoFormat
+	c.Log.Access, c.Log.AccessSample = "all", 1
 	c.Access.Private = "deny"
 	return c
 }

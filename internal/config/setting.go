@@ -92,6 +92,10 @@ var settings = []setting{
 		"UPSTREAM", "docker.io", "the registries to mirror, the default first, each as NAME for one that is known by name, or as name=HOST,url=URL and further keys; lists of several values need the file" + listHelp},
 	{scalar("log.level", oneOf("debug", "info", "warn", "error"), func(c *Config) *string { return &c.Log.Level }),
 		"LEVEL", "info", "lowest level to log: debug, info, warn or error"},
+	{scalar("log.access", oneOf("off", "errors", "all"), func(c *Config) *string { return &c.Log.Access }),
+		"off|errors|all", "all", "requests to log: all, errors for those that failed, were cut short, denied or limited, or off"},
+	{scalar("log.access_sample", parseSample, func(c *Config) *int { return &c.Log.AccessSample }),
+		"N", "1", "with log.access all, log one of N requests that are not errors, which are always logged"},
 	{scalar("log.format", oneOf(AutoFormat, "json", "console"), func(c *Config) *string { return &c.Log.Format }),
 		"FORMAT", AutoFormat, "format of log messages: json, console for people, or auto: console if standard error is a terminal, else json"},
 }

@@ -93,6 +93,14 @@ func parseBool(s string) (bool, error) {
 	return s == "true", nil
 }
 
+func parseSample(s string) (int, error) {
+	n, ok := number(s)
+	if !ok || n < 1 {
+		return 0, fmt.Errorf("%q is not a number of requests, 1 or more; write for example 100 to log one of a hundred", s)
+	}
+	return n, nil
+}
+
 func parseFills(s string) (int, error) {
 	n, ok := number(s)
 	if !ok || n == 0 {

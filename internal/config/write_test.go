@@ -125,6 +125,8 @@ upstreams:
         fresh: 0s
 log:
   level: info
+  access: all
+  access_sample: 1
   format: auto
 `
 	var b bytes.Buffer

@@ -82,8 +82,23 @@ func (h *Handler) Refuse(w http.ResponseWriter, r *http.Request, refusal error) 
 		setVersion(w)
 		t, _ := parsePath(r.URL) // one that is not valid is refused, too
 		e.Operation, e.Kind = t.operation(r.Method), t.kindName()
+		h.describe(r, t, e)
 		return refusal
 	})
+}
+
+// describe says in e what a request that is not served is for, if it is valid.
+func (h *Handler) describe(r *http.Request, t target, e *Event) {
+	if t.endpoint != manifests && t.endpoint != blobs {
+		return
+	}
+	to, err := t.route(h.options.Routes, route.Request{Listener: h.options.Upstream, Host: r.Host, Target: absoluteHost(r)})
+	if err != nil {
+		return
+	}
+	if ref, err := t.ref(to); err == nil {
+		e.Upstream, e.Repository, e.Reference = to.Upstream, ref.Repository(), ref.Reference()
+	}
 }
 
 func setVersion(w http.ResponseWriter) {

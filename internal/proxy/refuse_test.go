@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"mirrord/internal/oci"
+	"mirrord/internal/route"
 )
 
 // A refused request gets the error of the spec, and is observed like one that is served.
@@ -24,15 +25,16 @@ func TestRefuse(t *testing.T) {
 		want         Event
 	}{
 		"ping":     {"GET", "/v2/", oci.Errorf(oci.Unauthorized, "who?"), 401, oci.Unauthorized, "", Event{Operation: "ping", Kind: "none"}},
-		"manifest": {"HEAD", "/v2/a/manifests/1", oci.Errorf(oci.Unauthorized, "who?"), 401, "", "", Event{Operation: "head", Kind: "manifest"}},
+		"manifest": {"HEAD", "/v2/a/manifests/1", oci.Errorf(oci.Unauthorized, "who?"), 401, "", "", Event{Operation: "head", Kind: "manifest", Upstream: "docker.io", Repository: "library/a", Reference: "1"}},
 		"push":     {"POST", "/v2/a/blobs/uploads/", oci.Errorf(oci.Denied, "no"), 403, oci.Denied, "", Event{Operation: "other", Kind: "none"}},
 		"nonsense": {"GET", "/nonsense", oci.Errorf(oci.Unauthorized, "who?"), 401, oci.Unauthorized, "", Event{Operation: "other", Kind: "none"}},
 		"too often": {"GET", "/v2/a/blobs/sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", limit, 429, oci.TooManyRequests, "6",
-			Event{Operation: "get", Kind: "blob"}},
+			Event{Operation: "get", Kind: "blob", Upstream: "docker.io", Repository: "library/a", Reference: "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}},
+		"invalid": {"GET", "/v2/A/manifests/1", oci.Errorf(oci.Denied, "no"), 403, oci.Denied, "", Event{Operation: "get", Kind: "manifest"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got Event
-			h := New(Options{Observe: func(_ *http.Request, e Event) { got = e }})
+			h := New(Options{Routes: route.NewTable(route.Upstream{Name: "docker.io"}), Observe: func(_ *http.Request, e Event) { got = e }})
 			w := httptest.NewRecorder()
 			h.Refuse(w, httptest.NewRequest(test.method, test.path, nil), test.err)
 			var body struct{ Errors []specError }

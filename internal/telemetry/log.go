@@ -1,10 +1,7 @@
 package telemetry
 
 import (
-	"context"
-	"errors"
 	"io"
-	"net/http"
 	"time"
 
 	"go.uber.org/zap"
@@ -13,7 +10,6 @@ import (
 	"mirrord/internal/cache"
 	"mirrord/internal/health"
 	"mirrord/internal/oci"
-	"mirrord/internal/proxy"
 	"mirrord/internal/tags"
 )
 
@@ -36,54 +32,6 @@ func NewLogger(w io.Writer, level zapcore.LevelEnabler, format string) (log *zap
 	}
 	out := &zapcore.BufferedWriteSyncer{WS: zapcore.AddSync(w), FlushInterval: flushEvery}
 	return zap.New(zapcore.NewCore(encoder, out, level)), out.Stop
-}
-
-// AccessLog returns an observer that writes one line for each request. It is a
-// warning when the content was temporarily unavailable, with the upstream's error
-// message; a client that disconnects is not an error.
-func AccessLog(log *zap.Logger) func(*http.Request, proxy.Event) {
-	return func(r *http.Request, e proxy.Event) {
-		level := zapcore.InfoLevel
-		if failed(r, e) {
-			level = zapcore.WarnLevel
-		}
-		entry := log.Check(level, "request")
-		if entry == nil {
-			return
-		}
-		fields := append(make([]zap.Field, 0, 14),
-			zap.String("method", r.Method),
-			zap.String("kind", e.Kind),
-			zap.String("upstream", e.Upstream),
-			zap.String("repository", e.Repository),
-			zap.String("reference", e.Reference),
-			zap.Int("status", e.Status),
-			zap.Int64("bytes", e.Bytes),
-			zap.Duration("duration", e.Duration.Round(time.Microsecond)),
-			zap.String("via", string(e.Via)),
-			zap.String("client", clientOf(r)),
-			zap.String("agent", r.UserAgent()),
-		)
-		if user := oci.ClientOf(r.Context()).Name(); user != "" {
-			fields = append(fields, zap.String("user", user))
-		}
-		if e.Reason != "" {
-			fields = append(fields, zap.String("stale", string(e.Reason)))
-		}
-		if e.Err != nil && !errors.Is(e.Err, context.Canceled) {
-			fields = append(fields, zap.NamedError("error", e.Err))
-		}
-		entry.Write(fields...)
-	}
-}
-
-// clientOf returns the address of the client itself, or that of the connection when it
-// is not known.
-func clientOf(r *http.Request) string {
-	if address := oci.ClientOf(r.Context()).Address; address.IsValid() {
-		return address.String()
-	}
-	return r.RemoteAddr
 }
 
 // degradedMessages says what the failure of a component means.

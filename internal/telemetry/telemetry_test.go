@@ -42,7 +42,7 @@ func logged(t *testing.T, r *http.Request, e proxy.Event) map[string]any {
 	t.Helper()
 	var out bytes.Buffer
 	log, stop := telemetry.NewLogger(&out, zap.InfoLevel, "json")
-	telemetry.AccessLog(log)(r, e)
+	telemetry.AccessLog(log, telemetry.AccessOptions{})(r, e)
 	if err := stop(); err != nil {
 		t.Fatal(err)
 	}
@@ -67,6 +67,26 @@ func TestAccessLine(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, logged(t, r, event(nil))); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// Errors are always logged, and the rest as log.access and its sample say.
+func TestAccessLogSelects(t *testing.T) {
+	r := httptest.NewRequest(http.MethodGet, "/v2/", nil)
+	denied, limited, missing, cut := event(nil), event(nil), event(nil), event(errors.New("cut"))
+	denied.Status, limited.Status, missing.Status, cut.Cut = 403, 429, 404, true
+	events := []proxy.Event{event(nil), denied, event(nil), limited, missing, cut, event(oci.Errorf(oci.Unavailable, "down")), event(nil)}
+	for o, want := range map[telemetry.AccessOptions]int{
+		{}: 8, {Which: "all", Sample: 1}: 8, {Which: "all", Sample: 3}: 4 + 2, {Which: "errors"}: 4, {Which: "off"}: 0,
+	} {
+		core, lines := observer.New(zap.InfoLevel)
+		observe := telemetry.AccessLog(zap.New(core), o)
+		for _, e := range events {
+			observe(r, e)
+		}
+		if lines.Len() != want {
+			t.Errorf("%+v: %d lines, want %d", o, lines.Len(), want)
+		}
 	}
 }
 

@@ -60,7 +60,7 @@ func watch(t *testing.T, up ...stack.Upstream) *watched {
 	o.Health, o.Cache.Hooks, o.Tags.Hooks = telemetry.HealthHooks(log), telemetry.CacheHooks(log, metrics), telemetry.TagHooks(log, metrics)
 	running, _ := mirrortest.Run(t, o)
 	metrics.WatchQuota(o.Ledger.Budgets)
-	access := telemetry.AccessLog(log)
+	access := telemetry.AccessLog(log, telemetry.AccessOptions{})
 	w.handler = proxy.New(proxy.Options{Registry: running.Tags, Routes: route.NewTable(names...), Observe: func(r *http.Request, e proxy.Event) {
 		metrics.Observe(r, e)
 		access(r, e)
