@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"go.uber.org/zap"
 
 	"mirrord/internal/access"
@@ -27,14 +28,15 @@ func newConfigCommand() *cobra.Command {
 
 func newConfigCheckCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "check FILE",
+		Use:   "check [FILE]",
 		Short: "Say whether a configuration file is valid, and if not, what to write instead",
 		Long: `Say whether a configuration file is valid, and if not, what to write instead.
 Each credential, certificate and key is read as the mirror would read it; nothing is sent to an
-upstream.`,
-		Args: refuse(cobra.ExactArgs(1)),
+upstream. Without a file, check what mirrord serve would use here: the file of the service or that
+of MIRRORD_CONFIG, and the environment.`,
+		Args: refuse(cobra.MaximumNArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {
-			cfg, err := config.LoadFile(args[0])
+			cfg, name, err := loadChecked(args)
 			if err != nil {
 				return err
 			}
@@ -42,10 +44,23 @@ upstream.`,
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(c.OutOrStdout(), "%s: the configuration is valid\n%s", args[0], notes)
+			_, err = fmt.Fprintf(c.OutOrStdout(), "%s: the configuration is valid\n%s", name, notes)
 			return err
 		},
 	}
+}
+
+// loadChecked returns the configuration of a file, or without one what the daemon would
+// load, and what to call it.
+func loadChecked(args []string) (cfg *config.Config, name string, err error) {
+	if len(args) == 1 {
+		cfg, err = config.LoadFile(args[0])
+		return cfg, args[0], err
+	}
+	none := pflag.NewFlagSet("", pflag.ContinueOnError)
+	config.AddFlags(none)
+	cfg, err = config.Load(none, os.Environ())
+	return cfg, "mirrord", err
 }
 
 func newConfigPrintCommand() *cobra.Command {

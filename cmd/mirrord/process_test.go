@@ -193,6 +193,19 @@ func (p *process) end(s os.Signal) error {
 	return err
 }
 
+// wait returns how the daemon ended by itself, and fails the test when it has not in time.
+func (p *process) wait(t *testing.T) error {
+	t.Helper()
+	select {
+	case err := <-p.ended:
+		p.running = nil
+		return err
+	case <-time.After(20 * time.Second):
+		t.Fatalf("the daemon still runs\n%s", p.text())
+		return nil
+	}
+}
+
 // kill ends the daemon if it runs.
 func (p *process) kill() {
 	if p.running != nil {

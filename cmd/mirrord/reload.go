@@ -15,8 +15,8 @@ import (
 
 // reload reads everything again: the configuration, of which it applies what can be
 // changed while the daemon runs, and the files that it names. A configuration that cannot
-// be used is refused as a whole.
-func (d *daemon) reload() {
+// be used is refused as a whole; why is in the log, and returned.
+func (d *daemon) reload() error {
 	d.reopen()
 	cfg, err := d.load()
 	if err == nil {
@@ -26,6 +26,7 @@ func (d *daemon) reload() {
 		d.log.Error("the configuration cannot be used; the previous one stays in effect", zap.Error(err))
 	}
 	d.log.Info("SIGHUP: the configuration, logins, certificates and users have been read again")
+	return err
 }
 
 // reopen forgets tokens and refused logins, and reads changed certificates, users and

@@ -94,7 +94,7 @@ func (d *daemon) run(ctx context.Context, restoreSignals func(), log *zap.Logger
 	}
 	watch := d.newWatchdog(ctx)
 	workers.Go(func() error { return watch(working) })
-	defer onHangup(d.reload)()
+	defer onHangup(d.hangup)()
 
 	d.announce(person)
 	notify(log, systemd.SdNotifyReady)
@@ -169,11 +169,5 @@ func onHangup(act func()) (stop func()) {
 		signal.Stop(hangups)
 		close(hangups)
 		listener.Wait()
-	}
-}
-
-func notify(log *zap.Logger, state string) {
-	if _, err := systemd.SdNotify(false, state); err != nil {
-		log.Warn("cannot notify systemd", zap.String("state", state), zap.Error(err))
 	}
 }

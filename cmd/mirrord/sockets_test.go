@@ -104,8 +104,7 @@ func TestRefusedSockets(t *testing.T) {
 			test.pass(t, m)
 			check(t, m.start(test.args...))
 			var exit *exec.ExitError
-			err := <-m.ended
-			m.running = nil
+			err := m.wait(t)
 			if !errors.As(err, &exit) || exit.ExitCode() != exitRefused || !strings.Contains(m.text(), strings.ReplaceAll(test.want, "ADDRESS", m.mirror)) {
 				t.Errorf("it ended with %v\n%s", err, m.text())
 			}

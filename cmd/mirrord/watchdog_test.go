@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -16,10 +15,14 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
 
 	"mirrord/internal/config"
 	"mirrord/internal/server"
 )
+
+// busyInterval is short, but long enough for a loaded machine.
+const busyInterval = 4 * time.Second
 
 // The watchdog notifies after each check that succeeds, and only then.
 func TestWatchdog(t *testing.T) {
@@ -113,42 +116,6 @@ func TestAskSelf(t *testing.T) {
 	}
 }
 
-// notifications are what the daemon tells systemd.
-type notifications struct{ conn *net.UnixConn }
-
-// notified makes the daemon notify the test, which wants a sign of life in each interval.
-func (p *process) notified(t *testing.T, interval time.Duration) notifications {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "notify")
-	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
-	check(t, err)
-	t.Cleanup(func() { _ = conn.Close() })
-	p.env = append(p.env, "NOTIFY_SOCKET="+path, fmt.Sprintf("WATCHDOG_USEC=%d", interval.Microseconds()))
-	return notifications{conn}
-}
-
-// next returns the next notification, empty when there is none in time.
-func (n notifications) next(t *testing.T, within time.Duration) string {
-	t.Helper()
-	check(t, n.conn.SetReadDeadline(time.Now().Add(within)))
-	message := make([]byte, 100)
-	length, err := n.conn.Read(message)
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return ""
-	}
-	check(t, err)
-	return string(message[:length])
-}
-
-func (n notifications) want(t *testing.T, log func() string, all ...string) {
-	t.Helper()
-	for _, want := range all {
-		if got := n.next(t, 20*time.Second); got != want {
-			t.Fatalf("got %q, want %q\n%s", got, want, log())
-		}
-	}
-}
-
 // The real mirror shows that it lives, whoever may use it, and leaves no trace of that. One
 // that is stopped does not.
 func TestWatchdogOfTheMirror(t *testing.T) {
@@ -197,4 +164,30 @@ listeners:
 			t.Errorf("the log has %s:\n%s", word, m.text())
 		}
 	}
+}
+
+// A mirror that serves as fast as it can is alive.
+func TestWatchdogUnderLoad(t *testing.T) {
+	c := newCatalog(t)
+	c.addLayers(t, "library/image", 3, 200_000, 1)
+	m := newMirror(t)
+	n := m.notified(t, busyInterval)
+	check(t, m.serve(c.upstream()))
+	n.want(t, m.text, "READY=1")
+	ctx, stop := context.WithCancel(t.Context())
+	var load errgroup.Group
+	for range 20 {
+		load.Go(func() error {
+			for ctx.Err() == nil {
+				p := puller{base: "http://" + m.mirror + "/v2/library/image"}
+				if err := p.pull("latest"); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	n.alive(t, 2*busyInterval, busyInterval)
+	stop()
+	check(t, load.Wait())
 }
