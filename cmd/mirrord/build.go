@@ -23,6 +23,7 @@ import (
 	"mirrord/internal/stack"
 	"mirrord/internal/tags"
 	"mirrord/internal/telemetry"
+	"mirrord/internal/tracing"
 )
 
 // daemon is what runs, and what is to be closed at the end.
@@ -33,6 +34,7 @@ type daemon struct {
 	level   zap.AtomicLevel
 	policy  *policy
 	metrics *telemetry.Metrics
+	tracer  *tracing.Tracer // nil: none
 	audit   *telemetry.Audit
 	mirror  *stack.Stack
 	id      string // of this process in Via
@@ -64,6 +66,9 @@ func build(cfg *config.Config, load func() (*config.Config, error), passed socke
 	if d.audit, err = telemetry.OpenAudit(cfg.Access.AuditLog, log, d.metrics); err != nil {
 		return nil, refusal{fmt.Errorf("access.audit_log: %w; write a file in a directory that mirrord may write to", err)}
 	}
+	if d.tracer, err = tracing.New(thisBuild().Version, telemetry.ExportFailed(log)); err != nil {
+		return nil, refusal{err}
+	}
 	ledger := ratelimit.NewLedger(rememberedBudgets(storage.index, log))
 	if err := d.buildStack(storage, ledger); err != nil {
 		return nil, err
@@ -83,13 +88,13 @@ func build(cfg *config.Config, load func() (*config.Config, error), passed socke
 		return nil, refusal{err}
 	}
 	d.api = admin.New(admin.Options{
-		Metrics: d.metrics.Handler(), Cache: d.mirror.Cache, Health: d.mirror.Health, Pools: d.mirror.Pools,
+		Metrics: d.metrics.Handler(d.tracer != nil), Cache: d.mirror.Cache, Health: d.mirror.Health, Pools: d.mirror.Pools,
 		Dir: cfg.Cache.Dir, Listen: cfg.Admin.Listen, Token: token, MetricsListen: cfg.Metrics.Listen,
 	})
 	budgets := &budgetWriter{ledger: ledger, pools: d.mirror.Pools, probe: d.policy.probe, write: storage.index.PutQuotas, log: log}
 	d.mirrors = d.mirrorServers(listeners.mirrors)
 	d.admin = adminServers(listeners, d.audit.Actions(d.api.Handler()), d.api.MetricsHandler(), log)
-	d.workers = append(renewals(d.doors), d.mirror.Run, budgets.run, d.audit.Run)
+	d.workers = append(renewals(d.doors), d.mirror.Run, budgets.run, d.audit.Run, d.tracer.Run)
 	return d, nil
 }
 
@@ -124,7 +129,7 @@ func (d *daemon) proxyOptions(cfg *config.Config) (proxy.Options, error) {
 		Catalog:  catalogOf(cfg, d.mirror),
 		Limit:    limiter(cfg, d.metrics),
 		Pace:     pacer(cfg, d.metrics),
-		Observe:  observe(d.self, d.metrics, telemetry.AccessLog(d.log, telemetry.AccessOptions{Which: cfg.Log.Access, Sample: cfg.Log.AccessSample})),
+		Observe:  observe(d.self, d.metrics, d.tracer, telemetry.AccessLog(d.log, telemetry.AccessOptions{Which: cfg.Log.Access, Sample: cfg.Log.AccessSample})),
 	}, err
 }
 
@@ -147,7 +152,7 @@ func catalogOf(cfg *config.Config, mirror *stack.Stack) proxy.Catalog {
 
 // buildStack puts the Registries together.
 func (d *daemon) buildStack(storage *storage, ledger *ratelimit.Ledger) error {
-	upstreams, err := buildUpstreams(d.cfg, d.policy.reserve, d.log, d.metrics)
+	upstreams, err := buildUpstreams(d.cfg, d.policy.reserve, d.log, d.metrics, d.tracer)
 	if err != nil {
 		return refusal{err}
 	}
@@ -163,7 +168,7 @@ func (d *daemon) buildStack(storage *storage, ledger *ratelimit.Ledger) error {
 			Parts:  storage.parts,
 			Free:   storage.blobs.Free,
 			Limits: cacheLimits(d.cfg),
-			Hooks:  telemetry.CacheHooks(d.log, d.metrics),
+			Hooks:  d.tracer.AddHooks(telemetry.CacheHooks(d.log, d.metrics)),
 		},
 		Tags: tags.Options{
 			Index:  storage.index,
@@ -242,13 +247,14 @@ func summary(cfg *config.Config) []zap.Field {
 	}
 }
 
-// observe counts a request and logs it, unless it is one of the mirror itself.
-func observe(own self, metrics *telemetry.Metrics, access func(*http.Request, proxy.Event)) func(*http.Request, proxy.Event) {
+// observe counts, traces and logs a request, unless it is one of the mirror itself.
+func observe(own self, metrics *telemetry.Metrics, tracer *tracing.Tracer, access func(*http.Request, proxy.Event)) func(*http.Request, proxy.Event) {
 	return func(r *http.Request, e proxy.Event) {
 		if own.is(r) {
 			return
 		}
 		metrics.Observe(r, e)
+		tracer.Observe(r, e)
 		access(r, e)
 	}
 }

@@ -12,15 +12,16 @@ import (
 
 	"mirrord/internal/config"
 	"mirrord/internal/telemetry"
+	"mirrord/internal/tracing"
 	"mirrord/internal/upstream"
 )
 
 // network makes the transport to an address of an upstream.
 type network func(address *url.URL) http.RoundTripper
 
-// newNetwork returns the network of an upstream. Its transports share the bandwidth and
-// the metrics.
-func newNetwork(u config.Upstream, metrics *telemetry.Metrics) (network, error) {
+// newNetwork returns the network of an upstream. Its transports share the bandwidth, the
+// metrics and the tracer.
+func newNetwork(u config.Upstream, metrics *telemetry.Metrics, tracer *tracing.Tracer) (network, error) {
 	security, err := newTLS(u)
 	if err != nil {
 		return nil, err
@@ -46,7 +47,7 @@ func newNetwork(u config.Upstream, metrics *telemetry.Metrics) (network, error) 
 		if len(u.Bandwidth) > 0 {
 			transport = share.Limit(transport)
 		}
-		return metrics.Transport(u.Name, transport)
+		return tracer.Transport(u.Name, metrics.Transport(u.Name, transport))
 	}, nil
 }
 

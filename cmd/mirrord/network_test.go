@@ -58,7 +58,7 @@ func TestNetwork(t *testing.T) {
 		test.u.Name = "registry.example"
 		address, err := url.Parse(test.url)
 		check(t, err)
-		transport, err := newNetwork(test.u, telemetry.NewMetrics("test"))
+		transport, err := newNetwork(test.u, telemetry.NewMetrics("test"), nil)
 		check(t, err)
 		client := &http.Client{Transport: transport(address)}
 		resp, err := client.Get(test.url)

@@ -112,7 +112,8 @@ func (d *daemon) prepare(cfg *config.Config) (serve func(), err error) {
 		for i, listener := range cfg.AllListeners() {
 			options.Upstream = listener.Upstream
 			registry := proxy.New(options)
-			d.handlers[i].set(telemetry.RequestIDs(gate.Handler(auths[i], registry, registry.Refuse)))
+			identified := telemetry.RequestIDs(gate.Handler(auths[i], registry, registry.Refuse))
+			d.handlers[i].set(d.tracer.Handler(identified, d.self.is))
 			d.doors[i].auth = auths[i]
 		}
 	}, nil

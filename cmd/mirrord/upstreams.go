@@ -12,14 +12,15 @@ import (
 	"mirrord/internal/login"
 	"mirrord/internal/stack"
 	"mirrord/internal/telemetry"
+	"mirrord/internal/tracing"
 )
 
 // buildUpstreams returns the upstreams of the configuration with their logins and
 // the network to them.
-func buildUpstreams(cfg *config.Config, reserve func(limit int) int, log *zap.Logger, metrics *telemetry.Metrics) ([]stack.Upstream, error) {
+func buildUpstreams(cfg *config.Config, reserve func(limit int) int, log *zap.Logger, metrics *telemetry.Metrics, tracer *tracing.Tracer) ([]stack.Upstream, error) {
 	var all []stack.Upstream
 	for _, u := range cfg.Upstreams {
-		built, err := buildUpstream(u, reserve, log.With(zap.String("upstream", u.Name)), metrics)
+		built, err := buildUpstream(u, reserve, log.With(zap.String("upstream", u.Name)), metrics, tracer)
 		if err != nil {
 			return nil, fmt.Errorf("upstream %s: %w", u.Name, err)
 		}
@@ -28,7 +29,7 @@ func buildUpstreams(cfg *config.Config, reserve func(limit int) int, log *zap.Lo
 	return all, nil
 }
 
-func buildUpstream(u config.Upstream, reserve func(limit int) int, log *zap.Logger, metrics *telemetry.Metrics) (stack.Upstream, error) {
+func buildUpstream(u config.Upstream, reserve func(limit int) int, log *zap.Logger, metrics *telemetry.Metrics, tracer *tracing.Tracer) (stack.Upstream, error) {
 	address, err := url.Parse(u.URL)
 	if err != nil {
 		return stack.Upstream{}, err
@@ -36,7 +37,7 @@ func buildUpstream(u config.Upstream, reserve func(limit int) int, log *zap.Logg
 	if len(u.Fallbacks) > 0 {
 		u.ResponseTimeout = cmp.Or(u.ResponseTimeout, failoverTimeout)
 	}
-	transport, err := newNetwork(u, metrics)
+	transport, err := newNetwork(u, metrics, tracer)
 	if err != nil {
 		return stack.Upstream{}, err
 	}
@@ -58,7 +59,7 @@ func buildUpstream(u config.Upstream, reserve func(limit int) int, log *zap.Logg
 		return stack.Upstream{}, err
 	}
 	for _, text := range u.Fallbacks {
-		fallback, err := newFallback(u, built, text, transport, metrics)
+		fallback, err := newFallback(u, built, text, transport, metrics, tracer)
 		if err != nil {
 			return stack.Upstream{}, err
 		}

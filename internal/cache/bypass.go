@@ -87,6 +87,7 @@ func (c *Cache) handOff(f *flight) {
 // upstream sends, readers of the spool read it from there.
 func (l *fill) decline(why error) {
 	c, f := l.cache, l.flight
+	l.err = why
 	c.noteDeclined(f.ref.Digest())
 	if f.spool == nil && f.manifest == nil {
 		c.handOff(f)

@@ -63,6 +63,13 @@ type Hooks struct {
 	RemoveFailed func(d oci.Digest, err error)     // a blob is dropped and its file stays
 	IndexFailed  func(err error)                   // a record could not be read or written
 	Reconciled   func(r Reconciliation, err error) // the directory was compared with the index
+
+	// The first returns the context of a flight that the request of client may start, made
+	// of flight; if it does not start, nothing else is reported of it. The second reports
+	// that the request of client waits for it, the third how it ended, with how many bytes.
+	FlightBegins func(flight, client context.Context, ref oci.Ref) context.Context
+	FlightJoined func(flight, client context.Context)
+	FlightEnded  func(flight context.Context, bytes int64, err error)
 }
 
 // Cache is a Registry in front of another. New makes one; Run works for it. Its

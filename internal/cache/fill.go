@@ -22,6 +22,7 @@ type fill struct {
 	part        part
 	reservation *reservation
 	unlock      func() // ends lockFile, for a caller who holds mu; nil before
+	err         error  // why nothing was cached
 }
 
 const copyBuffer = 128 << 10
@@ -29,6 +30,7 @@ const copyBuffer = 128 << 10
 func (l *fill) run() {
 	c, f := l.cache, l.flight
 	defer c.endTurn(f)
+	defer l.reportEnd()
 	left := c.claimPart(f.ref)
 	asked := time.Now()
 	source, err := l.request(left.written)
@@ -65,6 +67,7 @@ func (l *fill) request(written int64) (*oci.Content, error) {
 // fail ends a flight that has no response for its waiters.
 func (l *fill) fail(err error) {
 	c, f := l.cache, l.flight
+	l.err = err
 	c.mu.Lock()
 	delete(c.flights.inFlight, keyOf(f.ref))
 	c.stats.Fills--
@@ -118,6 +121,7 @@ func (l *fill) drop() {
 	f := l.flight
 	f.cancel()
 	_ = f.source.Close()
+	l.err = errDropped
 	l.spool.Finish(errDropped)
 	if f.spool == nil {
 		f.fail(errDropped)
@@ -246,6 +250,7 @@ func (l *fill) lockFile() bool {
 // land ends the flight: what it fetched is cached from now on, unless err is set.
 func (l *fill) land(err error) {
 	c, f := l.cache, l.flight
+	l.err = err
 	var leaving []part
 	if err == nil && f.manifest != nil {
 		f.entry.config = configOf(f.manifest.raw)
@@ -279,6 +284,18 @@ func (l *fill) addEntry(size int64) {
 		e.typed = l.flight.manifest.typed
 	}
 	l.cache.add(e)
+}
+
+// reportEnd reports how the flight has ended.
+func (l *fill) reportEnd() {
+	if l.cache.opts.Hooks.FlightEnded == nil {
+		return
+	}
+	var bytes int64
+	if l.spool != nil {
+		bytes = l.spool.Written()
+	}
+	l.cache.opts.Hooks.FlightEnded(l.flight.ctx, bytes, l.err)
 }
 
 // conclude releases the waiters of a flight that has landed, and reports a failure

@@ -46,13 +46,23 @@ type flight struct {
 	handoff  chan *oci.Content // then it holds source for the first who takes it
 }
 
-// newFlight returns a flight for ref that has not started, for the client of client.
-func (c *Cache) newFlight(client context.Context, ref oci.Ref, refund func()) *flight {
+// flightContext returns the context of a flight for ref, for the client of client.
+func (c *Cache) flightContext(client context.Context, ref oci.Ref) context.Context {
+	ctx := oci.Inherit(c.runner.Context(), client)
+	if c.opts.Hooks.FlightBegins != nil {
+		ctx = c.opts.Hooks.FlightBegins(ctx, client, ref)
+	}
+	return ctx
+}
+
+// newFlight returns a flight for ref that has not started, with a context of
+// flightContext or the runner's.
+func (c *Cache) newFlight(ctx context.Context, ref oci.Ref, refund func()) *flight {
 	f := &flight{
 		ref: ref, entry: &entry{digest: ref.Digest()}, refund: refund, pulse: call.NewPulse(),
 		opened: make(chan struct{}), called: make(chan struct{}), waiters: make(map[oci.ClientKey]int, 1),
 	}
-	f.ctx, f.cancel = context.WithCancel(oci.WithHops(c.runner.Context(), oci.Hops(client)))
+	f.ctx, f.cancel = context.WithCancel(ctx)
 	return f
 }
 

@@ -2,7 +2,6 @@ package cache
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -143,7 +142,7 @@ func (c *Cache) storeManifest(ref oci.Ref, m manifest) {
 	if c.flights.of(ref) != nil || c.runner.Stopped() {
 		return
 	}
-	f := c.newFlight(context.Background(), ref, func() {})
+	f := c.newFlight(c.runner.Context(), ref, func() {})
 	f.manifest = &m
 	c.start(f)
 }

@@ -91,23 +91,32 @@ func (c *Cache) join(ctx context.Context, ref oci.Ref) (*flight, error) {
 	f, err := c.joinFlight(ctx, ref)
 	c.mu.Unlock()
 	if !errors.Is(err, errNoFlight) {
-		return f, err
+		return c.reportJoined(ctx, f, err)
 	}
 	refund, err := c.takePull(ctx, ref)
 	if err != nil {
 		return nil, err
 	}
+	work := c.flightContext(ctx, ref)
 	c.mu.Lock()
 	f, err = c.joinFlight(ctx, ref)
 	started := errors.Is(err, errNoFlight)
 	if started {
-		f, err = c.newFlight(ctx, ref, refund), nil
+		f, err = c.newFlight(work, ref, refund), nil
 		c.flights.join(ctx, f)
 		c.start(f)
 	}
 	c.mu.Unlock()
 	if !started {
 		refund()
+	}
+	return c.reportJoined(ctx, f, err)
+}
+
+// reportJoined reports that the request of ctx waits for f, unless err is set.
+func (c *Cache) reportJoined(ctx context.Context, f *flight, err error) (*flight, error) {
+	if err == nil && c.opts.Hooks.FlightJoined != nil {
+		c.opts.Hooks.FlightJoined(f.ctx, ctx)
 	}
 	return f, err
 }

@@ -55,7 +55,7 @@ func (c *Cache) askUpstream(client context.Context, ref oci.Ref) (oci.Result, er
 		return oci.Result{}, err
 	}
 	check, joined := c.checks.Do(ref, func(ctx context.Context) (oci.Result, error) {
-		ctx = oci.WithHops(ctx, oci.Hops(client))
+		ctx = oci.Inherit(ctx, client)
 		result, err := c.next.Resolve(ctx, ref)
 		if err == nil {
 			result, err = c.describe(ref, result)

@@ -145,7 +145,7 @@ func exists(ctx context.Context, registry oci.Registry, ref oci.Ref) error {
 // the upstream is silent for less than that.
 func askOnce[K comparable](ctx context.Context, group *call.Group[K, struct{}], key K, silence time.Duration, ask func(context.Context) error) error {
 	asked, joined := group.Do(key, func(shared context.Context) (struct{}, error) {
-		return struct{}{}, ask(oci.WithHops(shared, oci.Hops(ctx)))
+		return struct{}{}, ask(oci.Inherit(shared, ctx))
 	})
 	_, err := asked.Wait(ctx, silence)
 	if joined && errors.Is(err, oci.ErrLoop) { // that of another client

@@ -114,7 +114,7 @@ func concernsOne(err error) bool { return refusedByQuota(err) || errors.Is(err, 
 func (r *Registry) startCheck(payer context.Context, ref oci.Ref) (c *call.Call[oci.Result], joined bool) {
 	var after func()
 	return r.checks.DoThen(ref, func(ctx context.Context) (result oci.Result, err error) {
-		ctx = oci.WithHops(ctx, oci.Hops(payer))
+		ctx = oci.Inherit(ctx, payer)
 		result, after, err = r.check(ctx, payer, ref)
 		return result, err
 	}, func() { after() })

@@ -94,7 +94,7 @@ func (l *list) outlives(err error) bool {
 // of client. The caller holds mu.
 func (r *Registry) startList(client context.Context, l oci.Listing) (request *call.Call[*oci.Page], joined bool) {
 	return r.pages.Do(l, func(ctx context.Context) (*oci.Page, error) {
-		ctx = oci.WithHops(ctx, oci.Hops(client))
+		ctx = oci.Inherit(ctx, client)
 		page, err := r.next.List(ctx, l)
 		r.mu.Lock()
 		defer r.mu.Unlock()

@@ -50,6 +50,16 @@ func ConnectionRefused(log *zap.Logger, m *Metrics) func(oci.ClientKey) {
 	}
 }
 
+// ExportFailed returns an observer that logs one failure a minute to export traces.
+func ExportFailed(log *zap.Logger) func(error) {
+	lines := rate.Sometimes{Interval: time.Minute}
+	return func(err error) {
+		lines.Do(func() {
+			log.Warn("traces cannot be exported; check OTEL_EXPORTER_OTLP_ENDPOINT and the collector there", zap.Error(err))
+		})
+	}
+}
+
 // Limiter returns next, and counts how long it lets requests wait.
 func (m *Metrics) Limiter(next proxy.Limiter) proxy.Limiter {
 	return waitingLimiter{next, m.waited.WithLabelValues("requests_per_second")}

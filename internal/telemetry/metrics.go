@@ -3,8 +3,10 @@
 package telemetry
 
 import (
+	"context"
 	"net/http"
 	"runtime"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -110,9 +112,10 @@ func buildInfo(version string) prometheus.Collector {
 	}, func() float64 { return 1 })
 }
 
-// Handler serves the metrics to a scraper.
-func (m *Metrics) Handler() http.Handler {
-	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+// Handler serves the metrics to a scraper, in the OpenMetrics format if it is wanted for
+// its exemplars and the scraper accepts it.
+func (m *Metrics) Handler(exemplars bool) http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{EnableOpenMetrics: exemplars})
 }
 
 // Gatherer returns the source for an exporter.
@@ -132,9 +135,20 @@ func (m *Metrics) Observe(r *http.Request, e proxy.Event) {
 		status = "5xx"
 	}
 	m.requests.WithLabelValues(e.Upstream, e.Operation, e.Kind, via, status).Inc()
-	m.duration.WithLabelValues(e.Operation, e.Kind).Observe(e.Duration.Seconds())
+	observeTraced(r.Context(), m.duration.WithLabelValues(e.Operation, e.Kind), e.Duration)
 	m.bytes.WithLabelValues(e.Upstream, e.Kind, via).Add(float64(e.Bytes))
 	m.observeLimit(e.Err)
+}
+
+// observeTraced observes a duration, with the trace of ctx as an exemplar if there is one.
+func observeTraced(ctx context.Context, histogram prometheus.Observer, d time.Duration) {
+	if trace := oci.TraceOf(ctx); trace != nil {
+		if id := trace.SampledID(); id != "" {
+			histogram.(prometheus.ExemplarObserver).ObserveWithExemplar(d.Seconds(), prometheus.Labels{"trace_id": id})
+			return
+		}
+	}
+	histogram.Observe(d.Seconds())
 }
 
 // failed reports whether content that may exist was temporarily unavailable to a

@@ -4,6 +4,8 @@ import (
 	"crypto/rand"
 	"net/http"
 	"strings"
+
+	"mirrord/internal/oci"
 )
 
 const (
@@ -41,9 +43,12 @@ func isRequestID(id string) bool {
 	})
 }
 
-// traceID returns the trace that a client says its request belongs to, by the W3C's
+// traceID returns the trace that a request is exported in, or else the one that a client says its request belongs to, by the W3C's
 // traceparent; empty when there is none or it is not valid.
 func traceID(r *http.Request) string {
+	if t := oci.TraceOf(r.Context()); t != nil && t.SampledID() != "" {
+		return t.SampledID()
+	}
 	const length = len("00-0123456789abcdef0123456789abcdef-0123456789abcdef-01")
 	parents := r.Header["Traceparent"]
 	if len(parents) != 1 || len(parents[0]) != length {

@@ -41,7 +41,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	operation := string(upstream.OperationOf(req))
 	begun := time.Now()
 	resp, err := t.next.RoundTrip(req)
-	t.metrics.upstreamDuration.WithLabelValues(t.upstream, operation).Observe(time.Since(begun).Seconds())
+	observeTraced(req.Context(), t.metrics.upstreamDuration.WithLabelValues(t.upstream, operation), time.Since(begun))
 	if err != nil {
 		t.metrics.upstreamRequests.WithLabelValues(t.upstream, operation, "error").Inc()
 		return nil, err

@@ -82,6 +82,7 @@ var ours = map[string][]string{
 	"internal/config":      {"internal/tagrule"},
 	"internal/hubsim":      nil,
 	"internal/telemetry":   {"internal/membership", "internal/oci", "internal/access", "internal/proxy", "internal/cache", "internal/tags", "internal/health", "internal/ratelimit", "internal/upstream"},
+	"internal/tracing":     {"internal/oci", "internal/proxy", "internal/cache", "internal/upstream"},
 	"internal/cache/lru":   {"internal/oci"}, // the policy knows no cache
 	"internal/cache/spool": {"internal/oci"},
 }
@@ -122,6 +123,7 @@ var others = map[string][]string{
 	"github.com/prometheus":                  {"internal/telemetry"},
 	"github.com/caddyserver/certmagic":       {"internal/acme"},
 	"github.com/mholt/acmez":                 {"internal/acme"},
+	"go.opentelemetry.io":                    {"internal/tracing"},
 	"go.uber.org/zap":                        {"internal/telemetry", "internal/acme", "cmd"}, // certmagic wants a logger of zap
 	"github.com/Shopify/toxiproxy":           nil,                                            // tests only
 	"github.com/rs/zerolog":                  nil,

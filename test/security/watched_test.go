@@ -66,7 +66,7 @@ func watch(t *testing.T, up ...stack.Upstream) *watched {
 		access(r, e)
 	}})
 	w.admin = admin.New(admin.Options{
-		Metrics: metrics.Handler(), Cache: running.Cache, Health: running.Health, Pools: running.Pools, Dir: dir,
+		Metrics: metrics.Handler(false), Cache: running.Cache, Health: running.Health, Pools: running.Pools, Dir: dir,
 	}).Handler()
 	return w
 }
