@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"mirrord/internal/admin"
+	"mirrord/internal/archive"
 	"mirrord/internal/cache"
 	"mirrord/internal/config"
 	"mirrord/internal/index"
@@ -90,6 +91,7 @@ func build(cfg *config.Config, load func() (*config.Config, error), passed socke
 	d.api = admin.New(admin.Options{
 		Metrics: d.metrics.Handler(d.tracer != nil), Cache: d.mirror.Cache, Health: d.mirror.Health, Pools: d.mirror.Pools,
 		Dir: cfg.Cache.Dir, Listen: cfg.Admin.Listen, Token: token, MetricsListen: cfg.Metrics.Listen,
+		Archives: &archive.Mirror{Cache: d.mirror.Cache, Tags: d.mirror.Tags, Routes: func() route.Table { return routes(cfg) }},
 	})
 	budgets := &budgetWriter{ledger: ledger, pools: d.mirror.Pools, probe: d.policy.probe, write: storage.index.PutQuotas, log: log}
 	d.mirrors = d.mirrorServers(listeners.mirrors)

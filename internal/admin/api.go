@@ -13,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"mirrord/internal/archive"
 	"mirrord/internal/cache"
 	"mirrord/internal/health"
 	"mirrord/internal/upstream"
@@ -27,6 +28,8 @@ type Options struct {
 	Dir     string                  // of the cache
 	Listen  string                  // where the API is served: the host in it is a name that requests may have
 	Token   Token                   // for what changes the mirror's state, and for profiles
+
+	Archives *archive.Mirror // whose images are exported and imported
 
 	MetricsListen string // like Listen, for MetricsHandler
 }
@@ -63,7 +66,12 @@ func (a *API) Handler() http.Handler {
 // docs/admin-api.yaml.
 func (a *API) routes() map[string]http.HandlerFunc {
 	return map[string]http.HandlerFunc{
-		"GET /quota":   respond(a.budgets),
+		"GET /quota": respond(a.budgets),
+
+		"POST /v1/export":         a.serveExport,
+		"POST /v1/import":         stream(a.importDirectory),
+		"POST /v1/import-archive": stream(a.importArchive),
+
 		"GET /verify":  a.serveDirectory,
 		"POST /verify": stream(a.verify),
 	}

@@ -146,6 +146,11 @@ func (c *Client) lines(ctx context.Context, method, path string, query url.Value
 	if err != nil {
 		return err
 	}
+	return c.readLines(ctx, resp, each)
+}
+
+// readLines is lines for a response that has begun, which it closes.
+func (c *Client) readLines(ctx context.Context, resp *http.Response, each func(line []byte) error) error {
 	defer func() { _ = resp.Body.Close() }()
 	for decoder := json.NewDecoder(resp.Body); ; {
 		var line json.RawMessage
@@ -194,6 +199,11 @@ func (c *Client) send(ctx context.Context, method, path string, query url.Values
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
+	return c.sendRequest(req)
+}
+
+// sendRequest is send for a request that is complete but for its token.
+func (c *Client) sendRequest(req *http.Request) (*http.Response, error) {
 	if acts(req) || tells(req) {
 		if err := c.authorize(req); err != nil {
 			return nil, err

@@ -171,6 +171,9 @@ func (l *fill) landPut(size int64, found manifest, err error) {
 	}
 }
 
+// MaxSize is how many bytes the cache may take now.
+func (c *Cache) MaxSize() int64 { return c.limits.Load().MaxSize }
+
 // has reports whether d is cached and verified.
 func (c *Cache) has(d oci.Digest) bool {
 	c.mu.Lock()
