@@ -43,6 +43,13 @@ func TestConformance(t *testing.T) {
 // of its configuration, and returns its URL.
 func startDistribution(t *testing.T, more string) string {
 	t.Helper()
+	url, _, _ := startDistributionIn(t, more)
+	return url
+}
+
+// startDistributionIn is startDistribution, and returns its directory and its process too.
+func startDistributionIn(t *testing.T, more string) (url, dir string, running *process) {
+	t.Helper()
 	h := modules.home(t, "registry")
 	modules.ran(t, h.must(t, modules.path("registry"), "--version"))
 	h.env = []string{"OTEL_TRACES_EXPORTER=none"}
@@ -52,14 +59,15 @@ log: {level: warn, accesslog: {disabled: true}}
 storage: {filesystem: {rootdirectory: "`+h.path("storage")+`"}, delete: {enabled: true}}
 http: {addr: "`+address+`"}
 `+more+"\n")
-	h.start(t, modules.path("registry"), "serve", config).await(t, readyWithin, func() bool {
+	running = h.start(t, modules.path("registry"), "serve", config)
+	running.await(t, readyWithin, func() bool {
 		resp, err := http.Get("http://" + address + "/v2/")
 		if err != nil {
 			return false
 		}
 		return resp.Body.Close() == nil && resp.StatusCode == http.StatusOK
 	})
-	return "http://" + address
+	return "http://" + address, h.path("storage"), running
 }
 
 // startReferrers starts a registry with the referrers API, which distribution lacks, and
