@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"slices"
 	"strings"
@@ -163,6 +164,7 @@ func (d *daemon) buildStack(storage *storage, ledger *ratelimit.Ledger) error {
 		Upstreams: upstreams,
 		Ledger:    ledger,
 		PerClient: d.cfg.Quota.PerClient,
+		Offline:   d.cfg.Offline,
 		Health:    telemetry.HealthHooks(d.log),
 		Cache: cache.Options{
 			Store:  storage.blobs,
@@ -195,10 +197,15 @@ func cacheLimits(cfg *config.Config) cache.Limits {
 	}
 }
 
+// tagLimits returns when the upstreams are asked. Offline a stale copy may have any age.
 func tagLimits(cfg *config.Config) tags.Limits {
-	return tags.Limits{
+	l := tags.Limits{
 		FreshLists: cfg.Tags.Fresh, Revalidate: cfg.Tags.StaleWhileRevalidate, MaxStale: cfg.Tags.MaxStale, MaxSilence: cfg.Tags.MaxSilence,
 	}
+	if cfg.Offline {
+		l.MaxStale = math.MaxInt64
+	}
+	return l
 }
 
 // newID returns a name for this process by which it recognizes its own requests.

@@ -69,7 +69,13 @@ func (p *policy) fresh(ref oci.Ref) time.Duration {
 func (p *policy) reserve(limit int) int { return p.current.Load().cfg.Quota.Reserve.Of(limit) }
 
 // probe is how often an upstream is asked for its budget.
-func (p *policy) probe() time.Duration { return p.current.Load().cfg.Quota.Probe }
+func (p *policy) probe() time.Duration {
+	cfg := p.current.Load().cfg
+	if cfg.Offline {
+		return 0
+	}
+	return cfg.Quota.Probe
+}
 
 // private says who gets private images.
 func (p *policy) private() membership.Policy {

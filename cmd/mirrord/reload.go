@@ -89,7 +89,7 @@ func changedCredentials(old, cfg *config.Config) (map[string][]stack.Credential,
 
 // limits are those of the stack.
 func limits(cfg *config.Config) stack.Limits {
-	return stack.Limits{Cache: cacheLimits(cfg), Tags: tagLimits(cfg), PerClient: cfg.Quota.PerClient}
+	return stack.Limits{Cache: cacheLimits(cfg), Tags: tagLimits(cfg), PerClient: cfg.Quota.PerClient, Offline: cfg.Offline}
 }
 
 // prepare reads who is let in by a configuration, what they may pull, and how much. It

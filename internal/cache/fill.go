@@ -71,7 +71,7 @@ func (l *fill) fail(err error) {
 	c.mu.Lock()
 	delete(c.flights.inFlight, keyOf(f.ref))
 	c.stats.Fills--
-	if oci.Temporary(err) {
+	if oci.Temporary(err) && !errors.Is(err, oci.ErrOffline) {
 		c.stats.Failed++
 	}
 	c.missing.Note(f.ref, err)

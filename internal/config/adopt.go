@@ -11,7 +11,7 @@ func (c *Config) Adopt(other *Config) *Config {
 	adopted.Clients = other.Clients
 	adopted.Clients.MaxConnections, adopted.Clients.TrustedProxies = c.Clients.MaxConnections, c.Clients.TrustedProxies
 	adopted.Access.Private, adopted.Access.Rules = other.Access.Private, other.Access.Rules
-	adopted.Tags, adopted.Quota = other.Tags, other.Quota
+	adopted.Tags, adopted.Quota, adopted.Offline = other.Tags, other.Quota, other.Offline
 	adopted.Log = other.Log
 	adopted.Log.Format = c.Log.Format
 	adopted.Listeners = adoptAuth(c.Listeners, other.Listeners)

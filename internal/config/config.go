@@ -68,6 +68,7 @@ type Config struct {
 		Rules    []AccessRule // the first match decides
 		AuditLog string       // file, or stderr; empty: none
 	}
+	Offline   bool       // nothing is asked of the upstreams
 	Upstreams []Upstream // at least one, names unique
 	Log       struct {
 		Level  string // debug, info, warn or error

@@ -18,6 +18,7 @@ type setting struct {
 const (
 	cacheDirKey    = "cache.dir"
 	adminSocketKey = "admin.socket"
+	offlineKey     = "offline"
 	tagsFreshKey   = "tags.fresh"
 )
 
@@ -88,6 +89,8 @@ var settings = []setting{
 		"DURATION", "15m", "how often an upstream is asked how much of its pull limit is left, 1m or more; 0 never asks"},
 	{scalar("quota.per_client", count("pulls"), func(c *Config) *int { return &c.Quota.PerClient }),
 		"PULLS", "0", "how many upstream pulls one client may cause in six hours; 0 means no limit"},
+	{scalar(offlineKey, parseBool, func(c *Config) *bool { return &c.Offline }),
+		"true|false", "false", "whether only what is cached is served, tags of any age included, without asking an upstream; the flag needs no value"},
 	{listOf("upstreams", upstreams, getUpstreams, setUpstreams),
 		"UPSTREAM", "docker.io", "the registries to mirror, the default first, each as NAME for one that is known by name, or as name=HOST,url=URL and further keys; lists of several values need the file" + listHelp},
 	{scalar("log.level", oneOf("debug", "info", "warn", "error"), func(c *Config) *string { return &c.Log.Level }),

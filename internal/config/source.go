@@ -25,6 +25,9 @@ func AddFlags(fs *pflag.FlagSet, keys ...string) {
 				fmt.Sprintf("%s (default %s; environment %s)", s.help, s.standard(), s.env()))
 		}
 	}
+	if flag := fs.Lookup(offlineKey); flag != nil {
+		flag.NoOptDefVal = "true"
+	}
 }
 
 // rawFlag is a pflag.Value that stores the text of each occurrence of the flag.

@@ -73,6 +73,7 @@ quota:
   reserve: 10%
   probe: 15m
   per_client: 0
+offline: false
 upstreams:
   - name: docker.io
     url: https://registry-1.docker.io

@@ -78,6 +78,9 @@ var ErrNoReferrers = errors.New("no referrers API")
 // read: another one may work.
 var ErrLogin = errors.New("the login failed")
 
+// ErrOffline says that the mirror is not to ask its upstreams.
+var ErrOffline = errors.New("the mirror is offline")
+
 // ErrParameter marks an invalid query, for which the spec has no error code.
 var ErrParameter = errors.New("invalid query parameter")
 

@@ -154,6 +154,7 @@ const (
 	StaleSlow        StaleReason = "slow"        // the upstream has not responded in time
 	StaleRefreshing  StaleReason = "refreshing"  // the upstream is asked in the background
 	StaleFallback    StaleReason = "fallback"    // the upstream is unavailable, and a fallback says what the tag names
+	StaleOffline     StaleReason = "offline"     // the mirror is not to ask the upstream
 )
 
 // ListKind says what a Listing lists.

@@ -12,6 +12,7 @@ import (
 // refresh in the background is not worth a message.
 var staleMessages = map[oci.StaleReason]string{
 	oci.StaleUnavailable:               "its registry is unavailable",
+	oci.StaleOffline:                   "this mirror is offline",
 	oci.StaleFallback:                  "its registry is unavailable, and a fallback was asked",
 	oci.StaleSlow:                      "its registry did not respond in time",
 	oci.StaleReason(oci.LimitPulls):    "its registry allows no more pulls for now",

@@ -11,7 +11,8 @@ import (
 type Limits struct {
 	Cache     cache.Limits // MaxFillsOf is set by the Stack
 	Tags      tags.Limits
-	PerClient int // as in Options
+	PerClient int  // as in Options
+	Offline   bool // as in Options
 }
 
 // SetLimits changes the limits, and evicts what is over them. Another PerClient starts
@@ -20,6 +21,7 @@ func (s *Stack) SetLimits(l Limits) {
 	if s.quota.clients.Load().Share() != l.PerClient {
 		s.quota.clients.Store(ratelimit.NewClients(l.PerClient))
 	}
+	s.offline.Store(l.Offline)
 	s.Tags.SetLimits(l.Tags)
 	if s.Membership != nil {
 		s.Membership.SetLimits(MembershipLimits(l.Tags))

@@ -36,7 +36,7 @@ func (p *livePool) List(ctx context.Context, q oci.Listing) (*oci.Page, error) {
 // addPool makes the pool of an upstream.
 func (s *Stack) addPool(u Upstream) *livePool {
 	p := &livePool{hosts: upstream.NewBreakers(upstream.BreakerOptions{
-		Name: u.Name, URL: u.URL, Next: u.Transport, Opened: u.Hooks.HostFails, Closed: u.Hooks.HostRecovered,
+		Name: u.Name, URL: u.URL, Next: s.offline.transport(u.Transport), Opened: u.Hooks.HostFails, Closed: u.Hooks.HostRecovered,
 	})}
 	s.fill(p, u)
 	s.pools = append(s.pools, p)

@@ -4,6 +4,7 @@
 //	tags      what names change, while it is fresh, and the stale copy else
 //	cache     content by digest, from disk or filled once for everyone
 //	router    by the name of the upstream
+//	offline   nothing below is asked while the mirror is offline
 //	pool      of one upstream's credentials: which one is used next
 //	upstream  one credential's Registry over HTTP
 //	ratelimit its budget, read from response headers
@@ -38,6 +39,7 @@ type Options struct {
 	Upstreams []Upstream
 	Ledger    *ratelimit.Ledger // of the budgets of all credentials
 	PerClient int               // pulls that one client may cause in six hours; 0: no limit
+	Offline   bool              // nothing is sent to an upstream, and what is not cached is missing
 	Health    health.Hooks
 
 	// Cache, Tags and Membership are the limits, stores and hooks of those three. What
@@ -106,6 +108,7 @@ type Stack struct {
 	Health     *health.Monitor
 
 	options Options // as New got them
+	offline offline
 	ledger  *ratelimit.Ledger
 	quota   *quota
 	pools   []*livePool // of the upstreams, each followed by those of its fallbacks
@@ -117,14 +120,15 @@ func New(o Options) (*Stack, error) {
 	s := &Stack{Health: health.New(o.Health), options: o, ledger: o.Ledger}
 	s.quota = &quota{pools: make(map[string]*livePool)}
 	s.quota.clients.Store(ratelimit.NewClients(o.PerClient))
+	s.offline.Store(o.Offline)
 	router := make(route.Router, len(o.Upstreams))
 	anonymous := make(map[string]oci.Registry)
 	for _, u := range o.Upstreams {
 		pool := s.addPool(u)
-		anonymous[u.Name] = withoutLogin(u, o.ID, pool.hosts)
-		router[u.Name], s.quota.pools[u.Name] = pool, pool
+		anonymous[u.Name] = s.offline.gate(withoutLogin(u, o.ID, pool.hosts))
+		router[u.Name], s.quota.pools[u.Name] = s.offline.gate(pool), pool
 		if len(u.Fallbacks) > 0 {
-			router[u.Name] = s.addFallbacks(pool, u)
+			router[u.Name] = s.offline.gate(s.addFallbacks(pool, u))
 		}
 	}
 	o.Cache.Limits.MaxFillsOf = maxFills(o.Upstreams, o.Cache.Limits.MaxFills)
@@ -144,6 +148,7 @@ func New(o Options) (*Stack, error) {
 		s.Membership = membership.New(all)
 		s.Registry = s.Membership
 	}
+	s.Registry = answerGate{s.Registry}
 	return s, nil
 }
 

@@ -190,9 +190,9 @@ func (r *Registry) describe(ref oci.Ref, result oci.Result) (oci.Result, error) 
 }
 
 // reportStale reports that a check has failed with err and that the stale copy is
-// served. The end of the mirror is not a failure.
+// served. The end of the mirror is not a failure, nor is that it is offline.
 func (r *Registry) reportStale(ref oci.Ref, err error, served bool) {
-	if served && r.opts.Hooks.Stale != nil && !r.runner.Stopped() {
+	if served && r.opts.Hooks.Stale != nil && !r.runner.Stopped() && !errors.Is(err, oci.ErrOffline) {
 		r.opts.Hooks.Stale(ref, err)
 	}
 }

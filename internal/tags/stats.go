@@ -1,6 +1,7 @@
 package tags
 
 import (
+	"errors"
 	"maps"
 
 	"mirrord/internal/oci"
@@ -49,6 +50,9 @@ func (r *Registry) countStale(via oci.Via, reason oci.StaleReason) {
 // countCheck counts the upstream's response for the tag that t, which may be nil,
 // was known of. The caller holds mu.
 func (r *Registry) countCheck(t *tag, result oci.Result, err error) {
+	if errors.Is(err, oci.ErrOffline) {
+		return // it was not asked
+	}
 	outcome := Moved
 	switch {
 	case err != nil && oci.CodeOf(err) == oci.TooManyRequests:

@@ -68,6 +68,8 @@ func reasonFor(err error) oci.StaleReason {
 		return oci.StaleReason(limit.Kind)
 	case errors.Is(err, call.ErrSilent):
 		return oci.StaleSlow
+	case errors.Is(err, oci.ErrOffline):
+		return oci.StaleOffline
 	}
 	return oci.StaleUnavailable
 }

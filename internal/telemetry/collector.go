@@ -110,7 +110,7 @@ func collect[V ~string](out chan<- prometheus.Metric, g labeledCounter, counts m
 
 var (
 	staleAnswers = newLabeledCounter("stale_answers_total", "Stale copies of tags and lists served, by reason.", "reason",
-		oci.StaleUnavailable, oci.StaleSlow, oci.StaleRefreshing,
+		oci.StaleUnavailable, oci.StaleSlow, oci.StaleRefreshing, oci.StaleOffline,
 		oci.StaleReason(oci.LimitPulls), oci.StaleReason(oci.LimitRequests), oci.StaleReason(oci.LimitReserve), oci.StaleReason(oci.LimitClient))
 	tagChecks = newLabeledCounter("tag_checks_total", "Checks of tags with the upstream, by outcome.", "outcome",
 		tags.FirstSeen, tags.Same, tags.Moved, tags.Missing, tags.Limited, tags.Failed)

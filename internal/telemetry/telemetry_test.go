@@ -409,6 +409,7 @@ mirrord_pulls_saved_total{upstream="docker.io"} 9
 # HELP mirrord_stale_answers_total Stale copies of tags and lists served, by reason.
 # TYPE mirrord_stale_answers_total counter
 mirrord_stale_answers_total{reason="client"} 0
+mirrord_stale_answers_total{reason="offline"} 0
 mirrord_stale_answers_total{reason="pulls"} 0
 mirrord_stale_answers_total{reason="refreshing"} 0
 mirrord_stale_answers_total{reason="requests"} 0

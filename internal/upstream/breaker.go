@@ -11,6 +11,8 @@ import (
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
+
+	"mirrord/internal/oci"
 )
 
 const (
@@ -103,7 +105,7 @@ func pathOf(req *http.Request) string {
 
 var (
 	errSlow         = errors.New("it did not respond in time")
-	errInconclusive = errors.New("the request says nothing about the host") // the caller canceled it, or the address is not allowed
+	errInconclusive = errors.New("the request says nothing about the host") // the caller canceled it, the address is not allowed, or the mirror is offline
 )
 
 // hostFailure returns why a request counts as a failure of its host, nil when it
@@ -116,7 +118,7 @@ func hostFailure(ctx context.Context, resp *http.Response, err error) error {
 		return errors.New("it responded with " + resp.Status)
 	case errors.Is(why, context.DeadlineExceeded), errors.Is(why, errResponseTimeout):
 		return errSlow
-	case why != nil, errors.Is(err, errPrivate):
+	case why != nil, errors.Is(err, errPrivate), errors.Is(err, oci.ErrOffline):
 		return errInconclusive
 	}
 	return redact(err)

@@ -2,8 +2,11 @@ package upstream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
+
+	"mirrord/internal/oci"
 )
 
 // Check requests /v2/, reads every login, and returns for each member why it cannot
@@ -31,6 +34,9 @@ func (b *Breakers) Reach(ctx context.Context) error {
 	resp, err := b.opts.Next.RoundTrip(req.WithContext(ctx))
 	if err == nil {
 		defer discard(resp)
+	}
+	if errors.Is(err, oci.ErrOffline) {
+		return oci.ErrOffline
 	}
 	return hostFailure(ctx, resp, err)
 }
