@@ -17,6 +17,7 @@ import (
 	"mirrord/internal/cache"
 	"mirrord/internal/health"
 	"mirrord/internal/upstream"
+	"mirrord/internal/warm"
 )
 
 // Options of an API.
@@ -25,9 +26,10 @@ type Options struct {
 	Cache   *cache.Cache
 	Health  *health.Monitor
 	Pools   func() []*upstream.Pool // now
-	Dir     string                  // of the cache
-	Listen  string                  // where the API is served: the host in it is a name that requests may have
-	Token   Token                   // for what changes the mirror's state, and for profiles
+	Warmer  *warm.Warmer
+	Dir     string // of the cache
+	Listen  string // where the API is served: the host in it is a name that requests may have
+	Token   Token  // for what changes the mirror's state, and for profiles
 
 	Archives *archive.Mirror // whose images are exported and imported
 
@@ -71,6 +73,7 @@ func (a *API) routes() map[string]http.HandlerFunc {
 		"POST /v1/export":         a.serveExport,
 		"POST /v1/import":         stream(a.importDirectory),
 		"POST /v1/import-archive": stream(a.importArchive),
+		"POST /v1/warm":           stream(a.warm),
 
 		"GET /verify":  a.serveDirectory,
 		"POST /verify": stream(a.verify),

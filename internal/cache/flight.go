@@ -26,10 +26,11 @@ type flight struct {
 	budget *spool.Budget // for parts that readers get ahead of the spool
 
 	// Guarded by Cache.mu.
-	waiters map[oci.ClientKey]int // the clients that wait for it or read it, and how often
-	queued  bool                  // it waits for its turn
-	turn    bool                  // it may fill
-	called  chan struct{}         // closed when it is no longer queued
+	waiters    map[waiter]int // who waits for it or reads it, and how often
+	queued     bool           // it waits for its turn
+	turn       bool           // it may fill
+	background bool           // no client waited for it when it got its turn
+	called     chan struct{}  // closed when it is no longer queued
 
 	// ctx ends what is fetched; cancel ends ctx.
 	ctx    context.Context
@@ -60,7 +61,7 @@ func (c *Cache) flightContext(client context.Context, ref oci.Ref) context.Conte
 func (c *Cache) newFlight(ctx context.Context, ref oci.Ref, refund func()) *flight {
 	f := &flight{
 		ref: ref, entry: &entry{digest: ref.Digest()}, refund: refund, pulse: call.NewPulse(),
-		opened: make(chan struct{}), called: make(chan struct{}), waiters: make(map[oci.ClientKey]int, 1),
+		opened: make(chan struct{}), called: make(chan struct{}), waiters: make(map[waiter]int, 1),
 	}
 	f.ctx, f.cancel = context.WithCancel(ctx)
 	return f

@@ -2,6 +2,7 @@ package cache
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -149,7 +150,7 @@ func (c *Cache) storeManifest(ref oci.Ref, m manifest) {
 
 // openManifest reads the manifest of e, which content is, into memory, where the
 // next request finds it. It is hashed: a damaged one is dropped.
-func (c *Cache) openManifest(content *oci.Content, ref oci.Ref, e *entry) (*oci.Content, error) {
+func (c *Cache) openManifest(ctx context.Context, content *oci.Content, ref oci.Ref, e *entry) (*oci.Content, error) {
 	defer func() { _ = content.Close() }()
 	raw, err := io.ReadAll(content.Body)
 	if err != nil {
@@ -164,7 +165,7 @@ func (c *Cache) openManifest(content *oci.Content, ref oci.Ref, e *entry) (*oci.
 	config := configOf(raw)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.countSaved(ref)
+	c.countSaved(ctx, ref)
 	if t.origin != "" {
 		t = e.typed
 	} else if e.typed != t { // an older mirrord believed the Content-Type

@@ -131,7 +131,7 @@ func (c *Cache) joinFlight(ctx context.Context, ref oci.Ref) (*flight, error) {
 	if f := c.flights.of(ref); f != nil {
 		c.flights.join(ctx, f)
 		c.stats.Joined++
-		c.countSaved(ref)
+		c.countSaved(ctx, ref)
 		return f, nil
 	}
 	if c.runner.Stopped() {

@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"context"
 	"maps"
 	"time"
 
@@ -48,11 +49,11 @@ func (c *Cache) Stats() Stats {
 }
 
 // countSaved counts a response with a manifest that another request's pull, now or
-// earlier, has paid for. A pull by tag is set against the next response. The caller
-// holds mu.
-func (c *Cache) countSaved(ref oci.Ref) {
+// earlier, has paid for. A pull by tag is set against the next response. What no client
+// asked for saves nothing. The caller holds mu.
+func (c *Cache) countSaved(ctx context.Context, ref oci.Ref) {
 	switch upstream := ref.Upstream(); {
-	case ref.Kind() != oci.Manifest:
+	case ref.Kind() != oci.Manifest || oci.IsBackground(ctx):
 	case c.pullsByTag[upstream] > 0:
 		c.pullsByTag[upstream]--
 	default:

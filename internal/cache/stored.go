@@ -41,7 +41,7 @@ func (c *Cache) OpenCached(ctx context.Context, ref oci.Ref) (*oci.Content, erro
 		c.blobs.touch(e)
 	}
 	if m, hot := c.hot.get(ref); hot {
-		c.countSaved(ref)
+		c.countSaved(ctx, ref)
 		c.mu.Unlock()
 		return inMemory(m.result(d, oci.Hit), m.raw), nil
 	}
@@ -60,7 +60,7 @@ func (c *Cache) OpenCached(ctx context.Context, ref oci.Ref) (*oci.Content, erro
 	}
 	content := &oci.Content{Result: result, Body: body, Done: func() { c.release(e) }}
 	if ref.Kind() == oci.Manifest {
-		return c.openManifest(content, ref, e)
+		return c.openManifest(ctx, content, ref, e)
 	}
 	return content, nil
 }

@@ -102,6 +102,44 @@ func TestFillsOfOneUpstreamLeaveTurnsToOthers(t *testing.T) {
 	})
 }
 
+// What no client waits for takes a quarter of the turns, and comes after all clients. A
+// client that wants one of those does not wait with them.
+func TestClientsComeBeforeTheBackground(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := new(ocitest.Fake)
+		var b busy
+		fake.Wrap(b.wrap)
+		f := start(t, fake, func(o *cachetest.Options) { o.Cache.Limits.MaxFills = 8 })
+		refs, contents := blobs(t, fake, 20, 20*mebibyte)
+		background := oci.WithBackground(t.Context())
+		var work, clients sync.WaitGroup
+		for _, ref := range refs[:10] {
+			work.Go(func() {
+				if _, _, err := ocitest.Read(background, f, ref); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		<-time.After(time.Second)
+		if b.most.Load() != 2 {
+			t.Errorf("%d fills at once in the background, want 2 of 8", b.most.Load())
+		}
+		begun := time.Now()
+		for i := range refs[4:16] { // some of which wait in the background
+			clients.Go(func() { f.MustRead(t, refs[4+i], contents[4+i], oci.Fill) })
+		}
+		clients.Wait()
+		if took := time.Since(begun).Round(time.Second); took > 41*time.Second || b.most.Load() != 8 {
+			t.Errorf("twelve blobs of clients took %s, with %d fills at once; want 40s and 8", took, b.most.Load())
+		}
+		work.Wait()
+		f.Settled(t)
+		if took := time.Since(begun); took > 80*time.Second {
+			t.Errorf("the background took %s", took)
+		}
+	})
+}
+
 // A part of a blob is served while the blob waits for its turn.
 func TestPartOfABlobThatWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -23,6 +23,15 @@ func (q *quota) Save(ctx context.Context, upstream string) error {
 	return q.clients.Load().Check(ctx, upstream)
 }
 
+// CheckReserve returns why no pull of an upstream should be spent on what no client waits
+// for, an *oci.LimitError, or nil when it has more than its reserve left.
+func (s *Stack) CheckReserve(upstream string) error {
+	if p, ok := s.quota.pools[upstream]; ok {
+		return p.Load().CheckReserve()
+	}
+	return nil
+}
+
 func (q *quota) Take(ctx context.Context, upstream string) error {
 	return q.clients.Load().Take(ctx, upstream)
 }

@@ -1,0 +1,236 @@
+package warm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"mirrord/internal/oci"
+)
+
+// Run plans and fetches j. It fails as Plan does, and with ErrBusy; what becomes of the
+// images is in the Summary. When ctx ends, no more is begun, and Run fails with its cause.
+func (w *Warmer) Run(ctx context.Context, j Job, report Report) (Summary, error) {
+	select {
+	case w.turn <- struct{}{}:
+	default:
+		return Summary{}, ErrBusy
+	}
+	defer func() { <-w.turn }()
+	return w.run(ctx, j, report)
+}
+
+func (w *Warmer) run(ctx context.Context, j Job, report Report) (Summary, error) {
+	plan, err := w.Plan(ctx, j)
+	if err != nil {
+		return Summary{}, err
+	}
+	want, err := j.check()
+	if err != nil {
+		return Summary{}, err
+	}
+	r := &run{
+		Warmer: w, want: want, report: report, limits: make(map[string]*oci.LimitError),
+		summary: Summary{Images: plan.Images},
+	}
+	if report.Planned != nil {
+		report.Planned(plan)
+	}
+	ctx = oci.WithBackground(ctx)
+	var group errgroup.Group
+	group.SetLimit(imagesAtOnce)
+	for i := range plan.Entries {
+		if ctx.Err() != nil {
+			break
+		}
+		group.Go(func() error {
+			r.do(ctx, &plan.Entries[i])
+			return nil
+		})
+	}
+	_ = group.Wait() // what fails is in the summary
+	return r.finish(), context.Cause(ctx)
+}
+
+// run is one Run.
+type run struct {
+	*Warmer
+	want   wanted
+	report Report
+
+	pulling sync.Mutex // held while one manifest is fetched, so that no two spend the last pull
+
+	mu       sync.Mutex                 // guards all below, and calls of report
+	limits   map[string]*oci.LimitError // by upstream: for which no more is pulled
+	progress Progress
+	summary  Summary
+	told     time.Time // when progress was last reported
+}
+
+// do fetches what is missing of one image.
+func (r *run) do(ctx context.Context, e *Entry) {
+	result := Result{Image: e.Image, Outcome: Cached, Error: e.Error}
+	var err error
+	switch limit := r.limit(e.ref.Upstream()); {
+	case e.Error != "":
+		result.Outcome = Failed
+	case limit != nil && e.Pulls > 0:
+		err = limit
+	case !e.Cached:
+		result.Outcome = Warmed
+		err = r.image(ctx, e.ref)
+	case !e.ref.ByDigest(): // the tag is confirmed, which costs nothing
+		_, err = r.opts.Registry.Resolve(ctx, e.ref)
+	}
+	var limit *oci.LimitError
+	switch {
+	case err == nil:
+	case ctx.Err() != nil:
+		return // it counts as not reached
+	case errors.As(err, &limit):
+		result.Outcome, result.Error = Waiting, limit.Error()
+		r.noteLimit(e.ref.Upstream(), limit)
+	default:
+		result.Outcome, result.Error = Failed, err.Error()
+	}
+	r.done(result)
+}
+
+// image fetches what is missing of what ref names now.
+func (r *run) image(ctx context.Context, ref oci.Ref) error {
+	top, m, err := r.manifest(ctx, ref)
+	if err != nil {
+		return err
+	}
+	children, err := m.children(top, r.want)
+	if err != nil {
+		return fmt.Errorf("%s %w", ref, err)
+	}
+	for _, child := range children {
+		if err := r.image(ctx, child); err != nil {
+			return err
+		}
+	}
+	missing, err := r.missing(top, m)
+	if err != nil {
+		return err
+	}
+	r.expect(missing)
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(blobsAtOnce)
+	for _, b := range missing {
+		group.Go(func() error { return r.blob(ctx, b) })
+	}
+	return group.Wait()
+}
+
+// manifest returns the manifest of ref and its own name, fetched if it is not cached.
+func (r *run) manifest(ctx context.Context, ref oci.Ref) (oci.Ref, manifest, error) {
+	if ref.ByDigest() {
+		if m, ok, err := r.cached(ctx, ref); ok || err != nil {
+			return ref, m, err
+		}
+	}
+	r.pulling.Lock()
+	defer r.pulling.Unlock()
+	if err := r.opts.Reserve(ref.Upstream()); err != nil {
+		return ref, manifest{}, err
+	}
+	content, err := r.opts.Registry.Open(ctx, ref)
+	if err != nil {
+		return ref, manifest{}, err
+	}
+	if content.Via == oci.Stale {
+		_ = content.Close()
+		return ref, manifest{}, oci.Errorf(oci.Unavailable, "%s: only a stale copy is cached (%s)", ref, content.Reason)
+	}
+	m, err := readManifest(content)
+	return ref.At(content.Digest), m, err
+}
+
+// blob fetches one.
+func (r *run) blob(ctx context.Context, b blob) error {
+	content, err := r.opts.Registry.Open(ctx, b.ref)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(counter(func(n int) { r.received(int64(n)) }), content.Body)
+	return errors.Join(err, content.Close())
+}
+
+// counter is a writer that counts.
+type counter func(n int)
+
+func (c counter) Write(p []byte) (int, error) {
+	c(len(p))
+	return len(p), nil
+}
+
+const progressEvery = 200 * time.Millisecond
+
+// received counts bytes of blobs, and reports them now and then.
+func (r *run) received(n int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.progress.Bytes += n
+	r.summary.Bytes += n
+	r.progress.Of = max(r.progress.Of, r.progress.Bytes)
+	if now := time.Now(); r.report.Progress != nil && now.Sub(r.told) >= progressEvery {
+		r.told = now
+		r.report.Progress(r.progress)
+	}
+}
+
+// expect adds what is missing of an image to what will be fetched.
+func (r *run) expect(missing []blob) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, b := range missing {
+		r.progress.Of += b.size
+	}
+}
+
+// done counts and reports an image.
+func (r *run) done(result Result) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.summary.Count(result.Outcome)
+	r.progress.Images++
+	if r.report.Result != nil {
+		r.report.Result(result)
+	}
+}
+
+// limit returns why nothing is pulled from an upstream any more, or nil.
+func (r *run) limit(upstream string) *oci.LimitError {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.limits[upstream]
+}
+
+func (r *run) noteLimit(upstream string, limit *oci.LimitError) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.limits[upstream] = limit
+}
+
+// finish returns the summary.
+func (r *run) finish() Summary {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, limit := range r.limits {
+		over := limit.ResetBy
+		if over.IsZero() {
+			over = limit.RetryAt
+		}
+		if !over.IsZero() && (r.summary.RetryAt == nil || over.After(*r.summary.RetryAt)) {
+			r.summary.RetryAt = &over
+		}
+	}
+	return r.summary
+}
