@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -66,4 +67,10 @@ func TestRPMScripts(t *testing.T) {
 			t.Errorf("removing the package has removed %s", kept)
 		}
 	}
+	remove := regexp.MustCompile(`(?m)^    sudo (rm -rf .*)$`).FindStringSubmatch(readRepository(t, "docs/install.md"))
+	if remove == nil {
+		t.Fatal("docs/install.md does not say how to remove what is left")
+	}
+	x.must(t, "sh", "-c", remove[1])
+	diff(t, "what is left after that", "", x.leftovers(t))
 }
