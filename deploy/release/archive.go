@@ -4,8 +4,10 @@ import (
 	"archive/tar"
 	"compress/gzip"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // archives writes an archive of everything for each platform, for systems without
@@ -44,10 +46,31 @@ func (r *release) archive(p platform) ([]entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	return sorted(documents, units, man, completions, []entry{
+	deploy, err := r.deployed(top)
+	if err != nil {
+		return nil, err
+	}
+	return sorted(documents, units, man, completions, deploy, []entry{
 		{path: top + "/mirrord", source: r.binary(p), mode: 0o755},
 		{path: top + "/mirrord.yaml", source: filepath.Join(r.share, "mirrord.yaml"), mode: 0o644},
 	}), nil
+}
+
+// deployed returns what runs the image with Docker compose and in Kubernetes, below to. It
+// leaves out passwords, which may lie beside the manifests of a checkout in use.
+func (r *release) deployed(to string) (all []entry, err error) {
+	for _, dir := range []string{"deploy/compose", "deploy/kubernetes"} {
+		err := fs.WalkDir(os.DirFS(r.root), dir, func(path string, d fs.DirEntry, err error) error {
+			if err == nil && slices.Contains([]string{".yaml", ".yml"}, filepath.Ext(path)) {
+				all = append(all, entry{path: to + "/" + path, source: filepath.Join(r.root, path), mode: 0o644})
+			}
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
 }
 
 func (r *release) writeArchive(w io.Writer, entries []entry) error {

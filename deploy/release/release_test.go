@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 )
@@ -67,5 +68,32 @@ func TestSums(t *testing.T) {
 	const want = "87428fc522803d31065e7bce3cf03fe475096631e5e07bbd7a0fde60c4cf25c7  mirrord-a\n"
 	if got := string(read(t, filepath.Join(r.out, "SHA256SUMS"))); got != want {
 		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// The archive has the manifests, and no password that lies beside them.
+func TestArchiveHasManifests(t *testing.T) {
+	r := newRelease(t)
+	r.root = t.TempDir()
+	for _, name := range []string{"compose/compose.yaml", "compose/prometheus.yml", "compose/config/hub-password", "compose/.env", "kubernetes/base/service.yaml"} {
+		path := filepath.Join(r.root, "deploy", name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all, err := r.deployed("top")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var paths []string
+	for _, e := range all {
+		paths = append(paths, e.path)
+	}
+	want := []string{"top/deploy/compose/compose.yaml", "top/deploy/compose/prometheus.yml", "top/deploy/kubernetes/base/service.yaml"}
+	if !slices.Equal(paths, want) {
+		t.Errorf("got %v, want %v", paths, want)
 	}
 }

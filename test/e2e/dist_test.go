@@ -68,7 +68,8 @@ func TestReleaseArchive(t *testing.T) {
 	if said["version"] != newVersion || said["commit"] != commit || said["date"] == "" {
 		t.Errorf("mirrord version says %v, want %s of %s", said, newVersion, commit)
 	}
-	for _, name := range []string{"README.md", "docs/install.md", "man/mirrord-serve.1", "completions/mirrord.zsh", "systemd/mirrord.service", "mirrord.yaml"} {
+	for _, name := range []string{"README.md", "docs/install.md", "man/mirrord-serve.1", "completions/mirrord.zsh", "systemd/mirrord.service", "mirrord.yaml",
+		"deploy/compose/compose.yaml", "deploy/compose/config/mirrord.yaml", "deploy/kubernetes/base/kustomization.yaml"} {
 		if !exists(h.path(name)) {
 			t.Errorf("the archive has no %s", name)
 		}
