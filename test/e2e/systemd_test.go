@@ -135,6 +135,7 @@ func TestSystemd(t *testing.T) {
 		t.Error("nothing came from the hub")
 	}
 	pullOverRestarts(t, m, image.ref)
+	reloads(t, m)
 
 	m.must(t, "systemctl", "kill", "--signal=STOP", "mirrord.service")
 	eventually(t, time.Minute, "the watchdog restarts the mirror", func() bool { return m.property("NRestarts") == "1" && m.property("ActiveState") == "active" })
@@ -148,6 +149,24 @@ func TestSystemd(t *testing.T) {
 		}
 	}
 	clients.add("units: " + strings.SplitN(m.must(t, "systemctl", "--version"), "\n", 2)[0])
+}
+
+// reloads checks that systemctl reload fails when the mirror refuses the configuration.
+func reloads(t *testing.T, m *machine) {
+	t.Helper()
+	m.must(t, "systemctl", "reload", "mirrord.service")
+	m.must(t, "sh", "-c", "cp /etc/mirrord/mirrord.yaml /tmp/good && echo 'colour: red' >>/etc/mirrord/mirrord.yaml")
+	if out, err := m.run("systemctl", "reload", "mirrord.service"); err == nil {
+		t.Errorf("a reload that the mirror refuses has succeeded: %s", out)
+	}
+	if status := m.property("StatusText"); !strings.Contains(status, "previous configuration") || !strings.Contains(status, "colour") {
+		t.Errorf("the status is %q", status)
+	}
+	if state := m.property("ActiveState"); state != "active" {
+		t.Errorf("after the refused reload the unit is %s", state)
+	}
+	m.must(t, "sh", "-c", "cat /tmp/good >/etc/mirrord/mirrord.yaml")
+	m.must(t, "systemctl", "reload", "mirrord.service")
 }
 
 // pullOverRestarts restarts the mirror twice during a hundred pulls.
