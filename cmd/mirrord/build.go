@@ -16,6 +16,7 @@ import (
 	"mirrord/internal/archive"
 	"mirrord/internal/cache"
 	"mirrord/internal/config"
+	"mirrord/internal/images"
 	"mirrord/internal/index"
 	"mirrord/internal/membership"
 	"mirrord/internal/proxy"
@@ -39,6 +40,7 @@ type daemon struct {
 	tracer  *tracing.Tracer // nil: none
 	audit   *telemetry.Audit
 	mirror  *stack.Stack
+	images  *images.Images
 	id      string // of this process in Via
 	self    self
 
@@ -75,6 +77,7 @@ func build(cfg *config.Config, load func() (*config.Config, error), passed socke
 	if err := d.buildStack(storage, ledger); err != nil {
 		return nil, err
 	}
+	d.images = images.New(images.Options{Tags: d.mirror.Tags, Cache: d.mirror.Cache, Routes: func() route.Table { return routes(cfg) }})
 	watch(d.metrics, d.mirror, ledger)
 	d.metrics.WatchDisk(storage.blobs.Free)
 	if err := d.buildDoors(); err != nil {
@@ -91,7 +94,8 @@ func build(cfg *config.Config, load func() (*config.Config, error), passed socke
 	}
 	d.api = admin.New(admin.Options{
 		Metrics: d.metrics.Handler(d.tracer != nil), Cache: d.mirror.Cache, Health: d.mirror.Health, Pools: d.mirror.Pools, Warmer: d.newWarmer(),
-		Dir: cfg.Cache.Dir, Listen: cfg.Admin.Listen, Token: token, MetricsListen: cfg.Metrics.Listen,
+		Images: d.images,
+		Dir:    cfg.Cache.Dir, Listen: cfg.Admin.Listen, Token: token, MetricsListen: cfg.Metrics.Listen,
 		Archives: &archive.Mirror{Cache: d.mirror.Cache, Tags: d.mirror.Tags, Routes: func() route.Table { return routes(cfg) }},
 	})
 	budgets := &budgetWriter{ledger: ledger, pools: d.mirror.Pools, probe: d.policy.probe, write: storage.index.PutQuotas, log: log}
@@ -132,7 +136,7 @@ func (d *daemon) proxyOptions(cfg *config.Config) (proxy.Options, error) {
 		Catalog:  catalogOf(cfg, d.mirror),
 		Limit:    limiter(cfg, d.metrics),
 		Pace:     pacer(cfg, d.metrics),
-		Observe:  observe(d.self, d.metrics, d.tracer, telemetry.AccessLog(d.log, telemetry.AccessOptions{Which: cfg.Log.Access, Sample: cfg.Log.AccessSample})),
+		Observe:  remember(d.images.Seen, observe(d.self, d.metrics, d.tracer, telemetry.AccessLog(d.log, telemetry.AccessOptions{Which: cfg.Log.Access, Sample: cfg.Log.AccessSample}))),
 	}, err
 }
 

@@ -16,6 +16,7 @@ import (
 	"mirrord/internal/archive"
 	"mirrord/internal/cache"
 	"mirrord/internal/health"
+	"mirrord/internal/images"
 	"mirrord/internal/upstream"
 	"mirrord/internal/warm"
 )
@@ -27,6 +28,7 @@ type Options struct {
 	Health  *health.Monitor
 	Pools   func() []*upstream.Pool // now
 	Warmer  *warm.Warmer
+	Images  *images.Images
 	Dir     string // of the cache
 	Listen  string // where the API is served: the host in it is a name that requests may have
 	Token   Token  // for what changes the mirror's state, and for profiles
@@ -69,6 +71,9 @@ func (a *API) Handler() http.Handler {
 func (a *API) routes() map[string]http.HandlerFunc {
 	return map[string]http.HandlerFunc{
 		"GET /quota": respond(a.budgets),
+
+		"GET /v1/explain": respond(a.explain),
+		"GET /v1/images":  respond(a.images),
 
 		"POST /v1/export":         a.serveExport,
 		"POST /v1/import":         stream(a.importDirectory),

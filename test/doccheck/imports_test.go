@@ -64,7 +64,7 @@ var ours = map[string][]string{
 	"internal/cosign":      nil,
 	"internal/server":      nil,
 	"internal/acme":        nil,
-	"internal/admin":       {"internal/oci", "internal/archive", "internal/cache", "internal/health", "internal/images", "internal/ratelimit", "internal/route", "internal/upstream", "internal/warm"},
+	"internal/admin":       {"internal/oci", "internal/archive", "internal/cache", "internal/health", "internal/images", "internal/ratelimit", "internal/route", "internal/tags", "internal/upstream", "internal/warm"},
 	"internal/images":      {"internal/oci", "internal/cache", "internal/route", "internal/tagrule", "internal/tags"},
 	"internal/archive":     {"internal/oci", "internal/cache", "internal/images", "internal/route", "internal/tags"},
 	"internal/cache":       {"internal/oci", "internal/call", "internal/health", "internal/journal", "internal/negative"},
@@ -112,7 +112,7 @@ func TestOwnImports(t *testing.T) {
 // Tests are not asked.
 var others = map[string][]string{
 	"github.com/dgraph-io":                   {"internal/index"},
-	"github.com/hashicorp/golang-lru":        {"internal/cache/lru", "internal/upstream", "internal/ratelimit", "internal/membership", "internal/access"},
+	"github.com/hashicorp/golang-lru":        {"internal/images", "internal/cache/lru", "internal/upstream", "internal/ratelimit", "internal/membership", "internal/access"},
 	"github.com/sigstore":                    {"internal/cosign"},
 	"golang.org/x/crypto/bcrypt":             {"internal/access"},
 	"github.com/coreos/go-oidc":              {"internal/access"},

@@ -30,6 +30,12 @@ func (b *Bytes[V]) Get(key string) (V, bool) {
 	return item.value, ok
 }
 
+// Peek returns the value of key and leaves the order as it is.
+func (b *Bytes[V]) Peek(key string) (V, bool) {
+	item, ok := b.order.Peek(key)
+	return item.value, ok
+}
+
 // Add stores v, of size bytes, as the most recently used, and drops the least
 // recently used values until the rest fits. It replaces the value of key. A value
 // that is larger than the maximum is not stored.
