@@ -2,7 +2,6 @@ package images
 
 import (
 	"context"
-	"time"
 
 	"mirrord/internal/oci"
 	"mirrord/internal/tags"
@@ -101,13 +100,3 @@ func (v *Variant) count(cached Cache, named contents) {
 
 // Known reports whether the mirror knows anything of the image.
 func (e Explanation) Known() bool { return e.Tag != nil || e.Size > 0 }
-
-// NextCheck returns when the upstream is asked again what a tag names: at the first
-// request after that. It is zero for what is not known, and for a digest, which never
-// changes.
-func (e Explanation) NextCheck() time.Time {
-	if e.Tag == nil {
-		return time.Time{}
-	}
-	return e.Tag.NextCheck()
-}

@@ -21,9 +21,6 @@ type Image struct {
 	Uses      Uses
 }
 
-// Cached reports whether anything of the image is cached.
-func (i Image) Cached() bool { return i.Size > 0 }
-
 // List returns the images that match, the one last used first. It reads the manifests of
 // all, to know what they share, and fails when ctx ends.
 func (i *Images) List(ctx context.Context, p Pattern) ([]Image, error) {
