@@ -13,8 +13,7 @@ import (
 	"mirrord/internal/admin"
 )
 
-// Every route of the admin API is in its description, and nothing else is. What the
-// responses look like is held by test/adminapi.
+// Every route of the admin API is in its description, and nothing else is.
 func TestAdminAPI(t *testing.T) {
 	raw, err := os.ReadFile(filepath.Join(root, "docs", "admin-api.yaml"))
 	if err != nil {
