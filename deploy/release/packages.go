@@ -131,6 +131,14 @@ func (r *release) contents(format string, p platform, staged string) (files.Cont
 			FileInfo: &files.ContentFileInfo{Mode: e.mode, Owner: "root", Group: "root", MTime: r.time},
 		})
 	}
+	if format == "rpm" { // rpm removes only directories that a package owns
+		for _, dir := range []string{"/usr/share/doc/mirrord", "/usr/share/doc/mirrord/docs"} {
+			contents = append(contents, &files.Content{
+				Destination: dir, Type: files.TypeDir,
+				FileInfo: &files.ContentFileInfo{Mode: 0o755, Owner: "root", Group: "root", MTime: r.time},
+			})
+		}
+	}
 	return contents, nil
 }
 

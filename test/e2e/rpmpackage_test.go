@@ -12,7 +12,7 @@ import (
 // unpackRPM unpacks a package into a directory of h.
 func unpackRPM(t *testing.T, h *home, path, dir string) {
 	t.Helper()
-	h.must(t, "sh", "-c", "mkdir "+dir+" && cd "+dir+" && rpm2cpio "+path+" | cpio -idm --quiet")
+	h.must(t, "sh", "-c", "mkdir "+dir+" && cd "+dir+" && rpm2cpio "+path+" | cpio -idm --quiet --no-absolute-filenames")
 }
 
 // The package for Red Hat lists, unpacks and runs.
