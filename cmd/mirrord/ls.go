@@ -44,12 +44,20 @@ PATTERN is written like a name, with * and ** as in shells: alpine, 'nginx:1.*',
 			return err
 		}
 		if len(images) == 0 {
-			_, err = fmt.Fprintln(c.ErrOrStderr(), "no image matches; mirrord ls without a pattern lists all")
+			_, err = fmt.Fprintln(c.ErrOrStderr(), noImages(args))
 			return err
 		}
 		return writeImages(c.OutOrStdout(), images, time.Now())
 	}
 	return c
+}
+
+// noImages says why nothing is listed.
+func noImages(args []string) string {
+	if len(args) == 0 {
+		return "the mirror knows no image yet; pull one through it, or run mirrord warm IMAGE"
+	}
+	return "no image matches; mirrord ls without a pattern lists all"
 }
 
 // completeImages completes the names of images that the mirror knows. Without a mirror

@@ -99,6 +99,7 @@ func (w *warmCommand) run(c *cobra.Command, args []string) error {
 		writePlan(c.OutOrStdout(), plan)
 	}
 	if w.plan {
+		w.writeFailures(c.OutOrStdout(), plan)
 		return nil
 	}
 	if err := w.ask(c, plan); err != nil {
@@ -143,11 +144,6 @@ func readList(c *cobra.Command, path string) (warm.List, error) {
 
 // writePlan writes for a person what warming would cost.
 func writePlan(out io.Writer, p *warm.Plan) {
-	for _, e := range p.Entries {
-		if e.Error != "" {
-			_, _ = fmt.Fprintf(out, "cannot warm %s: %s\n", e.Image, e.Error)
-		}
-	}
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintf(table, "images\t%d\t%d cached already\n", p.Images, p.Cached)
 	for _, upstream := range slices.Sorted(maps.Keys(p.Pulls)) {
@@ -157,6 +153,15 @@ func writePlan(out io.Writer, p *warm.Plan) {
 		_, _ = fmt.Fprintf(table, "bytes\t%s\tknown to be missing\n", units.BytesSize(float64(p.Bytes)))
 	}
 	_ = table.Flush()
+}
+
+// writeFailures writes for a person which images cannot be warmed.
+func (w *warmCommand) writeFailures(out io.Writer, p *warm.Plan) {
+	for _, e := range p.Entries {
+		if e.Error != "" && !w.asJSON {
+			_, _ = fmt.Fprintf(out, "cannot warm %s: %s\n", e.Image, e.Error)
+		}
+	}
 }
 
 // ask asks whether to spend the pulls of p, if they are many. It fails unless the answer

@@ -39,7 +39,7 @@ func TestHostile(t *testing.T) {
 		{"no index", pack(t, append(whole, layout)...), "has no index.json"},
 		{"docker save", pack(t, file{name: "manifest.json", raw: []byte("[]")}), "has no index.json"},
 		{"two indexes", pack(t, layout, app, app), "it is there twice"},
-		{"index is no JSON", pack(t, file{name: "index.json", raw: []byte("{")}), "invalid JSON"},
+		{"index is not JSON", pack(t, file{name: "index.json", raw: []byte("{")}), "invalid JSON"},
 		{"index is huge", pack(t, file{name: "index.json", raw: make([]byte, 5<<20)}), "more than 4194304 bytes"},
 		{"index without images", pack(t, file{name: "index.json", raw: []byte(`{"schemaVersion":2}`)}), "names no images"},
 		{"index of another version", pack(t, file{name: "index.json", raw: []byte(`{"schemaVersion":1}`)}), "schemaVersion is 1"},

@@ -59,7 +59,7 @@ type PlanOptions struct {
 type planner struct {
 	cache     Cache
 	fetch     func(ctx context.Context, ref oci.Ref) error
-	platforms []platform // empty: all
+	platforms []oci.Platform // empty: all
 	seen      map[oci.Digest]bool
 	manifests []Blob
 	blobs     []Blob
@@ -71,7 +71,7 @@ type planner struct {
 func NewPlan(ctx context.Context, c Cache, images []Image, o PlanOptions) (*Plan, error) {
 	p := &planner{cache: c, fetch: o.Fetch, seen: make(map[oci.Digest]bool)}
 	for _, text := range o.Platforms {
-		parsed, err := parsePlatform(text)
+		parsed, err := oci.ParsePlatform(text)
 		if err != nil {
 			return nil, err
 		}
@@ -159,7 +159,8 @@ func (p *planner) addIndex(ctx context.Context, image Image, doc document, depth
 }
 
 func (p *planner) matches(m ocispec.Descriptor) bool {
-	return slices.ContainsFunc(p.platforms, func(one platform) bool { return one.matches(m) })
+	of, named := oci.PlatformOf(m)
+	return !named || slices.Contains(p.platforms, of)
 }
 
 func (p *planner) isCached(ref oci.Ref, d oci.Digest) bool {
@@ -224,4 +225,11 @@ func partName(i int, doc document) string {
 		return "config"
 	}
 	return "layer"
+}
+
+func platformName(m ocispec.Descriptor) string {
+	if m.Platform == nil {
+		return "no platform"
+	}
+	return strings.TrimSuffix(m.Platform.OS+"/"+m.Platform.Architecture+"/"+m.Platform.Variant, "/")
 }

@@ -26,7 +26,7 @@ type flight struct {
 	budget *spool.Budget // for parts that readers get ahead of the spool
 
 	// Guarded by Cache.mu.
-	waiters    map[waiter]int // who waits for it or reads it, and how often
+	waiters    map[waiter]int // those that wait for it or read it, and how often
 	queued     bool           // it waits for its turn
 	turn       bool           // it may fill
 	background bool           // no client waited for it when it got its turn

@@ -41,7 +41,7 @@ type queueKey struct {
 	upstream string
 }
 
-// waiter is who waits for a flight: a client, or what works in the background.
+// waiter waits for a flight: a client, or work in the background.
 type waiter struct {
 	client     oci.ClientKey // zero: not a client on a network
 	background bool

@@ -1,13 +1,13 @@
 package warm
 
 import (
-	"cmp"
 	"fmt"
 	"runtime"
 	"slices"
-	"strings"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"mirrord/internal/oci"
 )
 
 // AllPlatforms stands for all that an index names, attestations included.
@@ -15,29 +15,10 @@ const AllPlatforms = "all"
 
 const maxPlatforms = 20
 
-// Platform is one that an image is for.
-type Platform struct{ os, architecture, variant string }
-
-// variants are those that are meant when none is named.
-var variants = map[string]string{"arm64": "v8", "arm": "v7"}
-
-func newPlatform(os, architecture, variant string) Platform {
-	return Platform{os, architecture, cmp.Or(variant, variants[architecture])}
-}
-
-// ParsePlatform returns the platform of a name such as linux/arm64 or linux/arm/v7.
-func ParsePlatform(name string) (Platform, error) {
-	parts := strings.Split(name, "/")
-	if len(parts) < 2 || len(parts) > 3 || slices.Contains(parts, "") {
-		return Platform{}, fmt.Errorf("%.80q is not a platform; write for example linux/amd64, linux/arm/v7, or %s", name, AllPlatforms)
-	}
-	return newPlatform(parts[0], parts[1], strings.Join(parts[2:], "")), nil
-}
-
 // wanted says which images of an index are fetched. The zero value wants none.
 type wanted struct {
 	all   bool
-	each  []Platform
+	each  []oci.Platform
 	names []string
 }
 
@@ -54,9 +35,9 @@ func parsePlatforms(names []string) (wanted, error) {
 	}
 	w := wanted{names: names}
 	for _, name := range names {
-		p, err := ParsePlatform(name)
+		p, err := oci.ParsePlatform(name)
 		if err != nil {
-			return wanted{}, err
+			return wanted{}, fmt.Errorf("%w; %s stands for each", err, AllPlatforms)
 		}
 		w.each = append(w.each, p)
 	}
@@ -72,7 +53,8 @@ func (w wanted) choose(all []ocispec.Descriptor) ([]ocispec.Descriptor, error) {
 	var chosen []ocispec.Descriptor
 	for i, p := range w.each {
 		found := slices.IndexFunc(all, func(d ocispec.Descriptor) bool {
-			return d.Platform != nil && newPlatform(d.Platform.OS, d.Platform.Architecture, d.Platform.Variant) == p
+			of, named := oci.PlatformOf(d)
+			return named && of == p
 		})
 		if found < 0 {
 			return nil, fmt.Errorf("has no image for %s", w.names[i])
