@@ -78,6 +78,7 @@ var ours = map[string][]string{
 	"internal/ratelimit":   {"internal/oci"},
 	"internal/upstream":    {"internal/oci", "internal/ratelimit"},
 	"internal/warm":        {"internal/oci"},
+	"internal/status":      {"internal/oci"},
 	"internal/login":       nil,
 	"internal/tagrule":     nil,
 	"internal/config":      {"internal/tagrule"},
