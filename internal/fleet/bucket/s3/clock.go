@@ -1,0 +1,48 @@
+package s3
+
+import (
+	"net/http"
+	"sync"
+	"time"
+)
+
+// clock is a transport that learns the store's time from its responses, since the clock
+// of this machine may be wrong.
+type clock struct {
+	next http.RoundTripper
+
+	mu   sync.Mutex // guards the rest
+	told time.Time  // by the last response
+	sent time.Time  // when its request was sent
+}
+
+func (c *clock) RoundTrip(r *http.Request) (*http.Response, error) {
+	sent := time.Now()
+	resp, err := c.next.RoundTrip(r)
+	if err != nil {
+		return resp, err
+	}
+	if told, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
+		c.mu.Lock()
+		c.told, c.sent = told, sent
+		c.mu.Unlock()
+	}
+	return resp, nil
+}
+
+// CloseIdleConnections is what http.Client looks for.
+func (c *clock) CloseIdleConnections() {
+	if t, ok := c.next.(interface{ CloseIdleConnections() }); ok {
+		t.CloseIdleConnections()
+	}
+}
+
+// now is the store's time; before the first response that of this machine.
+func (c *clock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.told.IsZero() {
+		return time.Now()
+	}
+	return c.told.Add(time.Since(c.sent))
+}

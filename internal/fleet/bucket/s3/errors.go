@@ -1,0 +1,75 @@
+package s3
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/minio/minio-go/v7"
+
+	"mirrord/internal/fleet/bucket"
+)
+
+// translate returns err as an error of a Bucket, with what the store said; nil for nil.
+func translate(what, key string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var told minio.ErrorResponse
+	if !errors.As(err, &told) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("%s %s: %w", what, key, err)
+	}
+	if known := meaning(told); known != nil {
+		return fmt.Errorf("%s %s: %w (%s)", what, key, known, told.Code)
+	}
+	return fmt.Errorf("%s %s: %w", what, key, err)
+}
+
+// translateWrite is translate for a write with a condition. Where an object must be as it
+// was and there is none, Amazon says NoSuchKey.
+func translateWrite(what, key string, err error) error {
+	err = translate(what, key, err)
+	if errors.Is(err, bucket.ErrAbsent) {
+		return fmt.Errorf("%s %s: %w", what, key, bucket.ErrPrecondition)
+	}
+	return err
+}
+
+// meaning is what an error of the store means, by its code and else by its status; nil
+// when neither is known.
+func meaning(e minio.ErrorResponse) error {
+	switch e.Code {
+	case minio.NoSuchBucket, minio.NoSuchUpload:
+		return nil // not that an object is absent
+	case minio.NoSuchKey:
+		return bucket.ErrAbsent
+	case minio.PreconditionFailed, "InvalidRange":
+		return bucket.ErrPrecondition
+	case "ConditionalRequestConflict", "OperationAborted":
+		return bucket.ErrConflict
+	case "SlowDown", "SlowDownRead", "SlowDownWrite", "TooManyRequests":
+		return bucket.ErrSlow
+	case "QuotaExceeded", "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded", "EntityTooLarge":
+		return bucket.ErrFull
+	case "NotImplemented":
+		return bucket.ErrUnsupported
+	}
+	switch e.StatusCode {
+	case http.StatusNotFound:
+		return bucket.ErrAbsent
+	case http.StatusPreconditionFailed, http.StatusRequestedRangeNotSatisfiable:
+		return bucket.ErrPrecondition
+	case http.StatusConflict:
+		return bucket.ErrConflict
+	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
+		return bucket.ErrSlow
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return bucket.ErrDenied
+	case http.StatusInsufficientStorage:
+		return bucket.ErrFull
+	case http.StatusNotImplemented:
+		return bucket.ErrUnsupported
+	}
+	return nil
+}

@@ -1,0 +1,208 @@
+package s3_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"mirrord/internal/fleet/bucket"
+	"mirrord/internal/fleet/bucket/buckettest"
+	"mirrord/internal/fleet/bucket/s3"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// partSize is the smallest that S3 allows for all but the last part.
+const partSize = 5 << 20
+
+// TestVersitygw runs the contract suite over a real server.
+func TestVersitygw(t *testing.T) {
+	endpoint := startVersitygw(t)
+	var buckets atomic.Int64
+	buckettest.Run(t, buckettest.Options{
+		PartSize: partSize,
+		NoTouch:  true,
+		New: func(t *testing.T) bucket.Bucket {
+			prefix := string(rune('a'+buckets.Add(1))) + "/v1/"
+			return open(t, s3.Options{Endpoint: endpoint, Bucket: "fleet", Prefix: prefix})
+		},
+	})
+}
+
+// open returns the Bucket of o with the credentials of the server.
+func open(t *testing.T, o s3.Options) *s3.Bucket {
+	t.Helper()
+	transport := &http.Transport{}
+	t.Cleanup(transport.CloseIdleConnections)
+	o.Region, o.PathStyle, o.PartSize, o.Transport = "us-east-1", true, partSize, transport
+	o.AccessKey, o.SecretKey = "access", "secret"
+	b, err := s3.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// startVersitygw starts versitygw over an empty directory, with the bucket fleet, until
+// the test ends.
+func startVersitygw(t *testing.T) *url.URL {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "versitygw")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, "github.com/versity/versitygw/cmd/versitygw")
+	build.Dir = "../../../../test/tools"
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build versitygw: %v\n%s", err, out)
+	}
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "fleet"), 0o755); err != nil { // buckets are directories
+		t.Fatal(err)
+	}
+	address := freeAddress(t)
+	var log strings.Builder
+	server := exec.Command(program, "--port", address, "--quiet", "posix", dir)
+	server.Env = append(os.Environ(), "ROOT_ACCESS_KEY=access", "ROOT_SECRET_KEY=secret")
+	server.Stdout, server.Stderr = &log, &log
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = server.Process.Signal(syscall.SIGTERM)
+		_ = server.Wait()
+		if t.Failed() {
+			t.Logf("versitygw:\n%s", log.String())
+		}
+	})
+	awaitListener(t, address)
+	return &url.URL{Scheme: "http", Host: address}
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().String()
+}
+
+func awaitListener(t *testing.T, address string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	for ctx.Err() == nil {
+		if conn, err := net.Dial("tcp", address); err == nil {
+			_ = conn.Close()
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	t.Fatalf("nothing listens on %s", address)
+}
+
+// TestErrors finds that each refusal of a store is told apart, and that nothing is sent
+// twice.
+func TestErrors(t *testing.T) {
+	for name, test := range map[string]struct {
+		status int
+		code   string
+		put    error // nil: none of those of a Bucket
+		get    error
+	}{
+		"no such key":        {404, "NoSuchKey", bucket.ErrPrecondition, bucket.ErrAbsent},
+		"no such bucket":     {404, "NoSuchBucket", nil, nil},
+		"precondition":       {412, "PreconditionFailed", bucket.ErrPrecondition, bucket.ErrPrecondition},
+		"conflict":           {409, "ConditionalRequestConflict", bucket.ErrConflict, bucket.ErrConflict},
+		"slow down":          {503, "SlowDown", bucket.ErrSlow, bucket.ErrSlow},
+		"slow down, 429":     {429, "", bucket.ErrSlow, bucket.ErrSlow},
+		"denied":             {403, "AccessDenied", bucket.ErrDenied, bucket.ErrDenied},
+		"clock":              {403, "RequestTimeTooSkewed", bucket.ErrDenied, bucket.ErrDenied},
+		"full":               {507, "XMinioStorageFull", bucket.ErrFull, bucket.ErrFull},
+		"quota":              {403, "QuotaExceeded", bucket.ErrFull, bucket.ErrFull},
+		"conditions unknown": {501, "NotImplemented", bucket.ErrUnsupported, bucket.ErrUnsupported},
+		"internal":           {500, "InternalError", nil, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var requests atomic.Int64
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				requests.Add(1)
+				w.WriteHeader(test.status)
+				if test.code != "" {
+					_, _ = w.Write([]byte("<Error><Code>" + test.code + "</Code><Message>no</Message></Error>"))
+				}
+			}))
+			defer server.Close()
+			endpoint, err := url.Parse(server.URL)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b := open(t, s3.Options{Endpoint: endpoint, Bucket: "fleet"})
+			_, err = b.Put(t.Context(), "key", []byte("data"), bucket.IfAbsent())
+			wantKind(t, "put", err, test.put)
+			_, err = b.Get(t.Context(), "key", 0, "")
+			wantKind(t, "get", err, test.get)
+			if n := requests.Load(); n != 2 {
+				t.Errorf("%d requests for 2 calls", n)
+			}
+		})
+	}
+}
+
+// wantKind wants an error of a kind, or of none for nil.
+func wantKind(t *testing.T, what string, err, want error) {
+	t.Helper()
+	if err == nil {
+		t.Errorf("%s: no error", what)
+		return
+	}
+	for _, kind := range []error{
+		bucket.ErrAbsent, bucket.ErrPrecondition, bucket.ErrConflict, bucket.ErrSlow, bucket.ErrDenied, bucket.ErrFull, bucket.ErrUnsupported,
+	} {
+		if errors.Is(err, kind) != (kind == want) {
+			t.Errorf("%s: %v: is it %q: %v", what, err, kind, kind != want)
+		}
+	}
+}
+
+// TestRanges finds that a store which ignores a range is not believed.
+func TestRanges(t *testing.T) {
+	for name, header := range map[string]string{
+		"none":           "",
+		"of another":     "bytes 0-9/10",
+		"of unknown end": "bytes 5-9/*",
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				if header != "" {
+					w.Header().Set("Content-Range", header)
+				}
+				w.Header().Set("Last-Modified", time.Now().UTC().Format(http.TimeFormat))
+				w.Header().Set("ETag", `"0123"`)
+				_, _ = w.Write([]byte("0123456789"))
+			}))
+			defer server.Close()
+			endpoint, err := url.Parse(server.URL)
+			if err != nil {
+				t.Fatal(err)
+			}
+			o, err := open(t, s3.Options{Endpoint: endpoint, Bucket: "fleet"}).Get(t.Context(), "key", 5, "")
+			if err == nil {
+				t.Errorf("got %+v, want an error", o.Info)
+				_ = o.Body.Close()
+			}
+		})
+	}
+}
