@@ -24,6 +24,7 @@ import (
 	"mirrord/internal/route"
 	"mirrord/internal/server"
 	"mirrord/internal/stack"
+	"mirrord/internal/status"
 	"mirrord/internal/tags"
 	"mirrord/internal/telemetry"
 	"mirrord/internal/tracing"
@@ -41,6 +42,7 @@ type daemon struct {
 	audit   *telemetry.Audit
 	mirror  *stack.Stack
 	images  *images.Images
+	status  *status.Recorder
 	id      string // of this process in Via
 	self    self
 
@@ -74,6 +76,7 @@ func build(cfg *config.Config, load func() (*config.Config, error), passed socke
 		return nil, refusal{err}
 	}
 	ledger := ratelimit.NewLedger(rememberedBudgets(storage.index, log))
+	d.status = status.New(status.Options{Pulls: func() (saved, spent int64) { return pulls(d.mirror.Cache, ledger) }})
 	if err := d.buildStack(storage, ledger); err != nil {
 		return nil, err
 	}
@@ -94,14 +97,15 @@ func build(cfg *config.Config, load func() (*config.Config, error), passed socke
 	}
 	d.api = admin.New(admin.Options{
 		Metrics: d.metrics.Handler(d.tracer != nil), Cache: d.mirror.Cache, Health: d.mirror.Health, Pools: d.mirror.Pools, Warmer: d.newWarmer(),
-		Images: d.images,
-		Dir:    cfg.Cache.Dir, Listen: cfg.Admin.Listen, Token: token, MetricsListen: cfg.Metrics.Listen,
+		Images: d.images, Status: d.status, Version: thisBuild().Version, Offline: func() bool { return d.policy.current.Load().cfg.Offline },
+		Free: storage.blobs.Free, Failing: d.failingHosts,
+		Dir: cfg.Cache.Dir, Listen: cfg.Admin.Listen, Token: token, MetricsListen: cfg.Metrics.Listen,
 		Archives: &archive.Mirror{Cache: d.mirror.Cache, Tags: d.mirror.Tags, Routes: func() route.Table { return routes(cfg) }},
 	})
 	budgets := &budgetWriter{ledger: ledger, pools: d.mirror.Pools, probe: d.policy.probe, write: storage.index.PutQuotas, log: log}
 	d.mirrors = d.mirrorServers(listeners.mirrors)
 	d.admin = adminServers(listeners, d.audit.Actions(d.api.Handler()), d.api.MetricsHandler(), log)
-	d.workers = append(renewals(d.doors), d.mirror.Run, budgets.run, d.audit.Run, d.tracer.Run)
+	d.workers = append(renewals(d.doors), d.mirror.Run, d.status.Run, budgets.run, d.audit.Run, d.tracer.Run)
 	return d, nil
 }
 
@@ -136,7 +140,7 @@ func (d *daemon) proxyOptions(cfg *config.Config) (proxy.Options, error) {
 		Catalog:  catalogOf(cfg, d.mirror),
 		Limit:    limiter(cfg, d.metrics),
 		Pace:     pacer(cfg, d.metrics),
-		Observe:  remember(d.images.Seen, observe(d.self, d.metrics, d.tracer, telemetry.AccessLog(d.log, telemetry.AccessOptions{Which: cfg.Log.Access, Sample: cfg.Log.AccessSample}))),
+		Observe:  record(d.status, remember(d.images.Seen, observe(d.self, d.metrics, d.tracer, telemetry.AccessLog(d.log, telemetry.AccessOptions{Which: cfg.Log.Access, Sample: cfg.Log.AccessSample})))),
 	}, err
 }
 
@@ -163,6 +167,7 @@ func (d *daemon) buildStack(storage *storage, ledger *ratelimit.Ledger) error {
 	if err != nil {
 		return refusal{err}
 	}
+	countFetched(d.status, upstreams)
 	d.mirror, err = stack.New(stack.Options{
 		ID:        d.id,
 		Upstreams: upstreams,

@@ -17,6 +17,7 @@ import (
 	"mirrord/internal/cache"
 	"mirrord/internal/health"
 	"mirrord/internal/images"
+	"mirrord/internal/status"
 	"mirrord/internal/upstream"
 	"mirrord/internal/warm"
 )
@@ -35,6 +36,13 @@ type Options struct {
 
 	Archives *archive.Mirror // whose images are exported and imported
 
+	// For the status.
+	Version string
+	Status  *status.Recorder
+	Offline func() bool
+	Free    func() (int64, error) // bytes of the cache's file system
+	Failing func() map[string]int // see status.Status
+
 	MetricsListen string // like Listen, for MetricsHandler
 }
 
@@ -43,14 +51,23 @@ type Options struct {
 type API struct {
 	opts      Options
 	draining  atomic.Bool
-	verifying sync.Mutex // held while the cache is verified: once at a time
+	verifying sync.Mutex    // held while the cache is verified: once at a time
+	watchers  chan struct{} // holds one for each client that watches the status
+	drained   chan struct{} // closed by Drain
+	drain     sync.Once
 }
 
 // New returns the API of a mirror.
-func New(o Options) *API { return &API{opts: o} }
+func New(o Options) *API {
+	return &API{opts: o, watchers: make(chan struct{}, maxWatchers), drained: make(chan struct{})}
+}
 
-// Drain makes the mirror not ready from now on.
-func (a *API) Drain() { a.draining.Store(true) }
+// Drain makes the mirror not ready from now on, and ends what is sent to those who watch
+// its status.
+func (a *API) Drain() {
+	a.draining.Store(true)
+	a.drain.Do(func() { close(a.drained) })
+}
 
 // Handler serves the API to those who run the mirror, and not to web pages.
 func (a *API) Handler() http.Handler {
@@ -74,6 +91,10 @@ func (a *API) routes() map[string]http.HandlerFunc {
 
 		"GET /v1/explain": respond(a.explain),
 		"GET /v1/images":  respond(a.images),
+
+		"GET " + statusPath:  respond(a.status),
+		"GET " + historyPath: respond(a.history),
+		"GET " + livePath:    a.serveLive,
 
 		"POST /v1/export":         a.serveExport,
 		"POST /v1/import":         stream(a.importDirectory),

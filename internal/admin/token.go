@@ -104,8 +104,7 @@ func (t Token) isIn(r *http.Request) bool {
 // over a unix socket, which its mode protects.
 func (t Token) need(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, private := r.Context().Value(http.LocalAddrContextKey).(*net.UnixAddr)
-		if (acts(r) || tells(r)) && !private && !t.isIn(r) {
+		if (acts(r) || tells(r)) && !t.trusts(r) {
 			w.Header().Set("WWW-Authenticate", `Bearer realm="mirrord admin"`)
 			writeError(w, refuse(http.StatusUnauthorized, errors.New("this needs the token in admin.token_file, by default "+tokenName+" in the cache directory, as Authorization: Bearer TOKEN, or the unix socket in admin.socket")))
 			return
@@ -114,8 +113,17 @@ func (t Token) need(next http.Handler) http.Handler {
 	})
 }
 
+// trusts reports whether r has the token, or comes over a unix socket.
+func (t Token) trusts(r *http.Request) bool {
+	_, private := r.Context().Value(http.LocalAddrContextKey).(*net.UnixAddr)
+	return private || t.isIn(r)
+}
+
 // tells reports whether the response to r says what is pulled: all of /v1/ but its
 // figures.
-func tells(r *http.Request) bool {
-	return strings.HasPrefix(r.URL.Path, "/v1/") && r.URL.Path != "/v1/status"
+func tells(r *http.Request) bool { return strings.HasPrefix(r.URL.Path, "/v1/") && !isFigures(r) }
+
+// isFigures reports whether the response to r has names only for those with the token.
+func isFigures(r *http.Request) bool {
+	return r.URL.Path == statusPath || r.URL.Path == historyPath || r.URL.Path == livePath
 }

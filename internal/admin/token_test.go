@@ -42,6 +42,8 @@ func TestNeedsToken(t *testing.T) {
 		"images":          {"GET /v1/images", "", false, 401},
 		"not quite":       {"GET /v1/status/", "", false, 401},
 		"figures":         {"GET /v1/status", "", false, 200},
+		"their history":   {"GET /v1/history", "", false, 200},
+		"live figures":    {"GET /v1/live", "", false, 200},
 	} {
 		method, path, _ := strings.Cut(test.request, " ")
 		var local net.Addr = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}

@@ -12,6 +12,10 @@ type Status struct {
 	Now     time.Time `json:"now"`
 	Offline bool      `json:"offline,omitempty"`
 
+	// Withheld says that images, clients, repositories, digests and texts of errors were
+	// left out, because the request had no token.
+	Withheld bool `json:"names_withheld,omitempty"`
+
 	Degraded map[string]string `json:"degraded,omitempty"` // component to error, such as disk
 	Failing  map[string]int    `json:"failing,omitempty"`  // upstream to hosts that do not respond
 
@@ -32,7 +36,7 @@ type Status struct {
 type Traffic struct {
 	Requests   int64 `json:"requests"` // manifests and blobs that clients asked for by GET or HEAD
 	Hits       int64 `json:"hits"`     // of them served without asking for the content upstream
-	Failed     int64 `json:"failed"`   // of them answered with status 500 or more, 429, or cut short
+	Failed     int64 `json:"failed"`   // of them answered with status 500 or more, or 429, or cut short, or with 404 for a blob that was unavailable
 	Bytes      int64 `json:"bytes"`    // sent to clients
 	Fetched    int64 `json:"fetched"`  // received from upstreams
 	PullsSaved int64 `json:"pulls_saved"`
@@ -86,15 +90,18 @@ type Fill struct {
 	Size       int64     `json:"size"`  // -1: unknown
 	Waiters    int       `json:"waiters"`
 	Background bool      `json:"background,omitempty"` // no client asked for it
+	Queued     bool      `json:"queued,omitempty"`     // it waits for its turn
 	Started    time.Time `json:"started"`
 	Rate       float64   `json:"bytes_per_second"`
 }
 
-// Use is how much of one image, or by one client, was pulled.
+// Use is how much of one image, or by one client, was pulled. A pull is a request for a
+// tag, or, where only digests are asked for, a GET of a manifest; layers are not counted.
 type Use struct {
 	Name     string    `json:"name"`
-	Requests int64     `json:"requests"`
-	Hits     int64     `json:"hits"`
+	Pulls    int64     `json:"pulls"`
+	Requests int64     `json:"requests"` // as in Traffic, that is with layers
+	Hits     int64     `json:"hits"`     // of the requests
 	Bytes    int64     `json:"bytes"`
 	Last     time.Time `json:"last"`
 }
