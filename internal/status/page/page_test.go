@@ -1,0 +1,63 @@
+package page
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"mirrord/internal/status"
+	"mirrord/internal/status/page/pagetest"
+)
+
+var now = time.Date(2026, 11, 27, 14, 3, 9, 123456789, time.UTC)
+
+func options() Options {
+	return Options{
+		Status:  func(*http.Request) status.Status { return pagetest.Status(now) },
+		History: func() status.History { return pagetest.History(now) },
+		Socket:  "/run/mirrord/admin.sock",
+		Blocks: func(host string) []Block {
+			return []Block{{Client: "Docker", Steps: []Step{{"In daemon.json:", host}}}}
+		},
+	}
+}
+
+func get(t *testing.T, o Options, path string) *httptest.ResponseRecorder {
+	t.Helper()
+	w := httptest.NewRecorder()
+	Handler(o).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "http://mirror.example.com:5001"+path, nil))
+	return w
+}
+
+// readable is what a person reads of a page.
+func readable(page string) string {
+	page = regexp.MustCompile(`(?s)<template>.*?</template>|<[^>]*>`).ReplaceAllString(page, " ")
+	return strings.Join(strings.Fields(strings.ReplaceAll(page, space, " ")), " ")
+}
+
+func TestFigures(t *testing.T) {
+	page := readable(get(t, options(), "/").Body.String())
+	for _, want := range []string{
+		"v1.4.0 , up 12 d 4 h since 2026-11-15 10:03:09 UTC",
+		"disk does not work: write /var/cache/mirrord/fills/3f: no space left on device",
+		"quay.io does not respond: 1 host",
+		"Hit ratio today 94.0 % 92.2 % of bytes",
+		"Pulls saved today 1,204 38,120 this month",
+		"Bandwidth saved today 371 GiB 13.0 TiB this month",
+		"docker.io ci-pulls 31 of 200 ok resets within 3 h 12 min",
+		"812 GiB of 1.00 TiB 79.2 %",
+		"Holds, at this rate 23 d 9 h",
+		"docker.io/pytorch/pytorch",
+		"1.78 GiB of 3.16 GiB 36.4 MiB/s 39 s left 4 waiters , for 48 s",
+	} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page does not have %q", want)
+		}
+	}
+	if t.Failed() {
+		t.Log(page)
+	}
+}
