@@ -131,6 +131,7 @@ var others = map[string][]string{
 	"go.uber.org/zap":                        {"internal/telemetry", "internal/acme", "cmd"}, // certmagic wants a logger of zap
 	"github.com/Shopify/toxiproxy":           nil,                                            // tests only
 	"github.com/rs/zerolog":                  nil,
+	"github.com/chromedp":                    nil,
 }
 
 func TestLibraries(t *testing.T) {

@@ -2,8 +2,8 @@
 # Downloads the newest clients for the end-to-end tests, beside those of Debian 12
 # that install.sh installs: the packages of a newer Debian, unpacked into a directory
 # of their own in which the tests run them; and what is pinned here, built from the Go
-# module proxy: clients, a registry, a CA, and the conformance suite of the OCI. Nothing is
-# installed on the machine.
+# module proxy: clients, a registry, a CA, and the conformance suite of the OCI; and what
+# looks for barriers in web pages, from npm. Nothing is installed on the machine.
 #
 # An unavailable package is recorded in the file "missing", which the tests
 # report; a pinned module that cannot be built is an error.
@@ -49,6 +49,20 @@ build() { # package@version
 for program in $programs; do
 	build "$program"
 done
+
+# What looks for barriers in the status page, of npm's registry.
+axe=axe-core-4.14.1
+axe_sha512=1477dafa598d8d065f273d6af302aa203c02e83131707b7fa648cd41bd3d6b734f8c22a0dab86ee6a6f64b8afbe804b214d36db85a2826965edfb3a0b9d546b5
+if [ ! -e "$dir/$axe.js" ]; then
+	say "fetching $axe"
+	(
+		cd "$(mktemp -d)"
+		npm pack --silent "${axe%-*}@${axe##*-}" && echo "$axe_sha512  $axe.tgz" | sha512sum --check --quiet &&
+			tar -xzOf "$axe.tgz" package/axe.min.js >axe.js && mv axe.js "$dir/$axe.js"
+		rm -rf "$PWD"
+	) >&2 || { say "cannot fetch $axe"; exit 1; }
+	[ -e "$dir/$axe.js" ] || { say "cannot fetch $axe"; exit 1; }
+fi
 
 apt=$dir/apt
 rm -rf "$apt/archives" # apt does not list what it has downloaded

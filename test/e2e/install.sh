@@ -33,6 +33,8 @@ need rpm rpm
 need rpm2cpio rpm2cpio
 need cpio cpio
 need lintian lintian
+need chromium chromium
+need npm npm
 [ -n "$packages" ] || exit 0
 
 command -v apt-get >/dev/null 2>&1 ||
