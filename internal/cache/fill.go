@@ -135,7 +135,7 @@ var errDropped = oci.Errorf(oci.Unavailable, "the download was dropped before it
 func (l *fill) copyAndStore() bool {
 	c, f := l.cache, l.flight
 	c.mu.Lock()
-	l.reservation.spool = l.spool
+	l.reservation.spool, f.filling = l.spool, l.spool
 	c.mu.Unlock()
 	if f.source.Size > 0 && f.spool == nil {
 		f.open(l.spool, f.source.Size)

@@ -2,6 +2,7 @@ package cache
 
 import (
 	"context"
+	"time"
 
 	"mirrord/internal/cache/spool"
 	"mirrord/internal/call"
@@ -19,11 +20,12 @@ func keyOf(ref oci.Ref) flightKey { return flightKey{ref.Upstream(), partOf(ref)
 
 // flight is one fetch of one digest, on behalf of everyone who wants it.
 type flight struct {
-	ref    oci.Ref // of who asked first
-	entry  *entry  // what it becomes when it lands; until then it counts the readers
-	pulse  *call.Pulse
-	refund func()        // gives back the pull that was taken for it
-	budget *spool.Budget // for parts that readers get ahead of the spool
+	ref     oci.Ref // of who asked first
+	entry   *entry  // what it becomes when it lands; until then it counts the readers
+	pulse   *call.Pulse
+	started time.Time
+	refund  func()        // gives back the pull that was taken for it
+	budget  *spool.Budget // for parts that readers get ahead of the spool
 
 	// Guarded by Cache.mu.
 	waiters    map[waiter]int // those that wait for it or read it, and how often
@@ -31,6 +33,7 @@ type flight struct {
 	turn       bool           // it may fill
 	background bool           // no client waited for it when it got its turn
 	called     chan struct{}  // closed when it is no longer queued
+	filling    *spool.Spool   // that is written; nil before its turn
 
 	// ctx ends what is fetched; cancel ends ctx.
 	ctx    context.Context
@@ -60,7 +63,7 @@ func (c *Cache) flightContext(client context.Context, ref oci.Ref) context.Conte
 // flightContext or the runner's.
 func (c *Cache) newFlight(ctx context.Context, ref oci.Ref, refund func()) *flight {
 	f := &flight{
-		ref: ref, entry: &entry{digest: ref.Digest()}, refund: refund, pulse: call.NewPulse(),
+		ref: ref, entry: &entry{digest: ref.Digest()}, refund: refund, pulse: call.NewPulse(), started: time.Now(),
 		opened: make(chan struct{}), called: make(chan struct{}), waiters: make(map[waiter]int, 1),
 	}
 	f.ctx, f.cancel = context.WithCancel(ctx)

@@ -156,6 +156,16 @@ func (s *Spool) Written() int64 {
 	return s.written
 }
 
+// Rate returns how many bytes a second were written, on average. It may be asked for
+// after Begin.
+func (s *Spool) Rate() float64 {
+	took := time.Since(s.begun).Seconds()
+	if took <= 0 {
+		return 0
+	}
+	return float64(s.Written()-s.start) / took
+}
+
 // failure returns why the download failed, or nil.
 func (s *Spool) failure() error {
 	s.mu.Lock()
