@@ -76,7 +76,10 @@ func build(cfg *config.Config, load func() (*config.Config, error), passed socke
 		return nil, refusal{err}
 	}
 	ledger := ratelimit.NewLedger(rememberedBudgets(storage.index, log))
-	d.status = status.New(status.Options{Pulls: func() (saved, spent int64) { return pulls(d.mirror.Cache, ledger) }})
+	d.status = status.New(status.Options{
+		Pulls:   func() (saved, spent int64) { return pulls(d.mirror.Cache, ledger) },
+		Clients: func() bool { return d.policy.current.Load().cfg.Status.Clients },
+	})
 	if err := d.buildStack(storage, ledger); err != nil {
 		return nil, err
 	}

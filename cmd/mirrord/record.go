@@ -28,7 +28,7 @@ func requestOf(r *http.Request, e proxy.Event) status.Request {
 	left := r.Context().Err() != nil // which is no failure
 	q := status.Request{
 		Upstream: e.Upstream, Repository: e.Repository, Reference: e.Reference,
-		Manifest: e.Kind == oci.Manifest.String(), Client: oci.ClientOf(r.Context()).Key(),
+		Manifest: e.Kind == oci.Manifest.String(), Head: r.Method == http.MethodHead, Client: oci.ClientOf(r.Context()).Key(),
 		Bytes: e.Bytes, Via: e.Via, Err: e.Err,
 		Failed: !left && (e.Cut || oci.Temporary(e.Err) || e.Status >= http.StatusInternalServerError || e.Status == http.StatusTooManyRequests),
 	}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"time"
 
 	"mirrord/internal/status"
@@ -70,6 +71,12 @@ func (a *API) watch(ctx context.Context, events *eventWriter, names bool) {
 // lastingPart is what has to change for a status to be sent again: all but what time
 // alone changes.
 func lastingPart(s status.Status) []byte {
+	s.Errors = slices.Clone(s.Errors)
+	for i := range s.Errors {
+		if s.Errors[i].Ongoing {
+			s.Errors[i].Time = time.Time{}
+		}
+	}
 	s.Now, s.Cache.Oldest, s.Cache.Holds, s.Cache.Free = time.Time{}, 0, 0, 0
 	raw, _ := json.Marshal(s) // plain fields always marshal
 	return raw

@@ -2,7 +2,10 @@ package admin
 
 import (
 	"context"
+	"maps"
+	"math"
 	"net/http"
+	"slices"
 
 	"mirrord/internal/cache"
 	"mirrord/internal/status"
@@ -25,14 +28,15 @@ func (a *API) history(*http.Request) (any, error) { return a.opts.Status.History
 
 // currentStatus returns what the mirror does now, without names unless they are wanted.
 func (a *API) currentStatus(names bool) status.Status {
-	s := status.Status{Version: a.opts.Version, Offline: a.opts.Offline(), Failing: a.opts.Failing(), Budgets: a.statusBudgets(), Fills: []status.Fill{}}
+	s := status.Status{Version: a.opts.Version, Offline: a.opts.Offline(), Budgets: a.statusBudgets(), Fills: a.statusFills()}
 	a.opts.Status.Fill(&s)
 	s.Cache = a.statusCache()
-	for component, err := range a.opts.Health.Degraded() {
-		if s.Degraded == nil {
-			s.Degraded = make(map[string]string)
-		}
-		s.Degraded[string(component)] = err.Error()
+	failing, degraded := a.opts.Failing(), a.opts.Health.Degraded()
+	for _, upstream := range slices.Sorted(maps.Keys(failing)) {
+		s.Fail(upstream, failing[upstream])
+	}
+	for _, component := range slices.Sorted(maps.Keys(degraded)) {
+		s.Degrade(string(component), degraded[component])
 	}
 	if !names {
 		s.Withhold()
@@ -54,6 +58,22 @@ func (a *API) statusBudgets() []status.Budget {
 		}
 	}
 	return all
+}
+
+// maxFills is how many fills in flight a status has.
+const maxFills = 100
+
+// statusFills returns the downloads in flight, the oldest first.
+func (a *API) statusFills() []status.Fill {
+	all := []status.Fill{}
+	for _, p := range a.opts.Cache.Fills() {
+		all = append(all, status.Fill{
+			Upstream: p.Ref.Upstream(), Repository: p.Ref.Repository(), Digest: p.Ref.Digest().String(),
+			Bytes: p.Written, Size: p.Size, Waiters: p.Waiters, Background: p.Background, Queued: p.Queued,
+			Started: p.Started, Rate: math.Round(p.Rate),
+		})
+	}
+	return all[:min(len(all), maxFills)]
 }
 
 // statusCache returns how full the disk is. A disk that does not say has no free space.

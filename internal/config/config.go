@@ -68,6 +68,9 @@ type Config struct {
 		Rules    []AccessRule // the first match decides
 		AuditLog string       // file, or stderr; empty: none
 	}
+	Status struct {
+		Clients bool // are remembered, and shown
+	}
 	Offline   bool       // nothing is asked of the upstreams
 	Upstreams []Upstream // at least one, names unique
 	Log       struct {

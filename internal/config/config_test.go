@@ -67,6 +67,7 @@ func defaultConfig() *Config {
 	c.Log.Format = AutoFormat
 	c.Log.Access, c.Log.AccessSample = "all", 1
 	c.Access.Private = "deny"
+	c.Status.Clients = true
 	return c
 }
 

@@ -89,6 +89,8 @@ var settings = []setting{
 		"DURATION", "15m", "how often an upstream is asked how much of its pull limit is left, 1m or more; 0 never asks"},
 	{scalar("quota.per_client", count("pulls"), func(c *Config) *int { return &c.Quota.PerClient }),
 		"PULLS", "0", "how many upstream pulls one client may cause in six hours; 0 means no limit"},
+	{scalar("status.clients", parseBool, func(c *Config) *bool { return &c.Status.Clients }),
+		"true|false", "true", "whether the status names the clients that pulled most in the last day, to those who have the admin token; false remembers none"},
 	{scalar(offlineKey, parseBool, func(c *Config) *bool { return &c.Offline }),
 		"true|false", "false", "whether only what is cached is served, tags of any age included, without asking an upstream; the flag needs no value"},
 	{listOf("upstreams", upstreams, getUpstreams, setUpstreams),

@@ -73,6 +73,8 @@ quota:
   reserve: 10%
   probe: 15m
   per_client: 0
+status:
+  clients: true
 offline: false
 upstreams:
   - name: docker.io

@@ -16,7 +16,7 @@ func (c *clock) now() time.Time { return c.Time }
 
 func newTest(at time.Time) (*Recorder, *clock) {
 	c := &clock{at}
-	r := New(Options{Pulls: func() (int64, int64) { return 0, 0 }})
+	r := New(Options{Pulls: func() (int64, int64) { return 0, 0 }, Clients: func() bool { return true }})
 	r.now = c.now
 	return r, c
 }

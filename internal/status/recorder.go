@@ -15,6 +15,8 @@ type Options struct {
 	// Pulls returns how many pulls were saved and spent since the start of the process.
 	// It must not block for long.
 	Pulls func() (saved, spent int64)
+	// Clients reports whether clients are remembered, and shown. It may change.
+	Clients func() bool
 }
 
 // Request is a request of a client for a manifest or a blob that has ended.
@@ -22,6 +24,7 @@ type Request struct {
 	Upstream, Repository, Reference string // empty when those of the request are not valid
 
 	Manifest bool // it was for a manifest
+	Head     bool // it was a HEAD
 	Client   oci.ClientKey
 	Bytes    int64   // sent
 	Via      oci.Via // empty after an error
@@ -44,13 +47,20 @@ type Recorder struct {
 	counting     sync.Mutex // guards the two below, and the order of what Pulls returns
 	saved, spent int64
 
-	mu     sync.Mutex // guards all below; held for no I/O
-	series series
+	mu       sync.Mutex // guards all below; held for no I/O
+	series   series
+	visits   visits
+	images   uses[image]
+	clients  uses[oci.ClientKey]
+	problems problems
 }
 
 // New returns a Recorder that has counted nothing. It starts nothing: call Run.
 func New(o Options) *Recorder {
-	return &Recorder{opts: o, started: time.Now(), now: time.Now, series: newSeries()}
+	return &Recorder{
+		opts: o, started: time.Now(), now: time.Now,
+		series: newSeries(), visits: newVisits(), images: newUses[image](), clients: newUses[oci.ClientKey](), problems: newProblems(),
+	}
 }
 
 // countEvery is how long pulls may be counted late, and so in a later minute.
@@ -99,12 +109,37 @@ func (r *Recorder) Note(q Request) {
 	if q.Failed {
 		d.Failed = 1
 	}
-	r.add(d)
+	if !r.opts.Clients() {
+		q.Client = oci.ClientKey{}
+	}
+	now := r.now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.series.add(now, d)
+	if q.Repository == "" {
+		return
+	}
+	i, visit := r.visits.find(q, now)
+	if q.Err != nil {
+		r.problems.note(i, q.Err, now)
+	}
+	if q.Via == "" {
+		return
+	}
+	h := hour{requests: d.Requests, hits: d.Hits, bytes: d.Bytes}
+	if r.visits.note(q, i, visit, now) {
+		h.pulls = 1
+	}
+	r.images.note(i, image.clone, now, h)
+	if q.Client != (oci.ClientKey{}) {
+		r.clients.note(q.Client, func(k oci.ClientKey) oci.ClientKey { return k }, now, h)
+	}
 }
 
 // Fill sets what the Recorder knows in s.
 func (r *Recorder) Fill(s *Status) {
 	r.countPulls()
+	clients := r.opts.Clients()
 	now := r.now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -112,7 +147,12 @@ func (r *Recorder) Fill(s *Status) {
 	s.Start = r.series.start
 	s.Today = r.series.days.of(r.series.today.day(now))
 	s.Month = r.series.month(now)
-	s.Images, s.Errors = []Use{}, []Problem{}
+	s.Images, s.Errors = r.images.most(now, image.String), r.problems.list(now)
+	if !clients {
+		r.clients.of.Purge()
+		return
+	}
+	s.Clients = r.clients.most(now, oci.ClientKey.String)
 }
 
 // History returns the traffic of the last day and year.

@@ -36,7 +36,7 @@ func TestNote(t *testing.T) {
 func TestPulls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var saved, spent atomic.Int64
-		r := New(Options{Pulls: func() (int64, int64) { return saved.Load(), spent.Load() }})
+		r := New(Options{Pulls: func() (int64, int64) { return saved.Load(), spent.Load() }, Clients: func() bool { return true }})
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error)
 		go func() { ended <- r.Run(ctx) }()
@@ -83,7 +83,7 @@ func TestTransport(t *testing.T) {
 }
 
 func BenchmarkNote(b *testing.B) {
-	r := New(Options{Pulls: func() (int64, int64) { return 0, 0 }})
+	r := New(Options{Pulls: func() (int64, int64) { return 0, 0 }, Clients: func() bool { return true }})
 	client := oci.Client{Names: []string{"user:alice"}}
 	b.ReportAllocs()
 	for b.Loop() {

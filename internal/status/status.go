@@ -29,7 +29,7 @@ type Status struct {
 
 	Images  []Use     `json:"images"`            // of the last day, most pulled first
 	Clients []Use     `json:"clients,omitempty"` // the same; absent when they are not to be shown
-	Errors  []Problem `json:"errors"`            // latest first
+	Errors  []Problem `json:"errors"`            // latest first, minor ones last
 }
 
 // Traffic is what clients were served in a time.
@@ -112,8 +112,11 @@ type Problem struct {
 	Count    int       `json:"count"`
 	Upstream string    `json:"upstream,omitempty"`
 	Image    string    `json:"image,omitempty"`
+	Summary  string    `json:"summary"` // the kind of error in a few words, without names
 	Error    string    `json:"error"`
 	Advice   string    `json:"advice"`
+	Minor    bool      `json:"minor,omitempty"`   // the client asked for what does not exist
+	Ongoing  bool      `json:"ongoing,omitempty"` // it is so now, whether or not clients ask
 }
 
 // Point is one span of the history: a minute of the last day, or a day of the last year.

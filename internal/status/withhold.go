@@ -12,7 +12,9 @@ func (s *Status) Withhold() {
 	}
 	errors := make([]Problem, len(s.Errors))
 	for i, p := range s.Errors {
-		p.Image, p.Error = "", ""
+		if p.Image != "" {
+			p.Image, p.Error = "", p.Summary
+		}
 		errors[i] = p
 	}
 	s.Fills, s.Errors = fills, errors

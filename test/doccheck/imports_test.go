@@ -114,7 +114,7 @@ func TestOwnImports(t *testing.T) {
 // Tests are not asked.
 var others = map[string][]string{
 	"github.com/dgraph-io":                   {"internal/index"},
-	"github.com/hashicorp/golang-lru":        {"internal/images", "internal/cache/lru", "internal/upstream", "internal/ratelimit", "internal/membership", "internal/access"},
+	"github.com/hashicorp/golang-lru":        {"internal/images", "internal/cache/lru", "internal/upstream", "internal/ratelimit", "internal/membership", "internal/access", "internal/status"},
 	"github.com/sigstore":                    {"internal/cosign"},
 	"golang.org/x/crypto/bcrypt":             {"internal/access"},
 	"github.com/coreos/go-oidc":              {"internal/access"},
