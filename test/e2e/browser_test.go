@@ -4,11 +4,13 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -124,6 +126,13 @@ func act[T any](t *testing.T, b *tab, action chromedp.Action[T]) T {
 func eval[T any](t *testing.T, b *tab, expression string) T {
 	t.Helper()
 	return act(t, b, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
+}
+
+// text returns the text of an element as it is read, with plain spaces.
+func (b *tab) text(t *testing.T, selector string) string {
+	t.Helper()
+	quoted, _ := json.Marshal(selector)
+	return strings.Join(strings.Fields(eval[string](t, b, "document.querySelector("+string(quoted)+").innerText")), " ")
 }
 
 // calm fails the test when the browser has complained or asked another server.

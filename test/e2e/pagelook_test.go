@@ -15,35 +15,53 @@ import (
 	"mirrord/internal/status/page/pagetest"
 )
 
-// servePage serves the page of a busy mirror, and sends its status again whenever that is
-// asked for on the returned channel.
-func servePage(t *testing.T) (address string, events chan<- status.Status) {
+// served is the page of a busy mirror.
+type served struct {
+	server  *httptest.Server
+	address string
+	now     time.Time
+	events  chan status.Status
+}
+
+func servePage(t *testing.T) *served {
 	t.Helper()
-	now := time.Now()
-	sent := make(chan status.Status)
+	p := &served{now: time.Now().UTC(), events: make(chan status.Status)}
 	mux := http.NewServeMux()
 	mux.Handle("/", page.Handler(page.Options{
-		Status:  func(*http.Request) status.Status { return pagetest.Status(now) },
-		History: func() status.History { return pagetest.History(now) },
-		Blocks:  func(host string) []page.Block { return nil },
+		Status:  func(*http.Request) status.Status { return pagetest.Status(p.now) },
+		History: func() status.History { return pagetest.History(p.now) },
+		Blocks:  blocks,
 	}))
-	mux.HandleFunc("GET /v1/live", func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "text/event-stream")
-		for {
-			_ = http.NewResponseController(w).Flush()
-			select {
-			case s := <-sent:
-				raw, _ := json.Marshal(s)
-				_, _ = fmt.Fprintf(w, "data: %s\n\n", raw)
-			case <-r.Context().Done():
-				return
-			}
+	mux.HandleFunc("GET /v1/live", p.live)
+	p.server = httptest.NewServer(mux)
+	t.Cleanup(p.server.Close)
+	t.Cleanup(p.server.CloseClientConnections)
+	p.address = p.server.URL + "/"
+	return p
+}
+
+func (p *served) live(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "text/event-stream")
+	for {
+		_ = http.NewResponseController(w).Flush()
+		select {
+		case s := <-p.events:
+			raw, _ := json.Marshal(s)
+			_, _ = fmt.Fprintf(w, "data: %s\n\n", raw)
+		case <-r.Context().Done():
+			return
 		}
-	})
-	server := httptest.NewServer(mux)
-	t.Cleanup(server.CloseClientConnections)
-	t.Cleanup(server.Close)
-	return server.URL + "/", sent
+	}
+}
+
+// send sends a status to the page.
+func (p *served) send(t *testing.T, s status.Status) {
+	t.Helper()
+	select {
+	case p.events <- s:
+	case <-time.After(20 * time.Second):
+		t.Fatal("the page does not ask for events")
+	}
 }
 
 // The page is readable, without a barrier, and loads nothing from elsewhere, on a phone and
@@ -51,14 +69,29 @@ func servePage(t *testing.T) (address string, events chan<- status.Status) {
 func TestPageLooks(t *testing.T) {
 	for _, l := range []look{{width: 360}, {width: 360, dark: true}, {width: 1280}, {width: 1280, dark: true}} {
 		t.Run(l.String(), func(t *testing.T) {
-			address, _ := servePage(t)
-			b := openTab(t, address, l)
-			if n := eval[int64](t, b, "document.documentElement.scrollWidth"); n > l.width {
-				t.Errorf("the page is %d wide", n)
+			p := servePage(t)
+			for _, part := range []string{"status", "connect"} {
+				b := openTab(t, p.address+"#"+part, l)
+				if n := eval[int64](t, b, "document.documentElement.scrollWidth"); n > l.width {
+					t.Errorf("%s is %d wide", part, n)
+				}
+				b.screenshot(t, part+"-"+l.String())
+				b.accessible(t)
+				b.calm(t, p.address)
 			}
-			b.screenshot(t, "status-"+l.String())
-			b.accessible(t)
-			b.calm(t, address)
 		})
+	}
+}
+
+// blocks configure two clients.
+func blocks(host string) []page.Block {
+	return []page.Block{
+		{Client: "docker", Steps: []page.Step{
+			{Text: "Add to /etc/docker/daemon.json:", Code: fmt.Sprintf("{\n  \"registry-mirrors\": [%q]\n}", "http://"+host)},
+			{Text: "Then:", Code: "systemctl reload docker"},
+		}},
+		{Client: "podman", Steps: []page.Step{
+			{Text: "Write /etc/containers/registries.conf.d/mirror.conf:", Code: fmt.Sprintf("[[registry]]\nprefix = \"docker.io\"\nlocation = \"docker.io\"\n\n[[registry.mirror]]\nlocation = %q\ninsecure = true", host)},
+		}},
 	}
 }

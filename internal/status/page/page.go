@@ -74,20 +74,22 @@ const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src
 
 // view is what the template shows.
 type view struct {
-	Node            node
-	Version         string
-	Host, HostName  string
-	Socket          string
-	Charts          []chart
-	Figures         []figure
-	Images, Clients uses
-	Blocks          []Block
+	Node           node
+	Version        string
+	Host, HostName string
+	Socket         string
+	Charts         []chart
+	Figures        []figure
+	Uses           []uses
+	Blocks         []Block
 }
 
 // uses is a table of the most pulled.
 type uses struct {
-	Node       node
-	Noun, Path string
+	Node        node
+	Path        string
+	Title, Noun string
+	Nothing     string // instead of rows
 }
 
 // figure is a row of the table of all figures: specs for its columns.
@@ -144,7 +146,10 @@ func (o Options) render(r *http.Request) ([]byte, error) {
 	v := view{
 		Node: n, Version: s.Version, Host: r.Host, HostName: hostname(r.Host), Socket: o.Socket,
 		Charts: charts(o.History(), s.Now), Figures: figures,
-		Images: uses{n, "Image", "images"}, Clients: uses{n, "Client", "clients"},
+		Uses: []uses{
+			{n, "images", "Images", "Image", "No image was pulled."},
+			{n, "clients", "Clients", "Client", "No client is remembered; see status.clients."},
+		},
 		Blocks: o.Blocks(r.Host),
 	}
 	var page bytes.Buffer

@@ -177,7 +177,7 @@
 			const figures = shown === "" ? "" : " The figures are of " + shown + ".";
 			setText(state, "No connection to the mirror since " + lost.toLocaleTimeString() + "." + figures + " Trying again.");
 		}
-		state.classList.toggle("lost", lost !== null);
+		document.body.classList.toggle("lost", lost !== null);
 	}
 
 	function loseConnection() {
