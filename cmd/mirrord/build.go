@@ -101,7 +101,7 @@ func build(cfg *config.Config, load func() (*config.Config, error), passed socke
 	d.api = admin.New(admin.Options{
 		Metrics: d.metrics.Handler(d.tracer != nil), Cache: d.mirror.Cache, Health: d.mirror.Health, Pools: d.mirror.Pools, Warmer: d.newWarmer(),
 		Images: d.images, Status: d.status, Version: thisBuild().Version, Offline: func() bool { return d.policy.current.Load().cfg.Offline },
-		Free: storage.blobs.Free, Failing: d.failingHosts,
+		Free: storage.blobs.Free, Failing: d.failingHosts, Socket: listeners.socketPath(),
 		Dir: cfg.Cache.Dir, Listen: cfg.Admin.Listen, Token: token, MetricsListen: cfg.Metrics.Listen,
 		Archives: &archive.Mirror{Cache: d.mirror.Cache, Tags: d.mirror.Tags, Routes: func() route.Table { return routes(cfg) }},
 	})

@@ -46,6 +46,14 @@ func (l listening) close() (err error) {
 	return err
 }
 
+// socketPath returns the path of the socket, empty when there is none.
+func (l listening) socketPath() string {
+	if l.socket == nil {
+		return ""
+	}
+	return l.socket.Addr().String()
+}
+
 // listen listens on all addresses, or on none; where systemd does already, with its socket.
 func listen(cfg *config.Config, passed sockets, log *zap.Logger) (open listening, err error) {
 	defer func() {

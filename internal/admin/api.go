@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -18,6 +19,7 @@ import (
 	"mirrord/internal/health"
 	"mirrord/internal/images"
 	"mirrord/internal/status"
+	"mirrord/internal/status/page"
 	"mirrord/internal/upstream"
 	"mirrord/internal/warm"
 )
@@ -42,6 +44,10 @@ type Options struct {
 	Offline func() bool
 	Free    func() (int64, error) // bytes of the cache's file system
 	Failing func() map[string]int // see status.Status
+
+	// For the status page.
+	Socket string                         // the path of the unix socket beside Listen; empty: none
+	Blocks func(host string) []page.Block // see page.Options
 
 	MetricsListen string // like Listen, for MetricsHandler
 }
@@ -74,6 +80,10 @@ func (a *API) Handler() http.Handler {
 	mux := a.watched()
 	for pattern, handle := range a.routes() {
 		mux.HandleFunc(pattern, handle)
+	}
+	statusPage := a.page()
+	for _, pattern := range page.Patterns() {
+		mux.Handle(pattern, statusPage)
 	}
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
@@ -109,6 +119,9 @@ func (a *API) routes() map[string]http.HandlerFunc {
 // Routes returns the method and path of each route but those of profiles, sorted.
 func Routes() []string {
 	own := slices.Collect(maps.Keys(new(API).routes()))
+	for _, pattern := range page.Patterns() {
+		own = append(own, strings.TrimSuffix(pattern, "{$}"))
+	}
 	return slices.Sorted(slices.Values(append(own, "GET /metrics", "GET /healthz", "GET /readyz")))
 }
 

@@ -26,7 +26,8 @@ type Options struct {
 	History func() status.History
 	Socket  string // where all names are shown; empty: nowhere
 
-	// Blocks returns what configures clients of a mirror that is asked at host.
+	// Blocks returns what configures clients of a mirror that is asked at host, as host:port
+	// or host; nil: nothing is known of them.
 	Blocks func(host string) []Block
 }
 
@@ -42,13 +43,13 @@ type Step struct{ Text, Code string }
 // assets are what the page loads.
 var assets = []string{"status.css", "status.js", "icon.svg"}
 
-// Paths returns the paths that a Handler serves.
-func Paths() []string {
-	paths := []string{"/"}
+// Patterns returns what of an http.ServeMux is for a Handler.
+func Patterns() []string {
+	patterns := []string{"GET /{$}"}
 	for _, name := range assets {
-		paths = append(paths, "/"+name)
+		patterns = append(patterns, "GET /"+name)
 	}
-	return paths
+	return patterns
 }
 
 // Handler serves the page and what it loads. All that it shows may come from clients and
@@ -150,7 +151,9 @@ func (o Options) render(r *http.Request) ([]byte, error) {
 			{n, "images", "Images", "Image", "No image was pulled."},
 			{n, "clients", "Clients", "Client", "No client is remembered; see status.clients."},
 		},
-		Blocks: o.Blocks(r.Host),
+	}
+	if o.Blocks != nil {
+		v.Blocks = o.Blocks(r.Host)
 	}
 	var page bytes.Buffer
 	err = pages.ExecuteTemplate(&page, "page", v)
