@@ -171,6 +171,10 @@ func (d *daemon) buildStack(storage *storage, ledger *ratelimit.Ledger) error {
 		return refusal{err}
 	}
 	countFetched(d.status, upstreams)
+	fleet, err := newFleet(d.cfg, storage.index, d.log, d.metrics)
+	if err != nil {
+		return refusal{err}
+	}
 	d.mirror, err = stack.New(stack.Options{
 		ID:        d.id,
 		Upstreams: upstreams,
@@ -178,6 +182,7 @@ func (d *daemon) buildStack(storage *storage, ledger *ratelimit.Ledger) error {
 		PerClient: d.cfg.Quota.PerClient,
 		Offline:   d.cfg.Offline,
 		Health:    telemetry.HealthHooks(d.log),
+		Fleet:     fleet,
 		Cache: cache.Options{
 			Store:  storage.blobs,
 			Index:  storage.index,
@@ -232,6 +237,9 @@ func watch(metrics *telemetry.Metrics, mirror *stack.Stack, ledger *ratelimit.Le
 		}
 		return telemetry.Snapshot{Cache: stats, Tags: mirror.Tags.Stats(), Degraded: mirror.Health.Degraded()}
 	})
+	if mirror.Uploads != nil {
+		metrics.WatchUploads(mirror.Uploads.Waiting)
+	}
 	metrics.WatchQuota(ledger.Budgets)
 	metrics.WatchLogins(func() []telemetry.Login { return logins(mirror.Pools()) })
 	for i, p := range mirror.Pools() {

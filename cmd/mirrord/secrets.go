@@ -44,6 +44,7 @@ func secretFiles(cfg *config.Config) []secretFile {
 		add("tokens", l.Auth.Tokens, groupAndOthers)
 		add("htpasswd", l.Auth.Htpasswd, others) // hashes, which a group may need
 	}
+	add("fleet.s3.secret_key_file", cfg.Fleet.S3.SecretKeyFile, groupAndOthers)
 	for _, u := range cfg.Upstreams {
 		add("client_key_file", u.ClientKeyFile, groupAndOthers)
 		for _, c := range u.Credentials {

@@ -58,6 +58,7 @@ type Limits struct {
 type Hooks struct {
 	FillFailed   func(ref oci.Ref, err error)      // a fill failed after its clients had their response
 	Resumed      func(ref oci.Ref, offset int64)   // a fill continues where an earlier one ended
+	Stored       func(ref oci.Ref, via oci.Via)    // a fill was stored; via is Shared when it came from the fleet
 	Evicted      func(d oci.Digest, size int64)    // a blob was evicted
 	Damaged      func(d oci.Digest, err error)     // a blob was damaged on the disk, and is dropped
 	RemoveFailed func(d oci.Digest, err error)     // a blob is dropped and its file stays

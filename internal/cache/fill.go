@@ -57,6 +57,10 @@ func (l *fill) request(written int64) (*oci.Content, error) {
 	if err != nil || f.ref.Kind() == oci.Blob {
 		return source, err
 	}
+	if source.Via == oci.Shared { // it costs no pull
+		f.refund()
+		f.refund = func() {}
+	}
 	if err := oci.CheckSize(f.ref, source.Size); err != nil {
 		_ = source.Close()
 		return nil, err
@@ -190,7 +194,11 @@ func (l *fill) copy() error {
 	if _, err := io.CopyBuffer(to, from, make([]byte, copyBuffer)); err != nil {
 		return err
 	}
-	return oci.CheckContent(want, l.spool.Written(), verifier)
+	err := oci.CheckContent(want, l.spool.Written(), verifier)
+	if checked, ok := body.(oci.Checked); ok {
+		checked.Checked(err)
+	}
+	return err
 }
 
 // store stores the verified content. The file of the digest is locked until the
@@ -272,6 +280,7 @@ func (l *fill) land(err error) {
 	c.partDir.removeLeaving(leaving)
 	if err == nil {
 		c.recorder.save(f.ref.Digest())
+		report2(c.opts.Hooks.Stored, f.ref, f.source.Via)
 	}
 	l.conclude(err)
 }

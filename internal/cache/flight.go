@@ -109,7 +109,10 @@ func (f *flight) serves(ref oci.Ref) bool { return f.manifest == nil || f.manife
 // open releases the waiters: the content can be read from s.
 func (f *flight) open(s *spool.Spool, size int64) {
 	f.result = f.source.Result
-	f.result.Via, f.result.Source, f.result.Size = oci.Fill, f.ref, size
+	f.result.Source, f.result.Size = f.ref, size
+	if f.result.Via != oci.Shared {
+		f.result.Via = oci.Fill
+	}
 	if f.ref.Kind() == oci.Blob {
 		f.result.MediaType = ""
 	}

@@ -49,7 +49,7 @@ func (c *Cache) OpenWithin(ctx context.Context, ref oci.Ref, silence time.Durati
 		content, err = c.attach(ctx, ref, f, silence)
 		switch {
 		case errors.Is(err, spool.ErrClosed): // the fill was faster than its client
-			via, source = oci.Fill, f.ref
+			via, source = f.result.Via, f.ref
 		case errors.Is(err, errOtherType): // ref is asked about by itself, once the digest is free
 			select {
 			case <-f.ctx.Done():
@@ -187,7 +187,7 @@ func (c *Cache) attach(ctx context.Context, ref oci.Ref, f *flight, silence time
 	reading = true
 	return &oci.Content{
 		Result: f.result,
-		Body:   f.spool.NewReader(ctx, f.result.Size, f.budget, c.sourceFor(ref, f)),
+		Body:   f.spool.NewReader(ctx, f.result, f.budget, c.sourceFor(ref, f)),
 		Done: func() {
 			c.release(f.entry)
 			c.leave(ctx, f)

@@ -71,7 +71,8 @@ type Config struct {
 	Status struct {
 		Clients bool // are remembered, and shown
 	}
-	Offline   bool       // nothing is asked of the upstreams
+	Offline   bool // nothing is asked of the upstreams
+	Fleet     Fleet
 	Upstreams []Upstream // at least one, names unique
 	Log       struct {
 		Level  string // debug, info, warn or error
@@ -155,7 +156,7 @@ const (
 func newLoader(cacheDirectory string) *loader {
 	l := &loader{config: new(Config), origins: make(map[string]place)}
 	for _, s := range settings {
-		if s.key != cacheDirKey && s.key != adminSocketKey { // whose defaults depend on the process
+		if s.fallback != "" && s.key != cacheDirKey && s.key != adminSocketKey { // those two depend on the process
 			s.read(l, l.config, l.variable(place{name: "default of " + s.key}, s.fallback))
 		}
 	}
@@ -193,6 +194,7 @@ func (l *loader) finish() (*Config, error) {
 	l.addKnownFreshness()
 	l.finishListeners()
 	l.finishAccess()
+	l.finishFleet()
 	if len(l.problems) > 0 {
 		return nil, &Error{Problems: l.problems}
 	}

@@ -7,7 +7,7 @@ import (
 
 func TestFileProblems(t *testing.T) {
 	const (
-		keys         = "listen, listeners, admin, metrics, cache, clients, access, tags, quota, status, offline, upstreams, log"
+		keys         = "listen, listeners, admin, metrics, cache, clients, access, tags, quota, status, offline, fleet, upstreams, log"
 		upstreamKeys = "name, url, aliases, hosts, repository_prefix, fallbacks, username, password_file, credentials, token_hosts, private_networks, " +
 			"ca_file, client_cert_file, client_key_file, insecure_skip_verify, proxy, connect_timeout, response_timeout, max_fills, bandwidth, tag_rules"
 		credentialKeys = "name, username, password_file, docker_config, helper, anonymous"
@@ -34,6 +34,15 @@ func TestFileProblems(t *testing.T) {
 			`mirrord.yaml:1:1: is not a plain key; write one of ` + keys},
 		{"merge key", "<<: {listen: ':1'}\n",
 			`mirrord.yaml:1:1: is not a plain key; write one of ` + keys},
+
+		{"bucket alone", "fleet: {s3: {bucket: abc}}\n",
+			`mirrord.yaml:1:13: fleet.s3: has no endpoint; write the URL of the object store, such as https://s3.eu-central-1.amazonaws.com`},
+		{"key without a secret", "fleet: {s3: {endpoint: 'http://a', bucket: abc, access_key: k}}\n",
+			`mirrord.yaml:1:13: fleet.s3: has only one of access_key and secret_key_file; write both, or neither to use AWS_ACCESS_KEY_ID, the shared credentials file or the role of the instance`},
+		{"endpoint with a login", "fleet: {s3: {endpoint: 'http://u:secret@a', bucket: abc}}\n",
+			`mirrord.yaml:1:24: fleet.s3.endpoint: is not the URL of an object store; write http or https and a host, such as https://s3.eu-central-1.amazonaws.com`},
+		{"bucket in capitals", "fleet: {s3: {endpoint: 'http://a', bucket: Fleet}}\n",
+			`mirrord.yaml:1:44: fleet.s3.bucket: "Fleet" is not the name of a bucket; write 3 to 63 lower-case letters, digits, dots and hyphens`},
 
 		{"size", "cache:\n\n  # big\n  max_size: 50 apples\n",
 			`mirrord.yaml:4:13: cache.max_size: "50 apples" is not a size; write a number with a unit, such as 50GiB`},
@@ -343,7 +352,7 @@ func TestEnvironmentProblems(t *testing.T) {
 		{"unknown", "MIRRORD_CACHE_SIZE=1", `MIRRORD_CACHE_SIZE: unknown variable; did you mean "MIRRORD_CACHE_MAX_SIZE"?`},
 		{"unknown like none", "MIRRORD_FOO=1", `MIRRORD_FOO: unknown variable; expected one of: MIRRORD_CONFIG, MIRRORD_LISTEN, MIRRORD_LISTENERS, MIRRORD_ADMIN_LISTEN, MIRRORD_ADMIN_SOCKET, MIRRORD_ADMIN_TOKEN_FILE, MIRRORD_METRICS_LISTEN, ` +
 			`MIRRORD_CACHE_DIR, MIRRORD_CACHE_MAX_SIZE, MIRRORD_CACHE_MIN_FREE, MIRRORD_CACHE_MAX_FILLS, MIRRORD_CACHE_SCRUB, MIRRORD_CLIENTS_MAX_REQUESTS, MIRRORD_CLIENTS_REQUESTS_PER_SECOND, MIRRORD_CLIENTS_MAX_CONNECTIONS, MIRRORD_CLIENTS_BANDWIDTH, MIRRORD_CLIENTS_TOTAL_BANDWIDTH, MIRRORD_CLIENTS_CATALOG, MIRRORD_CLIENTS_ALLOW, MIRRORD_CLIENTS_DENY, MIRRORD_CLIENTS_TRUSTED_PROXIES, MIRRORD_ACCESS_PRIVATE, MIRRORD_ACCESS_RULES, MIRRORD_ACCESS_AUDIT_LOG, MIRRORD_TAGS_FRESH, MIRRORD_TAGS_RULES, MIRRORD_TAGS_STALE_WHILE_REVALIDATE, MIRRORD_TAGS_MAX_STALE, MIRRORD_TAGS_MAX_SILENCE, ` +
-			`MIRRORD_QUOTA_RESERVE, MIRRORD_QUOTA_PROBE, MIRRORD_QUOTA_PER_CLIENT, MIRRORD_STATUS_CLIENTS, MIRRORD_OFFLINE, MIRRORD_UPSTREAMS, MIRRORD_LOG_LEVEL, MIRRORD_LOG_ACCESS, MIRRORD_LOG_ACCESS_SAMPLE, MIRRORD_LOG_FORMAT`},
+			`MIRRORD_QUOTA_RESERVE, MIRRORD_QUOTA_PROBE, MIRRORD_QUOTA_PER_CLIENT, MIRRORD_STATUS_CLIENTS, MIRRORD_OFFLINE, MIRRORD_FLEET_S3, MIRRORD_UPSTREAMS, MIRRORD_LOG_LEVEL, MIRRORD_LOG_ACCESS, MIRRORD_LOG_ACCESS_SAMPLE, MIRRORD_LOG_FORMAT`},
 		{"spelling", "MIRRORD_LOGLEVL=x", `MIRRORD_LOGLEVL: unknown variable; did you mean "MIRRORD_LOG_LEVEL"?`},
 		{"file", "MIRRORD_CONFIG=gone.yaml", `gone.yaml: cannot be read: no such file or directory`},
 		{"no upstream", "MIRRORD_UPSTREAMS= ", `MIRRORD_UPSTREAMS: is empty; write at least one upstream, or leave it out for docker.io`},

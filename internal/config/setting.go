@@ -93,6 +93,8 @@ var settings = []setting{
 		"true|false", "true", "whether the status names the clients that pulled most in the last day, to those who have the admin token; false remembers none"},
 	{scalar(offlineKey, parseBool, func(c *Config) *bool { return &c.Offline }),
 		"true|false", "false", "whether only what is cached is served, tags of any age included, without asking an upstream; the flag needs no value"},
+	{group(fleetS3Key, s3Table, func(c *Config) *S3 { return &c.Fleet.S3 }),
+		"BUCKET", "", "bucket where this mirror and others share what they fetch, as endpoint=URL,bucket=NAME and optionally prefix, region, path_style, ca_file, access_key, secret_key_file"},
 	{listOf("upstreams", upstreams, getUpstreams, setUpstreams),
 		"UPSTREAM", "docker.io", "the registries to mirror, the default first, each as NAME for one that is known by name, or as name=HOST,url=URL and further keys; lists of several values need the file" + listHelp},
 	{scalar("log.level", oneOf("debug", "info", "warn", "error"), func(c *Config) *string { return &c.Log.Level }),

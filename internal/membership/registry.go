@@ -169,6 +169,15 @@ func (r *Registry) resolve(ctx context.Context, ref oci.Ref) (oci.Result, error)
 	return result, nil
 }
 
+// IsPublic reports whether what was fetched for ref, by digest, is everybody's, whatever
+// the Policy. It may ask the upstream, without a login, and fails when that fails.
+func (r *Registry) IsPublic(ctx context.Context, ref oci.Ref) (bool, error) {
+	if !r.facts.private.Load() && !r.opts.LoggedIn() {
+		return true, nil
+	}
+	return r.isPublic(ctx, probe{ref.Upstream(), ref.Repository(), ref})
+}
+
 // Open fails as Resolve does.
 func (r *Registry) Open(ctx context.Context, ref oci.Ref) (*oci.Content, error) {
 	if r.guards() {

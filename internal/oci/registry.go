@@ -123,6 +123,11 @@ type Reopener interface {
 // next Read connects again. Idle must not be called during a Read.
 type Idler interface{ Idle() }
 
+// Checked is a Body that wants to know whether what was read of it has the digest: who
+// hashes the bytes below Verify tells it, once all were read. err is nil or wraps
+// ErrCorrupt.
+type Checked interface{ Checked(err error) }
+
 // Close closes the Body and calls Done.
 func (c *Content) Close() error {
 	err := c.Body.Close()
@@ -143,6 +148,7 @@ const (
 	Fill        Via = "fill"        // the upstream, by a fill of the cache that was started or joined
 	Stale       Via = "stale"       // the cache, possibly outdated: the upstream is unavailable, or its quota is saved
 	Pass        Via = "pass"        // the upstream, bypassing the cache
+	Shared      Via = "shared"      // the fleet's bucket, into the cache at the same time
 )
 
 // StaleReason says why a stale copy is served. A LimitKind is a StaleReason, too.

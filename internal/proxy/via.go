@@ -18,6 +18,7 @@ var cacheStatuses = map[oci.Via]string{
 	oci.Fill:        "mirrord; fwd=miss; stored",
 	oci.Pass:        "mirrord; fwd=miss",
 	oci.Stale:       "mirrord; hit; detail=stale",
+	oci.Shared:      "mirrord; fwd=miss; stored; detail=shared",
 }
 
 // setVia sets the headers that say where the response comes from.

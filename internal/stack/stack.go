@@ -3,6 +3,7 @@
 //	membership what is private, if an upstream has a login
 //	tags      what names change, while it is fresh, and the stale copy else
 //	cache     content by digest, from disk or filled once for everyone
+//	fleet     what other mirrors have fetched, if there are any
 //	router    by the name of the upstream
 //	offline   nothing below is asked while the mirror is offline
 //	pool      of one upstream's credentials: which one is used next
@@ -24,6 +25,8 @@ import (
 
 	"mirrord/internal/cache"
 	"mirrord/internal/cache/lru"
+	"mirrord/internal/fleet"
+	"mirrord/internal/fleet/bucket"
 	"mirrord/internal/health"
 	"mirrord/internal/login"
 	"mirrord/internal/membership"
@@ -49,6 +52,15 @@ type Options struct {
 	Cache      cache.Options
 	Tags       tags.Options
 	Membership *membership.Options
+
+	Fleet *Fleet // nil: this mirror is by itself
+}
+
+// Fleet is what the mirror shares with others.
+type Fleet struct {
+	Bucket bucket.Bucket
+	Queue  fleet.Queue
+	Hooks  fleet.Hooks
 }
 
 // Upstream is one registry that is mirrored.
@@ -106,6 +118,7 @@ type Stack struct {
 	Tags       *tags.Registry
 	Cache      *cache.Cache
 	Health     *health.Monitor
+	Uploads    *fleet.Uploads // nil: this mirror is by itself
 
 	options Options // as New got them
 	offline offline
@@ -133,6 +146,9 @@ func New(o Options) (*Stack, error) {
 	}
 	o.Cache.Limits.MaxFillsOf = maxFills(o.Upstreams, o.Cache.Limits.MaxFills)
 	o.Cache.Next, o.Cache.Health, o.Cache.Quota = router, s.Health, s.quota
+	if o.Fleet != nil {
+		o.Cache.Next = s.joinFleet(router, &o.Cache.Hooks)
+	}
 	o.Cache.Policy, o.Cache.Metadata = lru.NewPolicy(), lru.NewPolicy()
 	var err error
 	if s.Cache, err = cache.New(o.Cache); err != nil {
@@ -193,6 +209,9 @@ func (s *Stack) Run(ctx context.Context) error {
 	group.Go(func() error { return s.Health.Run(ctx) })
 	if s.Membership != nil {
 		group.Go(func() error { return s.Membership.Run(ctx) })
+	}
+	if s.Uploads != nil {
+		group.Go(func() error { return s.Uploads.Run(ctx) })
 	}
 	group.Go(func() error { return s.Tags.Run(ctx) })
 	group.Go(func() error { return s.Cache.Run(ctx) })

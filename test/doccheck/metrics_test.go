@@ -18,6 +18,8 @@ import (
 
 	"mirrord/internal/access"
 	"mirrord/internal/cache"
+	"mirrord/internal/fleet/bucket"
+	"mirrord/internal/fleet/bucket/buckettest"
 	"mirrord/internal/oci"
 	"mirrord/internal/proxy"
 	"mirrord/internal/ratelimit"
@@ -30,11 +32,22 @@ type metric struct {
 	labels []string
 }
 
+// useBucket makes each request to a bucket once.
+func useBucket(t *testing.T, m *telemetry.Metrics) {
+	t.Helper()
+	b := m.Bucket(buckettest.NewMemory())
+	m.WatchUploads(func() int { return 0 })
+	if _, err := b.Put(t.Context(), "key", []byte("data"), bucket.Cond{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // gathered returns every metric of the code, by name, as a daemon shows it that
 // has done all there is to do once.
 func gathered(t *testing.T) map[string]metric {
 	t.Helper()
 	m := telemetry.NewMetrics("v0")
+	useBucket(t, m)
 	m.WatchCache(func() telemetry.Snapshot {
 		return telemetry.Snapshot{Cache: cache.Stats{Saved: map[string]int64{"docker.io": 1}}}
 	})
@@ -149,7 +162,7 @@ func trim(cell string) string { return strings.Trim(cell, " `") }
 
 func TestViaTable(t *testing.T) {
 	text := section(t, metricsPage, "via-table")
-	for _, via := range []oci.Via{oci.Hit, oci.Revalidated, oci.Fill, oci.Stale, oci.Pass, oci.Known} {
+	for _, via := range []oci.Via{oci.Hit, oci.Revalidated, oci.Fill, oci.Stale, oci.Pass, oci.Known, oci.Shared} {
 		if !strings.Contains(text, "\n| `"+string(via)+"` |") {
 			t.Errorf("docs/metrics.md does not explain %s", via)
 		}

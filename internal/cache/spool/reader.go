@@ -34,6 +34,7 @@ type Reader struct {
 	budget   *Budget
 	source   Source
 	size     int64
+	via      oci.Via // of what is spooled
 	offset   int64
 	parts    []oci.Span    // those that may come unverified
 	pass     *pass         // nil: the spool is read
@@ -43,10 +44,10 @@ type Reader struct {
 	closed   bool
 }
 
-// NewReader returns a reader of content of size bytes, until ctx ends. The caller
+// NewReader returns a reader of the content that is spooled, until ctx ends. The caller
 // has called Acquire; Close calls Release.
-func (s *Spool) NewReader(ctx context.Context, size int64, b *Budget, source Source) *Reader {
-	return &Reader{ctx: ctx, spool: s, budget: b, source: source, size: size}
+func (s *Spool) NewReader(ctx context.Context, spooled oci.Result, b *Budget, source Source) *Reader {
+	return &Reader{ctx: ctx, spool: s, budget: b, source: source, size: spooled.Size, via: spooled.Via}
 }
 
 // maxRequests bounds the upstream requests that one client request may cause:
@@ -54,12 +55,13 @@ func (s *Spool) NewReader(ctx context.Context, size int64, b *Budget, source Sou
 // download.
 const maxRequests = 16
 
-// Via returns how the bytes at the current offset are had: fill, or pass.
+// Via returns how the bytes at the current offset are had: that of the spooled content,
+// or pass.
 func (r *Reader) Via() oci.Via {
 	if r.passing.Load() {
 		return oci.Pass
 	}
-	return oci.Fill
+	return r.via
 }
 
 // ReadParts implements oci.PartReader. Whether the first of several parts is

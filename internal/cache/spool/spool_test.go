@@ -37,7 +37,7 @@ func reader(t *testing.T, s *spool.Spool, size int64, source spool.Source) *spoo
 	if err := s.Acquire(); err != nil {
 		t.Fatal(err)
 	}
-	return s.NewReader(t.Context(), size, spool.NewBudget(), source)
+	return s.NewReader(t.Context(), oci.Result{Descriptor: oci.Descriptor{Size: size}, Via: oci.Fill}, spool.NewBudget(), source)
 }
 
 func write(t *testing.T, s *spool.Spool, p string) {

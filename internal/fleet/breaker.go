@@ -1,0 +1,103 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"mirrord/internal/fleet/bucket"
+)
+
+const (
+	maxFailures    = 5           // in a row, after which the bucket is left alone
+	minFailureTime = time.Second // from the first of them to the last
+	firstPause     = 5 * time.Second
+	maxPause       = time.Minute
+)
+
+// breaker leaves a bucket alone that fails. Its methods may be called concurrently.
+type breaker struct {
+	hooks Hooks
+
+	mu       sync.Mutex // guards the rest
+	failures int        // in a row
+	since    time.Time  // of the first of them
+	open     bool
+	retryAt  time.Time
+	pause    time.Duration // before the next try
+	err      error         // the last failure
+}
+
+func newBreaker(h Hooks) *breaker { return &breaker{hooks: h, pause: firstPause} }
+
+// allow fails while the bucket is to be left alone. Once that is over, one caller tries,
+// and the others wait for the next pause.
+func (b *breaker) allow() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.open {
+		return nil
+	}
+	now := time.Now()
+	if now.Before(b.retryAt) {
+		return fmt.Errorf("the bucket fails: %w", b.err)
+	}
+	b.retryAt = now.Add(b.pause)
+	return nil
+}
+
+// note notes how a request of ctx has ended. What its caller has given up tells nothing.
+func (b *breaker) note(ctx context.Context, err error) {
+	if !isFailure(err) {
+		b.succeed()
+	} else if ctx.Err() == nil || errors.Is(context.Cause(ctx), errSlow) {
+		b.fail(err)
+	}
+}
+
+// isFailure reports whether err is one of the store, and not its answer.
+func isFailure(err error) bool {
+	return err != nil && !errors.Is(err, bucket.ErrAbsent) && !errors.Is(err, bucket.ErrPrecondition) && !errors.Is(err, bucket.ErrConflict)
+}
+
+func (b *breaker) succeed() {
+	b.mu.Lock()
+	recovered := b.open
+	b.failures, b.open, b.pause, b.err = 0, false, firstPause, nil
+	b.mu.Unlock()
+	if recovered && b.hooks.Recovered != nil {
+		b.hooks.Recovered()
+	}
+}
+
+func (b *breaker) fail(err error) {
+	now := time.Now()
+	b.mu.Lock()
+	if b.failures == 0 {
+		b.since = now
+	}
+	b.failures++
+	b.err = err
+	opens := !b.open && b.failures >= maxFailures && now.Sub(b.since) >= minFailureTime
+	if opens || b.open {
+		b.open = true
+		b.retryAt = now.Add(b.pause)
+		b.pause = min(2*b.pause, maxPause)
+	}
+	b.mu.Unlock()
+	if opens && b.hooks.Failing != nil {
+		b.hooks.Failing(err)
+	}
+}
+
+// failing is why the bucket is left alone, or nil.
+func (b *breaker) failing() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.open {
+		return b.err
+	}
+	return nil
+}
