@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -60,7 +61,7 @@ func loadChecked(args []string) (cfg *config.Config, name string, err error) {
 	none := pflag.NewFlagSet("", pflag.ContinueOnError)
 	config.AddFlags(none)
 	cfg, err = config.Load(none, os.Environ())
-	return cfg, "mirrord", err
+	return cfg, cmp.Or(config.File(os.Environ()), "mirrord"), err
 }
 
 func newConfigPrintCommand() *cobra.Command {

@@ -61,6 +61,30 @@ func TestPassedSockets(t *testing.T) {
 	}
 }
 
+// Commands find a mirror whose listener came from systemd, and one whose default
+// admin.socket did.
+func TestFindPassedSocket(t *testing.T) {
+	for name, pass := range map[string]func(m *process, path string){
+		"listen": func(m *process, _ string) { m.pass(t, "tcp", m.mirror) },
+		"admin.socket": func(m *process, path string) {
+			m.pass(t, "unix", path)
+			check(t, os.Chmod(path, 0o660))
+		},
+	} {
+		m := newMirror(t)
+		m.cache = filepath.Join(m.home, ".cache", "mirrord")
+		check(t, os.MkdirAll(m.cache, 0o700))
+		pass(m, filepath.Join(m.cache, socketName))
+		check(t, m.serve())
+		for _, verb := range []string{"ready", "quota", "ls"} {
+			if out, err := command([]string{verb}, "HOME="+m.home); err != nil {
+				t.Errorf("%s: %s: %v\n%s", name, verb, err, out)
+			}
+		}
+		check(t, m.end(terminate))
+	}
+}
+
 // A socket that nothing would serve is refused, with what to do.
 func TestRefusedSockets(t *testing.T) {
 	for name, test := range map[string]struct {

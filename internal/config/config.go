@@ -84,16 +84,13 @@ type Config struct {
 }
 
 // Load applies the defaults, the file that --config or MIRRORD_CONFIG names, or else
-// mirrord.yaml in $CONFIGURATION_DIRECTORY if there is one, the environment and the flags; each overrides the ones before it. fs is a parsed flag
-// set of AddFlags; environ is the result of os.Environ. An empty variable counts as
-// unset; a list replaces the whole list of an earlier source. Load fails with an
-// *Error that has every problem of all sources.
+// mirrord.yaml in $CONFIGURATION_DIRECTORY if there is one, the environment and the flags;
+// each overrides the ones before it. fs is a parsed flag set of AddFlags; environ is the
+// result of os.Environ. An empty variable counts as unset; a list replaces the whole list
+// of an earlier source. Load fails with an *Error that has every problem of all sources.
 func Load(fs *pflag.FlagSet, environ []string) (*Config, error) {
 	l := newLoader(lookup(environ, cacheDirectoryEnv))
-	path := lookup(environ, configEnv)
-	if path == "" {
-		path = unitFile(environ)
-	}
+	path := File(environ)
 	if flag := fs.Lookup(configFlag); flag.Changed {
 		path = flag.Value.String()
 		if path == "" {
@@ -114,6 +111,15 @@ func LoadFile(path string) (*Config, error) {
 	l := newLoader(os.Getenv(cacheDirectoryEnv))
 	l.file(path)
 	return l.finish()
+}
+
+// File returns the path of the file that Load reads without --config, empty when there is
+// none.
+func File(environ []string) string {
+	if path := lookup(environ, configEnv); path != "" {
+		return path
+	}
+	return unitFile(environ)
 }
 
 // unitFile returns the path of the file that a unit has without naming it, empty when

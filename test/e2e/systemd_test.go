@@ -27,6 +27,9 @@ const (
 	socketAddress  = "127.0.0.43:443" // below 1024, and nobody else's
 )
 
+// machineFile is the configuration of a machine's mirror, which /etc/default/mirrord names.
+const machineFile = "/etc/mirrord/office.yaml"
+
 // machine is a systemd of its own, with the shipped units.
 type machine struct {
 	process *process
@@ -52,7 +55,9 @@ func boot(t *testing.T, configuration string) *machine {
 	h.write(t, units+"mirrord.service.d/watchdog.conf", "[Service]\nWatchdogSec=4\n")
 	h.write(t, units+"mirrord.socket.d/address.conf", strings.ReplaceAll(block(t, "docs/troubleshooting.md", "ListenStream="), "0.0.0.0:443", socketAddress))
 	h.write(t, units+"e2e.target", "[Unit]\nRequires=mirrord.socket\nWants=systemd-journald.service mirrord.service\n")
-	h.write(t, "root/etc/mirrord/mirrord.yaml", configuration)
+	h.write(t, "root/etc/mirrord/mirrord.yaml", "listen: 127.0.0.1:1 # and not this one\n")
+	h.write(t, "root"+machineFile, configuration)
+	h.write(t, "root/etc/default/mirrord", "MIRRORD_CONFIG="+machineFile+"\nMIRRORD_ACCESS_AUDIT_LOG=/var/log/mirrord/audit.jsonl\n")
 	check0600(t, h.write(t, "root/etc/mirrord/hub-password", "secret\n"))
 	h.must(t, "install", "-D", program, h.path("root/usr/local/bin/mirrord"))
 	var p *process
@@ -136,6 +141,7 @@ func TestSystemd(t *testing.T) {
 	}
 	pullOverRestarts(t, m, image.ref)
 	reloads(t, m)
+	runFiles(t, m)
 
 	m.must(t, "systemctl", "kill", "--signal=STOP", "mirrord.service")
 	eventually(t, time.Minute, "the watchdog restarts the mirror", func() bool { return m.property("NRestarts") == "1" && m.property("ActiveState") == "active" })
@@ -155,7 +161,7 @@ func TestSystemd(t *testing.T) {
 func reloads(t *testing.T, m *machine) {
 	t.Helper()
 	m.must(t, "systemctl", "reload", "mirrord.service")
-	m.must(t, "sh", "-c", "cp /etc/mirrord/mirrord.yaml /tmp/good && echo 'colour: red' >>/etc/mirrord/mirrord.yaml")
+	m.must(t, "sh", "-c", "cp "+machineFile+" /tmp/good && echo 'colour: red' >>"+machineFile)
 	if out, err := m.run("systemctl", "reload", "mirrord.service"); err == nil {
 		t.Errorf("a reload that the mirror refuses has succeeded: %s", out)
 	}
@@ -165,8 +171,34 @@ func reloads(t *testing.T, m *machine) {
 	if state := m.property("ActiveState"); state != "active" {
 		t.Errorf("after the refused reload the unit is %s", state)
 	}
-	m.must(t, "sh", "-c", "cat /tmp/good >/etc/mirrord/mirrord.yaml")
+	m.must(t, "sh", "-c", "cat /tmp/good >"+machineFile)
 	m.must(t, "systemctl", "reload", "mirrord.service")
+}
+
+// runFiles checks what the unit makes for administrators: the socket of the admin API, where
+// the commands find the mirror though its address came with the socket, and the audit log.
+func runFiles(t *testing.T, m *machine) {
+	t.Helper()
+	for file, want := range map[string]string{
+		"/run/mirrord/admin.sock":      "srw-rw---- " + m.property("UID") + " " + m.property("GID"),
+		"/var/log/private/mirrord":     "drwxr-x--- " + m.property("UID") + " " + m.property("GID"),
+		"/var/log/mirrord/audit.jsonl": "-rw------- " + m.property("UID") + " " + m.property("GID"),
+		"/var/cache/private/mirrord":   "drwxr-x--- " + m.property("UID") + " " + m.property("GID"),
+	} {
+		if got := strings.TrimSpace(m.must(t, "stat", "-c", "%A %u %g", file)); got != want {
+			t.Errorf("%s is %s, want %s", file, got, want)
+		}
+	}
+	const binary = "/usr/local/bin/mirrord"
+	for verb, want := range map[string]string{"ready": "ready", "quota": "docker.io"} {
+		if out := m.must(t, binary, verb); !strings.Contains(out, want) {
+			t.Errorf("mirrord %s: %s", verb, out)
+		}
+	}
+	m.must(t, binary, "verify", "--repair")
+	if audit := m.must(t, "cat", "/var/log/mirrord/audit.jsonl"); !strings.Contains(audit, "verify") {
+		t.Errorf("the audit log has no line of verify --repair: %s", audit)
+	}
 }
 
 // pullOverRestarts restarts the mirror twice during a hundred pulls.
