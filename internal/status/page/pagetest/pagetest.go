@@ -32,14 +32,22 @@ func Status(now time.Time) status.Status {
 		Fills: []status.Fill{
 			{Upstream: "docker.io", Repository: "pytorch/pytorch", Digest: "sha256:7d2c5f1a9b3e4c6d8f0a1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f60", Bytes: 1_912_000_000, Size: 3_402_000_000, Waiters: 4, Started: now.Add(-48 * time.Second), Rate: 38.2e6},
 			{Upstream: "ghcr.io", Repository: "actions/actions-runner", Digest: "sha256:0b1c2d3e4f5061728394a5b6c7d8e9f00b1c2d3e4f5061728394a5b6c7d8e9f0", Bytes: 12_400_000, Size: -1, Waiters: 1, Background: true, Started: now.Add(-3 * time.Second), Rate: 4.1e6},
-			{Upstream: "docker.io", Repository: Hostile, Digest: Hostile, Bytes: 10, Size: 3_000_000, Started: now},
+			{Upstream: "docker.io", Repository: Hostile, Digest: Hostile, Bytes: 0, Size: 3_000_000, Started: now, Queued: true},
 		},
 		Images:  uses(now, "docker.io/library/node:22", "docker.io/library/python:3.13-slim", "ghcr.io/actions/actions-runner:latest", "docker.io/library/golang:1.26", Hostile),
 		Clients: uses(now, "10.20.4.17", "ci-runner", "fd00:20:4::17", Hostile),
 		Errors: []status.Problem{
-			{Time: now.Add(-95 * time.Second), Count: 17, Upstream: "docker.io", Image: "docker.io/library/rust:1.91", Error: "The upstream limits pulls, and this content is not cached.", Advice: "Give the mirror a login with a higher limit, or wait until the limit resets, within 40 minutes."},
-			{Time: now.Add(-3 * time.Hour), Count: 1, Upstream: "quay.io", Image: "quay.io/prometheus/node-exporter:latest", Error: "The upstream does not respond: connection refused.", Advice: "Check the network between the mirror and quay.io; what is cached is served meanwhile."},
-			{Time: now.Add(-9 * time.Hour), Count: 2, Upstream: "docker.io", Image: Hostile, Error: Hostile, Advice: Hostile},
+			{
+				Time: now.Add(-95 * time.Second), Count: 17, Upstream: "docker.io", Image: "docker.io/library/rust:1.91", Summary: "pull limit reached",
+				Error:  "docker.io limits pulls until 15:10 UTC, and library/rust:1.91 is not cached",
+				Advice: "Give the mirror a login with a higher limit, or wait: mirrord quota says until when. Cached images are still served.",
+			},
+			{
+				Time: now.Add(-3 * time.Hour), Count: 1, Upstream: "quay.io", Image: "quay.io/prometheus/node-exporter:latest", Summary: "connection refused",
+				Error:  "dial tcp 203.0.113.7:443: connect: connection refused",
+				Advice: "Check the url of the upstream, proxies and firewalls from the mirror's host: curl -sI https://REGISTRY/v2/ gets 200 or 401 when all is well.",
+			},
+			{Time: now.Add(-9 * time.Hour), Count: 2, Upstream: "docker.io", Image: Hostile, Summary: "not found", Error: Hostile, Advice: Hostile, Minor: true},
 		},
 	}
 }
@@ -48,7 +56,7 @@ func Status(now time.Time) status.Status {
 func uses(now time.Time, names ...string) (all []status.Use) {
 	for i, name := range names {
 		n := int64(4_210 / (i + 1))
-		all = append(all, status.Use{Name: name, Requests: n, Hits: n * 96 / 100, Bytes: n * 7_340_000, Last: now.Add(-time.Duration(i*i*7) * time.Minute)})
+		all = append(all, status.Use{Name: name, Pulls: n / 7, Requests: n, Hits: n * 96 / 100, Bytes: n * 7_340_000, Last: now.Add(-time.Duration(i*i*7) * time.Minute)})
 	}
 	return all
 }
