@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 	"github.com/google/go-cmp/cmp"
 
@@ -80,6 +81,30 @@ func TestPageFollows(t *testing.T) {
 		t.Error("the page says that all is well, which it does not know")
 	}
 	b.screenshot(t, "lost")
+}
+
+// Charts follow once a minute, and a page of another version than the mirror is replaced.
+func TestPageRefreshes(t *testing.T) {
+	p := servePage(t)
+	p.young.Store(true)
+	b := openTab(t, "about:blank", look{width: 1280})
+	call(t, b, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{
+		Source: "const every = setInterval; window.setInterval = (f, ms) => every(f, ms / 100)",
+	})
+	b.do(t, chromedp.Navigate(p.address))
+	b.await(t, "figure", "nothing yet")
+	p.young.Store(false)
+	b.await(t, "figure", "peak ")
+	wide := eval[float64](t, b, "document.querySelector('figure path.hit').getBBox().width")
+	if wide < 90 {
+		t.Errorf("the bars are %v wide, want all of the day", wide)
+	}
+	eval[any](t, b, "window.old = true")
+	s := pagetest.Status(p.now)
+	s.Version = "v9"
+	p.send(t, s)
+	eventually(t, 20*time.Second, "the page is loaded again", func() bool { return eval[bool](t, b, "window.old === undefined && document.readyState === 'complete'") })
+	b.calm(t, p.address)
 }
 
 // Without JavaScript the page has its figures and its tabs, and says of when they are.

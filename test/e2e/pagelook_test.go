@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,6 +22,7 @@ type served struct {
 	address string
 	now     time.Time
 	events  chan status.Status
+	young   atomic.Bool // it has no history
 }
 
 func servePage(t *testing.T) *served {
@@ -29,7 +31,7 @@ func servePage(t *testing.T) *served {
 	mux := http.NewServeMux()
 	mux.Handle("/", page.Handler(page.Options{
 		Status:  func(*http.Request) status.Status { return pagetest.Status(p.now) },
-		History: func() status.History { return pagetest.History(p.now) },
+		History: p.history,
 		Blocks:  blocks,
 	}))
 	mux.HandleFunc("GET /v1/live", p.live)
@@ -38,6 +40,13 @@ func servePage(t *testing.T) *served {
 	t.Cleanup(p.server.CloseClientConnections)
 	p.address = p.server.URL + "/"
 	return p
+}
+
+func (p *served) history() status.History {
+	if p.young.Load() {
+		return status.History{}
+	}
+	return pagetest.History(p.now)
 }
 
 func (p *served) live(w http.ResponseWriter, r *http.Request) {

@@ -50,7 +50,7 @@ func TestPageOfMirror(t *testing.T) {
 	}
 	for name, b := range tabs {
 		b.await(t, "section:has(> #fills)", "Nothing is being downloaded.")
-		b.await(t, ".tiles > :nth-child(4)", "of 1 requests")
+		b.await(t, ".tiles > :nth-child(4)", "of 1 request")
 		if got := b.text(t, "#status"); strings.Contains(got, "library/slow") != (name == "socket") {
 			t.Errorf("%s: the page says %q", name, got)
 		}

@@ -1,6 +1,7 @@
 package page
 
 import (
+	"cmp"
 	"math"
 	"strconv"
 	"strings"
@@ -18,6 +19,7 @@ var formats = map[string]func(now time.Time, v []any) string{
 	"text":         one(text),
 	"digest":       one(shortDigest),
 	"count":        one(count),
+	"requests":     one(plural("request")),
 	"times":        one(plural("time")),
 	"waiters":      one(plural("waiter")),
 	"hosts":        one(plural("host")),
@@ -26,6 +28,7 @@ var formats = map[string]func(now time.Time, v []any) string{
 	"duration":     one(seconds),
 	"moment":       one(moment),
 	"image":        two(image),
+	"either":       two(func(a, b any) string { return cmp.Or(text(a), text(b)) }),
 	"percent":      two(percent),
 	"part":         two(part),
 	"left":         two(left),

@@ -149,7 +149,7 @@ func (o Options) render(r *http.Request) ([]byte, error) {
 		Charts: charts(o.History(), s.Now), Figures: figures,
 		Uses: []uses{
 			{n, "images", "Images", "Image", "No image was pulled."},
-			{n, "clients", "Clients", "Client", "No client is remembered; see status.clients."},
+			{n, "clients", "Clients", "Client", "No client is remembered; with status.clients: false none ever is."},
 		},
 	}
 	if o.Blocks != nil {

@@ -61,3 +61,32 @@ func TestFigures(t *testing.T) {
 		t.Log(page)
 	}
 }
+
+// Without names the page has the figures, the kinds of errors, and how to see the rest.
+func TestWithheldNames(t *testing.T) {
+	o := options()
+	o.Status = func(*http.Request) status.Status {
+		s := pagetest.Status(now)
+		s.Errors[2].Advice = "Check the name." // the mirror's own words
+		s.Withhold()
+		return s
+	}
+	page := get(t, o, "/").Body.String()
+	for _, want := range []string{
+		`<div class="pair" data-unless="names_withheld" hidden>`, `<div class="card hint" data-when="names_withheld">`,
+		"<pre>ssh -N -L 5001:/run/mirrord/admin.sock mirror.example.com</pre>", "pull limit reached", "31 of 200",
+	} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page does not have %q", want)
+		}
+	}
+	for _, unwanted := range []string{"pytorch", "rust", "node", "10.20.4.17", "ci-runner", "sha256:", "203.0.113.7", "owned"} {
+		if strings.Contains(page, unwanted) {
+			t.Errorf("the page has %q", unwanted)
+		}
+	}
+	o.Socket = ""
+	if page := get(t, o, "/").Body.String(); strings.Contains(page, "ssh ") || !strings.Contains(page, "which is off: see admin.socket") {
+		t.Error("without a socket the page does not say so")
+	}
+}

@@ -90,6 +90,7 @@
 	const formats = {
 		text, moment, count, percent, part, left, received, needs,
 		digest: (v) => text(v).slice(0, 19),
+		requests: plural("request"),
 		times: plural("time"),
 		waiters: plural("waiter"),
 		hosts: plural("host"),
@@ -97,6 +98,7 @@
 		rate: (v) => size(v) + "/s",
 		duration: seconds,
 		image: (upstream, repository) => [text(upstream), text(repository)].filter(Boolean).join("/"),
+		either: (a, b) => text(a) || text(b),
 		saved: (sent, fetched) => size(saved(sent, fetched)),
 		savedpercent: (sent, fetched) => percent(saved(sent, fetched), sent),
 	};
@@ -205,7 +207,7 @@
 		source.onmessage = receive;
 		source.onerror = () => {
 			loseConnection();
-			if (source.readyState === EventSource.CLOSED) setTimeout(connect, retry); // else it tries by itself
+			if (source.readyState === EventSource.CLOSED) setTimeout(show, retry); // else it tries by itself
 		};
 	}
 
@@ -247,13 +249,25 @@
 		button.addEventListener("click", () => copy(button));
 	}
 
-	connect();
+	// A page that nobody sees asks for nothing: the mirror serves a few dozen at once.
+	function show() {
+		if (document.hidden) {
+			source?.close();
+			return;
+		}
+		last = Date.now();
+		connect();
+	}
+
+	show();
+	document.addEventListener("visibilitychange", show);
 	setInterval(() => {
-		if (Date.now() - last > silence) {
+		if (!document.hidden && Date.now() - last > silence) {
 			loseConnection();
-			last = Date.now();
-			connect();
+			show();
 		}
 	}, 1000);
-	setInterval(() => refreshCharts().catch(() => {}), chartsEvery);
+	setInterval(() => {
+		if (!document.hidden) refreshCharts().catch(() => {}); // what cannot be had is in the state
+	}, chartsEvery);
 })();
