@@ -28,6 +28,7 @@ import (
 	"mirrord/internal/tags"
 	"mirrord/internal/telemetry"
 	"mirrord/internal/tracing"
+	"mirrord/internal/warm"
 )
 
 // daemon is what runs, and what is to be closed at the end.
@@ -43,6 +44,8 @@ type daemon struct {
 	mirror  *stack.Stack
 	images  *images.Images
 	status  *status.Recorder
+	warmer  *warm.Warmer
+	lists   *warm.Scheduler
 	id      string // of this process in Via
 	self    self
 
@@ -84,6 +87,9 @@ func build(cfg *config.Config, load func() (*config.Config, error), passed socke
 		return nil, err
 	}
 	d.images = images.New(images.Options{Tags: d.mirror.Tags, Cache: d.mirror.Cache, Routes: func() route.Table { return routes(cfg) }})
+	if err := d.buildWarming(); err != nil {
+		return nil, refusal{err}
+	}
 	watch(d.metrics, d.mirror, ledger)
 	d.metrics.WatchDisk(storage.blobs.Free)
 	if err := d.buildDoors(); err != nil {
@@ -99,7 +105,7 @@ func build(cfg *config.Config, load func() (*config.Config, error), passed socke
 		return nil, refusal{err}
 	}
 	d.api = admin.New(admin.Options{
-		Metrics: d.metrics.Handler(d.tracer != nil), Cache: d.mirror.Cache, Health: d.mirror.Health, Pools: d.mirror.Pools, Warmer: d.newWarmer(),
+		Metrics: d.metrics.Handler(d.tracer != nil), Cache: d.mirror.Cache, Health: d.mirror.Health, Pools: d.mirror.Pools, Warmer: d.warmer, WarmLists: d.lists,
 		Images: d.images, Status: d.status, Version: thisBuild().Version, Offline: func() bool { return d.policy.current.Load().cfg.Offline },
 		Free: storage.blobs.Free, Failing: d.failingHosts, Socket: listeners.socketPath(),
 		Dir: cfg.Cache.Dir, Listen: cfg.Admin.Listen, Token: token, MetricsListen: cfg.Metrics.Listen,
@@ -108,7 +114,7 @@ func build(cfg *config.Config, load func() (*config.Config, error), passed socke
 	budgets := &budgetWriter{ledger: ledger, pools: d.mirror.Pools, probe: d.policy.probe, write: storage.index.PutQuotas, log: log}
 	d.mirrors = d.mirrorServers(listeners.mirrors)
 	d.admin = adminServers(listeners, d.audit.Actions(d.api.Handler()), d.api.MetricsHandler(), log)
-	d.workers = append(renewals(d.doors), d.mirror.Run, d.status.Run, budgets.run, d.audit.Run, d.tracer.Run)
+	d.workers = append(renewals(d.doors), d.mirror.Run, d.lists.Run, d.status.Run, budgets.run, d.audit.Run, d.tracer.Run)
 	return d, nil
 }
 

@@ -32,7 +32,7 @@ func newConfigCheckCommand() *cobra.Command {
 		Use:   "check [FILE]",
 		Short: "Say whether a configuration file is valid, and if not, what to write instead",
 		Long: `Say whether a configuration file is valid, and if not, what to write instead.
-Each credential, certificate and key is read as the mirror would read it; nothing is sent to an
+Each credential, certificate, key and list is read as the mirror would read it; nothing is sent to an
 upstream. Without a file, check what mirrord serve would use here: the file of the service or that
 of MIRRORD_CONFIG, and the environment.`,
 		Args: refuse(cobra.MaximumNArgs(1)),
@@ -113,6 +113,7 @@ func checkFiles(cfg *config.Config) (notes string, err error) {
 	if err := addRequirements(accessRules(cfg), cfg); err != nil {
 		failed = append(failed, err)
 	}
+	failed = append(failed, checkLists(cfg))
 	if path := cfg.Admin.TokenFile; strings.HasPrefix(path, unitCredentials) {
 		notes += notChecked(path)
 	} else if path != "" {

@@ -57,6 +57,10 @@ func (d *daemon) adopt(other *config.Config) error {
 	if err != nil {
 		return err
 	}
+	lists, err := warmLists(cfg)
+	if err != nil {
+		return err
+	}
 	serve, err := d.prepare(cfg)
 	if err != nil {
 		return err
@@ -65,6 +69,10 @@ func (d *daemon) adopt(other *config.Config) error {
 	d.level.SetLevel(levelOf(cfg))
 	d.mirror.SetLimits(limits(cfg))
 	d.mirror.SetCredentials(credentials)
+	d.lists.Set(lists)
+	if slices.Contains(changed, "warm.lists") || slices.Contains(changed, "offline") {
+		warnOfLists(cfg, lists, d.log)
+	}
 	d.cfg = cfg
 	d.log.Info("configuration applied", zap.Strings("settings", changed))
 	return nil

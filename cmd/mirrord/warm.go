@@ -22,21 +22,8 @@ import (
 	"golang.org/x/term"
 
 	"mirrord/internal/admin"
-	"mirrord/internal/images"
-	"mirrord/internal/oci"
 	"mirrord/internal/warm"
 )
-
-// newWarmer returns what warms the cache of d. It works below the rules for clients: what
-// they may not pull is not served to them either way.
-func (d *daemon) newWarmer() *warm.Warmer {
-	table := routes(d.cfg)
-	return warm.New(warm.Options{
-		Registry: d.mirror.Tags, Cache: d.mirror.Cache, Reserve: d.mirror.CheckReserve,
-		Parse:   func(name string) (oci.Ref, error) { return images.Parse(name, table) },
-		Offline: func() bool { return d.policy.current.Load().cfg.Offline },
-	})
-}
 
 func newWarmCommand() *cobra.Command {
 	w := new(warmCommand)
@@ -46,11 +33,12 @@ func newWarmCommand() *cobra.Command {
 		Long: `Fetch images into the cache before clients ask for them, after what clients
 want and without the reserved pulls. Images are named here, or in a file with -f:
 one a line, a YAML file of skopeo sync, a compose file, manifests of Kubernetes,
-or the output of "docker image ls"; - reads standard input.
+or the output of "docker image ls"; - reads standard input. --list runs one of
+the mirror's own lists, warm.lists, now; --lists shows when they are due.
 
 What it would cost is shown first. Above --max-pulls it asks on a terminal, and
-elsewhere refuses without --yes. Exits with status 1 if not all was warmed.`,
-		Example: "  mirrord warm alpine:3 ghcr.io/org/app:v1\n  docker image ls | mirrord warm -f -",
+elsewhere refuses without --yes; a list of the mirror's has its own. Exits with status 1 if not all was warmed.`,
+		Example: "  mirrord warm alpine:3 ghcr.io/org/app:v1\n  docker image ls | mirrord warm -f -\n  mirrord warm --list base-images",
 		RunE:    func(c *cobra.Command, args []string) error { return w.run(c, args) },
 	}
 	c.Flags().StringArrayVarP(&w.files, "file", "f", nil, "a list of images, - for standard input; may be repeated")
@@ -59,6 +47,9 @@ elsewhere refuses without --yes. Exits with status 1 if not all was warmed.`,
 	c.Flags().BoolVar(&w.yes, "yes", false, "do not ask")
 	c.Flags().BoolVar(&w.plan, "plan", false, "only show what it would cost")
 	c.Flags().BoolVar(&w.asJSON, "json", false, "print the lines of JSON that the mirror sends")
+	c.Flags().StringVar(&w.list, "list", "", "warm this list of the mirror's warm.lists now")
+	c.Flags().BoolVar(&w.lists, "lists", false, "show the mirror's warm.lists: when each was warmed last, and when it is due")
+	_ = c.RegisterFlagCompletionFunc("list", completeLists) // fails for a flag that does not exist
 	addMirrorFlags(c)
 	return c
 }
@@ -66,15 +57,20 @@ elsewhere refuses without --yes. Exits with status 1 if not all was warmed.`,
 // warmCommand is one call of mirrord warm.
 type warmCommand struct {
 	files, platforms  []string
+	list              string
 	maxPulls          int
 	yes, plan, asJSON bool
+	lists             bool
 
 	summary warm.Summary
 	bar     *progressbar.ProgressBar // nil: stderr is not a terminal
 }
 
 func (w *warmCommand) run(c *cobra.Command, args []string) error {
-	job, err := w.job(c, args)
+	if w.lists {
+		return w.showLists(c, args)
+	}
+	request, err := w.request(c, args)
 	if err != nil {
 		return refusal{err}
 	}
@@ -86,7 +82,7 @@ func (w *warmCommand) run(c *cobra.Command, args []string) error {
 	defer stop()
 	defer context.AfterFunc(ctx, stop)() // a second signal ends the process
 	var plan *warm.Plan
-	err = mirror.Warm(ctx, job, true, func(raw []byte, line admin.WarmLine) {
+	err = mirror.Warm(ctx, request, true, func(raw []byte, line admin.WarmLine) {
 		plan = line.Plan
 		if w.asJSON && w.plan {
 			_, _ = fmt.Fprintf(c.OutOrStdout(), "%s\n", raw)
@@ -105,7 +101,19 @@ func (w *warmCommand) run(c *cobra.Command, args []string) error {
 	if err := w.ask(c, plan); err != nil {
 		return err
 	}
-	return w.warm(ctx, c.OutOrStdout(), mirror, job)
+	return w.warm(ctx, c.OutOrStdout(), mirror, request)
+}
+
+// request returns what the arguments, files or the list name.
+func (w *warmCommand) request(c *cobra.Command, args []string) (admin.WarmRequest, error) {
+	if w.list == "" {
+		job, err := w.job(c, args)
+		return admin.WarmRequest{Job: job}, err
+	}
+	if len(args)+len(w.files)+len(w.platforms) > 0 {
+		return admin.WarmRequest{}, errors.New("--list has its own images and platforms; leave out other images, --file and --platform")
+	}
+	return admin.WarmRequest{List: w.list}, nil
 }
 
 // job returns what the arguments and files name.
@@ -134,7 +142,7 @@ func readList(c *cobra.Command, path string) (warm.List, error) {
 	if path == "-" {
 		return warm.ReadList("standard input", c.InOrStdin())
 	}
-	f, err := os.Open(path)
+	f, err := os.Open(path) // which may be a pipe of the shell
 	if err != nil {
 		return warm.List{}, err
 	}
@@ -168,7 +176,7 @@ func (w *warmCommand) writeFailures(out io.Writer, p *warm.Plan) {
 // is yes.
 func (w *warmCommand) ask(c *cobra.Command, p *warm.Plan) error {
 	pulls := p.TotalPulls()
-	if w.yes || pulls <= w.maxPulls {
+	if w.yes || w.list != "" || pulls <= w.maxPulls {
 		return nil
 	}
 	if !term.IsTerminal(int(os.Stdin.Fd())) || slices.Contains(w.files, "-") {
@@ -183,12 +191,12 @@ func (w *warmCommand) ask(c *cobra.Command, p *warm.Plan) error {
 }
 
 // warm lets the mirror warm and reports on out.
-func (w *warmCommand) warm(ctx context.Context, out io.Writer, mirror *admin.Client, job warm.Job) error {
+func (w *warmCommand) warm(ctx context.Context, out io.Writer, mirror *admin.Client, request admin.WarmRequest) error {
 	if !w.asJSON && term.IsTerminal(int(os.Stderr.Fd())) {
 		w.bar = progressbar.NewOptions64(1, progressbar.OptionSetWriter(os.Stderr), progressbar.OptionShowBytes(true), progressbar.OptionUseIECUnits(true),
 			progressbar.OptionThrottle(admin.ProgressEvery), progressbar.OptionFullWidth(), progressbar.OptionClearOnFinish())
 	}
-	err := mirror.Warm(ctx, job, false, func(raw []byte, line admin.WarmLine) {
+	err := mirror.Warm(ctx, request, false, func(raw []byte, line admin.WarmLine) {
 		if w.asJSON {
 			_, _ = fmt.Fprintf(out, "%s\n", raw)
 		}

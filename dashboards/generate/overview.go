@@ -14,6 +14,7 @@ var overview = board{
 		{"Failures", failures},
 		{"Cache", cache},
 		{"Downloads into the cache", downloads},
+		{"Warm lists", warmLists},
 		{"Access and limits of clients", access},
 		{"Process", process},
 	},
@@ -129,6 +130,15 @@ var downloads = []panel{
 	graph("Bytes from the upstream and to clients", units.BytesPerSecondIEC, "The gap is what the mirror saves. More from the upstream than to clients: downloads continue after their clients have left, or evicted blobs are downloaded again.",
 		q(`sum(rate(mirrord_upstream_received_bytes_total{MIRROR}[$__rate_interval])) or vector(0)`, "from the upstream"),
 		q(`sum(rate(mirrord_response_bytes_total{MIRROR}[$__rate_interval])) or vector(0)`, "to clients")),
+}
+
+var warmLists = []panel{
+	graph("Images in the last run", units.Short, "Images of each list of warm.lists in its last run since the start. warmed: something of them was fetched. cached: all was there. waiting: for a pull limit. failed: the log names them. 0 without lists.",
+		q(zero(`sum by (list, outcome) (mirrord_warm_images{MIRROR})`, "list", "none"), "{{list}} {{outcome}}")),
+	graph("Runs of lists per day", units.Short, "By outcome. failed: the file cannot be read, or an image failed. waiting: a pull limit, or max_pulls, ended the run. skipped: the run before was not over. 0 without lists.",
+		q(zero(`sum by (list, outcome) (increase(mirrord_warm_runs_total{MIRROR}[1d]))`, "list", "none"), "{{list}} {{outcome}}")),
+	graph("Time to the next run", units.Seconds, "Until each list is due. A list that stays at 0 waits for its turn or is being warmed. 0 without lists.",
+		q(zero(`clamp_min(min by (list) (mirrord_warm_next_run_timestamp_seconds{MIRROR}) - time(), 0)`, "list", "none"), "{{list}}")),
 }
 
 var access = []panel{

@@ -26,15 +26,16 @@ import (
 
 // Options of an API.
 type Options struct {
-	Metrics http.Handler
-	Cache   *cache.Cache
-	Health  *health.Monitor
-	Pools   func() []*upstream.Pool // now
-	Warmer  *warm.Warmer
-	Images  *images.Images
-	Dir     string // of the cache
-	Listen  string // where the API is served: the host in it is a name that requests may have
-	Token   Token  // for what changes the mirror's state, and for profiles
+	Metrics   http.Handler
+	Cache     *cache.Cache
+	Health    *health.Monitor
+	Pools     func() []*upstream.Pool // now
+	Warmer    *warm.Warmer
+	WarmLists *warm.Scheduler
+	Images    *images.Images
+	Dir       string // of the cache
+	Listen    string // where the API is served: the host in it is a name that requests may have
+	Token     Token  // for what changes the mirror's state, and for profiles
 
 	Archives *archive.Mirror // whose images are exported and imported
 
@@ -99,8 +100,9 @@ func (a *API) routes() map[string]http.HandlerFunc {
 	return map[string]http.HandlerFunc{
 		"GET /quota": respond(a.budgets),
 
-		"GET /v1/explain": respond(a.explain),
-		"GET /v1/images":  respond(a.images),
+		"GET /v1/explain":    respond(a.explain),
+		"GET /v1/images":     respond(a.images),
+		"GET /v1/warm/lists": respond(a.warmLists),
 
 		"GET " + statusPath:  respond(a.status),
 		"GET " + historyPath: respond(a.history),

@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -21,18 +22,38 @@ type WarmLine struct {
 	Done     bool           `json:"done,omitempty"`
 }
 
+// WarmRequest is what to warm: a job, or a list of the mirror's configuration.
+type WarmRequest struct {
+	warm.Job
+	List string `json:"list,omitempty"` // its name; empty: Job
+}
+
 const maxJob = 4 << 20 // bytes of a request to warm
 
-// warm fetches the images of a warm.Job in the body, as long as the client waits. With
-// plan=true in the query it only says what that would cost.
-func (a *API) warm(r *http.Request, lines *lineWriter) error {
-	var job warm.Job
+// readWarmRequest returns the request in the body, with the images that it means now.
+func (a *API) readWarmRequest(r *http.Request) (WarmRequest, error) {
+	var request WarmRequest
 	decoder := json.NewDecoder(http.MaxBytesReader(nil, r.Body, maxJob))
 	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&job); err != nil {
-		return badRequest(fmt.Errorf("invalid list of images: %w", err))
+	if err := decoder.Decode(&request); err != nil {
+		return request, fmt.Errorf("invalid list of images: %w", err)
 	}
-	if err := job.Check(); err != nil {
+	if request.List == "" {
+		return request, request.Check()
+	}
+	if len(request.Images)+len(request.Platforms) > 0 {
+		return request, errors.New("both a list and images or platforms are named; a list has its own")
+	}
+	var err error
+	request.Job, _, err = a.opts.WarmLists.Job(request.List)
+	return request, err
+}
+
+// warm fetches what a WarmRequest in the body means, as long as the client waits. With
+// plan=true in the query it only says what that would cost.
+func (a *API) warm(r *http.Request, lines *lineWriter) error {
+	request, err := a.readWarmRequest(r)
+	if err != nil {
 		return badRequest(err)
 	}
 	if err := a.opts.Warmer.Ready(); err != nil {
@@ -40,28 +61,44 @@ func (a *API) warm(r *http.Request, lines *lineWriter) error {
 	}
 	lines.begin() // the plan may take long
 	if r.URL.Query().Get("plan") == "true" {
-		plan, err := a.opts.Warmer.Plan(r.Context(), job)
+		plan, err := a.opts.Warmer.Plan(r.Context(), request.Job)
 		if err == nil {
 			lines.write(WarmLine{Plan: plan, Done: true})
 		}
 		return err
 	}
-	summary, err := a.opts.Warmer.Run(r.Context(), job, warm.Report{
+	report := warm.Report{
 		Planned:  func(p *warm.Plan) { lines.write(WarmLine{Plan: p}) },
 		Progress: func(p warm.Progress) { lines.write(WarmLine{Progress: &p}) },
 		Result:   func(r warm.Result) { lines.write(WarmLine{Result: &r}) },
-	})
+	}
+	var summary warm.Summary
+	if request.List != "" {
+		summary, err = a.opts.WarmLists.RunNow(r.Context(), request.List, report)
+	} else {
+		summary, err = a.opts.Warmer.Run(r.Context(), request.Job, report)
+	}
 	if err == nil {
 		lines.write(WarmLine{Summary: &summary, Done: true})
 	}
 	return err
 }
 
-// Warm warms the images of j, or with planOnly says what that would cost, and calls each
+// warmLists returns the state of the lists that are warmed by a schedule.
+func (a *API) warmLists(*http.Request) (any, error) { return a.opts.WarmLists.Status(), nil }
+
+// WarmLists returns the state of the lists that the mirror warms by a schedule, and as the
+// mirror sent it.
+func (c *Client) WarmLists(ctx context.Context) (lists []warm.ListStatus, raw []byte, err error) {
+	raw, err = c.get(ctx, "/v1/warm/lists", nil, &lists)
+	return lists, raw, err
+}
+
+// Warm warms what w means, or with planOnly says what that would cost, and calls each
 // with the lines of the response and what they stand for. The mirror stops when ctx ends.
-func (c *Client) Warm(ctx context.Context, j warm.Job, planOnly bool, each func(raw []byte, line WarmLine)) error {
+func (c *Client) Warm(ctx context.Context, w WarmRequest, planOnly bool, each func(raw []byte, line WarmLine)) error {
 	query := url.Values{"plan": {strconv.FormatBool(planOnly)}}
-	return c.lines(ctx, http.MethodPost, "/v1/warm", query, j, func(raw []byte) error {
+	return c.lines(ctx, http.MethodPost, "/v1/warm", query, w, func(raw []byte) error {
 		var line WarmLine
 		if err := json.Unmarshal(raw, &line); err != nil {
 			return err

@@ -12,8 +12,7 @@ func (c *Config) Adopt(other *Config) *Config {
 	adopted.Clients.MaxConnections, adopted.Clients.TrustedProxies = c.Clients.MaxConnections, c.Clients.TrustedProxies
 	adopted.Access.Private, adopted.Access.Rules = other.Access.Private, other.Access.Rules
 	adopted.Tags, adopted.Quota, adopted.Offline = other.Tags, other.Quota, other.Offline
-	adopted.Status = other.Status
-	adopted.Log = other.Log
+	adopted.Status, adopted.Warm, adopted.Log = other.Status, other.Warm, other.Log
 	adopted.Log.Format = c.Log.Format
 	adopted.Listeners = adoptAuth(c.Listeners, other.Listeners)
 	adopted.Upstreams = adoptUpstreams(c.Upstreams, other.Upstreams)

@@ -24,6 +24,7 @@ access: {private: rules, rules: [{allow: true}], audit_log: /a}
 tags: {fresh: 2m, rules: [{match: a, fresh: 1h}], stale_while_revalidate: 1m, max_stale: 1h, max_silence: 1s}
 quota: {reserve: 1, probe: 1h, per_client: 1}
 status: {clients: false}
+warm: {lists: [{name: a, file: /l, schedule: '@daily'}]}
 offline: true
 upstreams: [{name: docker.io, url: 'http://other', username: u, password_file: /p}, {name: a, url: 'http://a', tag_rules: [{match: a, fresh: 1h}]}]
 log: {level: debug, access: errors, access_sample: 2, format: console}
@@ -42,7 +43,7 @@ log: {level: debug, access: errors, access_sample: 2, format: console}
 		"listeners", "cache.max_size", "cache.min_free", "cache.max_fills", "cache.scrub", "clients.max_requests", "clients.requests_per_second",
 		"clients.bandwidth", "clients.total_bandwidth", "clients.catalog", "clients.allow", "clients.deny", "access.private", "access.rules",
 		"tags.fresh", "tags.rules", "tags.stale_while_revalidate", "tags.max_stale", "tags.max_silence",
-		"quota.reserve", "quota.probe", "quota.per_client", "status.clients", "offline", "upstreams", "log.level", "log.access", "log.access_sample",
+		"quota.reserve", "quota.probe", "quota.per_client", "status.clients", "warm.lists", "offline", "upstreams", "log.level", "log.access", "log.access_sample",
 	}, old.Diff(adopted)); diff != "" {
 		t.Errorf("takes effect (-want +got):\n%s", diff)
 	}

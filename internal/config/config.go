@@ -71,6 +71,9 @@ type Config struct {
 	Status struct {
 		Clients bool // are remembered, and shown
 	}
+	Warm struct {
+		Lists []WarmList // names unique
+	}
 	Offline   bool // nothing is asked of the upstreams
 	Fleet     Fleet
 	Upstreams []Upstream // at least one, names unique

@@ -91,6 +91,8 @@ var settings = []setting{
 		"PULLS", "0", "how many upstream pulls one client may cause in six hours; 0 means no limit"},
 	{scalar("status.clients", parseBool, func(c *Config) *bool { return &c.Status.Clients }),
 		"true|false", "true", "whether the status names the clients that pulled most in the last day, to those who have the admin token; false remembers none"},
+	{listOf(warmListsKey, warmLists, func(c *Config) []WarmList { return c.Warm.Lists }, func(c *Config, all []WarmList) { c.Warm.Lists = all }),
+		"LIST", "", "images to fetch before clients ask for them, each list as name=NAME,file=FILE,schedule=CRON and optionally time_zone, platforms and max_pulls; one with images instead of a file needs the configuration file" + listHelp},
 	{scalar(offlineKey, parseBool, func(c *Config) *bool { return &c.Offline }),
 		"true|false", "false", "whether only what is cached is served, tags of any age included, without asking an upstream; the flag needs no value"},
 	{group(fleetS3Key, s3Table, func(c *Config) *S3 { return &c.Fleet.S3 }),

@@ -22,6 +22,12 @@ type wanted struct {
 	names []string
 }
 
+// CheckPlatforms returns what is wrong with the platforms of a Job, nil when nothing is.
+func CheckPlatforms(names []string) error {
+	_, err := parsePlatforms(names)
+	return err
+}
+
 // parsePlatforms returns what is wanted: the platform of this host if there are no names.
 func parsePlatforms(names []string) (wanted, error) {
 	if len(names) == 0 {

@@ -25,6 +25,17 @@ func (w *Warmer) Run(ctx context.Context, j Job, report Report) (Summary, error)
 	return w.run(ctx, j, report)
 }
 
+// RunInTurn is Run after all that is being warmed, or waits for its turn before.
+func (w *Warmer) RunInTurn(ctx context.Context, j Job, report Report) (Summary, error) {
+	select {
+	case w.turn <- struct{}{}:
+	case <-ctx.Done():
+		return Summary{}, context.Cause(ctx)
+	}
+	defer func() { <-w.turn }()
+	return w.run(ctx, j, report)
+}
+
 func (w *Warmer) run(ctx context.Context, j Job, report Report) (Summary, error) {
 	plan, err := w.Plan(ctx, j)
 	if err != nil {
@@ -35,7 +46,7 @@ func (w *Warmer) run(ctx context.Context, j Job, report Report) (Summary, error)
 		return Summary{}, err
 	}
 	r := &run{
-		Warmer: w, want: want, report: report, limits: make(map[string]*oci.LimitError),
+		Warmer: w, want: want, report: report, maxPulls: j.MaxPulls, pulling: make(chan struct{}, 1), limits: make(map[string]*oci.LimitError),
 		summary: Summary{Images: plan.Images},
 	}
 	if report.Planned != nil {
@@ -57,13 +68,18 @@ func (w *Warmer) run(ctx context.Context, j Job, report Report) (Summary, error)
 	return r.finish(), context.Cause(ctx)
 }
 
+// errSpent says that a run has spent the pulls that it may.
+var errSpent = errors.New("max_pulls are spent")
+
 // run is one Run.
 type run struct {
 	*Warmer
-	want   wanted
-	report Report
+	want     wanted
+	report   Report
+	maxPulls int // 0: no limit
 
-	pulling sync.Mutex // held while one manifest is fetched, so that no two spend the last pull
+	pulling chan struct{} // holds one while one manifest is fetched, so that no two spend the last pull
+	pulls   int           // spent; guarded by pulling
 
 	mu       sync.Mutex                 // guards all below, and calls of report
 	limits   map[string]*oci.LimitError // by upstream: for which no more is pulled
@@ -92,6 +108,9 @@ func (r *run) do(ctx context.Context, e *Entry) {
 	case err == nil:
 	case ctx.Err() != nil:
 		return // it counts as not reached
+	case errors.Is(err, errSpent):
+		r.noteSpent()
+		return
 	case errors.As(err, &limit):
 		result.Outcome, result.Error = Waiting, limit.Error()
 		r.noteLimit(e.ref.Upstream(), limit)
@@ -136,8 +155,15 @@ func (r *run) manifest(ctx context.Context, ref oci.Ref) (oci.Ref, manifest, err
 			return ref, m, err
 		}
 	}
-	r.pulling.Lock()
-	defer r.pulling.Unlock()
+	select {
+	case r.pulling <- struct{}{}:
+	case <-ctx.Done():
+		return ref, manifest{}, context.Cause(ctx)
+	}
+	defer func() { <-r.pulling }()
+	if r.maxPulls > 0 && r.pulls >= r.maxPulls {
+		return ref, manifest{}, errSpent
+	}
 	if err := r.opts.Reserve(ref.Upstream()); err != nil {
 		return ref, manifest{}, err
 	}
@@ -148,6 +174,9 @@ func (r *run) manifest(ctx context.Context, ref oci.Ref) (oci.Ref, manifest, err
 	if content.Via == oci.Stale {
 		_ = content.Close()
 		return ref, manifest{}, oci.Errorf(oci.Unavailable, "%s: only a stale copy is cached (%s)", ref, content.Reason)
+	}
+	if content.Via == oci.Fill || content.Via == oci.Pass {
+		r.pulls++
 	}
 	m, err := readManifest(content)
 	return ref.At(content.Digest), m, err
@@ -217,6 +246,12 @@ func (r *run) noteLimit(upstream string, limit *oci.LimitError) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.limits[upstream] = limit
+}
+
+func (r *run) noteSpent() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.summary.Spent = true
 }
 
 // finish returns the summary.

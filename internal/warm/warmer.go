@@ -53,6 +53,7 @@ func New(o Options) *Warmer { return &Warmer{opts: o, turn: make(chan struct{}, 
 type Job struct {
 	Images    []Image  `json:"images"`
 	Platforms []string `json:"platforms,omitempty"` // such as linux/arm64, or AllPlatforms; none: that of this host
+	MaxPulls  int      `json:"-"`                   // that may be spent; 0: no limit but those of the upstreams
 }
 
 // Check returns what is wrong with j, nil when nothing is.
@@ -110,6 +111,7 @@ type Summary struct {
 	Failed  int        `json:"failed"`
 	Bytes   int64      `json:"bytes"`              // of blobs that were fetched
 	RetryAt *time.Time `json:"retry_at,omitempty"` // when the limit is over for which some wait, if that is known
+	Spent   bool       `json:"spent,omitempty"`    // some were not reached, because MaxPulls are spent
 }
 
 // Count counts an image.
@@ -124,6 +126,11 @@ func (s *Summary) Count(o Outcome) {
 	case Failed:
 		s.Failed++
 	}
+}
+
+// Counts returns the number of images of each outcome.
+func (s Summary) Counts() map[Outcome]int {
+	return map[Outcome]int{Warmed: s.Warmed, Cached: s.Cached, Waiting: s.Waiting, Failed: s.Failed}
 }
 
 // Done is how many images were dealt with.
@@ -146,6 +153,9 @@ func (s Summary) Text(now time.Time) string {
 	}
 	if left := s.Images - s.Done(); left > 0 {
 		text += fmt.Sprintf("; %d were not reached", left)
+	}
+	if s.Spent {
+		text += ", because max_pulls are spent"
 	}
 	return text
 }

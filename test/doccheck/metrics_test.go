@@ -24,6 +24,7 @@ import (
 	"mirrord/internal/proxy"
 	"mirrord/internal/ratelimit"
 	"mirrord/internal/telemetry"
+	"mirrord/internal/warm"
 )
 
 // metric is what a scrape tells of one metric, but for its values.
@@ -55,6 +56,7 @@ func gathered(t *testing.T) map[string]metric {
 	m.WatchLogins(func() []telemetry.Login { return []telemetry.Login{{}} })
 	m.WatchHosts("docker.io", func() int { return 0 })
 	m.WatchCertificates(func() []telemetry.Validity { return []telemetry.Validity{{Listen: ":443"}} })
+	m.WatchWarm(func() []warm.ListStatus { return []warm.ListStatus{{LastSuccess: time.Now(), Next: time.Now()}} })
 	m.WatchDisk(func() (int64, error) { return 1, nil })
 	m.Observe(httptest.NewRequest(http.MethodGet, "/v2/", nil), proxy.Event{Err: &oci.LimitError{Kind: oci.LimitRate}})
 	m.Resumed("docker.io")()
