@@ -2,6 +2,7 @@ package page
 
 import (
 	"fmt"
+	"html/template"
 	"slices"
 	"strings"
 	"time"
@@ -19,24 +20,21 @@ type chart struct {
 	Highest   string
 	Width     int // bars
 	Series    []*series
-	Bars      []bar
-	Labels    []string // below the drawing, first and last at its ends
+	Hover     template.HTML // what the mouse finds above each bar
+	Labels    []string      // below the drawing, first and last at its ends
 	Rows      []row
 }
 
 // series is one color of the bars.
 type series struct {
 	Class, Name string
-	Path        string // of an SVG that is 100 high
 	Total       string
 	total       float64
+	path        strings.Builder
 }
 
-// bar is where the mouse finds what a bar stands for.
-type bar struct {
-	X     int
-	Title string
-}
+// Path draws the bars in an SVG that is 100 high.
+func (s *series) Path() string { return s.path.String() }
 
 type row struct {
 	Name   string
@@ -94,10 +92,11 @@ func draw(s subject, p period) chart {
 	if top > 0 {
 		c.Highest = fmt.Sprintf("peak %s in %s", strings.TrimSpace(s.format(top)+" "+s.noun), p.bar)
 	}
+	var titles strings.Builder
 	for i, sum := range p.sums {
 		values := s.values(sum)
 		c.stack(i, values, top)
-		c.Bars = append(c.Bars, bar{i, p.name(i) + ": " + c.describe(values, s.format)})
+		hover(&titles, i, p.name(i)+": "+c.describe(values, s.format))
 	}
 	var totals []float64
 	for _, one := range c.Series {
@@ -108,7 +107,7 @@ func draw(s subject, p period) chart {
 	if top > 0 {
 		c.Summary += fmt.Sprintf(" The highest bar is that of %s, with %s.", p.name(at), s.format(top))
 	}
-	c.Labels, c.Rows = p.labels(), p.rows(s)
+	c.Hover, c.Labels, c.Rows = template.HTML(titles.String()), p.labels(), p.rows(s)
 	return c
 }
 
@@ -126,8 +125,14 @@ func (c *chart) stack(x int, values []float64, top float64) {
 		}
 		height := 100 * values[i] / top
 		y -= height
-		one.Path += fmt.Sprintf("M%d %.2fh%sv%.2fH%dz", x, y, width, height, x)
+		fmt.Fprintf(&one.path, "M%d %.2fh%sv%.2fH%dz", x, y, width, height, x)
 	}
+}
+
+// hover adds a title to the bar at x. There are many: the template would take most of the
+// page's time for them.
+func hover(to *strings.Builder, x int, title string) {
+	fmt.Fprintf(to, `<rect class="hover" x="%d" width="1" height="100"><title data-fresh>%s</title></rect>`, x, template.HTMLEscapeString(title))
 }
 
 // describe lists values by their names.
