@@ -76,6 +76,9 @@ func TestHostileHost(t *testing.T) {
 		if w.Code != want {
 			t.Errorf("%q: status %d, want %d", host, w.Code, want)
 		}
+		if local := strings.HasPrefix(host, "[::1]"); local != strings.Contains(w.Body.String(), "on other machines write") {
+			t.Errorf("%q: the page says that others cannot use it: %v, want %v", host, !local, local)
+		}
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"html/template"
 	"net"
 	"net/http"
+	"net/netip"
 	"regexp"
 	"strings"
 
@@ -78,6 +79,7 @@ type view struct {
 	Node           node
 	Version        string
 	Host, HostName string
+	Loopback       bool // so that other machines cannot use them
 	Socket         string
 	Charts         []chart
 	Figures        []figure
@@ -144,8 +146,9 @@ func (o Options) render(r *http.Request) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	host := hostname(r.Host)
 	v := view{
-		Node: n, Version: s.Version, Host: r.Host, HostName: hostname(r.Host), Socket: o.Socket,
+		Node: n, Version: s.Version, Host: r.Host, HostName: host, Loopback: isLoopback(host), Socket: o.Socket,
 		Charts: charts(o.History(), s.Now), Figures: figures,
 		Uses: []uses{
 			{n, "images", "Images", "Image", "No image was pulled."},
@@ -165,4 +168,9 @@ func hostname(address string) string {
 		return host
 	}
 	return address
+}
+
+func isLoopback(host string) bool {
+	address, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return host == "localhost" || err == nil && address.IsLoopback()
 }
