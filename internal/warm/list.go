@@ -20,11 +20,12 @@ const (
 	maxNameBytes = 512
 )
 
-// Image is an entry of a list: one image, or those tags of a repository that Tags
-// matches.
+// Image is an entry of a list: one image, or those tags of a repository that Tags or
+// Versions selects.
 type Image struct {
-	Name string `json:"name"`           // as clients write it, such as alpine:3; without a tag if it selects several
-	Tags string `json:"tags,omitempty"` // a regular expression: each tag that it matches
+	Name     string `json:"name"`               // as clients write it, such as alpine:3; without a tag if it selects several
+	Tags     string `json:"tags,omitempty"`     // a regular expression: each tag that it matches
+	Versions string `json:"versions,omitempty"` // a range of semantic versions, such as ">= 1.2, < 2": each tag that is one of them
 }
 
 // Skipped is something in a list that names no image to fetch.

@@ -44,8 +44,9 @@ quay.io:
 `, []Image{
 			{Name: "docker.io/busybox", Tags: "."}, {Name: "docker.io/redis:1.0"}, {Name: "docker.io/redis:7"}, {Name: "docker.io/redis@sha256:00"},
 			{Name: "docker.io/nginx", Tags: `^1\.13\.[12]-alpine-perl$`},
+			{Name: "docker.io/alpine", Versions: ">= 3.12.0"},
 			{Name: "quay.io/coreos/etcd:latest"},
-		}, []string{"f:8 docker.io/alpine is selected by a range of versions, which is not supported; write images-by-tag-regex"}},
+		}, nil},
 		"compose": {`x-base: &base {image: "app:${TAG}"}
 services:
   web: {<<: *base}
@@ -112,6 +113,7 @@ func TestParseListProblems(t *testing.T) {
 		"empty":         {"# nothing\n", "f names no image; write one a line, such as alpine:3"},
 		"no name":       {"alpine:3\n$(rm)\n", `f:2: "$(rm)" is not the name of an image; write for example alpine:3 or ghcr.io/org/app:v1`},
 		"YAML":          {"a: [b\nc: d\n", "f:2: neither a list with one image a line nor valid YAML: "},
+		"versions":      {"docker.io:\n  images-by-semver: {alpine: 3 or so}\n", `f:2: "3 or so" is not a range of versions; write for example >= 1.2, < 2`},
 		"unknown key":   {"docker.io:\n  image: {alpine: [3]}\n", `f:2: unknown key "image"; a registry has images, images-by-tag-regex and images-by-semver`},
 		"no registry":   {"colour: red\n", `f:1: "colour" has no images, and this is neither`},
 		"regex":         {"docker.io:\n  images-by-tag-regex:\n    a: '['\n", `f:3: "[" is not a regular expression of tags`},

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 	"sync"
 
@@ -162,11 +161,11 @@ func (w *Warmer) cost(ctx context.Context, e *Entry, ref oci.Ref, index bool, wa
 // expand returns the entries of one image, or those of the tags that it selects.
 func (w *Warmer) expand(ctx context.Context, image Image) []Entry {
 	ref, err := w.opts.Parse(image.Name)
-	if err == nil && image.Tags == "" {
+	selects, wrong := image.selection()
+	err = cmp.Or(err, wrong)
+	if err == nil && selects == nil {
 		return []Entry{{Image: ref.String(), ref: ref}}
 	}
-	selected, wrong := regexp.Compile(image.Tags)
-	err = cmp.Or(err, wrong)
 	var all []string
 	if err == nil {
 		all, err = w.tags(ctx, ref)
@@ -176,7 +175,7 @@ func (w *Warmer) expand(ctx context.Context, image Image) []Entry {
 	}
 	var entries []Entry
 	for _, tag := range all {
-		if !selected.MatchString(tag) {
+		if !selects(tag) {
 			continue
 		}
 		if ref, err := oci.ParseManifest(ref.Upstream(), ref.Repository(), tag); err == nil {
@@ -184,7 +183,7 @@ func (w *Warmer) expand(ctx context.Context, image Image) []Entry {
 		}
 	}
 	if len(entries) == 0 {
-		return []Entry{{Image: image.Name, Error: fmt.Sprintf("none of its %d tags matches %q", len(all), image.Tags)}}
+		return []Entry{{Image: image.Name, Error: fmt.Sprintf("none of its %d tags matches %q", len(all), image.Tags+image.Versions)}}
 	}
 	return entries
 }

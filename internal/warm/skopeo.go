@@ -37,7 +37,6 @@ func (r *reader) readRegistry(t *tree, registry string, node ast.Node) error {
 // readSelection reads which tags of an image are selected below a key.
 func (r *reader) readSelection(t *tree, key, name string, selection ast.Node) error {
 	image := Image{Name: name}
-	line := r.lineOf(selection)
 	text, single := t.text(selection)
 	switch key {
 	case "images":
@@ -48,12 +47,14 @@ func (r *reader) readSelection(t *tree, key, name string, selection ast.Node) er
 		}
 		image.Tags = text
 	case "images-by-semver":
-		r.skip(line, "%.80s is selected by a range of versions, which is not supported; write images-by-tag-regex", name)
-		return nil
+		if _, err := parseVersions(text); !single || err != nil {
+			return r.wrong(selection, "%.80q is not a range of versions; write for example >= 1.2, < 2", text)
+		}
+		image.Versions = text
 	default:
 		return nil // which the caller judges
 	}
-	r.add(line, image)
+	r.add(r.lineOf(selection), image)
 	return nil
 }
 

@@ -126,6 +126,7 @@ var others = map[string][]string{
 	"github.com/bmatcuk/doublestar":          {"internal/tagrule", "internal/access", "internal/config", "internal/images"},
 	"github.com/prometheus":                  {"internal/telemetry"},
 	"github.com/netresearch/go-cron":         {"internal/schedule"},
+	"github.com/Masterminds/semver":          {"internal/warm"},
 	"github.com/caddyserver/certmagic":       {"internal/acme"},
 	"github.com/minio/minio-go":              {"internal/fleet/bucket/s3"},
 	"github.com/mholt/acmez":                 {"internal/acme"},
