@@ -59,8 +59,9 @@ type PlanOptions struct {
 type planner struct {
 	cache     Cache
 	fetch     func(ctx context.Context, ref oci.Ref) error
-	platforms []oci.Platform // empty: all
-	seen      map[oci.Digest]bool
+	platforms []oci.Platform      // empty: all
+	seen      map[oci.Digest]bool // what the archive has
+	visited   map[oci.Digest]bool // manifests of the image that is being added
 	manifests []Blob
 	blobs     []Blob
 	missing   []Missing
@@ -78,6 +79,7 @@ func NewPlan(ctx context.Context, c Cache, images []Image, o PlanOptions) (*Plan
 		p.platforms = append(p.platforms, parsed)
 	}
 	for _, image := range images {
+		p.visited = make(map[oci.Digest]bool)
 		if err := p.add(ctx, image, image.Digest, "manifest", 0); err != nil {
 			return nil, fmt.Errorf("%s: %w", image.Ref, err)
 		}
@@ -85,11 +87,16 @@ func NewPlan(ctx context.Context, c Cache, images []Image, o PlanOptions) (*Plan
 	return &Plan{Images: images, Blobs: append(p.manifests, p.blobs...), Missing: p.missing}, nil
 }
 
-// add adds a manifest of image, and what it names.
+// add adds a manifest of image, and what it names, once: indexes may name the same ones
+// over and over at each depth.
 func (p *planner) add(ctx context.Context, image Image, d oci.Digest, part string, depth int) error {
 	if depth > maxDepth {
 		return fmt.Errorf("its indexes are nested more than %d deep", maxDepth)
 	}
+	if p.visited[d] {
+		return nil
+	}
+	p.visited[d] = true
 	doc, described, err := p.read(ctx, image.Ref, d)
 	if errors.Is(err, fs.ErrNotExist) {
 		p.miss(image, part, d, 0)

@@ -33,8 +33,17 @@ func readManifest(content *oci.Content) (manifest, error) {
 	return m, nil
 }
 
-// children returns the refs of the wanted images of an index; none for an image.
-func (m manifest) children(ref oci.Ref, want wanted) ([]oci.Ref, error) {
+// maxManifests is how many manifests of one image are looked at, and pulled: real ones
+// have fewer than fifty.
+const maxManifests = 200
+
+// visited are the manifests below that of one image which were looked at. Indexes may
+// name the same ones over and over, at each depth.
+type visited map[oci.Digest]bool
+
+// children returns the refs of the wanted images of an index that are not in seen, and
+// adds them; none for an image.
+func (m manifest) children(ref oci.Ref, want wanted, seen visited) ([]oci.Ref, error) {
 	if len(m.Manifests) == 0 {
 		return nil, nil
 	}
@@ -47,6 +56,12 @@ func (m manifest) children(ref oci.Ref, want wanted) ([]oci.Ref, error) {
 		child, err := oci.ParseManifest(ref.Upstream(), ref.Repository(), d.Digest.String())
 		if err != nil || !child.ByDigest() {
 			return nil, fmt.Errorf("%s names an invalid digest %.80q", ref, d.Digest)
+		}
+		if seen[child.Digest()] {
+			continue
+		}
+		if seen[child.Digest()] = true; len(seen) > maxManifests {
+			return nil, fmt.Errorf("has more than %d manifests; choose some with --platform", maxManifests)
 		}
 		refs = append(refs, child)
 	}

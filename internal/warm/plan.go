@@ -109,7 +109,7 @@ func (w *Warmer) planEntry(ctx context.Context, e *Entry, want wanted) {
 		e.Pulls = 1
 		return
 	case err == nil:
-		err = w.cost(ctx, e, top, index, want)
+		err = w.cost(ctx, e, top, index, want, make(visited))
 	}
 	if err != nil {
 		e.Error = err.Error()
@@ -130,7 +130,7 @@ func (w *Warmer) resolve(ctx context.Context, ref oci.Ref) (top oci.Ref, index b
 }
 
 // cost adds to e what is missing of ref, by digest.
-func (w *Warmer) cost(ctx context.Context, e *Entry, ref oci.Ref, index bool, want wanted) error {
+func (w *Warmer) cost(ctx context.Context, e *Entry, ref oci.Ref, index bool, want wanted, seen visited) error {
 	m, cached, err := w.cached(ctx, ref)
 	if err != nil {
 		return err
@@ -142,12 +142,12 @@ func (w *Warmer) cost(ctx context.Context, e *Entry, ref oci.Ref, index bool, wa
 		}
 		return nil
 	}
-	children, err := m.children(ref, want)
+	children, err := m.children(ref, want, seen)
 	if err != nil {
 		return fmt.Errorf("%s %w", e.Image, err)
 	}
 	for _, child := range children {
-		if err := w.cost(ctx, e, child, false, want); err != nil {
+		if err := w.cost(ctx, e, child, false, want, seen); err != nil {
 			return err
 		}
 	}

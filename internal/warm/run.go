@@ -99,7 +99,7 @@ func (r *run) do(ctx context.Context, e *Entry) {
 		err = limit
 	case !e.Cached:
 		result.Outcome = Warmed
-		err = r.image(ctx, e.ref)
+		err = r.image(ctx, e.ref, make(visited))
 	case !e.ref.ByDigest(): // the tag is confirmed, which costs nothing
 		_, err = r.opts.Registry.Resolve(ctx, e.ref)
 	}
@@ -120,18 +120,18 @@ func (r *run) do(ctx context.Context, e *Entry) {
 	r.done(result)
 }
 
-// image fetches what is missing of what ref names now.
-func (r *run) image(ctx context.Context, ref oci.Ref) error {
+// image fetches what is missing of what ref names now, but for manifests in seen.
+func (r *run) image(ctx context.Context, ref oci.Ref, seen visited) error {
 	top, m, err := r.manifest(ctx, ref)
 	if err != nil {
 		return err
 	}
-	children, err := m.children(top, r.want)
+	children, err := m.children(top, r.want, seen)
 	if err != nil {
 		return fmt.Errorf("%s %w", ref, err)
 	}
 	for _, child := range children {
-		if err := r.image(ctx, child); err != nil {
+		if err := r.image(ctx, child, seen); err != nil {
 			return err
 		}
 	}
