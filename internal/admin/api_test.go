@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -16,5 +17,16 @@ func TestOneVerificationAtATime(t *testing.T) {
 	stream(a.verify)(w, httptest.NewRequest(http.MethodPost, "/verify", nil))
 	if w.Code != http.StatusConflict || !strings.Contains(w.Body.String(), "in progress already") {
 		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}
+
+// A person reads all of what a mirror refuses with, also when it lists what is missing.
+func TestLongRefusal(t *testing.T) {
+	long := strings.Repeat("quay.io/organisation/application:v1: layer is missing; ", 100)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { writeError(w, badRequest(errors.New(long))) }))
+	defer s.Close()
+	_, err := NewClient(s.Listener.Addr().String(), "").Directory(t.Context())
+	if err == nil || err.Error() != long {
+		t.Errorf("got %v", err)
 	}
 }

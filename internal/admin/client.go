@@ -20,7 +20,7 @@ import (
 const (
 	responseTime = 10 * time.Second // until a response begins
 	maxResponse  = 16 << 20         // bytes of a response that is read whole
-	maxRefusal   = 1 << 10          // bytes of a response that refuses
+	maxRefusal   = 16 << 10         // bytes of a response that refuses
 )
 
 // ErrNoMirror says that no mirror responds.
