@@ -9,10 +9,8 @@ import (
 	"io"
 	"maps"
 	"os"
-	"os/signal"
 	"slices"
 	"strings"
-	"syscall"
 	"text/tabwriter"
 	"time"
 
@@ -78,11 +76,8 @@ func (w *warmCommand) run(c *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	ctx, stop := signal.NotifyContext(c.Context(), syscall.SIGINT, syscall.SIGTERM)
-	defer stop()
-	defer context.AfterFunc(ctx, stop)() // a second signal ends the process
 	var plan *warm.Plan
-	err = mirror.Warm(ctx, request, true, func(raw []byte, line admin.WarmLine) {
+	err = mirror.Warm(c.Context(), request, true, func(raw []byte, line admin.WarmLine) {
 		plan = line.Plan
 		if w.asJSON && w.plan {
 			_, _ = fmt.Fprintf(c.OutOrStdout(), "%s\n", raw)
@@ -101,6 +96,8 @@ func (w *warmCommand) run(c *cobra.Command, args []string) error {
 	if err := w.ask(c, plan); err != nil {
 		return err
 	}
+	ctx, stop := untilInterrupted(c.Context()) // not before: Ctrl-C ends the question, too
+	defer stop()
 	return w.warm(ctx, c.OutOrStdout(), mirror, request)
 }
 
