@@ -15,6 +15,7 @@ import (
 	"github.com/docker/go-units"
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"mirrord/internal/admin"
 	"mirrord/internal/archive"
@@ -39,8 +40,11 @@ mirrord export nginx:1.27 --platform linux/arm64 --fetch -o /media/usb/images/`,
 	asJSON := c.Flags().Bool("json", false, "print JSON")
 	addMirrorFlags(c)
 	c.RunE = func(c *cobra.Command, images []string) error {
-		if *out == "" {
+		switch {
+		case *out == "":
 			return refusal{errors.New("say where to write the archive, for example with -o images.tar")}
+		case *out == "-" && term.IsTerminal(int(os.Stdout.Fd())):
+			return refusal{errors.New("the archive would be written to the terminal; name a file, for example with -o images.tar, or pipe it into a program")}
 		}
 		ctx, stop := untilInterrupted(c.Context())
 		defer stop()
@@ -51,6 +55,9 @@ mirrord export nginx:1.27 --platform linux/arm64 --fetch -o /media/usb/images/`,
 		body, size, err := mirror.Export(ctx, url.Values{
 			"image": images, "platform": *platforms, "fetch": {fmt.Sprint(*fetch)}, "partial": {fmt.Sprint(*partial)},
 		})
+		if ctx.Err() != nil {
+			return fmt.Errorf("the export is not complete: %w; what was fetched is cached", err)
+		}
 		if err != nil {
 			return err
 		}

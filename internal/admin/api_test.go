@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/http/httptest"
@@ -27,6 +28,20 @@ func TestLongRefusal(t *testing.T) {
 	defer s.Close()
 	_, err := NewClient(s.Listener.Addr().String(), "").Directory(t.Context())
 	if err == nil || err.Error() != long {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Whoever is interrupted while the mirror works is not told that there is no mirror.
+func TestInterruptedRequest(t *testing.T) {
+	ctx, interrupt := context.WithCancelCause(t.Context())
+	cause := errors.New("interrupted")
+	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		interrupt(cause)
+		<-r.Context().Done()
+	}))
+	defer s.Close()
+	if _, err := NewClient(s.Listener.Addr().String(), "").Directory(ctx); !errors.Is(err, cause) || errors.Is(err, ErrNoMirror) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -210,6 +210,9 @@ func (c *Client) sendRequest(req *http.Request) (*http.Response, error) {
 		}
 	}
 	resp, err := c.http.Do(req)
+	if ctx := req.Context(); err != nil && ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
 	if errors.Is(err, fs.ErrPermission) {
 		return nil, fmt.Errorf("the mirror at %s cannot be asked: %w; run this as root, as its user, or in its group if it is its admin.socket", c.listen, err)
 	}
