@@ -82,6 +82,10 @@ func build(cfg *config.Config, load func() (*config.Config, error), passed socke
 	d.status = status.New(status.Options{
 		Pulls:   func() (saved, spent int64) { return pulls(d.mirror.Cache, ledger) },
 		Clients: func() bool { return d.policy.current.Load().cfg.Status.Clients },
+		Store:   storage.index,
+		StoreFailed: func(err error) {
+			log.Warn("the history of the status cannot be read or written; a restart may lose it", zap.Error(err))
+		},
 	})
 	if err := d.buildStack(storage, ledger); err != nil {
 		return nil, err

@@ -14,16 +14,17 @@ import (
 	"mirrord/internal/tags"
 )
 
-// Keys are "b/<digest>" for blobs, "t/<upstream> <repository>:<tag>" for tags and
-// "q/<name>" for quotas, whose values are opaque. A value of the other two is the
-// version of its encoding, in one byte, and then fields in a fixed order: numbers
-// are varints, and strings have their length in front.
+// Keys are "b/<digest>" for blobs, "t/<upstream> <repository>:<tag>" for tags, and
+// "q/<name>" for quotas and "h/<name>" for the history, whose values are opaque. A value
+// of the first two is the version of its encoding, in one byte, and then fields in a
+// fixed order: numbers are varints, and strings have their length in front.
 const (
-	blobPrefix  = "b/"
-	tagPrefix   = "t/"
-	quotaPrefix = "q/"
-	blobVersion = 3 // 1 had no Verified; 3 only for records with an Origin, so that an older mirrord can read the others
-	tagVersion  = 3 // 1 had no Confirmed, 2 no Refused
+	blobPrefix    = "b/"
+	tagPrefix     = "t/"
+	quotaPrefix   = "q/"
+	historyPrefix = "h/"
+	blobVersion   = 3 // 1 had no Verified; 3 only for records with an Origin, so that an older mirrord can read the others
+	tagVersion    = 3 // 1 had no Confirmed, 2 no Refused
 )
 
 var (

@@ -17,6 +17,9 @@ type Options struct {
 	Pulls func() (saved, spent int64)
 	// Clients reports whether clients are remembered, and shown. It may change.
 	Clients func() bool
+
+	Store       Store       // nil: a restart loses the history
+	StoreFailed func(error) // called when Store begins to fail; nil: nobody is told
 }
 
 // Request is a request of a client for a manifest or a blob that has ended.
@@ -47,6 +50,10 @@ type Recorder struct {
 	counting     sync.Mutex // guards the two below, and the order of what Pulls returns
 	saved, spent int64
 
+	// Of the goroutine of Run.
+	unsaved map[string][]byte
+	failing bool // the last call of Store has failed
+
 	mu       sync.Mutex // guards all below; held for no I/O
 	series   series
 	visits   visits
@@ -55,26 +62,37 @@ type Recorder struct {
 	problems problems
 }
 
-// New returns a Recorder that has counted nothing. It starts nothing: call Run.
+// New returns a Recorder that knows the history of the Store. It starts nothing: call Run.
 func New(o Options) *Recorder {
-	return &Recorder{
-		opts: o, started: time.Now(), now: time.Now,
+	r := &Recorder{
+		opts: o, started: time.Now(), now: time.Now, unsaved: make(map[string][]byte),
 		series: newSeries(), visits: newVisits(), images: newUses[image](), clients: newUses[oci.ClientKey](), problems: newProblems(),
 	}
+	r.restore()
+	return r
 }
 
-// countEvery is how long pulls may be counted late, and so in a later minute.
-const countEvery = 5 * time.Second
+// countEvery is how long pulls may be counted late, and so in a later minute; saveEvery is
+// how much of the history a kill may cost.
+const (
+	countEvery = 5 * time.Second
+	saveEvery  = time.Minute
+)
 
-// Run counts pulls until ctx ends. Run once.
+// Run counts pulls and stores the history until ctx ends. Run once.
 func (r *Recorder) Run(ctx context.Context) error {
-	tick := time.NewTicker(countEvery)
-	defer tick.Stop()
+	count, save := time.NewTicker(countEvery), time.NewTicker(saveEvery)
+	defer count.Stop()
+	defer save.Stop()
 	for {
 		select {
-		case <-tick.C:
+		case <-count.C:
 			r.countPulls()
+		case <-save.C:
+			r.save()
 		case <-ctx.Done():
+			r.countPulls()
+			r.save()
 			return nil
 		}
 	}

@@ -21,7 +21,8 @@ func (t *Traffic) add(d Traffic) {
 // span is the traffic of one minute or day, by its number: since 1970, days by the
 // calendar of the mirror's time zone.
 type span struct {
-	number int64
+	number  int64
+	changed bool // since it was stored
 	Traffic
 }
 
@@ -61,7 +62,7 @@ func (r ring) until(now int64) []span {
 	}
 	all := make([]span, 0, now-first+1)
 	for n := first; n <= now; n++ {
-		all = append(all, span{n, r.of(n)})
+		all = append(all, span{number: n, Traffic: r.of(n)})
 	}
 	return all
 }
@@ -122,8 +123,10 @@ func newSeries() series {
 // add counts d at the moment now.
 func (s *series) add(now time.Time, d Traffic) {
 	s.start.add(d)
-	s.minutes.at(minuteNumber(now)).add(d)
-	s.days.at(s.today.day(now)).add(d)
+	for _, at := range []*span{s.minutes.at(minuteNumber(now)), s.days.at(s.today.day(now))} {
+		at.add(d)
+		at.changed = true
+	}
 }
 
 // month returns the traffic since the first of the month of now.
