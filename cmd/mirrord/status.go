@@ -1,0 +1,189 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/docker/go-units"
+	"github.com/spf13/cobra"
+
+	"mirrord/internal/status"
+)
+
+func newStatusCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "status",
+		Short: "Show what the mirror saves, what is left of pull limits, and what is wrong",
+		Long: `Show on one screen what the mirror saves today, this month and since its start; how full
+its cache is; what is left of the upstreams' pull limits; the downloads in flight; the
+images that were pulled most in the last day; and the last problems, with what to do.
+
+Exits with status 1 if no mirror responds. Without the mirror's token, and not at its
+socket, images and clients have no names.`,
+		Example: "mirrord status\nmirrord status --json | jq .today.pulls_saved",
+		Args:    refuse(cobra.NoArgs),
+	}
+	asJSON := c.Flags().Bool("json", false, "print JSON, with sizes in bytes, more images, and clients")
+	addMirrorFlags(c)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		mirror, err := findMirror(c)
+		if err != nil {
+			return err
+		}
+		s, raw, err := mirror.Status(c.Context())
+		if err != nil {
+			return err
+		}
+		if *asJSON {
+			_, err = c.OutOrStdout().Write(raw)
+			return err
+		}
+		_, err = io.WriteString(c.OutOrStdout(), statusScreen(s))
+		return err
+	}
+	return c
+}
+
+// How much of a status fits one screen of 80 columns.
+const (
+	screenWidth  = 80
+	screenImages = 5
+	screenFills  = 3
+	screenErrors = 3
+	imageWidth   = 44
+)
+
+// statusScreen writes a status for a person.
+func statusScreen(s status.Status) string {
+	var b strings.Builder
+	b.WriteString(headline(s))
+	writeTraffic(&b, s)
+	writeStores(&b, s)
+	writeFills(&b, s, screenFills)
+	writeUses(&b, "IMAGE OF THE LAST DAY", s.Images, screenImages, nil)
+	if s.Withheld {
+		b.WriteString("\nNames are not shown without the mirror's token: run this as root or its user.\n")
+	}
+	writeProblems(&b, s, screenErrors)
+	return fitLines(b.String(), screenWidth)
+}
+
+// headline says whether the mirror helps.
+func headline(s status.Status) string {
+	var notes string
+	if s.Offline {
+		notes = ", offline: only what is cached is served"
+	}
+	up := units.HumanDuration(s.Now.Sub(s.Started))
+	text := fmt.Sprintf("mirrord %s, up for %s%s\n", s.Version, strings.ToLower(up), notes)
+	switch t := s.Today; {
+	case t.Requests == 0:
+		return text + "No client has asked for anything today.\n"
+	default:
+		return text + fmt.Sprintf("Today it saved %d pulls and %s, %.0f%% of what clients were sent.\n",
+			t.PullsSaved, bytesText(t.BytesSaved()), 100*t.ByteHitRatio())
+	}
+}
+
+func bytesText(n int64) string { return units.BytesSize(float64(n)) }
+
+func writeTraffic(b *strings.Builder, s status.Status) {
+	b.WriteString("\n")
+	table := tabwriter.NewWriter(b, 0, 0, 2, ' ', tabwriter.AlignRight)
+	_, _ = fmt.Fprintln(table, "\tREQUESTS\tHITS\tFAILED\tSENT\tFETCHED\tPULLS SAVED\tSPENT\t")
+	for _, row := range []struct {
+		name string
+		status.Traffic
+	}{{"today", s.Today}, {"this month", s.Month}, {"since start", s.Start}} {
+		_, _ = fmt.Fprintf(table, "%s\t%d\t%.0f%%\t%d\t%s\t%s\t%d\t%d\t\n", row.name, row.Requests, 100*row.HitRatio(), row.Failed,
+			bytesText(row.Bytes), bytesText(row.Fetched), row.PullsSaved, row.PullsSpent)
+	}
+	_ = table.Flush()
+}
+
+// writeStores writes how full the cache is and what is left of the pull limits.
+func writeStores(b *strings.Builder, s status.Status) {
+	c := s.Cache
+	_, _ = fmt.Fprintf(b, "\ncache      %s of %s in %d blobs; %s of the disk free", bytesText(c.Bytes), bytesText(c.Max), c.Blobs, bytesText(c.Free))
+	if c.Holds > 0 {
+		_, _ = fmt.Fprintf(b, "; lasts %s", strings.ToLower(units.HumanDuration(seconds(c.Holds))))
+	}
+	b.WriteString("\n")
+	for _, u := range s.Budgets {
+		_, _ = fmt.Fprintf(b, "pulls      %s\n", budgetLine(u, s.Now))
+	}
+}
+
+func seconds(n float64) time.Duration { return time.Duration(n * float64(time.Second)) }
+
+// budgetLine says what is left of a credential's pull limit, at the time now.
+func budgetLine(u status.Budget, now time.Time) string {
+	text := u.Upstream
+	if u.Credential != defaultCredential {
+		text += " with " + u.Credential
+	}
+	if u.Remaining == nil {
+		text += ": no limit known"
+	} else {
+		text += fmt.Sprintf(": %d of %d left", *u.Remaining, u.Limit)
+	}
+	if u.ResetBy != nil && u.ResetBy.After(now) {
+		text += ", again all in " + strings.ToLower(units.HumanDuration(u.ResetBy.Sub(now)))
+	}
+	if u.State != "ok" {
+		text += "; " + u.State
+	}
+	return text
+}
+
+// writeProblems writes the first problems, with what to do.
+func writeProblems(b *strings.Builder, s status.Status, most int) {
+	if len(s.Errors) == 0 {
+		b.WriteString("\nNo problems in the last day.\n")
+		return
+	}
+	b.WriteString("\nPROBLEMS OF THE LAST DAY\n")
+	for i, p := range s.Errors {
+		if i == most {
+			_, _ = fmt.Fprintf(b, "and %d more; --json has all\n", len(s.Errors)-most)
+			return
+		}
+		_, _ = fmt.Fprintf(b, "%s\n", problemLine(p, s.Now))
+		if p.Image != "" {
+			writeWrapped(b, "  ", printable(p.Error))
+		}
+		writeWrapped(b, "  -> ", p.Advice)
+	}
+}
+
+// problemLine says what a problem is, in one line.
+func problemLine(p status.Problem, now time.Time) string {
+	what := p.Summary
+	switch {
+	case p.Ongoing:
+		return "now: " + printable(p.Error)
+	case p.Image != "":
+		what = middle(shortName(p.Image), imageWidth) + ": " + what
+	}
+	return fmt.Sprintf("%dx %s, last %s", p.Count, what, strings.ToLower(ago(&p.Time, now)))
+}
+
+// writeWrapped writes text after a mark, in at most two lines.
+func writeWrapped(b *strings.Builder, mark, text string) {
+	const lines = 2
+	line, n := "", 1
+	for word := range strings.FieldsSeq(text) {
+		if len(mark)+len(line)+len(word) >= screenWidth && n < lines {
+			b.WriteString(mark + line + "\n")
+			mark, line, n = strings.Repeat(" ", len(mark)), "", n+1
+		}
+		if line != "" {
+			line += " "
+		}
+		line += word
+	}
+	b.WriteString(mark + line + "\n")
+}
