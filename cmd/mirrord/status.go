@@ -125,6 +125,7 @@ func budgetLine(u status.Budget, now time.Time) string {
 	if u.Credential != defaultCredential {
 		text += " with " + u.Credential
 	}
+	text = middle(text, imageWidth)
 	if u.Remaining == nil {
 		text += ": no limit known"
 	} else {
@@ -168,7 +169,11 @@ func problemLine(p status.Problem, now time.Time) string {
 	case p.Image != "":
 		what = middle(shortName(p.Image), imageWidth) + ": " + what
 	}
-	return fmt.Sprintf("%dx %s, last %s", p.Count, what, strings.ToLower(ago(&p.Time, now)))
+	last := "just now"
+	if now.Sub(p.Time) >= time.Minute {
+		last = "last " + strings.ToLower(ago(&p.Time, now))
+	}
+	return fmt.Sprintf("%dx %s, %s", p.Count, what, last)
 }
 
 // writeWrapped writes text after a mark, in at most two lines.
