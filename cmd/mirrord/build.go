@@ -25,6 +25,7 @@ import (
 	"mirrord/internal/server"
 	"mirrord/internal/stack"
 	"mirrord/internal/status"
+	"mirrord/internal/status/page"
 	"mirrord/internal/tags"
 	"mirrord/internal/telemetry"
 	"mirrord/internal/tracing"
@@ -112,7 +113,8 @@ func build(cfg *config.Config, load func() (*config.Config, error), passed socke
 		Metrics: d.metrics.Handler(d.tracer != nil), Cache: d.mirror.Cache, Health: d.mirror.Health, Pools: d.mirror.Pools, Warmer: d.warmer, WarmLists: d.lists,
 		Images: d.images, Status: d.status, Version: thisBuild().Version, Offline: func() bool { return d.policy.current.Load().cfg.Offline },
 		Free: storage.blobs.Free, Failing: d.failingHosts, Socket: listeners.socketPath(),
-		Dir: cfg.Cache.Dir, Listen: cfg.Admin.Listen, Token: token, MetricsListen: cfg.Metrics.Listen,
+		Blocks: func(host string) []page.Block { return connect(d.policy.current.Load().cfg, host) },
+		Dir:    cfg.Cache.Dir, Listen: cfg.Admin.Listen, Token: token, MetricsListen: cfg.Metrics.Listen,
 		Archives: &archive.Mirror{Cache: d.mirror.Cache, Tags: d.mirror.Tags, Routes: func() route.Table { return routes(cfg) }},
 	})
 	budgets := &budgetWriter{ledger: ledger, pools: d.mirror.Pools, probe: d.policy.probe, write: storage.index.PutQuotas, log: log}

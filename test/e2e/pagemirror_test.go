@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -10,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/chromedp/chromedp"
 
 	"mirrord/internal/hubsim"
 )
@@ -60,6 +63,15 @@ func TestPageOfMirror(t *testing.T) {
 		b.screenshot(t, name)
 		b.calm(t, addresses[name])
 	}
+	tabs["socket"].do(t, chromedp.Navigate(addresses["socket"]+"#connect"))
+	eval[any](t, tabs["socket"], "document.querySelectorAll('#connect details').forEach((d) => { d.name = ''; d.open = true })")
+	for client := range 10 {
+		if !tabs["socket"].visible(t, fmt.Sprintf("#connect details:nth-of-type(%d) pre", client+1)) {
+			t.Errorf("block %d is not shown", client+1)
+		}
+	}
+	tabs["socket"].screenshot(t, "connect")
+	tabs["socket"].accessible(t)
 	if got := tabs["tcp"].text(t, ".hint pre"); got != "ssh -N -L 5001:"+m.home.path("cache", "admin.sock")+" 127.0.0.1" {
 		t.Errorf("the page says to run %q", got)
 	}
