@@ -50,7 +50,11 @@ func (r *release) archive(p platform) ([]entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	return sorted(documents, units, man, completions, deploy, []entry{
+	monitoring, err := r.monitoring(top + "/dashboards")
+	if err != nil {
+		return nil, err
+	}
+	return sorted(documents, units, man, completions, deploy, monitoring, []entry{
 		{path: top + "/mirrord", source: r.binary(p), mode: 0o755},
 		{path: top + "/mirrord.yaml", source: filepath.Join(r.share, "mirrord.yaml"), mode: 0o644},
 	}), nil

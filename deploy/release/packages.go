@@ -132,7 +132,7 @@ func (r *release) contents(format string, p platform, staged string) (files.Cont
 		})
 	}
 	if format == "rpm" { // rpm removes only directories that a package owns
-		for _, dir := range []string{"/usr/share/doc/mirrord", "/usr/share/doc/mirrord/docs"} {
+		for _, dir := range []string{"/usr/share/doc/mirrord", "/usr/share/doc/mirrord/docs", "/usr/share/mirrord", "/usr/share/mirrord/dashboards"} {
 			contents = append(contents, &files.Content{
 				Destination: dir, Type: files.TypeDir,
 				FileInfo: &files.ContentFileInfo{Mode: 0o755, Owner: "root", Group: "root", MTime: r.time},
@@ -162,9 +162,12 @@ func (r *release) installed(format string, p platform) ([]entry, error) {
 		return nil, err
 	}
 	if format == "deb" {
-		documents, err = r.debian(documents)
+		if documents, err = r.debian(documents); err != nil {
+			return nil, err
+		}
 	}
-	return sorted(units, man, documents, r.completions(format), []entry{
+	monitoring, err := r.monitoring("usr/share/mirrord/dashboards")
+	return sorted(units, man, documents, monitoring, r.completions(format), []entry{
 		{path: "usr/bin/mirrord", source: r.binary(p), mode: 0o755},
 		{path: "etc/mirrord/mirrord.yaml", source: filepath.Join(r.share, "mirrord.yaml"), mode: 0o644},
 	}), err

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -95,5 +96,27 @@ func TestArchiveHasManifests(t *testing.T) {
 	want := []string{"top/deploy/compose/compose.yaml", "top/deploy/compose/prometheus.yml", "top/deploy/kubernetes/base/service.yaml"}
 	if !slices.Equal(paths, want) {
 		t.Errorf("got %v, want %v", paths, want)
+	}
+}
+
+// Packages and archives have what watches a mirror, as the source has it.
+func TestMonitoring(t *testing.T) {
+	r := newRelease(t)
+	r.root = filepath.Join("..", "..")
+	all, err := r.monitoring("usr/share/mirrord/dashboards")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var paths []string
+	for _, e := range all {
+		paths = append(paths, strings.TrimPrefix(e.path, "usr/share/mirrord/dashboards/"))
+	}
+	want := []string{"mirrord-overview.json", "mirrord-upstreams.json", "alerts.yml", "alerts_test.yml", "prometheus.yml", "recording.yml"}
+	if !slices.Equal(paths, want) {
+		t.Errorf("got %v, want %v", paths, want)
+	}
+	r.root = t.TempDir()
+	if _, err := r.monitoring("x"); err == nil {
+		t.Error("a source without dashboards is packed")
 	}
 }

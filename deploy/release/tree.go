@@ -50,6 +50,18 @@ func (r *release) documents(to string) ([]entry, error) {
 	return docs, nil
 }
 
+// monitoring returns the dashboards for Grafana, and the alerts, recording rules and a
+// configuration for Prometheus, below to.
+func (r *release) monitoring(to string) ([]entry, error) {
+	dir := filepath.Join(r.root, "dashboards")
+	boards, err := from(dir, "*.json", to)
+	if err != nil {
+		return nil, err
+	}
+	rules, err := from(dir, "*.yml", to)
+	return slices.Concat(boards, rules), err
+}
+
 func exists(path string) bool {
 	_, err := os.Stat(path)
 	return err == nil

@@ -45,6 +45,7 @@ func testDebianPackage(t *testing.T, x *tree, booted bool) {
 	if version := x.must(t, "mirrord", "--version"); !strings.Contains(version, newVersion) {
 		t.Errorf("after the upgrade it is %s", version)
 	}
+	x.must(t, "sh", "-c", "ls /usr/share/mirrord/dashboards/mirrord-overview.json /usr/share/mirrord/dashboards/alerts.yml /usr/share/mirrord/dashboards/recording.yml")
 	hub.Down()
 	m.run(t, "--cache-min-free", "0", "--quota-probe", "0s") // with the same file
 	pullThrough(t, m, img)

@@ -69,7 +69,8 @@ func TestReleaseArchive(t *testing.T) {
 		t.Errorf("mirrord version says %v, want %s of %s", said, newVersion, commit)
 	}
 	for _, name := range []string{"README.md", "docs/install.md", "man/mirrord-serve.1", "completions/mirrord.zsh", "systemd/mirrord.service", "mirrord.yaml",
-		"deploy/compose/compose.yaml", "deploy/compose/config/mirrord.yaml", "deploy/kubernetes/base/kustomization.yaml"} {
+		"deploy/compose/compose.yaml", "deploy/compose/config/mirrord.yaml", "deploy/kubernetes/base/kustomization.yaml",
+		"dashboards/mirrord-overview.json", "dashboards/alerts.yml", "dashboards/alerts_test.yml", "dashboards/recording.yml", "dashboards/prometheus.yml"} {
 		if !exists(h.path(name)) {
 			t.Errorf("the archive has no %s", name)
 		}

@@ -25,7 +25,8 @@ func TestRPM(t *testing.T) {
 			t.Errorf("the package lists %s, but does not have it", file)
 		}
 	}
-	for _, file := range []string{"/usr/bin/mirrord", "/usr/lib/systemd/system/mirrord.service", "/usr/share/zsh/site-functions/_mirrord"} {
+	for _, file := range []string{"/usr/bin/mirrord", "/usr/lib/systemd/system/mirrord.service", "/usr/share/zsh/site-functions/_mirrord",
+		"/usr/share/mirrord/dashboards/mirrord-overview.json", "/usr/share/mirrord/dashboards/alerts.yml"} {
 		if !strings.Contains(strings.Join(files, "\n")+"\n", file+"\n") {
 			t.Errorf("the package does not list %s", file)
 		}
