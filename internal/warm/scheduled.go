@@ -106,6 +106,6 @@ type ListStatus struct {
 	Running     bool                 `json:"running,omitempty"` // or waiting for its turn
 	Last        *Completed           `json:"last,omitempty"`    // since the mirror started
 	LastSuccess time.Time            `json:"last_success,omitzero"`
-	Next        time.Time            `json:"next,omitzero"` // of the schedule, or when a limit is over for which the last run waits
+	Next        time.Time            `json:"next,omitzero"` // of the schedule, or when a limit is over for which the last run waits; none while the mirror is offline
 	Runs        map[RunOutcome]int64 `json:"runs,omitempty"`
 }

@@ -293,12 +293,16 @@ func (s *Scheduler) RunNow(ctx context.Context, name string, report Report) (Sum
 func (s *Scheduler) Status() []ListStatus {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	all := []ListStatus{}
+	all, offline := []ListStatus{}, s.warmer.opts.Offline()
 	for _, e := range s.lists {
-		all = append(all, ListStatus{
+		l := ListStatus{
 			Name: e.Name, File: e.File, Schedule: e.Schedule.String(), TimeZone: e.Schedule.Zone(),
-			Running: e.busy, Last: e.last, LastSuccess: e.success, Next: e.due(), Runs: maps.Clone(e.runs),
-		})
+			Running: e.busy, Last: e.last, LastSuccess: e.success, Runs: maps.Clone(e.runs),
+		}
+		if !offline {
+			l.Next = e.due()
+		}
+		all = append(all, l)
 	}
 	return all
 }

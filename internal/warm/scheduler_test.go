@@ -157,6 +157,9 @@ func TestSchedule(t *testing.T) {
 		o.registry.set(nil, true)
 		time.Sleep(24 * time.Hour)
 		o.saw(t) // offline
+		if next := o.Status()[0].Next; !next.IsZero() {
+			t.Errorf("offline the next run is at %s", next)
+		}
 		o.registry.set(nil, false)
 		time.Sleep(24 * time.Hour)
 		o.saw(t, "03 05:30 base done")
