@@ -16,6 +16,7 @@ import (
 	"mirrord/internal/oci/ocitest"
 	"mirrord/internal/status"
 	"mirrord/internal/upstream"
+	"mirrord/internal/warm"
 	"mirrord/test/cachetest"
 )
 
@@ -24,9 +25,11 @@ func watched(t *testing.T) (*API, *status.Recorder) {
 	t.Helper()
 	f := cachetest.Start(t, new(ocitest.Fake))
 	recorder := status.New(status.Options{Pulls: func() (int64, int64) { return 0, 0 }, Clients: func() bool { return true }})
+	online := func() bool { return false }
 	return New(Options{
-		Cache: f.Cache, Health: f.Health, Status: recorder, Pools: func() []*upstream.Pool { return nil },
-		Offline: func() bool { return false }, Free: func() (int64, error) { return 1, nil }, Failing: func() map[string]int { return nil },
+		WarmLists: warm.NewScheduler(warm.New(warm.Options{Offline: online}), warm.Hooks{}),
+		Cache:     f.Cache, Health: f.Health, Status: recorder, Pools: func() []*upstream.Pool { return nil },
+		Offline: online, Free: func() (int64, error) { return 1, nil }, Failing: func() map[string]int { return nil },
 		Token: NewToken("", t.TempDir()),
 	}), recorder
 }

@@ -28,7 +28,7 @@ func (a *API) history(*http.Request) (any, error) { return a.opts.Status.History
 
 // currentStatus returns what the mirror does now, without names unless they are wanted.
 func (a *API) currentStatus(names bool) status.Status {
-	s := status.Status{Version: a.opts.Version, Offline: a.opts.Offline(), Budgets: a.statusBudgets(), Fills: a.statusFills()}
+	s := status.Status{Version: a.opts.Version, Offline: a.opts.Offline(), Budgets: a.statusBudgets(), Fills: a.statusFills(), Warm: a.statusWarm()}
 	a.opts.Status.Fill(&s)
 	s.Cache = a.statusCache()
 	failing, degraded := a.opts.Failing(), a.opts.Health.Degraded()
@@ -74,6 +74,19 @@ func (a *API) statusFills() []status.Fill {
 		})
 	}
 	return all[:min(len(all), maxFills)]
+}
+
+// statusWarm returns the lists that are warmed by a schedule.
+func (a *API) statusWarm() (all []status.WarmList) {
+	for _, l := range a.opts.WarmLists.Status() {
+		w := status.WarmList{Name: l.Name, Running: l.Running, Next: moment(l.Next)}
+		if l.Last != nil {
+			w.Last, w.Outcome = &l.Last.Ended, string(l.Last.Outcome)
+			w.Images, w.Cached = l.Last.Summary.Images, l.Last.Summary.Warmed+l.Last.Summary.Cached
+		}
+		all = append(all, w)
+	}
+	return all
 }
 
 // statusCache returns how full the disk is. A disk that does not say has no free space.

@@ -27,6 +27,8 @@ type Status struct {
 	Cache   Cache    `json:"cache"`
 	Fills   []Fill   `json:"fills"`
 
+	Warm []WarmList `json:"warm,omitempty"` // lists that are warmed by a schedule, in the order of the configuration
+
 	Images  []Use     `json:"images"`            // of the last day, most pulled first
 	Clients []Use     `json:"clients,omitempty"` // the same; absent when they are not to be shown
 	Errors  []Problem `json:"errors"`            // latest first, minor ones last
@@ -93,6 +95,17 @@ type Fill struct {
 	Queued     bool      `json:"queued,omitempty"`     // it waits for its turn
 	Started    time.Time `json:"started"`
 	Rate       float64   `json:"bytes_per_second"`
+}
+
+// WarmList is a list of images that is warmed by a schedule. Counts are of its last run.
+type WarmList struct {
+	Name    string     `json:"name"`
+	Running bool       `json:"running,omitempty"` // or waiting for its turn
+	Next    *time.Time `json:"next,omitempty"`    // nil: never, or the mirror is offline
+	Last    *time.Time `json:"last,omitempty"`    // end of the last run since the start
+	Outcome string     `json:"outcome,omitempty"` // of that: done, waiting or failed
+	Images  int        `json:"images"`
+	Cached  int        `json:"cached"` // of them, at the end of the run
 }
 
 // Use is how much of one image, or by one client, was pulled. A pull is a request for a
