@@ -113,8 +113,8 @@ func build(cfg *config.Config, load func() (*config.Config, error), passed socke
 		Metrics: d.metrics.Handler(d.tracer != nil), Cache: d.mirror.Cache, Health: d.mirror.Health, Pools: d.mirror.Pools, Warmer: d.warmer, WarmLists: d.lists,
 		Images: d.images, Status: d.status, Version: thisBuild().Version, Offline: func() bool { return d.policy.current.Load().cfg.Offline },
 		Free: storage.blobs.Free, Failing: d.failingHosts, Socket: listeners.socketPath(),
-		Blocks: func(host string) []page.Block { return connect(d.policy.current.Load().cfg, host) },
-		Dir:    cfg.Cache.Dir, Listen: cfg.Admin.Listen, Token: token, MetricsListen: cfg.Metrics.Listen,
+		Connect: func(host string) page.Connect { return connect(d.policy.current.Load().cfg, host) },
+		Dir:     cfg.Cache.Dir, Listen: cfg.Admin.Listen, Token: token, MetricsListen: cfg.Metrics.Listen,
 		Archives: &archive.Mirror{Cache: d.mirror.Cache, Tags: d.mirror.Tags, Routes: func() route.Table { return routes(cfg) }},
 	})
 	budgets := &budgetWriter{ledger: ledger, pools: d.mirror.Pools, probe: d.policy.probe, write: storage.index.PutQuotas, log: log}

@@ -73,21 +73,26 @@ func connectionOf(cfg *config.Config, host string) connection {
 }
 
 // connect returns what connects each client to the mirror on a host.
-func connect(cfg *config.Config, host string) (blocks []page.Block) {
+func connect(cfg *config.Config, host string) (all page.Connect) {
 	c := connectionOf(cfg, host)
+	for _, note := range connectNotes {
+		if text := expand(note, c); text != "" {
+			all.Notes = append(all.Notes, text)
+		}
+	}
 	for _, client := range connectable {
 		if client.hubOnly && c.Hub == "" {
 			continue
 		}
 		block := page.Block{Client: client.name}
-		for _, s := range append(client.steps, connectStep{text: needsLogin}, connectStep{text: onLoopback}) {
+		for _, s := range client.steps {
 			if text := expand(s.text, c); text != "" {
 				block.Steps = append(block.Steps, page.Step{Text: text, Code: expand(s.code, c)})
 			}
 		}
-		blocks = append(blocks, block)
+		all.Blocks = append(all.Blocks, block)
 	}
-	return blocks
+	return all
 }
 
 // expand returns a text of connectable for a mirror, without white space around it.

@@ -61,15 +61,19 @@ done`},
 	}},
 }
 
+// connectNotes are for all clients; one that expands to nothing is not needed.
+var connectNotes = []string{
+	"{{with .Only}}The mirror listens at {{.}} only: clients on other machines reach it after listen is changed, for example to 0.0.0.0:5000.{{end}}",
+	"{{if .Login}}The mirror asks for a login or a client certificate: docs/clients.md says how each client has one.{{end}}",
+}
+
 // connectStep is a page.Step; one whose text expands to nothing is not needed.
 type connectStep struct{ text, code string }
 
 const (
 	ownCA        = "{{if .OwnCA}}Give it the certificate of the mirror's CA, ca.crt, unless that is a public one:{{end}}"
-	needsLogin   = "{{if .Login}}This mirror asks for a login or a client certificate: docs/clients.md says how each client has one.{{end}}"
 	dockerCA     = `install -D -m 644 ca.crt /etc/docker/certs.d/{{.Host}}/ca.crt`
 	containersCA = `install -D -m 644 ca.crt /etc/containers/certs.d/{{.Host}}/ca.crt`
-	onLoopback   = "{{with .Only}}The mirror listens at {{.}} only: clients on other machines reach it after listen is changed, for example to 0.0.0.0:5000.{{end}}"
 
 	dockerMirror = `{ "registry-mirrors": ["{{.HubURL}}"] }`
 

@@ -47,8 +47,8 @@ type Options struct {
 	Failing func() map[string]int // see status.Status
 
 	// For the status page.
-	Socket string                         // the path of the unix socket beside Listen; empty: none
-	Blocks func(host string) []page.Block // see page.Options
+	Socket  string                         // the path of the unix socket beside Listen; empty: none
+	Connect func(host string) page.Connect // see page.Options
 
 	MetricsListen string // like Listen, for MetricsHandler
 }

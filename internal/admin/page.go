@@ -14,6 +14,6 @@ func (a *API) page() http.Handler {
 		Status:  func(r *http.Request) status.Status { return a.currentStatus(a.opts.Token.trusts(r)) },
 		History: func() status.History { return a.opts.Status.History() },
 		Socket:  a.opts.Socket,
-		Blocks:  a.opts.Blocks,
+		Connect: a.opts.Connect,
 	})
 }

@@ -32,7 +32,7 @@ func servePage(t *testing.T) *served {
 	mux.Handle("/", page.Handler(page.Options{
 		Status:  func(*http.Request) status.Status { return pagetest.Status(p.now) },
 		History: p.history,
-		Blocks:  blocks,
+		Connect: func(host string) page.Connect { return page.Connect{Blocks: blocks(host)} },
 	}))
 	mux.HandleFunc("GET /v1/live", p.live)
 	p.server = httptest.NewServer(mux)

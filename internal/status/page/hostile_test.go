@@ -20,7 +20,9 @@ func TestHostileNames(t *testing.T) {
 		s.Failing, s.Budgets[0].State = map[string]int{pagetest.Hostile: 1}, pagetest.Hostile
 		return s
 	}
-	o.Blocks = func(string) []Block { return []Block{{pagetest.Hostile, []Step{{pagetest.Hostile, pagetest.Hostile}}}} }
+	o.Connect = func(string) Connect {
+		return Connect{[]string{pagetest.Hostile}, []Block{{pagetest.Hostile, []Step{{pagetest.Hostile, pagetest.Hostile}}}}}
+	}
 	page := get(t, o, "/").Body.String()
 	if n := strings.Count(page, "<script"); n != 1 {
 		t.Errorf("%d scripts, want that of the page", n)

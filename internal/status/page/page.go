@@ -27,9 +27,15 @@ type Options struct {
 	History func() status.History
 	Socket  string // where all names are shown; empty: nowhere
 
-	// Blocks returns what configures clients of a mirror that is asked at host, as host:port
-	// or host; nil: nothing is known of them.
-	Blocks func(host string) []Block
+	// Connect returns how clients connect to a mirror on the host by which the page was asked
+	// for, as host:port or host; nil: nothing is known of them.
+	Connect func(host string) Connect
+}
+
+// Connect is how clients connect to the mirror.
+type Connect struct {
+	Notes  []string // for all clients
+	Blocks []Block
 }
 
 // Block is how one client is configured.
@@ -38,7 +44,7 @@ type Block struct {
 	Steps  []Step
 }
 
-// Step is code to copy, if any, after where it belongs.
+// Step is code to copy, after where it belongs.
 type Step struct{ Text, Code string }
 
 // assets are what the page loads.
@@ -84,7 +90,7 @@ type view struct {
 	Charts         []chart
 	Figures        []figure
 	Uses           []uses
-	Blocks         []Block
+	Connect        Connect
 }
 
 // uses is a table of the most pulled.
@@ -155,8 +161,8 @@ func (o Options) render(r *http.Request) ([]byte, error) {
 			{n, "clients", "Clients", "Client", "No client is remembered; with status.clients: false none ever is."},
 		},
 	}
-	if o.Blocks != nil {
-		v.Blocks = o.Blocks(r.Host)
+	if o.Connect != nil {
+		v.Connect = o.Connect(r.Host)
 	}
 	var page bytes.Buffer
 	err = pages.ExecuteTemplate(&page, "page", v)

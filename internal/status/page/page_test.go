@@ -19,8 +19,8 @@ func options() Options {
 		Status:  func(*http.Request) status.Status { return pagetest.Status(now) },
 		History: func() status.History { return pagetest.History(now) },
 		Socket:  "/run/mirrord/admin.sock",
-		Blocks: func(host string) []Block {
-			return []Block{{Client: "Docker", Steps: []Step{{"In daemon.json:", host}}}}
+		Connect: func(host string) Connect {
+			return Connect{[]string{"Not from afar."}, []Block{{Client: "Docker", Steps: []Step{{"In daemon.json:", host}}}}}
 		},
 	}
 }
@@ -51,6 +51,7 @@ func TestFigures(t *testing.T) {
 		"812 GiB of 1.00 TiB 79.2 %",
 		"Holds, at this rate 23 d 9 h",
 		"docker.io/pytorch/pytorch",
+		"Connect a client Not from afar. Docker In daemon.json: mirror.example.com:5001 Copy",
 		"1.78 GiB of 3.16 GiB 36.4 MiB/s 39 s left 4 waiters , for 48 s",
 	} {
 		if !strings.Contains(page, want) {
