@@ -157,7 +157,16 @@ func (r *Recorder) Note(q Request) {
 // Fill sets what the Recorder knows in s.
 func (r *Recorder) Fill(s *Status) {
 	r.countPulls()
-	clients := r.opts.Clients()
+	images, clients := r.snapshot(s)
+	s.Images = most(images)
+	if r.opts.Clients() {
+		s.Clients = most(clients)
+	}
+}
+
+// snapshot sets all in s but the uses, which it returns in no order.
+func (r *Recorder) snapshot(s *Status) (images []summed[image], clients []summed[oci.ClientKey]) {
+	wanted := r.opts.Clients()
 	now := r.now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -165,12 +174,11 @@ func (r *Recorder) Fill(s *Status) {
 	s.Start = r.series.start
 	s.Today = r.series.days.of(r.series.today.day(now))
 	s.Month = r.series.month(now)
-	s.Images, s.Errors = r.images.most(now, image.String), r.problems.list(now)
-	if !clients {
+	s.Errors = r.problems.list(now)
+	if !wanted {
 		r.clients.of.Purge()
-		return
 	}
-	s.Clients = r.clients.most(now, oci.ClientKey.String)
+	return r.images.day(now), r.clients.day(now)
 }
 
 // History returns the traffic of the last day and year.

@@ -2,6 +2,7 @@ package status
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -88,5 +89,19 @@ func BenchmarkNote(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		r.Note(Request{Upstream: "docker.io", Repository: "library/alpine", Reference: "3", Manifest: true, Client: client.Key(), Via: oci.Hit, Bytes: 500})
+	}
+}
+
+// A snapshot of as many images and clients as are counted holds up requests as long as it
+// takes.
+func BenchmarkSnapshot(b *testing.B) {
+	r := New(Options{Pulls: func() (int64, int64) { return 0, 0 }, Clients: func() bool { return true }})
+	for i := range maxUses {
+		client := oci.Client{Names: []string{fmt.Sprintf("user:%d", i)}}
+		r.Note(Request{Upstream: "docker.io", Repository: "library/alpine", Reference: fmt.Sprint(i), Manifest: true, Client: client.Key(), Via: oci.Hit, Bytes: 500})
+	}
+	for b.Loop() {
+		var s Status
+		r.snapshot(&s)
 	}
 }

@@ -2,6 +2,7 @@ package status
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"time"
 
@@ -14,8 +15,9 @@ const (
 	shownUses  = 50
 )
 
-// use is what of one image, or by one client, was pulled in each hour of the last day.
-type use struct {
+// use is what of the image or by the client K was pulled in each hour of the last day.
+type use[K any] struct {
+	key   K
 	hours [hoursOfDay]hour
 	last  time.Time
 }
@@ -28,7 +30,7 @@ type hour struct {
 }
 
 // at returns the hour of that number to add to.
-func (u *use) at(number int64) *hour {
+func (u *use[K]) at(number int64) *hour {
 	h := &u.hours[(number%hoursOfDay+hoursOfDay)%hoursOfDay]
 	if h.number != number {
 		*h = hour{number: number}
@@ -37,7 +39,7 @@ func (u *use) at(number int64) *hour {
 }
 
 // sum returns what was pulled in the day that ends with the hour of that number.
-func (u *use) sum(now int64) (s Use) {
+func (u *use[K]) sum(now int64) (s Use) {
 	for _, h := range u.hours {
 		if h.number <= now && h.number > now-hoursOfDay {
 			s.Pulls += h.pulls
@@ -53,9 +55,9 @@ func (u *use) sum(now int64) (s Use) {
 func hourNumber(t time.Time) int64 { return floorDiv(t.Unix(), 60*60) }
 
 // uses are those of images or clients by K, in bounded memory.
-type uses[K comparable] struct{ of *simplelru.LRU[K, *use] }
+type uses[K comparable] struct{ of *simplelru.LRU[K, *use[K]] }
 
-func newUses[K comparable]() uses[K] { return uses[K]{newLRU[K, *use](maxUses)} }
+func newUses[K comparable]() uses[K] { return uses[K]{newLRU[K, *use[K]](maxUses)} }
 
 func newLRU[K comparable, V any](size int) *simplelru.LRU[K, V] {
 	l, err := simplelru.NewLRU[K, V](size, nil)
@@ -69,8 +71,8 @@ func newLRU[K comparable, V any](size int) *simplelru.LRU[K, V] {
 func (u uses[K]) note(key K, clone func(K) K, now time.Time, h hour) {
 	used, ok := u.of.Get(key)
 	if !ok {
-		used = new(use)
-		u.of.Add(clone(key), used)
+		used = &use[K]{key: clone(key)}
+		u.of.Add(used.key, used)
 	}
 	used.last = now
 	sum := used.at(hourNumber(now))
@@ -80,26 +82,33 @@ func (u uses[K]) note(key K, clone func(K) K, now time.Time, h hour) {
 	sum.bytes += h.bytes
 }
 
-// most returns those of the last day, most pulled first, by name.
-func (u uses[K]) most(now time.Time, name func(K) string) []Use {
-	type ranked struct {
-		key K
-		Use
-	}
-	var all []ranked
-	for _, key := range u.of.Keys() {
-		used, _ := u.of.Peek(key)
-		if sum := used.sum(hourNumber(now)); sum.Requests > 0 {
-			all = append(all, ranked{key, sum})
+// summed is the use of K in the last day.
+type summed[K any] struct {
+	key K
+	Use
+}
+
+// day returns the uses of the last day, which most puts into order without a lock.
+func (u uses[K]) day(now time.Time) []summed[K] {
+	used := u.of.Values()
+	all := make([]summed[K], 0, len(used))
+	for _, one := range used {
+		if sum := one.sum(hourNumber(now)); sum.Requests > 0 {
+			all = append(all, summed[K]{one.key, sum})
 		}
 	}
-	slices.SortStableFunc(all, func(a, b ranked) int {
+	return all
+}
+
+// most returns the uses that are shown, most pulled first, with their names.
+func most[K fmt.Stringer](all []summed[K]) []Use {
+	slices.SortFunc(all, func(a, b summed[K]) int {
 		return cmp.Or(cmp.Compare(b.Pulls, a.Pulls), cmp.Compare(b.Bytes, a.Bytes), b.Last.Compare(a.Last))
 	})
 	shown := make([]Use, min(len(all), shownUses))
 	for i := range shown {
 		shown[i] = all[i].Use
-		shown[i].Name = name(all[i].key)
+		shown[i].Name = all[i].key.String()
 	}
 	return shown
 }
