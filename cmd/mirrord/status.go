@@ -114,6 +114,9 @@ func writeStores(b *strings.Builder, s status.Status) {
 	b.WriteString("\n")
 	for _, u := range s.Budgets {
 		_, _ = fmt.Fprintf(b, "pulls      %s\n", budgetLine(u, s.Now))
+		if u.State != "ok" {
+			_, _ = fmt.Fprintf(b, "           %s\n", printable(u.State))
+		}
 	}
 }
 
@@ -132,10 +135,7 @@ func budgetLine(u status.Budget, now time.Time) string {
 		text += fmt.Sprintf(": %d of %d left", *u.Remaining, u.Limit)
 	}
 	if u.ResetBy != nil && u.ResetBy.After(now) {
-		text += ", again all in " + strings.ToLower(units.HumanDuration(u.ResetBy.Sub(now)))
-	}
-	if u.State != "ok" {
-		text += "; " + u.State
+		text += ", all again in " + strings.ToLower(units.HumanDuration(u.ResetBy.Sub(now)))
 	}
 	return text
 }

@@ -70,9 +70,12 @@ func (v *topView) quiet() bool {
 // table returns what is shown in that many lines.
 func (v *topView) table(height int) string {
 	var b strings.Builder
-	_, _ = fmt.Fprintf(&b, "mirrord %s: %s sent, %s fetched, %.0f requests/s, %d downloads\n", v.Version, rateText(v.sent), rateText(v.fetched), v.requests, len(v.Fills))
+	_, _ = fmt.Fprintf(&b, "mirrord %s: %s sent, %s fetched, %.0f requests/s; downloads: %d\n", v.Version, rateText(v.sent), rateText(v.fetched), v.requests, len(v.Fills))
 	for _, u := range v.Budgets {
 		_, _ = fmt.Fprintf(&b, "pulls of %s\n", budgetLine(u, v.Now))
+		if u.State != "ok" {
+			_, _ = fmt.Fprintf(&b, "  %s\n", printable(u.State))
+		}
 	}
 	for _, p := range v.Errors {
 		if !p.Minor {
