@@ -70,6 +70,24 @@ func TestHistory(t *testing.T) {
 	}
 }
 
+// A minute takes the place of the one a day before it, and a day that of the one 366 days
+// before it, and counts from nothing.
+func TestPlaces(t *testing.T) {
+	r, c := newTest(noon)
+	r.Note(Request{})
+	for _, after := range []time.Duration{maxMinutes * time.Minute, maxDays * 24 * time.Hour} {
+		c.Time = noon.Add(after)
+		r.Note(Request{})
+		h := r.History()
+		if last := h.Minutes[len(h.Minutes)-1]; last.Requests != 1 || !last.Time.Equal(c.Time) {
+			t.Errorf("after %v the last minute is %+v", after, last)
+		}
+	}
+	if today := statusOf(r).Today.Requests; today != 1 {
+		t.Errorf("%d requests today", today)
+	}
+}
+
 // A clock that jumps costs no count but those of spans that it has left, and nothing
 // from the future is shown.
 func TestClockJumps(t *testing.T) {

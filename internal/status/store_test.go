@@ -3,6 +3,7 @@ package status
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"strings"
 	"sync"
@@ -155,9 +156,10 @@ func TestDamagedRecords(t *testing.T) {
 		for _, value := range []string{"", "{", "null", "[]", `{"number": 5}`, strings.Replace(good, `"requests":1`, `"requests":-1`, 1), strings.Replace(good, "1", "1e300", 1)} {
 			store.values[name] = []byte(value)
 			store.values["x"], store.values["d999"] = []byte(good), []byte(good)
+			store.values["d000"] = fmt.Appendf(nil, `{"number": %d, "requests": 9}`, dayNumber(time.Now())-5) // its place is another one
 			r, stop := runWith(t, store, nil)
-			if n := statusOf(r).Today.Requests; n != 0 {
-				t.Errorf("%q counts %d requests", value, n)
+			if n, days := statusOf(r).Today.Requests, len(r.History().Days); n != 0 || days != 1 {
+				t.Errorf("%q counts %d requests in %d days", value, n, days)
 			}
 			stop()
 		}
