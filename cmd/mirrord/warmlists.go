@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -137,13 +138,13 @@ func writeLists(out io.Writer, lists []warm.ListStatus, now time.Time) error {
 	for _, l := range lists {
 		next, last, result := "never", "-", "-"
 		if !l.Next.IsZero() {
-			next = "in " + units.HumanDuration(l.Next.Sub(now))
+			next = "in " + strings.ToLower(units.HumanDuration(l.Next.Sub(now)))
 		}
 		if l.Running {
 			next = "now"
 		}
 		if l.Last != nil {
-			last, result = units.HumanDuration(now.Sub(l.Last.Ended))+" ago", string(l.Last.Outcome)+": "+l.Last.Summary.Text(now)
+			last, result = strings.ToLower(units.HumanDuration(now.Sub(l.Last.Ended)))+" ago", string(l.Last.Outcome)+": "+l.Last.Summary.Text(now)
 			if l.Last.Error != "" {
 				result = string(l.Last.Outcome) + ": " + l.Last.Error
 			}

@@ -233,7 +233,7 @@ func (s *Scheduler) end(ctx context.Context, e *entry, c Completed, err error) (
 	if ctx.Err() != nil || errors.Is(err, ErrBusy) || errors.Is(err, oci.ErrOffline) {
 		return false
 	}
-	e.last = &c
+	e.last, e.retry = &c, time.Time{}
 	e.runs[c.Outcome]++
 	if c.Outcome == RunDone {
 		e.success = c.Ended

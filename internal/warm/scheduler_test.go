@@ -199,6 +199,13 @@ func TestScheduleAfterLimit(t *testing.T) {
 		o.registry.set(&oci.LimitError{Kind: oci.LimitReserve, ResetBy: time.Now().Add(48 * time.Hour)}, false)
 		time.Sleep(47 * time.Hour)
 		o.saw(t, "02 05:00 base waiting", "03 05:00 base waiting")
+		o.registry.set(nil, false)
+		if _, err := o.RunNow(t.Context(), "base", warm.Report{}); err != nil {
+			t.Error(err)
+		}
+		o.saw(t, "03 22:15 base done")
+		time.Sleep(6 * time.Hour)
+		o.saw(t) // which was what the retry was for
 	})
 }
 
