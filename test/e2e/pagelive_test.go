@@ -83,6 +83,28 @@ func TestPageFollows(t *testing.T) {
 	b.screenshot(t, "lost")
 }
 
+// A long list shows its beginning, and all of it when that is asked for.
+func TestPageShortensLists(t *testing.T) {
+	p := servePage(t)
+	b := openTab(t, p.address, look{width: 1280})
+	const seen = `[...document.querySelectorAll("[data-list=errors] > li")].filter((e) => e.checkVisibility()).length`
+	if b.visible(t, "section:has(> #errors) .more") {
+		t.Error("a short list can be lengthened")
+	}
+	s := pagetest.Status(p.now)
+	for range 5 {
+		s.Errors = append(s.Errors, s.Errors[0])
+	}
+	p.send(t, s)
+	b.await(t, "section:has(> #errors)", "All of them")
+	if n := eval[int](t, b, seen); n != 5 {
+		t.Errorf("%d errors are shown, want 5", n)
+	}
+	b.do(t, chromedp.Click(chromedp.CSS("section:has(> #errors) .more summary")))
+	eventually(t, 10*time.Second, "all 8 errors are shown", func() bool { return eval[int](t, b, seen) == 8 })
+	b.calm(t, p.address)
+}
+
 // Charts follow once a minute, and a page of another version than the mirror is replaced.
 func TestPageRefreshes(t *testing.T) {
 	p := servePage(t)
