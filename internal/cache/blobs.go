@@ -13,6 +13,7 @@ type blobs struct {
 	dirty   map[oci.Digest]struct{}      // entries whose recency the index does not know
 	busy    map[oci.Digest]chan struct{} // whose file is being removed or put: closed when that is done
 	failing []*entry                     // that the disk has not given since it fails
+	pins    map[oci.Digest]struct{}      // that are not evicted, cached or not
 
 	policy   Policy
 	metadata Policy                  // of manifests and configs; nil: policy orders all
@@ -20,7 +21,8 @@ type blobs struct {
 	configs  map[oci.Digest]struct{} // that cached manifests name
 
 	used         int64 // bytes of entries
-	reading      int64 // those of them that are being read
+	reading      int64 // those of them that are being read, and not pinned
+	pinned       int64 // those of them that are pinned
 	metadataUsed int64 // those of them that metadata orders
 }
 
@@ -46,11 +48,31 @@ func (b *blobs) add(e *entry) {
 	}
 	b.forget(e.digest)
 	b.entries[e.digest] = e
-	b.classify(e)
+	b.include(e)
 	b.noteConfig(e, e.config)
 	b.used += e.size
-	if e.readers > 0 {
+}
+
+// include counts e, and has it ordered unless it is pinned.
+func (b *blobs) include(e *entry) {
+	_, e.pinned = b.pins[e.digest]
+	b.classify(e)
+	switch {
+	case e.pinned:
+		b.pinned += e.size
+	case e.readers > 0:
 		b.reading += e.size
+	}
+}
+
+// exclude undoes include.
+func (b *blobs) exclude(e *entry) {
+	b.declassify(e)
+	switch {
+	case e.pinned:
+		b.pinned -= e.size
+	case e.readers > 0:
+		b.reading -= e.size
 	}
 }
 
@@ -63,11 +85,8 @@ func (b *blobs) forget(d oci.Digest) {
 	delete(b.entries, d)
 	delete(b.dirty, d)
 	delete(b.configs, e.config)
-	b.declassify(e)
+	b.exclude(e)
 	b.used -= e.size
-	if e.readers > 0 {
-		b.reading -= e.size
-	}
 }
 
 // touch notes that e was used.
@@ -80,7 +99,7 @@ func (b *blobs) touch(e *entry) {
 // acquire counts one more reader of e, which may not be cached yet.
 func (b *blobs) acquire(e *entry) {
 	e.readers++
-	if e.readers == 1 && b.entries[e.digest] == e {
+	if e.readers == 1 && !e.pinned && b.entries[e.digest] == e {
 		b.reading += e.size
 	}
 }
@@ -88,7 +107,7 @@ func (b *blobs) acquire(e *entry) {
 // release counts one reader less.
 func (b *blobs) release(e *entry) {
 	e.readers--
-	if e.readers == 0 && b.entries[e.digest] == e {
+	if e.readers == 0 && !e.pinned && b.entries[e.digest] == e {
 		b.reading -= e.size
 	}
 }
@@ -107,10 +126,10 @@ func (b *blobs) recover() {
 	b.failing = nil
 }
 
-// evictable returns how many bytes could be evicted: of blobs that are not being
-// read, and for metadata those of its share too.
+// evictable returns how many bytes could be evicted: of blobs that are not pinned or
+// being read, and for metadata those of its share too.
 func (b *blobs) evictable(metadata bool) int64 {
-	n := b.used - b.reading
+	n := b.used - b.reading - b.pinned
 	if !metadata {
 		n -= min(b.metadataUsed, b.share)
 	}

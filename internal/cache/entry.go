@@ -17,6 +17,7 @@ type entry struct {
 
 	config   oci.Digest // that it names, if it is a manifest that has been read
 	metadata bool       // it is ordered among manifests and configs
+	pinned   bool       // it is ordered among none, as it is not evicted
 	failing  bool       // the disk has not given it: as good as absent until the disk recovers
 }
 

@@ -26,8 +26,12 @@ func (b *blobs) isMetadata(d oci.Digest, manifest bool, size int64) bool {
 	return b.metadata != nil && (manifest || config) && size <= min(oci.MaxManifestSize, b.share/4)
 }
 
-// classify has e ordered among the metadata or the other blobs.
+// classify has e ordered among the metadata or the other blobs, unless it is pinned.
 func (b *blobs) classify(e *entry) {
+	e.metadata = false
+	if e.pinned {
+		return
+	}
 	e.metadata = b.isMetadata(e.digest, e.mediaType != "", e.size)
 	if !e.metadata {
 		b.policy.Add(e.digest, e.size)
@@ -39,6 +43,9 @@ func (b *blobs) classify(e *entry) {
 
 // declassify undoes classify.
 func (b *blobs) declassify(e *entry) {
+	if e.pinned {
+		return
+	}
 	if !e.metadata {
 		b.policy.Remove(e.digest)
 		return

@@ -17,12 +17,21 @@ type Reconciliation struct {
 // reconcile reconciles the directory with the index: a crash can leave a file that
 // the index does not know, a person or a disk can remove one.
 func (c *Cache) reconcile(ctx context.Context) {
+	found, err := c.walk(ctx)
+	if ctx.Err() != nil {
+		return
+	}
+	c.trim()
+	report2(c.opts.Hooks.Reconciled, found, err)
+}
+
+// walk is reconcile without what follows from it. It stops when ctx ends.
+func (c *Cache) walk(ctx context.Context) (found Reconciliation, err error) {
 	unseen := c.entries()
-	var found Reconciliation
 	var errs []error
 	for blob, err := range c.opts.Store.All(ctx) {
 		if ctx.Err() != nil {
-			return
+			return found, context.Cause(ctx)
 		}
 		switch {
 		case err != nil:
@@ -44,8 +53,7 @@ func (c *Cache) reconcile(ctx context.Context) {
 			}
 		}
 	}
-	c.trim()
-	report2(c.opts.Hooks.Reconciled, found, errors.Join(errs...))
+	return found, errors.Join(errs...)
 }
 
 // entries returns what is cached now.

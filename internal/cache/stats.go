@@ -12,6 +12,7 @@ import (
 // called a state counts from the start of the process.
 type Stats struct {
 	Bytes    int64         // state: of cached blobs
+	Pinned   int64         // state: those of them that are not evicted
 	Reserved int64         // state: by fills
 	MaxBytes int64         // state: the size limit
 	MinFree  int64         // state: what the cache leaves free on its file system
@@ -40,7 +41,7 @@ func (c *Cache) Stats() Stats {
 	s := c.stats
 	s.Saved = maps.Clone(s.Saved)
 	s.Bytes, s.Reserved, s.MaxBytes = c.blobs.used, c.space.reserved, c.space.maxSize
-	s.MinFree = c.space.minFree
+	s.MinFree, s.Pinned = c.space.minFree, c.blobs.pinned
 	s.Entries = len(c.blobs.entries)
 	if d, ok := c.blobs.policy.Victim(); ok {
 		s.Oldest = time.Since(c.blobs.get(d).used)

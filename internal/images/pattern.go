@@ -22,6 +22,7 @@ type Pattern struct {
 	name   string // of upstream and repository; empty: all
 	tag    string // empty: all
 	digest oci.Digest
+	exact  oci.Ref // the image that it names; zero: it names none, or several
 }
 
 // ParsePattern returns the pattern that text means; an empty one is the zero Pattern.
@@ -46,7 +47,22 @@ func ParsePattern(text string, routes route.Table) (Pattern, error) {
 		}
 		p.tag, p.digest = "", d
 	}
+	p.exact = p.toRef(routes)
 	return p, nil
+}
+
+// toRef returns the image that p names, if it has a tag or a digest and no wildcards and is of
+// an upstream, and else the zero Ref.
+func (p Pattern) toRef(routes route.Table) oci.Ref {
+	upstream, repository, _ := strings.Cut(p.name, "/")
+	if strings.ContainsAny(p.name+p.tag, `*?[]{}\`) || !routes.Known(upstream) {
+		return oci.Ref{}
+	}
+	ref, err := oci.ParseManifest(upstream, repository, p.tag+p.digest.String())
+	if err != nil {
+		return oci.Ref{}
+	}
+	return ref
 }
 
 // qualify returns name with its upstream, by the upstream's own name.
@@ -102,3 +118,9 @@ func (p Pattern) String() string {
 	}
 	return p.name + ":*"
 }
+
+// Exact returns the one image that p names, known or not; false if it can mean several.
+func (p Pattern) Exact() (oci.Ref, bool) { return p.exact, p.exact != oci.Ref{} }
+
+// Digest returns the digest that p names, or an empty one.
+func (p Pattern) Digest() oci.Digest { return p.digest }
