@@ -21,6 +21,7 @@ import (
 	"mirrord/internal/membership"
 	"mirrord/internal/proxy"
 	"mirrord/internal/ratelimit"
+	"mirrord/internal/retention"
 	"mirrord/internal/route"
 	"mirrord/internal/server"
 	"mirrord/internal/stack"
@@ -44,6 +45,7 @@ type daemon struct {
 	audit   *telemetry.Audit
 	mirror  *stack.Stack
 	images  *images.Images
+	pins    *retention.Retention
 	status  *status.Recorder
 	warmer  *warm.Warmer
 	lists   *warm.Scheduler
@@ -95,7 +97,8 @@ func build(cfg *config.Config, load func() (*config.Config, error), passed socke
 	if err := d.buildWarming(); err != nil {
 		return nil, refusal{err}
 	}
-	watch(d.metrics, d.mirror, ledger)
+	d.buildRetention(storage.index)
+	watch(d.metrics, d.mirror, d.pins, ledger)
 	d.metrics.WatchDisk(storage.blobs.Free)
 	if err := d.buildDoors(); err != nil {
 		return nil, refusal{err}
@@ -111,7 +114,7 @@ func build(cfg *config.Config, load func() (*config.Config, error), passed socke
 	}
 	d.api = admin.New(admin.Options{
 		Metrics: d.metrics.Handler(d.tracer != nil), Cache: d.mirror.Cache, Health: d.mirror.Health, Pools: d.mirror.Pools, Warmer: d.warmer, WarmLists: d.lists,
-		Images: d.images, Status: d.status, Version: thisBuild().Version, Offline: func() bool { return d.policy.current.Load().cfg.Offline },
+		Images: d.images, Tags: d.mirror.Tags, Retention: d.pins, Status: d.status, Version: thisBuild().Version, Offline: func() bool { return d.policy.current.Load().cfg.Offline },
 		Free: storage.blobs.Free, Failing: d.failingHosts, Socket: listeners.socketPath(),
 		Connect: func(host string) page.Connect { return connect(d.policy.current.Load().cfg, host) },
 		Dir:     cfg.Cache.Dir, Listen: cfg.Admin.Listen, Token: token, MetricsListen: cfg.Metrics.Listen,
@@ -120,7 +123,7 @@ func build(cfg *config.Config, load func() (*config.Config, error), passed socke
 	budgets := &budgetWriter{ledger: ledger, pools: d.mirror.Pools, probe: d.policy.probe, write: storage.index.PutQuotas, log: log}
 	d.mirrors = d.mirrorServers(listeners.mirrors)
 	d.admin = adminServers(listeners, d.audit.Actions(d.api.Handler()), d.api.MetricsHandler(), log)
-	d.workers = append(renewals(d.doors), d.mirror.Run, d.lists.Run, d.status.Run, budgets.run, d.audit.Run, d.tracer.Run)
+	d.workers = append(renewals(d.doors), d.mirror.Run, d.pins.Run, d.lists.Run, d.status.Run, budgets.run, d.audit.Run, d.tracer.Run)
 	return d, nil
 }
 
@@ -241,13 +244,13 @@ func tagLimits(cfg *config.Config) tags.Limits {
 func newID() string { return "mirrord-" + strings.ToLower(rand.Text()) }
 
 // watch exports the state of the stack as metrics.
-func watch(metrics *telemetry.Metrics, mirror *stack.Stack, ledger *ratelimit.Ledger) {
+func watch(metrics *telemetry.Metrics, mirror *stack.Stack, pins *retention.Retention, ledger *ratelimit.Ledger) {
 	metrics.WatchCache(func() telemetry.Snapshot {
 		stats := mirror.Cache.Stats()
 		for _, p := range mirror.Pools() {
 			stats.Saved[p.Name()] += 0 // exported before the first one
 		}
-		return telemetry.Snapshot{Cache: stats, Tags: mirror.Tags.Stats(), Degraded: mirror.Health.Degraded()}
+		return telemetry.Snapshot{Cache: stats, Tags: mirror.Tags.Stats(), Pins: len(pins.Pins()), Degraded: mirror.Health.Degraded()}
 	})
 	if mirror.Uploads != nil {
 		metrics.WatchUploads(mirror.Uploads.Waiting)

@@ -66,6 +66,7 @@ func newRootCommand() *cobra.Command {
 	})
 	root.AddCommand(newServeCommand(), newConfigCommand(), newQuotaCommand(), newReadyCommand(), newVerifyCommand(),
 		newStatusCommand(), newTopCommand(), newListCommand(), newExplainCommand(),
+		newPinCommand(), newUnpinCommand(), newPurgeCommand(), newRefreshCommand(), newCollectCommand(),
 		newClientConfigCommand(), newExportCommand(), newImportCommand(), newImportArchiveCommand(), newWarmCommand(), newVersionCommand())
 	root.AddCommand(manCommands()...)
 	return root

@@ -67,6 +67,7 @@ func (d *daemon) adopt(other *config.Config) error {
 	}
 	d.policy.exchange(cfg, serve)
 	d.level.SetLevel(levelOf(cfg))
+	d.pins.SetMax(maxPinned(cfg))
 	d.mirror.SetLimits(limits(cfg))
 	d.mirror.SetCredentials(credentials)
 	d.lists.Set(lists)

@@ -18,8 +18,10 @@ import (
 	"mirrord/internal/cache"
 	"mirrord/internal/health"
 	"mirrord/internal/images"
+	"mirrord/internal/retention"
 	"mirrord/internal/status"
 	"mirrord/internal/status/page"
+	"mirrord/internal/tags"
 	"mirrord/internal/upstream"
 	"mirrord/internal/warm"
 )
@@ -36,6 +38,9 @@ type Options struct {
 	Dir       string // of the cache
 	Listen    string // where the API is served: the host in it is a name that requests may have
 	Token     Token  // for what changes the mirror's state, and for profiles
+
+	Tags      *tags.Registry
+	Retention *retention.Retention // pins, and removes by hand
 
 	Archives *archive.Mirror // whose images are exported and imported
 
@@ -107,6 +112,13 @@ func (a *API) routes() map[string]http.HandlerFunc {
 		"GET " + statusPath:  respond(a.status),
 		"GET " + historyPath: respond(a.history),
 		"GET " + livePath:    a.serveLive,
+
+		"GET /v1/pins":     respond(a.pins),
+		"POST /v1/pins":    respond(a.pin),
+		"DELETE /v1/pins":  respond(a.unpin),
+		"POST /v1/purge":   respond(a.purge),
+		"POST /v1/refresh": stream(a.refresh),
+		"POST /v1/gc":      stream(a.collect),
 
 		"POST /v1/export":         a.serveExport,
 		"POST /v1/import":         stream(a.importDirectory),

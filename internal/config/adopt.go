@@ -7,6 +7,7 @@ import "slices"
 func (c *Config) Adopt(other *Config) *Config {
 	adopted := *c
 	adopted.Cache.MaxSize, adopted.Cache.MinFree = other.Cache.MaxSize, other.Cache.MinFree
+	adopted.Cache.MaxPinned = other.Cache.MaxPinned
 	adopted.Cache.MaxFills, adopted.Cache.Scrub = other.Cache.MaxFills, other.Cache.Scrub
 	adopted.Clients = other.Clients
 	adopted.Clients.MaxConnections, adopted.Clients.TrustedProxies = c.Clients.MaxConnections, c.Clients.TrustedProxies

@@ -18,7 +18,7 @@ listen: 127.0.0.1:6001
 listeners: [{address: ':6000', tls: {cert_file: /other, key_file: /k}, auth: {htpasswd: /users}}]
 admin: {listen: '127.0.0.1:6002', socket: /s, token_file: /t}
 metrics: {listen: ':6003'}
-cache: {dir: /d, max_size: 1GiB, min_free: 1GiB, max_fills: 1, scrub: 1h}
+cache: {dir: /d, max_size: 1GiB, min_free: 1GiB, max_pinned: 1GiB, max_fills: 1, scrub: 1h}
 clients: {max_requests: 1, requests_per_second: 1, max_connections: 1, bandwidth: 1MiB, total_bandwidth: 2MiB, catalog: true, allow: 10.0.0.0/8, deny: 10.0.0.1, trusted_proxies: 10.0.0.2}
 access: {private: rules, rules: [{allow: true}], audit_log: /a}
 tags: {fresh: 2m, rules: [{match: a, fresh: 1h}], stale_while_revalidate: 1m, max_stale: 1h, max_silence: 1s}
@@ -40,7 +40,7 @@ log: {level: debug, access: errors, access_sample: 2, format: console}
 		t.Errorf("needs a restart (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff([]string{
-		"listeners", "cache.max_size", "cache.min_free", "cache.max_fills", "cache.scrub", "clients.max_requests", "clients.requests_per_second",
+		"listeners", "cache.max_size", "cache.min_free", "cache.max_pinned", "cache.max_fills", "cache.scrub", "clients.max_requests", "clients.requests_per_second",
 		"clients.bandwidth", "clients.total_bandwidth", "clients.catalog", "clients.allow", "clients.deny", "access.private", "access.rules",
 		"tags.fresh", "tags.rules", "tags.stale_while_revalidate", "tags.max_stale", "tags.max_silence",
 		"quota.reserve", "quota.probe", "quota.per_client", "status.clients", "warm.lists", "offline", "upstreams", "log.level", "log.access", "log.access_sample",

@@ -32,12 +32,13 @@ type Config struct {
 		Listen string // host:port; empty: metrics are served at Admin.Listen only
 	}
 	Cache struct {
-		Dir      string
-		DirSet   bool          // Dir is not the default
-		MaxSize  Size          // of all blobs together; more than 0
-		MinFree  Size          // of the file system, left free; 0: none
-		MaxFills int           // blobs; 1 or more
-		Scrub    time.Duration // 0: off
+		Dir       string
+		DirSet    bool          // Dir is not the default
+		MaxSize   Size          // of all blobs together; more than 0
+		MinFree   Size          // of the file system, left free; 0: none
+		MaxPinned Part          // of MaxSize
+		MaxFills  int           // blobs; 1 or more
+		Scrub     time.Duration // 0: off
 	}
 	Clients struct {
 		MaxRequests       int  // in flight, for each client; 0: no limit

@@ -54,6 +54,7 @@ func defaultConfig() *Config {
 	c.Cache.Dir = filepath.FromSlash("/home/u/.cache/mirrord")
 	c.Cache.MaxSize = 50 << 30
 	c.Cache.MinFree = 2 << 30
+	c.Cache.MaxPinned = Part{Percent: 50}
 	c.Cache.MaxFills = 32
 	c.Cache.Scrub = 7 * 24 * time.Hour
 	c.Clients.MaxRequests = 256

@@ -21,7 +21,7 @@ func TestFileProblems(t *testing.T) {
 		{"unknown key", "cache:\n  dir: /d\n  maxsize: 1\n",
 			`mirrord.yaml:3:3: unknown key "cache.maxsize"; did you mean "cache.max_size"?`},
 		{"unknown key like none", "cache:\n  colour: red\n",
-			`mirrord.yaml:2:3: unknown key "cache.colour"; expected one of: cache.dir, cache.max_size, cache.min_free, cache.max_fills, cache.scrub`},
+			`mirrord.yaml:2:3: unknown key "cache.colour"; expected one of: cache.dir, cache.max_size, cache.min_free, cache.max_pinned, cache.max_fills, cache.scrub`},
 		{"key of another group", "max_size: 1GiB\n",
 			`mirrord.yaml:1:1: unknown key "max_size"; did you mean "cache.max_size"?`},
 		{"dotted key", "cache.max_size: 1GiB\n",
@@ -88,9 +88,9 @@ func TestFileProblems(t *testing.T) {
 		{"list for a value", "listen: [':1']\n",
 			`mirrord.yaml:1:9: listen: is a list; write a single value`},
 		{"value for a mapping", "cache: /d\n",
-			`mirrord.yaml:1:8: cache: is a single value; write a mapping with the keys dir, max_size, min_free, max_fills, scrub`},
+			`mirrord.yaml:1:8: cache: is a single value; write a mapping with the keys dir, max_size, min_free, max_pinned, max_fills, scrub`},
 		{"list for a mapping", "cache:\n  - dir: /d\n",
-			`mirrord.yaml:2:3: cache: is a list; write a mapping with the keys dir, max_size, min_free, max_fills, scrub`},
+			`mirrord.yaml:2:3: cache: is a list; write a mapping with the keys dir, max_size, min_free, max_pinned, max_fills, scrub`},
 		{"list for the file", "- listen\n",
 			`mirrord.yaml:1:1: is a list; write a mapping with the keys ` + keys},
 		{"value for the file", "hello\n",
@@ -105,7 +105,7 @@ func TestFileProblems(t *testing.T) {
 		{"alias", "listen: *a\n",
 			`mirrord.yaml:1:9: listen: has an anchor, alias or tag; write a single value, in quotes if it starts with *, & or !`},
 		{"tag", "cache: !x {dir: /d}\n",
-			`mirrord.yaml:1:8: cache: has an anchor, alias or tag; write a mapping with the keys dir, max_size, min_free, max_fills, scrub`},
+			`mirrord.yaml:1:8: cache: has an anchor, alias or tag; write a mapping with the keys dir, max_size, min_free, max_pinned, max_fills, scrub`},
 		{"two documents", "listen: :1\n---\nlisten: :2\n",
 			`mirrord.yaml:3:1: a second YAML document starts here; keep one`},
 		{"syntax", "cache: [1,\n",
@@ -351,7 +351,7 @@ func TestEnvironmentProblems(t *testing.T) {
 		{"size", "MIRRORD_CACHE_MAX_SIZE=x", `MIRRORD_CACHE_MAX_SIZE: "x" is not a size; write a number with a unit, such as 50GiB`},
 		{"unknown", "MIRRORD_CACHE_SIZE=1", `MIRRORD_CACHE_SIZE: unknown variable; did you mean "MIRRORD_CACHE_MAX_SIZE"?`},
 		{"unknown like none", "MIRRORD_FOO=1", `MIRRORD_FOO: unknown variable; expected one of: MIRRORD_CONFIG, MIRRORD_LISTEN, MIRRORD_LISTENERS, MIRRORD_ADMIN_LISTEN, MIRRORD_ADMIN_SOCKET, MIRRORD_ADMIN_TOKEN_FILE, MIRRORD_METRICS_LISTEN, ` +
-			`MIRRORD_CACHE_DIR, MIRRORD_CACHE_MAX_SIZE, MIRRORD_CACHE_MIN_FREE, MIRRORD_CACHE_MAX_FILLS, MIRRORD_CACHE_SCRUB, MIRRORD_CLIENTS_MAX_REQUESTS, MIRRORD_CLIENTS_REQUESTS_PER_SECOND, MIRRORD_CLIENTS_MAX_CONNECTIONS, MIRRORD_CLIENTS_BANDWIDTH, MIRRORD_CLIENTS_TOTAL_BANDWIDTH, MIRRORD_CLIENTS_CATALOG, MIRRORD_CLIENTS_ALLOW, MIRRORD_CLIENTS_DENY, MIRRORD_CLIENTS_TRUSTED_PROXIES, MIRRORD_ACCESS_PRIVATE, MIRRORD_ACCESS_RULES, MIRRORD_ACCESS_AUDIT_LOG, MIRRORD_TAGS_FRESH, MIRRORD_TAGS_RULES, MIRRORD_TAGS_STALE_WHILE_REVALIDATE, MIRRORD_TAGS_MAX_STALE, MIRRORD_TAGS_MAX_SILENCE, ` +
+			`MIRRORD_CACHE_DIR, MIRRORD_CACHE_MAX_SIZE, MIRRORD_CACHE_MIN_FREE, MIRRORD_CACHE_MAX_PINNED, MIRRORD_CACHE_MAX_FILLS, MIRRORD_CACHE_SCRUB, MIRRORD_CLIENTS_MAX_REQUESTS, MIRRORD_CLIENTS_REQUESTS_PER_SECOND, MIRRORD_CLIENTS_MAX_CONNECTIONS, MIRRORD_CLIENTS_BANDWIDTH, MIRRORD_CLIENTS_TOTAL_BANDWIDTH, MIRRORD_CLIENTS_CATALOG, MIRRORD_CLIENTS_ALLOW, MIRRORD_CLIENTS_DENY, MIRRORD_CLIENTS_TRUSTED_PROXIES, MIRRORD_ACCESS_PRIVATE, MIRRORD_ACCESS_RULES, MIRRORD_ACCESS_AUDIT_LOG, MIRRORD_TAGS_FRESH, MIRRORD_TAGS_RULES, MIRRORD_TAGS_STALE_WHILE_REVALIDATE, MIRRORD_TAGS_MAX_STALE, MIRRORD_TAGS_MAX_SILENCE, ` +
 			`MIRRORD_QUOTA_RESERVE, MIRRORD_QUOTA_PROBE, MIRRORD_QUOTA_PER_CLIENT, MIRRORD_STATUS_CLIENTS, MIRRORD_WARM_LISTS, MIRRORD_OFFLINE, MIRRORD_FLEET_S3, MIRRORD_UPSTREAMS, MIRRORD_LOG_LEVEL, MIRRORD_LOG_ACCESS, MIRRORD_LOG_ACCESS_SAMPLE, MIRRORD_LOG_FORMAT`},
 		{"spelling", "MIRRORD_LOGLEVL=x", `MIRRORD_LOGLEVL: unknown variable; did you mean "MIRRORD_LOG_LEVEL"?`},
 		{"file", "MIRRORD_CONFIG=gone.yaml", `gone.yaml: cannot be read: no such file or directory`},

@@ -45,6 +45,8 @@ var settings = []setting{
 		"SIZE", "50GiB", "maximum size of the cache, beyond which the least recently used content is evicted"},
 	{scalar("cache.min_free", parseSize, func(c *Config) *Size { return &c.Cache.MinFree }),
 		"SIZE", "2GiB", "space to leave free on the cache's file system"},
+	{scalar("cache.max_pinned", parsePart, func(c *Config) *Part { return &c.Cache.MaxPinned }),
+		"SIZE", "50%", "how much of the cache images that are pinned may take, as a size or a percentage of cache.max_size"},
 	{scalar("cache.max_fills", parseFills, func(c *Config) *int { return &c.Cache.MaxFills }),
 		"DOWNLOADS", "32", "how many blobs are downloaded into the cache at once; further downloads wait"},
 	{scalar("cache.scrub", parseScrub, func(c *Config) *duration { return (*duration)(&c.Cache.Scrub) }),

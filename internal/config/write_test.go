@@ -33,6 +33,7 @@ cache:
   dir: /var/cache/mirrord
   max_size: 50GiB
   min_free: 2GiB
+  max_pinned: 50%
   max_fills: 32
   scrub: 168h
 clients:

@@ -26,6 +26,8 @@ func counter(name, help string, read func(Snapshot) float64) statMetric {
 
 var statMetrics = []statMetric{
 	gauge("cache_bytes", "Bytes of cached blobs.", func(s Snapshot) float64 { return float64(s.Cache.Bytes) }),
+	gauge("cache_pinned_bytes", "Bytes of cached blobs that are pinned and never evicted.", func(s Snapshot) float64 { return float64(s.Cache.Pinned) }),
+	gauge("cache_pins", "Images that are pinned.", func(s Snapshot) float64 { return float64(s.Pins) }),
 	gauge("cache_reserved_bytes", "Bytes reserved for fills in flight.", func(s Snapshot) float64 { return float64(s.Cache.Reserved) }),
 	gauge("cache_max_bytes", "Size limit of the cache in bytes.", func(s Snapshot) float64 { return float64(s.Cache.MaxBytes) }),
 	gauge("cache_min_free_bytes", "Bytes of the file system that the cache leaves free.", func(s Snapshot) float64 { return float64(s.Cache.MinFree) }),
@@ -47,6 +49,7 @@ var statMetrics = []statMetric{
 type Snapshot struct {
 	Cache    cache.Stats
 	Tags     tags.Stats
+	Pins     int // images that are pinned
 	Degraded map[health.Component]error
 }
 
