@@ -24,7 +24,8 @@ func testDebianPackage(t *testing.T, x *tree, booted bool) {
 			x.called(t, action)
 		}
 	}
-	x.must(t, "dpkg", "-i", one(t, d.old, "*_amd64.deb"))
+	x.write(t, "tree/etc/apt/apt.conf.d/yes", `APT::Get::Assume-Yes "true";`)
+	x.must(t, "sh", "-c", "cd "+d.old+" && "+line(t, "docs/install.md", "apt install "))
 	called("start")
 	if !exists(x.in("usr/share/man/man1/mirrord-serve.1.gz")) || !exists(x.in("usr/share/zsh/vendor-completions/_mirrord")) {
 		t.Error("there are no manual pages, or no completions")
@@ -51,12 +52,12 @@ func testDebianPackage(t *testing.T, x *tree, booted bool) {
 	pullThrough(t, m, img)
 	m.process.end(t)
 
-	x.must(t, "dpkg", "-r", "mirrord")
+	x.must(t, "apt", "remove", "mirrord")
 	called("stop")
 	if !exists(x.in("etc/mirrord/mirrord.yaml")) || !exists(x.in("var/cache/private/mirrord/blobs")) || exists(x.in("usr/bin/mirrord")) {
 		t.Error("removing the package has removed the configuration or the cache, or not the binary")
 	}
-	x.must(t, "dpkg", "-P", "mirrord")
+	x.must(t, "apt", "purge", "mirrord")
 	diff(t, "what is left after a purge", "", x.leftovers(t))
 }
 
