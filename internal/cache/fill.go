@@ -22,6 +22,7 @@ type fill struct {
 	part        part
 	reservation *reservation
 	unlock      func() // ends lockFile, for a caller who holds mu; nil before
+	yields      bool   // to what was cached meanwhile, which others may hold
 	err         error  // why nothing was cached
 }
 
@@ -205,7 +206,12 @@ func (l *fill) copy() error {
 // flight has landed.
 func (l *fill) store() error {
 	c, d := l.cache, l.flight.ref.Digest()
-	replacing := l.lockFile()
+	replacing, err := l.lockFile()
+	if err != nil {
+		c.countOpen(l.spool)
+		removePart(l.part)
+		return err
+	}
 	need := min(l.spool.Written(), copyBuffer) // how much is not on the disk before it is synced is not known
 	put := func() error { return c.opts.Store.Put(c.runner.Context(), d, l.part.file) }
 	if err := c.evictor.write(need, put); err != nil {
@@ -223,8 +229,9 @@ func (l *fill) store() error {
 // the removal cannot hit the new one, and then keeps all others from the file until
 // l.unlock. What is cached under the digest is forgotten, but for its type, so that
 // it is not evicted meanwhile; it comes back unless something has replaced it.
-// lockFile reports whether there is such a thing.
-func (l *fill) lockFile() bool {
+// lockFile reports whether there is such a thing. If l yields to it, it stays, and
+// lockFile fails with errCached.
+func (l *fill) lockFile() (replacing bool, err error) {
 	c, e := l.cache, l.flight.entry
 	d := e.digest
 	c.mu.Lock()
@@ -234,9 +241,12 @@ func (l *fill) lockFile() bool {
 		c.mu.Lock()
 	}
 	defer c.mu.Unlock()
+	old := c.blobs.get(d)
+	if l.yields && old != nil && old.isVerified() && !old.failing {
+		return true, errCached
+	}
 	locked := make(chan struct{})
 	c.blobs.busy[d] = locked
-	old := c.blobs.get(d)
 	var replaced int64 // bytes of a file that is on the disk until the new one takes its name
 	if old != nil {
 		e.typed, e.config = old.typed, old.config
@@ -252,7 +262,7 @@ func (l *fill) lockFile() bool {
 		delete(c.blobs.busy, d)
 		close(locked)
 	}
-	return old != nil
+	return old != nil, nil
 }
 
 // land ends the flight: what it fetched is cached from now on, unless err is set.

@@ -46,14 +46,13 @@ func (c *Cache) Put(ctx context.Context, d oci.Digest, size int64, source io.Rea
 		return ErrNoSpace
 	}
 	found, err := l.put(ctx, oci.Descriptor{Digest: d, Size: size}, source)
-	l.landPut(size, found, err)
-	return err
+	return l.landPut(size, found, err)
 }
 
 // newPut returns what stores d without a flight that others could join: what is put
 // says nothing of a repository.
 func (c *Cache) newPut(d oci.Digest) *fill {
-	return &fill{cache: c, flight: &flight{ref: oci.Ref{}.At(d), entry: &entry{digest: d}}}
+	return &fill{cache: c, flight: &flight{ref: oci.Ref{}.At(d), entry: &entry{digest: d}}, yields: true}
 }
 
 // put writes, verifies and stores the content, in the space that is reserved. It returns
@@ -130,14 +129,15 @@ func (c *Cache) Link(ctx context.Context, d oci.Digest, size int64, f *os.File) 
 		return ErrNoSpace
 	}
 	found, err := l.link(ctx, linker, size, f)
-	l.landPut(size, found, err)
-	return err
+	return l.landPut(size, found, err)
 }
 
 // link links the file, and removes the link when the content is not that of the digest.
 func (l *fill) link(ctx context.Context, linker Linker, size int64, f *os.File) (manifest, error) {
 	c, d := l.cache, l.flight.ref.Digest()
-	l.lockFile()
+	if _, err := l.lockFile(); err != nil {
+		return manifest{}, err
+	}
 	if err := linker.Link(ctx, d, f); err != nil {
 		return manifest{}, err
 	}
@@ -151,8 +151,9 @@ func (l *fill) link(ctx context.Context, linker Linker, size int64, f *os.File) 
 	return manifest{foundType(raw), raw}, err
 }
 
-// landPut makes what was put an entry, unless err is set, and ends its reservation.
-func (l *fill) landPut(size int64, found manifest, err error) {
+// landPut makes what was put an entry, unless err is set, and ends its reservation. It
+// returns why the content is not cached.
+func (l *fill) landPut(size int64, found manifest, err error) error {
 	c, e := l.cache, l.flight.entry
 	c.mu.Lock()
 	c.space.end(l.reservation)
@@ -169,6 +170,10 @@ func (l *fill) landPut(size int64, found manifest, err error) {
 	if err == nil {
 		c.recorder.save(e.digest)
 	}
+	if errors.Is(err, errCached) {
+		return nil
+	}
+	return err
 }
 
 // MaxSize is how many bytes the cache may take now.

@@ -98,6 +98,46 @@ func TestPutFails(t *testing.T) {
 	}
 }
 
+// meanwhile is a source that acts before it gives its bytes.
+type meanwhile struct {
+	io.Reader
+	act func()
+}
+
+func (m *meanwhile) Read(p []byte) (int, error) {
+	if m.act != nil {
+		m.act()
+		m.act = nil
+	}
+	return m.Reader.Read(p)
+}
+
+// What two put at the same time stays that of the first, who may hold it.
+func TestPutTwiceAtOnce(t *testing.T) {
+	f := start(t, new(ocitest.Fake), func(o *cachetest.Options) { o.Cache.Limits.MaxSize = 1 << 20 })
+	raw := content(200_000, 1)
+	d := oci.FromBytes(raw)
+	release := func() {}
+	second := io.MultiReader(bytes.NewReader(raw[:100_000]), &meanwhile{bytes.NewReader(raw[100_000:]), func() {
+		mustPut(t, f, raw)
+		_, release = f.Cache.Hold(d)
+	}})
+	if err := f.Cache.Put(t.Context(), d, int64(len(raw)), second); err != nil {
+		t.Error(err)
+	}
+	for seed := range uint64(10) {
+		mustPut(t, f, content(200_000, 2+seed))
+	}
+	f.MustRead(t, ocitest.BlobRef(t, d), raw, oci.Hit)
+	if left := cachetest.Files(t, f.Dir, "fills", "*"); len(left) > 0 {
+		t.Errorf("left %v", left)
+	}
+	release()
+	if err := f.Cache.CheckAccounts(); err != nil {
+		t.Error(err)
+	}
+}
+
 // What is put is evicted for, and what is held is not evicted.
 func TestHold(t *testing.T) {
 	f := start(t, new(ocitest.Fake), func(o *cachetest.Options) { o.Cache.Limits.MaxSize = 1 << 20 })
