@@ -20,7 +20,8 @@ func newListCommand() *cobra.Command {
 		Short:   "List the images that the mirror knows, the one last used first",
 		Long: `List the tags that the mirror knows and what of their images is cached: the platforms whose
 manifests are, the bytes, and how many of them are part of other images, too. REQUESTS and HITS count
-since the mirror's start. Content that was only ever pulled by digest has no tag, and is not listed.
+since the mirror's start. PINNED ones are not evicted; see mirrord pin. Content that was only ever
+pulled by digest has no tag, and is not listed.
 
 PATTERN is written like a name, with * and ** as in shells: alpine, 'nginx:1.*', 'grafana/*',
 'quay.io/**'. What has no registry is of Docker Hub.`,
@@ -106,14 +107,18 @@ func ago(t *time.Time, now time.Time) string {
 // writeImages writes a table for a person, at the time now.
 func writeImages(w io.Writer, all []admin.Image, now time.Time) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(table, "IMAGE\tDIGEST\tPLATFORMS\tSIZE\tSHARED\tUSED\tREQUESTS\tHITS")
+	_, _ = fmt.Fprintln(table, "IMAGE\tDIGEST\tPLATFORMS\tSIZE\tSHARED\tUSED\tREQUESTS\tHITS\tPINNED")
 	for _, i := range all {
 		platforms := strings.Join(i.Platforms, ",")
 		if platforms == "" {
 			platforms = "-"
 		}
-		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\n", shortName(i.Name), shortDigest(i.Digest), platforms,
-			units.BytesSize(float64(i.Size)), units.BytesSize(float64(i.Shared)), ago(i.LastUsed, now), i.Requests, i.Hits)
+		pinned := "-"
+		if i.Pinned {
+			pinned = "yes"
+		}
+		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\t%s\n", shortName(i.Name), shortDigest(i.Digest), platforms,
+			units.BytesSize(float64(i.Size)), units.BytesSize(float64(i.Shared)), ago(i.LastUsed, now), i.Requests, i.Hits, pinned)
 	}
 	return table.Flush() // returns the first error
 }

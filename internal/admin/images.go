@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"mirrord/internal/images"
+	"mirrord/internal/oci"
 )
 
 const imagesPath = "/v1/images"
@@ -24,6 +25,7 @@ type Image struct {
 	Platforms  []string   `json:"platforms"` // whose manifests are cached
 	Size       int64      `json:"size"`      // cached
 	Shared     int64      `json:"shared"`    // of it also part of other images
+	Pinned     bool       `json:"pinned"`    // it is not evicted
 	LastUsed   *time.Time `json:"last_used,omitempty"`
 	Requests   int64      `json:"requests"` // for the tag, since the mirror's start
 	Hits       int64      `json:"hits"`     // of them served from the cache
@@ -52,9 +54,15 @@ func (a *API) images(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	pinned := make(map[oci.Ref]bool)
+	for _, pin := range a.opts.Retention.Pins() {
+		pinned[pin.Ref] = pin.Short == 0
+	}
 	all := make([]Image, 0, len(found))
 	for _, i := range found {
-		all = append(all, imageOf(i))
+		image := imageOf(i)
+		image.Pinned = pinned[i.Ref] || pinned[i.Ref.At(i.Digest)]
+		all = append(all, image)
 	}
 	return all, nil
 }
