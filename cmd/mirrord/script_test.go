@@ -187,7 +187,7 @@ func statusCommand(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// hub down|up|reset changes the upstream; hub fault JSON breaks it, until hub
+// hub down|up|reset changes the upstream; hub image NAME:TAG LAYERS SEED adds one; hub fault JSON breaks it, until hub
 // mend; hub user NAME PASSWORD makes this its only account.
 func hubCommand(ts *testscript.TestScript, neg bool, args []string) {
 	w := worldOf(ts)
@@ -205,6 +205,8 @@ func hubCommand(ts *testscript.TestScript, neg bool, args []string) {
 		hub.SetPrivate(args[1], args[2])
 	case "public":
 		hub.SetPublic(args[1])
+	case "image":
+		ts.Check(addImage(hub, args[1], args[2], args[3]))
 	case "fault":
 		var f hubsim.Fault
 		ts.Check(json.Unmarshal([]byte(args[1]), &f))
@@ -216,6 +218,26 @@ func hubCommand(ts *testscript.TestScript, neg bool, args []string) {
 	default:
 		ts.Fatalf("unknown: hub %s", args[0])
 	}
+}
+
+// addImage has name, with its tag, name an image of so many layers. Those of one seed have
+// layers in common.
+func addImage(hub *hubsim.Hub, name, layers, seed string) error {
+	n, err := strconv.Atoi(layers)
+	if err != nil {
+		return err
+	}
+	s, err := strconv.ParseUint(seed, 10, 64)
+	if err != nil {
+		return err
+	}
+	image, err := hubsim.Layers(n, 200_000, s, hubsim.OCI)
+	if err != nil {
+		return err
+	}
+	repository, tag, _ := strings.Cut(name, ":")
+	_, err = hub.AddImage("library/"+repository, tag, image)
+	return err
 }
 
 // spent NAME=N... asserts the simulator's counters by their names.

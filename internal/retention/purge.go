@@ -133,8 +133,9 @@ type Collected struct {
 }
 
 // Collect does now what the mirror does in the background, and removes what neither a tag
-// nor a pin needs and nobody has used for that long. With dryRun it only says what that
-// is, and leaves the rest alone. It fails when ctx ends or the directory cannot be read.
+// nor a pin needs and nobody has used for that long. A tag needs what it named before only
+// while what it names is not cached. With dryRun it only says what that is, and leaves the
+// rest alone. It fails when ctx ends or the directory cannot be read.
 func (r *Retention) Collect(ctx context.Context, unused time.Duration, dryRun bool) (c Collected, err error) {
 	unlock, err := r.lock(ctx)
 	if err != nil {
@@ -148,7 +149,8 @@ func (r *Retention) Collect(ctx context.Context, unused time.Duration, dryRun bo
 	}
 	needed := r.pinned(ctx)
 	for _, k := range r.opts.Tags.All() {
-		r.addTag(ctx, k, needed)
+		r.opts.Images.Reach(ctx, k.Latest, needed)
+		r.opts.Images.Reach(ctx, oci.Descriptor{Digest: r.opts.Images.Served(k)}, needed)
 	}
 	limit := time.Now().Add(-unused)
 	records := r.opts.Cache.Records()
