@@ -1,0 +1,114 @@
+package retention_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"mirrord/internal/oci/ocitest"
+	"mirrord/internal/retention"
+	"mirrord/test/cachetest"
+)
+
+func budget(n int64) func(*cachetest.Options) {
+	return func(o *cachetest.Options) { o.Cache.Limits.MaxSize = n }
+}
+
+// What is pinned outlives all that is pulled, also after a restart; what is unpinned is
+// evicted as the rest.
+func TestPinned(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := start(t, new(ocitest.Fake), 200_000, budget(300_000))
+		layer := ocitest.Content(100_000, 1)
+		m.image(t, "pinned", layer)
+		m.pull(t, "pinned")
+		if pins, err := m.Pin(t.Context(), pattern(t, "pinned")); err != nil || len(pins) != 1 || !pins[0].Cached || pins[0].Short != 0 {
+			t.Fatalf("%+v, %v", pins, err)
+		}
+		flood := func(seed byte) {
+			t.Helper()
+			for i := range byte(4) {
+				m.image(t, "other", ocitest.Content(90_000, seed+i))
+				<-time.After(2 * time.Minute)
+				m.pull(t, "other")
+			}
+		}
+		flood(10)
+		m.Stop()
+		m.Restart(t, budget(300_000))
+		m.reopen(t, 200_000)
+		flood(20)
+		if !m.cached(layer) || m.Stats().Pinned < 100_000 {
+			t.Errorf("a pinned layer was evicted; %+v", m.Stats())
+		}
+		if _, err := m.Unpin(t.Context(), pattern(t, "pinned")); err != nil {
+			t.Fatal(err)
+		}
+		flood(30)
+		if m.cached(layer) || m.Stats().Pinned != 0 || len(m.index) != 0 {
+			t.Errorf("a layer that was unpinned stays; %+v", m.Stats())
+		}
+	})
+}
+
+// Pins that do not fit are refused, and change nothing: the error says by how much.
+func TestPinTooLarge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := start(t, new(ocitest.Fake), 150_000)
+		for i, tag := range []string{"one", "two"} {
+			m.image(t, tag, ocitest.Content(100_000, byte(i)))
+			m.pull(t, tag)
+		}
+		if _, err := m.Pin(t.Context(), pattern(t, "*")); !errors.Is(err, retention.ErrTooLarge) || len(m.Pins()) != 0 || len(m.index) != 0 {
+			t.Errorf("%v, %+v", err, m.Pins())
+		}
+		if _, err := m.Pin(t.Context(), pattern(t, "one")); err != nil {
+			t.Error(err)
+		}
+		_, err := m.Pin(t.Context(), pattern(t, "two"))
+		if !errors.Is(err, retention.ErrTooLarge) || !strings.Contains(err.Error(), "KiB too many") || !strings.Contains(err.Error(), "raise cache.max_pinned") {
+			t.Error(err)
+		}
+		if _, err := m.Pin(t.Context(), pattern(t, "none*")); !errors.Is(err, retention.ErrNoMatch) {
+			t.Error(err)
+		}
+	})
+}
+
+// A pin follows its tag. What no longer fits is reported once and not pinned, and is
+// pinned again when the limit is raised.
+func TestPinFollows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := start(t, new(ocitest.Fake), 150_000)
+		if _, err := m.Pin(t.Context(), pattern(t, "app")); err != nil { // before it is cached
+			t.Fatal(err)
+		}
+		move := func(size int, seed byte) {
+			t.Helper()
+			m.image(t, "app", ocitest.Content(size, seed))
+			<-time.After(2 * time.Minute)
+			m.pull(t, "app")
+			m.Apply(t.Context())
+		}
+		move(60_000, 1)
+		if n := m.Stats().Pinned; n < 60_000 || n > 61_000 {
+			t.Errorf("%d bytes are pinned, want those of the image", n)
+		}
+		move(90_000, 2)
+		if n := m.Stats().Pinned; n < 90_000 || n > 91_000 {
+			t.Errorf("%d bytes are pinned, want those of what the tag names now", n)
+		}
+		move(200_000, 3)
+		m.Apply(t.Context())
+		if n := m.Stats().Pinned; n != 0 || len(m.tooLarge) != 1 || m.Pins()[0].Short < 50_000 {
+			t.Errorf("%d bytes are pinned, %v reported, %+v", n, m.tooLarge, m.Pins())
+		}
+		m.SetMax(300_000)
+		m.Apply(t.Context())
+		if n := m.Stats().Pinned; n < 200_000 || m.Pins()[0].Short != 0 {
+			t.Errorf("%d bytes are pinned, %+v", n, m.Pins())
+		}
+	})
+}
