@@ -3,10 +3,14 @@ package main
 import (
 	"context"
 	"math/rand/v2"
+	"net/http"
 	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -22,6 +26,7 @@ type crash struct {
 	crowd   *crowd
 
 	parts, resumed int // unfinished fills found after a kill, and resumed
+	purged         int // purges that ended before the kill
 }
 
 const (
@@ -97,15 +102,19 @@ func (c *crash) within(most time.Duration) {
 }
 
 // round lets the mirror live for a while and kills it: in the midst of its work,
-// in its drain or in its start.
+// in its drain, in its start or in a purge.
 func (c *crash) round() {
 	c.t.Helper()
 	way := c.rand.IntN(6)
 	c.within(700 * time.Millisecond)
 	c.crowd.life.Add(1)
-	if way == 0 { // the drain
+	switch way {
+	case 0: // the drain
 		c.mirror.signal(terminate)
 		c.within(50 * time.Millisecond)
+	case 2, 3: // a purge of all
+		defer c.purge()()
+		c.within(150 * time.Millisecond)
 	}
 	c.kill()
 	if way == 1 { // the start
@@ -119,6 +128,25 @@ func (c *crash) round() {
 			c.t.Errorf("right after a start: %v", err)
 		}
 	}
+}
+
+// purge begins to remove all images from the mirror, which will be killed: ended waits for
+// the response.
+func (c *crash) purge() (ended func()) {
+	var purge sync.WaitGroup
+	token, err := os.ReadFile(filepath.Join(c.mirror.cache, "admin-token"))
+	check(c.t, err)
+	purge.Go(func() {
+		status, body, err := c.mirror.askAs(http.MethodPost, "/v1/purge?pattern=**", strings.TrimSpace(string(token)))
+		switch {
+		case err != nil: // the kill
+		case status == http.StatusOK:
+			c.purged++
+		case status != http.StatusBadRequest: // nothing is known yet
+			c.t.Errorf("purge: %d %s", status, body)
+		}
+	})
+	return purge.Wait
 }
 
 // kill kills the mirror and looks at what it leaves.
@@ -147,12 +175,17 @@ func (c *crash) inspect() {
 	}
 }
 
+var lostRE = regexp.MustCompile(`"lost":[1-9][0-9]*`)
+
 // inspectLog looks for what a kill gives no reason for, and clears the log.
 func (c *crash) inspectLog() {
 	c.t.Helper()
 	log := c.mirror.text()
 	c.mirror.forgetLog()
 	c.resumed += strings.Count(log, "fill resumed from a partial download")
+	if lost := lostRE.FindString(log); lost != "" {
+		c.t.Errorf("the index had records without files: %s", lost)
+	}
 	for _, sign := range []string{"panic", "fatal error", "DATA RACE", `"level":"error"`, "damaged"} {
 		if i := strings.Index(log, sign); i >= 0 {
 			c.t.Errorf("the log tells of %q:\n%.4000s", sign, log[max(0, i-200):])
@@ -168,7 +201,7 @@ func (c *crash) finish() {
 		c.t.Errorf("SIGTERM: %v\n%s", err, c.mirror.text())
 	}
 	c.inspect()
-	c.t.Logf("%d answers were right, %d were cut; of %d unfinished fills %d went on", c.crowd.right.Load(), c.crowd.broken.Load(), c.parts, c.resumed)
+	c.t.Logf("%d answers were right, %d were cut; of %d unfinished fills %d went on; %d purges ended before the kill", c.crowd.right.Load(), c.crowd.broken.Load(), c.parts, c.resumed, c.purged)
 	if n := c.catalog.hub.Counters().RangeGETs; c.resumed == 0 || n == 0 {
 		c.t.Errorf("%d fills went on where they had ended, by %d range requests", c.resumed, n)
 	}
