@@ -1,46 +1,47 @@
 package main
 
 import (
-	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
+	"io"
 	"net"
 	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
+	"mirrord/internal/clientconfig"
 	"mirrord/internal/config"
 )
 
+// inPlace is --install without a directory.
+const inPlace = "in place"
+
 func newClientConfigCommand() *cobra.Command {
 	c := &cobra.Command{
-		Use:   "client-config",
-		Short: "Print or install the configuration of a client of this mirror",
-		Args:  refuse(cobra.NoArgs),
-		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
-	}
-	c.AddCommand(newContainerdConfigCommand())
-	return c
-}
+		Use:       "client-config CLIENT",
+		Short:     "Print or install the configuration of a client of this mirror",
+		ValidArgs: clientconfig.Clients(),
+		Args:      refuse(cobra.ExactArgs(1)),
+		Long: `Print what a client needs to pull through this mirror, or write it with --install. CLIENT is one of
+` + strings.Join(clientconfig.Clients(), ", ") + `.
 
-func newContainerdConfigCommand() *cobra.Command {
-	c := &cobra.Command{
-		Use:   "containerd",
-		Short: "Print or install the hosts.toml of each upstream for containerd",
-		Long: `Print the hosts.toml of each upstream for containerd, or write them with --install below the
-directory that its config_path names. containerd reads them at each pull, and asks the registry
-itself when the mirror does not respond. A file that this command has not written is left as it
-is, with an error.`,
-		Args: refuse(cobra.NoArgs),
+A file that this command has not written is left as it is, with an error. A file that has other
+settings too, such as Docker's daemon.json, gets the mirror first in its list and stays the same
+otherwise; what it was before is in a file with .bak at its end. Nothing is restarted: what to do
+next is printed.`,
 	}
-	host := c.Flags().String("host", "", "address of the mirror for containerd, as http://HOST:PORT (default that of listen)")
-	install := c.Flags().String("install", "", "directory to write to, such as "+containerdDir+"; empty prints")
+	host := c.Flags().String("host", "", "address of the mirror for the client, as http://HOST:PORT (default that of listen)")
+	install := c.Flags().String("install", "", "write the files; --install=DIR writes them below that directory")
+	c.Flags().Lookup("install").NoOptDefVal = inPlace
+	asJSON := c.Flags().Bool("json", false, "print JSON")
 	config.AddFlags(c.Flags())
-	c.RunE = func(c *cobra.Command, _ []string) error {
+	c.RunE = func(c *cobra.Command, args []string) error {
 		cfg, err := config.Load(c.Flags(), os.Environ())
 		if err != nil {
 			return err
@@ -49,64 +50,119 @@ is, with an error.`,
 		if err != nil {
 			return refusal{err}
 		}
-		for _, f := range containerdFiles(mirror, cfg.Upstreams) {
-			if *install == "" {
-				_, err = fmt.Fprintf(c.OutOrStdout(), "# %s\n%s\n", filepath.Join(containerdDir, f.path), f.text)
-			} else if err = f.install(*install); err == nil {
-				_, err = fmt.Fprintln(c.OutOrStdout(), "wrote", filepath.Join(*install, f.path))
-			}
-			if err != nil {
-				return err
-			}
+		client, err := clientconfig.For(args[0], clientconfig.Mirror{URL: mirror, Upstreams: names(cfg), OwnCA: needsCA(cfg, mirror)})
+		if err != nil {
+			return refusal{err}
 		}
-		return nil
+		if *install != "" {
+			return installClient(c.OutOrStdout(), client, *install, *asJSON)
+		}
+		if *asJSON {
+			return writeIndented(c.OutOrStdout(), client)
+		}
+		return printClient(c.OutOrStdout(), client)
 	}
 	return c
 }
 
-const (
-	containerdDir = "/etc/containerd/certs.d" // where most set config_path to
-	ownMark       = "# Written by mirrord client-config containerd.\n"
-)
-
-// clientFile is a file of a client's configuration.
-type clientFile struct {
-	path string // below its directory
-	text string
+// names are those of the upstreams.
+func names(cfg *config.Config) []string {
+	var all []string
+	for _, u := range cfg.Upstreams {
+		all = append(all, u.Name)
+	}
+	return all
 }
 
-// containerdFiles returns the hosts.toml of each upstream. It has no server, which is the
-// registry itself then.
-func containerdFiles(mirror string, upstreams []config.Upstream) []clientFile {
-	var files []clientFile
-	for _, u := range upstreams {
-		files = append(files, clientFile{
-			path: filepath.Join(u.Name, "hosts.toml"),
-			text: fmt.Sprintf("[host.%q]\n  capabilities = [\"pull\", \"resolve\"]\n", mirror+"/"+u.Name),
-		})
-	}
-	return files
+// needsCA reports whether a client may have to be told of the CA of the mirror at that URL.
+func needsCA(cfg *config.Config, mirror string) bool {
+	return strings.HasPrefix(mirror, "https:") && slices.ContainsFunc(cfg.AllListeners(), ownCA)
 }
 
-// install writes f below dir, in one step for those who read it, unless there is one of
-// somebody else.
-func (f clientFile) install(dir string) error {
-	path := filepath.Join(dir, f.path)
-	old, err := os.ReadFile(path)
-	if err == nil && !bytes.HasPrefix(old, []byte(ownMark)) {
-		return refusal{fmt.Errorf("%s is not from this command; remove it, or add to it by hand:\n%s", path, f.text)}
+func writeIndented(w io.Writer, v any) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(v)
+}
+
+// printClient prints the files, each after its path, so that a file of its own can be
+// pasted as it is.
+func printClient(w io.Writer, c clientconfig.Config) error {
+	var b strings.Builder
+	for _, f := range c.Files {
+		where := filepath.Join(c.Dir, f.Path)
+		if f.Shared || f.Excerpt {
+			where += ", added to what is there"
+		}
+		_, _ = fmt.Fprintf(&b, "# %s\n%s\n", where, f.Text)
 	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	_, _ = b.WriteString(nextSteps(c))
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// nextSteps is what to do once the files are there, as comments.
+func nextSteps(c clientconfig.Config) string {
+	var b strings.Builder
+	if c.CA != "" {
+		_, _ = fmt.Fprintf(&b, "# the certificate of the mirror's CA, unless that is a public one: install -D -m 644 ca.crt %s\n", c.CA)
+	}
+	if c.Apply != "" {
+		_, _ = fmt.Fprintf(&b, "# then: %s\n", c.Apply)
+	}
+	for _, note := range c.Notes {
+		_, _ = fmt.Fprintf(&b, "# %s\n", note)
+	}
+	return b.String()
+}
+
+func installClient(w io.Writer, c clientconfig.Config, dir string, asJSON bool) error {
+	if dir == inPlace {
+		var err error
+		if dir, err = homeDir(c.Dir); err != nil {
+			return err
+		}
+	}
+	results, err := c.Install(dir)
+	switch {
+	case errors.Is(err, clientconfig.ErrForeign):
+		return refusal{err}
+	case err != nil:
 		return err
+	case asJSON:
+		return writeIndented(w, results)
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
+	written := false
+	for i, r := range results {
+		switch {
+		case r.Excerpt:
+			_, err = fmt.Fprintf(w, "add this to %s yourself:\n%s", r.Path, c.Files[i].Text)
+		case !r.Written:
+			_, err = fmt.Fprintln(w, "unchanged", r.Path)
+		case r.Backup != "":
+			_, err = fmt.Fprintln(w, "wrote", r.Path+", previously", r.Backup)
+		default:
+			_, err = fmt.Fprintln(w, "wrote", r.Path)
+		}
+		written = written || r.Written
+		if err != nil {
+			return err
+		}
 	}
-	fresh := path + ".new"
-	if err := os.WriteFile(fresh, []byte(ownMark+f.text), 0o644); err != nil {
-		return err
+	if written && c.Apply != "" {
+		_, err = fmt.Fprintln(w, "then:", c.Apply)
 	}
-	return os.Rename(fresh, path)
+	return err
+}
+
+// homeDir returns dir with the home directory of the user in the place of a tilde.
+func homeDir(dir string) (string, error) {
+	rest, ok := strings.CutPrefix(dir, "~")
+	if !ok {
+		return dir, nil
+	}
+	home, err := os.UserHomeDir()
+	return home + rest, err
 }
 
 // mirrorURL is the address of the mirror for clients: host, or the first listener for all

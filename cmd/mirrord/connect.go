@@ -1,45 +1,27 @@
 package main
 
 import (
-	"bytes"
 	"net"
 	"net/netip"
+	"path"
 	"slices"
 	"strings"
-	"text/template"
 
+	"mirrord/internal/clientconfig"
 	"mirrord/internal/config"
-	"mirrord/internal/oci"
 	"mirrord/internal/status/page"
 )
 
-// connection is what clients of the mirror have to know. All of it is of hosts, as a URL
-// has them, so that it needs no quoting in the files of any client.
+// connection is what a person has to know who connects clients to the mirror.
 type connection struct {
-	Host      string // as host:port
-	TLS       bool
-	OwnCA     bool // clients may have to be told of a CA
-	Upstreams []string
-	Hub       string // what a client of Docker Hub asks: Host, with a path if needed; empty: it is not served
-	Login     bool   // clients need a login or a certificate
-	Only      string // the loopback address at which alone it can be reached, if any
-}
-
-// URL is the mirror as a URL.
-func (c connection) URL() string { return c.scheme() + c.Host }
-
-// HubURL is what a client of Docker Hub asks.
-func (c connection) HubURL() string { return c.scheme() + c.Hub }
-
-func (c connection) scheme() string {
-	if c.TLS {
-		return "https://"
-	}
-	return "http://"
+	clientconfig.Mirror
+	Login bool   // clients need a login or a certificate
+	Only  string // the loopback address at which alone it can be reached, if any
 }
 
 // connectionOf returns how clients connect to the first listener for all upstreams, or the
-// first of all, of a mirror on a host, which may have a port of another service.
+// first of all, of a mirror on a host, which may have a port of another service. An empty
+// host is that of the listener, or this one if it listens everywhere.
 func connectionOf(cfg *config.Config, host string) connection {
 	listeners := cfg.AllListeners()
 	at := max(0, slices.IndexFunc(listeners, func(l config.Listener) bool { return l.Upstream == "" }))
@@ -49,9 +31,10 @@ func connectionOf(cfg *config.Config, host string) connection {
 	}
 	only, port, _ := net.SplitHostPort(l.Address) // it is valid
 	c := connection{
-		Host:  net.JoinHostPort(strings.Trim(host, "[]"), port),
-		TLS:   scheme(l) == "https",
-		OwnCA: l.TLS.CertFile != "" || l.ACME.Enabled() && l.ACME.Directory != "",
+		Mirror: clientconfig.Mirror{
+			URL:   scheme(l) + "://" + net.JoinHostPort(strings.Trim(host, "[]"), port),
+			OwnCA: ownCA(l),
+		},
 		Login: !l.Auth.IsOpen() || needsCertificate(l),
 	}
 	if address, err := netip.ParseAddr(only); only == "localhost" || err == nil && address.IsLoopback() {
@@ -62,44 +45,47 @@ func connectionOf(cfg *config.Config, host string) connection {
 			c.Upstreams = append(c.Upstreams, u.Name)
 		}
 	}
-	switch slices.Index(c.Upstreams, oci.DockerHub) {
-	case -1:
-	case 0:
-		c.Hub = c.Host
-	default:
-		c.Hub = c.Host + "/" + oci.DockerHub
-	}
 	return c
 }
 
-// connect returns what connects each client to the mirror on a host.
+// ownCA reports whether the certificate of a listener may be of a CA that clients have to
+// be told of.
+func ownCA(l config.Listener) bool {
+	return l.TLS.CertFile != "" || l.ACME.Enabled() && l.ACME.Directory != ""
+}
+
+// connect returns what connects clients to the mirror on a host.
 func connect(cfg *config.Config, host string) (all page.Connect) {
 	c := connectionOf(cfg, host)
-	for _, note := range connectNotes {
-		if text := expand(note, c); text != "" {
-			all.Notes = append(all.Notes, text)
-		}
+	if c.Only != "" {
+		all.Notes = append(all.Notes, "The mirror listens at "+c.Only+" only: clients on other machines reach it after listen is changed, for example to 0.0.0.0:5000.")
 	}
-	for _, client := range connectable {
-		if client.hubOnly && c.Hub == "" {
-			continue
-		}
-		block := page.Block{Client: client.name}
-		for _, s := range client.steps {
-			if text := expand(s.text, c); text != "" {
-				block.Steps = append(block.Steps, page.Step{Text: text, Code: expand(s.code, c)})
-			}
-		}
-		all.Blocks = append(all.Blocks, block)
+	if c.Login {
+		all.Notes = append(all.Notes, "The mirror asks for a login or a client certificate: docs/clients.md says how each client has one.")
+	}
+	for _, client := range clientconfig.All(c.Mirror) {
+		all.Blocks = append(all.Blocks, page.Block{Client: client.Client, Steps: stepsOf(client)})
 	}
 	return all
 }
 
-// expand returns a text of connectable for a mirror, without white space around it.
-func expand(text string, c connection) string {
-	var expanded bytes.Buffer
-	if err := template.Must(template.New("").Parse(text)).Execute(&expanded, c); err != nil {
-		panic(err) // of a constant, which the tests expand
+// stepsOf is what a person does for a client, one after the other.
+func stepsOf(c clientconfig.Config) (steps []page.Step) {
+	if c.CA != "" {
+		steps = append(steps, page.Step{Text: "Give it the certificate of the mirror's CA, ca.crt, unless that is a public one:", Code: "install -D -m 644 ca.crt " + c.CA})
 	}
-	return strings.TrimSpace(expanded.String())
+	for _, f := range c.Files {
+		do := "Write "
+		if f.Shared || f.Excerpt {
+			do = "Add to "
+		}
+		steps = append(steps, page.Step{Text: do + path.Join(c.Dir, f.Path) + ":", Code: strings.TrimSpace(f.Text)})
+	}
+	if c.Apply != "" {
+		steps = append(steps, page.Step{Text: "Then:", Code: c.Apply})
+	}
+	for _, note := range c.Notes {
+		steps = append(steps, page.Step{Text: note})
+	}
+	return steps
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/google/go-cmp/cmp"
 
+	"mirrord/internal/clientconfig"
 	"mirrord/internal/config"
 	"mirrord/internal/status/page"
 )
@@ -26,7 +27,9 @@ func code(blocks []page.Block, client string) (code []string, text string) {
 		if b.Client == client {
 			for _, s := range b.Steps {
 				text += s.Text + "\n" + s.Code + "\n"
-				code = append(code, s.Code)
+				if s.Code != "" {
+					code = append(code, s.Code)
+				}
 			}
 		}
 	}
@@ -45,11 +48,11 @@ func TestConnection(t *testing.T) {
 		host string
 		want connection
 	}{
-		"plain":       {mirrorOf([]config.Listener{hub, plain}, "docker.io", "ghcr.io"), "mirror.lan:5001", connection{Host: "mirror.lan:5000", Upstreams: []string{"docker.io", "ghcr.io"}, Hub: "mirror.lan:5000"}},
-		"hub second":  {mirrorOf([]config.Listener{plain}, "ghcr.io", "docker.io"), "mirror.lan", connection{Host: "mirror.lan:5000", Upstreams: []string{"ghcr.io", "docker.io"}, Hub: "mirror.lan:5000/docker.io"}},
-		"one only":    {mirrorOf([]config.Listener{hub}, "ghcr.io", "docker.io"), "[fd00::1]:5001", connection{Host: "[fd00::1]:5001", Upstreams: []string{"docker.io"}, Hub: "[fd00::1]:5001"}},
-		"TLS":         {mirrorOf([]config.Listener{tls}, "ghcr.io"), "10.0.0.1:1", connection{Host: "10.0.0.1:5443", TLS: true, OwnCA: true, Login: true, Upstreams: []string{"ghcr.io"}}},
-		"certificate": {mirrorOf([]config.Listener{public}, "quay.io"), "[fd00::1]", connection{Host: "[fd00::1]:443", TLS: true, Upstreams: []string{"quay.io"}}},
+		"plain":       {mirrorOf([]config.Listener{hub, plain}, "docker.io", "ghcr.io"), "mirror.lan:5001", connection{Mirror: clientconfig.Mirror{URL: "http://mirror.lan:5000", Upstreams: []string{"docker.io", "ghcr.io"}}}},
+		"hub second":  {mirrorOf([]config.Listener{plain}, "ghcr.io", "docker.io"), "mirror.lan", connection{Mirror: clientconfig.Mirror{URL: "http://mirror.lan:5000", Upstreams: []string{"ghcr.io", "docker.io"}}}},
+		"one only":    {mirrorOf([]config.Listener{hub}, "ghcr.io", "docker.io"), "[fd00::1]:5001", connection{Mirror: clientconfig.Mirror{URL: "http://[fd00::1]:5001", Upstreams: []string{"docker.io"}}}},
+		"TLS":         {mirrorOf([]config.Listener{tls}, "ghcr.io"), "10.0.0.1:1", connection{Mirror: clientconfig.Mirror{URL: "https://10.0.0.1:5443", Upstreams: []string{"ghcr.io"}, OwnCA: true}, Login: true}},
+		"certificate": {mirrorOf([]config.Listener{public}, "quay.io"), "[fd00::1]", connection{Mirror: clientconfig.Mirror{URL: "https://[fd00::1]:443", Upstreams: []string{"quay.io"}}}},
 	} {
 		if diff := cmp.Diff(test.want, connectionOf(test.cfg, test.host)); diff != "" {
 			t.Errorf("%s: %s", name, diff)
@@ -62,8 +65,8 @@ func TestConnect(t *testing.T) {
 	listeners := []config.Listener{{Address: ":5443", TLS: config.TLS{CertFile: "a", KeyFile: "b"}, Auth: config.Auth{Htpasswd: "users"}}}
 	connected := connect(mirrorOf(listeners, "ghcr.io", "docker.io"), "mirror.lan:5001")
 	blocks := connected.Blocks
-	if len(blocks) != len(connectable) {
-		t.Errorf("%d clients, want all %d", len(blocks), len(connectable))
+	if len(blocks) != len(clientconfig.Clients()) {
+		t.Errorf("%d clients, want all %d", len(blocks), len(clientconfig.Clients()))
 	}
 	for _, b := range blocks {
 		if _, text := code(blocks, b.Client); !strings.Contains(text, "mirror.lan:5443") || strings.Contains(text, "insecure") {
@@ -87,7 +90,7 @@ func TestConnect(t *testing.T) {
 			}
 		}
 	}
-	if err := yaml.Unmarshal([]byte(k3s[0]), &registries); err != nil {
+	if err := yaml.Unmarshal([]byte(k3s[1]), &registries); err != nil {
 		t.Fatal(err)
 	}
 	if got := registries.Mirrors["ghcr.io"].Endpoint; len(registries.Mirrors) != 2 || len(got) != 1 || got[0] != "https://mirror.lan:5443" || registries.Configs["mirror.lan:5443"].TLS.CA == "" {

@@ -10,7 +10,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
-	"mirrord/internal/config"
+	"mirrord/internal/clientconfig"
 	"mirrord/internal/hubsim"
 )
 
@@ -74,12 +74,11 @@ func TestOfficeOfTheDocs(t *testing.T) {
 // with; that for Prometheus scrapes metrics.listen, and the unit passes in the password.
 func TestClientsOfTheOffice(t *testing.T) {
 	files, _ := office(t)
-	const mirror = "http://mirror.lan:5000"
-	hub := []config.Upstream{{Name: dockerHub}}
+	mirror := clientconfig.Mirror{URL: "http://mirror.lan:5000", Upstreams: []string{dockerHub}}
 	for name, want := range map[string]string{
-		"/etc/docker/daemon.json":                          dockerBlock(mirror, hub),
-		"/etc/containerd/certs.d/docker.io/hosts.toml":     containerdFiles(mirror, hub)[0].text,
-		"/etc/containers/registries.conf.d/mirrord.conf":   podmanBlock(mirror, hub),
+		"/etc/docker/daemon.json":                          clientBlock("docker", mirror),
+		"/etc/containerd/certs.d/docker.io/hosts.toml":     clientBlock("containerd", mirror),
+		"/etc/containers/registries.conf.d/mirrord.conf":   clientBlock("podman", mirror),
 		"/etc/systemd/system/mirrord.service.d/login.conf": "[Service]\nLoadCredential=hub-password:/etc/mirrord/hub-password\n",
 	} {
 		if files[name] != want {

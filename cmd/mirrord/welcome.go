@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/term"
 
+	"mirrord/internal/clientconfig"
 	"mirrord/internal/config"
 )
 
@@ -42,12 +43,28 @@ func welcome(cfg *config.Config, listeners []config.Listener, found clientKind) 
 	line("upstreams", strings.Join(upstreams, ", "))
 	line("cache", cacheBounds(cfg))
 	mirror := urls[max(0, slices.IndexFunc(listeners, func(l config.Listener) bool { return l.Upstream == "" }))]
-	if found.block == nil {
+	if found.name == "" {
 		line("clients", "none found here; docs/clients.md has the configuration of each, with "+mirror)
 		return b.String()
 	}
 	line(found.name, found.todo)
-	return b.String() + "\n" + found.block(mirror, cfg.Upstreams)
+	return b.String() + "\n" + clientBlock(found.name, clientconfig.Mirror{URL: mirror, Upstreams: names(cfg)})
+}
+
+// clientBlock is the text of a client's file, or of each of several after its path.
+func clientBlock(name string, m clientconfig.Mirror) string {
+	c, err := clientconfig.For(name, m)
+	if err != nil {
+		return err.Error() + "\n"
+	}
+	if len(c.Files) == 1 {
+		return c.Files[0].Text
+	}
+	var blocks []string
+	for _, f := range c.Files {
+		blocks = append(blocks, fmt.Sprintf("# %s\n%s", filepath.Join(c.Dir, f.Path), f.Text))
+	}
+	return strings.Join(blocks, "\n")
 }
 
 // cacheBounds says where the cache is and what it may take.
@@ -61,18 +78,17 @@ func cacheBounds(cfg *config.Config) string {
 
 // clientKind is a program that can pull through the mirror.
 type clientKind struct {
-	name     string
+	name     string // as in clientconfig.Clients
 	programs []string
 	dir      string // of its configuration
 	todo     string
-	block    func(mirror string, upstreams []config.Upstream) string // of its configuration
 }
 
 // clientKinds are in the order of who is told first: Docker brings a containerd along.
 var clientKinds = []clientKind{
-	{"docker", []string{"docker", "dockerd"}, "/etc/docker", "add this to /etc/docker/daemon.json, then: sudo systemctl restart docker", dockerBlock},
-	{"podman", []string{"podman"}, "/etc/containers", "write this to /etc/containers/registries.conf.d/mirrord.conf", podmanBlock},
-	{"containerd", []string{"containerd"}, "/etc/containerd", "write each of these files, see docs/clients.md for config_path", containerdBlock},
+	{"docker", []string{"docker", "dockerd"}, "/etc/docker", "add this to /etc/docker/daemon.json, then: sudo systemctl restart docker"},
+	{"podman", []string{"podman"}, "/etc/containers", "write this to /etc/containers/registries.conf.d/mirrord.conf"},
+	{"containerd", []string{"containerd"}, "/etc/containerd", "write each of these files, see docs/clients.md for config_path"},
 }
 
 // findClient returns the first client on this host that can use the mirror, the zero
@@ -99,31 +115,4 @@ func onThisHost(name string) bool {
 	}
 	_, err := exec.LookPath(name)
 	return err == nil
-}
-
-func dockerBlock(mirror string, _ []config.Upstream) string {
-	return fmt.Sprintf("{ \"registry-mirrors\": [%q] }\n", mirror)
-}
-
-func podmanBlock(mirror string, upstreams []config.Upstream) string {
-	insecure := ""
-	host, plain := strings.CutPrefix(mirror, "http://")
-	if plain {
-		insecure = "insecure = true\n"
-	}
-	host = strings.TrimPrefix(host, "https://")
-	var blocks []string
-	for _, u := range upstreams {
-		blocks = append(blocks, fmt.Sprintf("[[registry]]\nprefix = %[1]q\nlocation = %[1]q\n\n[[registry.mirror]]\nlocation = %[2]q\n%[3]s",
-			u.Name, host+"/"+u.Name, insecure))
-	}
-	return strings.Join(blocks, "\n")
-}
-
-func containerdBlock(mirror string, upstreams []config.Upstream) string {
-	var blocks []string
-	for _, f := range containerdFiles(mirror, upstreams) {
-		blocks = append(blocks, fmt.Sprintf("# %s\n%s", filepath.Join(containerdDir, f.path), f.text))
-	}
-	return strings.Join(blocks, "\n")
 }

@@ -34,7 +34,7 @@ func TestContainerdInstalled(t *testing.T) {
 func (m *many) installed(t *testing.T) map[string]string {
 	t.Helper()
 	dir := t.TempDir()
-	args := append([]string{"client-config", "containerd", "--host", "http://" + m.address, "--install", dir}, m.settings...)
+	args := append([]string{"client-config", "containerd", "--host", "http://" + m.address, "--install=" + dir}, m.settings...)
 	if out, err := exec.Command(program, args...).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}

@@ -14,9 +14,6 @@ import (
 // mirror, also with the registries down.
 func TestPageConnects(t *testing.T) {
 	for name, start := range map[string]func(*testing.T, *many) client{
-		"containerd of Debian 12": func(t *testing.T, m *many) client {
-			return startContainerd(t, debian12, map[string]string{"_default": m.block(t, "containerd")})
-		},
 		"podman of Debian 12": func(t *testing.T, m *many) client {
 			p := startPodman(t, debian12, nil)
 			p.home.env = append(p.home.env, "CONTAINERS_REGISTRIES_CONF="+p.home.write(t, "page.conf", m.block(t, "podman")))

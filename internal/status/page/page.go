@@ -44,7 +44,7 @@ type Block struct {
 	Steps  []Step
 }
 
-// Step is code to copy, after where it belongs.
+// Step is code to copy, if any, after where it belongs.
 type Step struct{ Text, Code string }
 
 // assets are what the page loads.
