@@ -101,8 +101,9 @@ var failures = []panel{
 }
 
 var cache = []panel{
-	graph("Bytes", units.BytesIEC, "Cached, reserved for downloads, and the limit. Cached far below the limit during evictions: cache.min_free is reached first, because something else fills the disk.",
+	graph("Bytes", units.BytesIEC, "Cached, of them pinned, reserved for downloads, and the limit. Cached far below the limit during evictions: cache.min_free is reached first, because something else fills the disk. Pinned near cached: little is left for what clients pull otherwise; unpin what is no longer needed.",
 		q(`mirrord_cache_bytes{MIRROR}`, "{{instance}} cached"),
+		q(`mirrord_cache_pinned_bytes{MIRROR}`, "{{instance}} pinned"),
 		q(`mirrord_cache_reserved_bytes{MIRROR}`, "{{instance}} reserved"),
 		q(`mirrord_cache_max_bytes{MIRROR}`, "{{instance}} max_size")),
 	graph("Disk", units.BytesIEC, "Free bytes of the file system, and what the cache leaves free. Free below min_free: something else fills the disk faster than the cache can shrink.",
