@@ -10,7 +10,7 @@ import (
 
 // Refreshed is what Refresh has found.
 type Refreshed struct {
-	From, To oci.Digest // what the tag named before, and names now
+	From, To oci.Digest // what the tag was served as before, and names now
 	Pulled   bool       // the new manifest was fetched
 	Unpulled error      // why it was not, although the tag has moved: an *oci.LimitError; nil: it was, or was cached
 }
@@ -24,7 +24,11 @@ func (r *Registry) Refresh(ctx context.Context, ref oci.Ref) (Refreshed, error) 
 	if !ok {
 		return Refreshed{}, oci.Errorf(oci.ManifestUnknown, "the mirror does not know %s yet; pull it, or run mirrord warm %[1]s", ref)
 	}
+	from := before.Latest.Digest
 	r.mu.Lock()
+	if stale, have := r.replacement(ref, from); have { // it has moved before, and was not fetched
+		from = stale.Digest
+	}
 	check, joined := r.startCheck(ctx, ref)
 	r.mu.Unlock()
 	result, err := check.Wait(ctx, call.Endless)
@@ -34,7 +38,7 @@ func (r *Registry) Refresh(ctx context.Context, ref oci.Ref) (Refreshed, error) 
 	if err != nil {
 		return Refreshed{}, err
 	}
-	refreshed := Refreshed{From: before.Latest.Digest, To: result.Digest}
+	refreshed := Refreshed{From: from, To: result.Digest}
 	if refreshed.From == refreshed.To {
 		return refreshed, nil
 	}
