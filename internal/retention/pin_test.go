@@ -112,3 +112,22 @@ func TestPinFollows(t *testing.T) {
 		}
 	})
 }
+
+// A pin that does not fit takes none of its space from those that do.
+func TestPinBesideTooLarge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := start(t, new(ocitest.Fake), 150_000)
+		if _, err := m.Pin(t.Context(), append(pattern(t, "large"), pattern(t, "small")...)); err != nil {
+			t.Fatal(err)
+		}
+		m.image(t, "large", ocitest.Content(200_000, 1))
+		m.image(t, "small", ocitest.Content(50_000, 2))
+		m.pull(t, "large")
+		m.pull(t, "small")
+		m.Apply(t.Context())
+		pins := m.Pins()
+		if len(pins) != 2 || pins[0].Ref.Tag() != "large" || pins[0].Short == 0 || pins[1].Short != 0 || m.Stats().Pinned < 50_000 || len(m.tooLarge) != 1 {
+			t.Errorf("%+v, reported %v", pins, m.tooLarge)
+		}
+	})
+}

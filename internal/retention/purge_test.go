@@ -1,6 +1,7 @@
 package retention_test
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"testing/synctest"
@@ -105,6 +106,33 @@ func TestCollect(t *testing.T) {
 			t.Errorf("%+v, %v", c, err)
 		}
 		if c, err := m.Collect(t.Context(), time.Minute, false); err != nil || c.Blobs != 2 || m.cached(old) || !m.cached(present) {
+			t.Errorf("%+v, %v", c, err)
+		}
+	})
+}
+
+// What was pulled by digest stays while its manifest is used, and then goes as a whole.
+func TestCollectUntagged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := start(t, new(ocitest.Fake), 1<<20)
+		layer := ocitest.Content(50_000, 1)
+		manifest := m.image(t, "app", layer)
+		m.read(t, ocitest.BlobRef(t, oci.FromBytes(layer)))
+		m.Settled(t)
+		<-time.After(30 * time.Minute)
+		m.read(t, ocitest.ManifestRef(t, oci.FromBytes(manifest).String()))
+		m.Settled(t)
+		<-time.After(30 * time.Minute)
+		if c, err := m.Collect(t.Context(), 45*time.Minute, false); err != nil || c.Blobs != 0 {
+			t.Errorf("%+v, %v: the layer is of a manifest that was used", c, err)
+		}
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := m.Collect(ended, 0, false); !errors.Is(err, context.Canceled) || !m.cached(layer) {
+			t.Error(err)
+		}
+		<-time.After(time.Hour)
+		if c, err := m.Collect(t.Context(), 45*time.Minute, false); err != nil || c.Blobs != 2 || m.Stats().Bytes != 0 {
 			t.Errorf("%+v, %v", c, err)
 		}
 	})
