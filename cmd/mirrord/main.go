@@ -65,7 +65,7 @@ func newRootCommand() *cobra.Command {
 		return refusal{fmt.Errorf("%w; see %s --help", err, c.CommandPath())}
 	})
 	root.AddCommand(newServeCommand(), newConfigCommand(), newQuotaCommand(), newReadyCommand(), newVerifyCommand(),
-		newStatusCommand(), newTopCommand(), newListCommand(), newExplainCommand(),
+		newStatusCommand(), newTopCommand(), newDoctorCommand(), newListCommand(), newExplainCommand(),
 		newPinCommand(), newUnpinCommand(), newPurgeCommand(), newRefreshCommand(), newCollectCommand(),
 		newClientConfigCommand(), newExportCommand(), newImportCommand(), newImportArchiveCommand(), newWarmCommand(), newVersionCommand())
 	root.AddCommand(manCommands()...)

@@ -84,6 +84,7 @@ var ours = map[string][]string{
 	"internal/fleet":        {"internal/oci"},
 	"internal/clientconfig": nil,
 	"internal/login":        nil,
+	"internal/doctor":       nil,
 	"internal/tagrule":      nil,
 	"internal/config":       {"internal/schedule", "internal/tagrule"},
 	"internal/hubsim":       nil,
