@@ -43,7 +43,13 @@ func NewClient(listen, tokenFile string) *Client {
 			if path, ok := SocketPath(listen); ok {
 				network, address = "unix", path
 			}
-			return dialer.DialContext(ctx, network, address)
+			conn, err := dialer.DialContext(ctx, network, address)
+			if owner, ok := ctx.Value(ownerKey{}).(uint32); ok && err == nil {
+				if err := checkListener(conn.RemoteAddr().(*net.TCPAddr).AddrPort(), owner); err != nil {
+					return nil, errors.Join(err, conn.Close())
+				}
+			}
+			return conn, err
 		},
 		ResponseHeaderTimeout: responseTime,
 		DisableKeepAlives:     true,
@@ -54,20 +60,32 @@ func NewClient(listen, tokenFile string) *Client {
 // names.
 func SocketPath(listen string) (string, bool) { return strings.CutPrefix(listen, "unix:") }
 
-// authorize adds the token of the mirror to r. A unix socket needs none.
-func (c *Client) authorize(r *http.Request) error {
+// ownerKey is of the user in a context who must run what is connected to.
+type ownerKey struct{}
+
+// authorize returns r with the token of the mirror. A unix socket needs none. A token whose
+// file the mirror has named is sent only to the owner of that file.
+func (c *Client) authorize(r *http.Request) (*http.Request, error) {
 	if _, ok := SocketPath(c.listen); ok {
-		return nil
+		return r, nil
 	}
 	dir, err := c.Directory(r.Context())
 	if err != nil {
-		return err
+		return r, err
 	}
 	authorization, err := c.authorization(dir)
-	if authorization != "" {
-		r.Header.Set("Authorization", authorization)
+	if authorization == "" || err != nil {
+		return r, err
 	}
-	return err
+	if c.tokenFile == "" {
+		owner, err := ownerOf(filepath.Join(dir, tokenName))
+		if err != nil {
+			return r, err
+		}
+		r = r.WithContext(context.WithValue(r.Context(), ownerKey{}, owner))
+	}
+	r.Header.Set("Authorization", authorization)
+	return r, nil
 }
 
 // authorization returns the header with the token of the mirror whose directory is dir. It
@@ -205,13 +223,17 @@ func (c *Client) send(ctx context.Context, method, path string, query url.Values
 // sendRequest is send for a request that is complete but for its token.
 func (c *Client) sendRequest(req *http.Request) (*http.Response, error) {
 	if acts(req) || tells(req) || isFigures(req) {
-		if err := c.authorize(req); err != nil && !isFigures(req) {
+		var err error
+		if req, err = c.authorize(req); err != nil && !isFigures(req) {
 			return nil, err
 		}
 	}
 	resp, err := c.http.Do(req)
 	if ctx := req.Context(); err != nil && ctx.Err() != nil {
 		return nil, context.Cause(ctx)
+	}
+	if errors.Is(err, errStranger) {
+		return nil, err
 	}
 	if errors.Is(err, fs.ErrPermission) {
 		return nil, fmt.Errorf("the mirror at %s cannot be asked: %w; run this as root, as its user, or in its group if it is its admin.socket", c.listen, err)
