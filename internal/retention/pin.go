@@ -76,14 +76,17 @@ func (r *Retention) Pin(ctx context.Context, patterns []Pattern) ([]PinState, er
 	if err := r.opts.Index.UpdatePins(added, nil); err != nil {
 		return nil, fmt.Errorf("pins cannot be written: %w", err)
 	}
-	r.apply(ctx, all)
+	r.apply(context.WithoutCancel(ctx), all) // as the index has it now
 	return r.statesOf(refs), nil
 }
 
 // checkAdded fails with ErrTooLarge when one of pins from the one with the number first on
-// does not fit.
+// does not fit, or when ctx ends.
 func (r *Retention) checkAdded(ctx context.Context, pins []Pin, first int) error {
 	states, _ := r.plan(ctx, pins)
+	if ctx.Err() != nil { // so that manifests were not read
+		return context.Cause(ctx)
+	}
 	var short int64
 	for _, s := range states[first:] {
 		short = max(short, s.Short)
@@ -152,7 +155,7 @@ func (r *Retention) Unpin(ctx context.Context, patterns []Pattern) ([]PinState, 
 	if err := r.opts.Index.UpdatePins(nil, refs); err != nil {
 		return nil, fmt.Errorf("pins cannot be written: %w", err)
 	}
-	r.apply(ctx, slices.DeleteFunc(pins, func(p Pin) bool { return found[p.Ref] }))
+	r.apply(context.WithoutCancel(ctx), slices.DeleteFunc(pins, func(p Pin) bool { return found[p.Ref] }))
 	return unpinned, nil
 }
 

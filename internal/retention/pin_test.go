@@ -1,6 +1,7 @@
 package retention_test
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -128,6 +129,33 @@ func TestPinBesideTooLarge(t *testing.T) {
 		pins := m.Pins()
 		if len(pins) != 2 || pins[0].Ref.Tag() != "large" || pins[0].Short == 0 || pins[1].Short != 0 || m.Stats().Pinned < 50_000 || len(m.tooLarge) != 1 {
 			t.Errorf("%+v, reported %v", pins, m.tooLarge)
+		}
+	})
+}
+
+// A client that goes away when its pin is written leaves memory and index of one mind.
+func TestPinClientLeaves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := start(t, new(ocitest.Fake), 150_000)
+		m.image(t, "app", ocitest.Content(50_000, 1))
+		m.pull(t, "app")
+		for _, change := range []func(context.Context, []retention.Pattern) ([]retention.PinState, error){
+			func(ctx context.Context, p []retention.Pattern) ([]retention.PinState, error) { return m.Pin(ctx, p) },
+			func(ctx context.Context, p []retention.Pattern) ([]retention.PinState, error) { return m.Unpin(ctx, p) },
+		} {
+			ctx, leave := context.WithCancel(t.Context())
+			m.open(t, leaving{m.index, leave}, 150_000)
+			if _, err := change(ctx, pattern(t, "app")); err != nil || ctx.Err() == nil {
+				t.Fatal(err)
+			}
+			if len(m.Pins()) != len(m.index) || (m.Stats().Pinned > 0) != (len(m.index) > 0) {
+				t.Errorf("%+v and %d bytes are pinned, and the index has %v", m.Pins(), m.Stats().Pinned, m.index)
+			}
+		}
+		ended, leave := context.WithCancel(t.Context())
+		leave()
+		if _, err := m.Pin(ended, pattern(t, "app")); !errors.Is(err, context.Canceled) || len(m.index) != 0 {
+			t.Errorf("%v, and the index has %v", err, m.index)
 		}
 	})
 }

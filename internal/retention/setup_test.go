@@ -45,6 +45,17 @@ func (ix index) UpdatePins(put []retention.Pin, remove []oci.Ref) error {
 	return nil
 }
 
+// leaving is an index whose client goes away as soon as it has written.
+type leaving struct {
+	index
+	leave func()
+}
+
+func (ix leaving) UpdatePins(put []retention.Pin, remove []oci.Ref) error {
+	defer ix.leave()
+	return ix.index.UpdatePins(put, remove)
+}
+
 // mirror is a running cache with a Retention for it.
 type mirror struct {
 	*cachetest.Fixture
@@ -64,9 +75,14 @@ func start(t *testing.T, fake *ocitest.Fake, maxPinned int64, change ...func(*ca
 // reopen has another Retention with the same index.
 func (m *mirror) reopen(t *testing.T, maxPinned int64) {
 	t.Helper()
+	m.open(t, m.index, maxPinned)
+}
+
+func (m *mirror) open(t *testing.T, ix retention.Index, maxPinned int64) {
+	t.Helper()
 	m.Retention = retention.New(t.Context(), retention.Options{
 		Images: images.New(images.Options{Tags: m.Registry, Cache: m.Cache, Routes: func() route.Table { return table }}),
-		Tags:   m.Registry, Cache: m.Cache, Index: m.index, Max: maxPinned,
+		Tags:   m.Registry, Cache: m.Cache, Index: ix, Max: maxPinned,
 		TooLarge: func(ref oci.Ref, _ int64) { m.tooLarge = append(m.tooLarge, ref) },
 	})
 }
