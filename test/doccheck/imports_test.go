@@ -80,6 +80,7 @@ var ours = map[string][]string{
 	"internal/upstream":     {"internal/oci", "internal/ratelimit"},
 	"internal/warm":         {"internal/oci", "internal/schedule"},
 	"internal/schedule":     nil,
+	"internal/notify":       {"internal/oci"},
 	"internal/status":       {"internal/oci"},
 	"internal/fleet":        {"internal/oci"},
 	"internal/clientconfig": nil,
