@@ -135,7 +135,9 @@ func (r *Registry) check(ctx, payer context.Context, ref oci.Ref) (result oci.Re
 	r.missing.NoteTag(ref, err, fresh)
 	switch {
 	case err == nil:
+		moved := r.moved(ref, result)
 		r.move(ref, result, fresh)
+		return result, func() { r.index.save(ref); moved() }, nil
 	case !oci.Temporary(err) && t != nil:
 		t.Refused, t.RefusedAt, t.retry = oci.CodeOf(err), time.Now(), time.Time{}
 	case t == nil:
@@ -195,6 +197,18 @@ func (r *Registry) reportStale(ref oci.Ref, err error, served bool) {
 	if served && r.opts.Hooks.Stale != nil && !r.runner.Stopped() && !errors.Is(err, oci.ErrOffline) {
 		r.opts.Hooks.Stale(ref, err)
 	}
+}
+
+// moved returns what reports that the upstream says ref names result, before that is
+// noted: nothing, unless it named something else. What a fallback says may be older. The
+// caller holds mu.
+func (r *Registry) moved(ref oci.Ref, result oci.Result) (report func()) {
+	t := r.tags[ref]
+	if t == nil || r.opts.Hooks.Moved == nil || t.Latest.Digest == result.Digest || result.Via == oci.Stale || result.Reason == oci.StaleFallback {
+		return func() {}
+	}
+	previous := t.Latest.Digest
+	return func() { r.opts.Hooks.Moved(ref, previous, result.Digest) }
 }
 
 // move notes that the upstream says ref names what result describes, which is fresh

@@ -46,6 +46,10 @@ type Limits struct {
 type Hooks struct {
 	Stale       func(ref oci.Ref, err error) // a tag could not be checked; the stale copy is served
 	IndexFailed func(err error)              // a record could not be read or written
+
+	// Moved reports that the upstream says ref, which named previous, names now. Nobody
+	// waits for it.
+	Moved func(ref oci.Ref, previous, now oci.Digest)
 }
 
 // Registry answers for tags and lists. New makes one; Run works for it.
