@@ -15,6 +15,7 @@ func (c *Config) Adopt(other *Config) *Config {
 	adopted.Tags, adopted.Quota, adopted.Offline = other.Tags, other.Quota, other.Offline
 	adopted.Status, adopted.Warm, adopted.Log = other.Status, other.Warm, other.Log
 	adopted.Log.Format = c.Log.Format
+	adopted.Notify = other.Notify
 	adopted.Listeners = adoptAuth(c.Listeners, other.Listeners)
 	adopted.Upstreams = adoptUpstreams(c.Upstreams, other.Upstreams)
 	return &adopted

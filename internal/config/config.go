@@ -75,6 +75,7 @@ type Config struct {
 	Warm struct {
 		Lists []WarmList // names unique
 	}
+	Notify    []Webhook
 	Offline   bool // nothing is asked of the upstreams
 	Fleet     Fleet
 	Upstreams []Upstream // at least one, names unique
