@@ -19,6 +19,7 @@ import (
 	"mirrord/internal/images"
 	"mirrord/internal/index"
 	"mirrord/internal/membership"
+	"mirrord/internal/notify"
 	"mirrord/internal/proxy"
 	"mirrord/internal/ratelimit"
 	"mirrord/internal/retention"
@@ -43,6 +44,7 @@ type daemon struct {
 	metrics *telemetry.Metrics
 	tracer  *tracing.Tracer // nil: none
 	audit   *telemetry.Audit
+	events  *notify.Notifier
 	mirror  *stack.Stack
 	images  *images.Images
 	pins    *retention.Retention
@@ -75,10 +77,7 @@ func build(cfg *config.Config, load func() (*config.Config, error), passed socke
 		}
 	}()
 	d = &daemon{cfg: cfg, load: load, log: log, level: level, policy: newPolicy(cfg), metrics: telemetry.NewMetrics(thisBuild().Version), id: newID(), self: newSelf(), close: storage.close}
-	if d.audit, err = telemetry.OpenAudit(cfg.Access.AuditLog, log, d.metrics); err != nil {
-		return nil, refusal{fmt.Errorf("access.audit_log: %w; write a file in a directory that mirrord may write to", err)}
-	}
-	if d.tracer, err = tracing.New(thisBuild().Version, telemetry.ExportFailed(log)); err != nil {
+	if err := d.openOutputs(); err != nil {
 		return nil, refusal{err}
 	}
 	ledger := ratelimit.NewLedger(rememberedBudgets(storage.index, log))
@@ -123,8 +122,21 @@ func build(cfg *config.Config, load func() (*config.Config, error), passed socke
 	budgets := &budgetWriter{ledger: ledger, pools: d.mirror.Pools, probe: d.policy.probe, write: storage.index.PutQuotas, log: log}
 	d.mirrors = d.mirrorServers(listeners.mirrors)
 	d.admin = adminServers(listeners, d.audit.Actions(d.api.Handler()), d.api.MetricsHandler(), log)
-	d.workers = append(renewals(d.doors), d.mirror.Run, d.pins.Run, d.lists.Run, d.status.Run, budgets.run, d.audit.Run, d.tracer.Run)
+	quotas := &quotaWatch{events: d.events, budgets: ledger.Budgets, reserve: d.policy.reserve}
+	d.workers = append(renewals(d.doors), d.events.Run, quotas.run, d.mirror.Run, d.pins.Run, d.lists.Run, d.status.Run, budgets.run, d.audit.Run, d.tracer.Run)
 	return d, nil
+}
+
+// openOutputs makes ready where the daemon reports to, beside its log and its metrics.
+func (d *daemon) openOutputs() (err error) {
+	if d.audit, err = telemetry.OpenAudit(d.cfg.Access.AuditLog, d.log, d.metrics); err != nil {
+		return fmt.Errorf("access.audit_log: %w; write a file in a directory that mirrord may write to", err)
+	}
+	if d.tracer, err = tracing.New(thisBuild().Version, telemetry.ExportFailed(d.log)); err != nil {
+		return err
+	}
+	d.events, err = newEvents(d.cfg, d.log, d.metrics)
+	return err
 }
 
 // buildDoors makes ready what listeners let clients in by, and what they serve.
@@ -186,6 +198,7 @@ func (d *daemon) buildStack(storage *storage, ledger *ratelimit.Ledger) error {
 		return refusal{err}
 	}
 	countFetched(d.status, upstreams)
+	notifyOfHosts(d.events, upstreams)
 	fleet, err := newFleet(d.cfg, storage.index, d.log, d.metrics)
 	if err != nil {
 		return refusal{err}
@@ -196,7 +209,7 @@ func (d *daemon) buildStack(storage *storage, ledger *ratelimit.Ledger) error {
 		Ledger:    ledger,
 		PerClient: d.cfg.Quota.PerClient,
 		Offline:   d.cfg.Offline,
-		Health:    telemetry.HealthHooks(d.log),
+		Health:    notifyOfHealth(d.events, telemetry.HealthHooks(d.log)),
 		Fleet:     fleet,
 		Cache: cache.Options{
 			Store:  storage.blobs,
@@ -210,7 +223,7 @@ func (d *daemon) buildStack(storage *storage, ledger *ratelimit.Ledger) error {
 			Index:  storage.index,
 			Fresh:  d.policy.fresh,
 			Limits: tagLimits(d.cfg),
-			Hooks:  telemetry.TagHooks(d.log, d.metrics),
+			Hooks:  notifyOfTags(d.events, telemetry.TagHooks(d.log, d.metrics)),
 		},
 		Membership: &membership.Options{
 			Policy: d.policy.private,

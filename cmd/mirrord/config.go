@@ -113,7 +113,8 @@ func checkFiles(cfg *config.Config) (notes string, err error) {
 	if err := addRequirements(accessRules(cfg), cfg); err != nil {
 		failed = append(failed, err)
 	}
-	failed = append(failed, checkLists(cfg))
+	_, webhooksErr := webhooksOf(cfg)
+	failed = append(failed, checkLists(cfg), webhooksErr)
 	if path := cfg.Admin.TokenFile; strings.HasPrefix(path, unitCredentials) {
 		notes += notChecked(path)
 	} else if path != "" {

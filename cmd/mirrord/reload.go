@@ -61,6 +61,10 @@ func (d *daemon) adopt(other *config.Config) error {
 	if err != nil {
 		return err
 	}
+	webhooks, err := webhooksOf(cfg)
+	if err != nil {
+		return err
+	}
 	serve, err := d.prepare(cfg)
 	if err != nil {
 		return err
@@ -71,6 +75,7 @@ func (d *daemon) adopt(other *config.Config) error {
 	d.mirror.SetLimits(limits(cfg))
 	d.mirror.SetCredentials(credentials)
 	d.lists.Set(lists)
+	d.events.Set(webhooks)
 	if slices.Contains(changed, "warm.lists") || slices.Contains(changed, "offline") {
 		warnOfLists(cfg, lists, d.log)
 	}

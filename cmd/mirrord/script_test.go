@@ -45,6 +45,7 @@ func TestScripts(t *testing.T) {
 			"refused": refusedCommand,
 			"sign":    signCommand(t),
 			"status":  statusCommand,
+			"hook":    hookCommand,
 		},
 	})
 }
@@ -53,6 +54,7 @@ func TestScripts(t *testing.T) {
 type world struct {
 	*process
 	hub    *hubsim.Hub
+	hook   *hook
 	images map[string]string // digests by name
 	mend   []func()          // removes the faults
 }
@@ -85,10 +87,12 @@ func setUp(env *testscript.Env) error {
 	if err != nil {
 		return err
 	}
-	w := &world{process: p, hub: hub, images: map[string]string{"single": image.String(), "multi": multi.String()}}
+	h := newHook()
+	env.Defer(h.Close)
+	w := &world{process: p, hub: hub, hook: h, images: map[string]string{"single": image.String(), "multi": multi.String()}}
 	env.Values[worldKey{}] = w
 	env.Vars = append(env.Vars,
-		"HOME="+env.WorkDir, "HUB="+hub.URL(), "MIRROR="+w.mirror, "ADMIN="+w.admin, "CACHE="+w.cache)
+		"HOME="+env.WorkDir, "HUB="+hub.URL(), "HOOK="+h.URL, "MIRROR="+w.mirror, "ADMIN="+w.admin, "CACHE="+w.cache)
 	env.Defer(w.kill)
 	return nil
 }
@@ -203,6 +207,11 @@ func hubCommand(ts *testscript.TestScript, neg bool, args []string) {
 		hub.SetUsers(map[string]string{args[1]: args[2]})
 	case "private":
 		hub.SetPrivate(args[1], args[2])
+	case "move":
+		moved, err := hubsim.Layers(1, 100_000, 2, hubsim.OCI)
+		ts.Check(err)
+		_, err = hub.AddImage("library/single", "latest", moved)
+		ts.Check(err)
 	case "public":
 		hub.SetPublic(args[1])
 	case "image":

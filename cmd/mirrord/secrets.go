@@ -45,6 +45,9 @@ func secretFiles(cfg *config.Config) []secretFile {
 		add("htpasswd", l.Auth.Htpasswd, others) // hashes, which a group may need
 	}
 	add("fleet.s3.secret_key_file", cfg.Fleet.S3.SecretKeyFile, groupAndOthers)
+	for _, w := range cfg.Notify {
+		add("notify.secret_file", w.SecretFile, groupAndOthers)
+	}
 	for _, u := range cfg.Upstreams {
 		add("client_key_file", u.ClientKeyFile, groupAndOthers)
 		for _, c := range u.Credentials {

@@ -97,12 +97,12 @@ func (d *daemon) run(ctx context.Context, restoreSignals func(), log *zap.Logger
 	defer onHangup(d.hangup)()
 
 	d.announce(person)
-	notify(log, systemd.SdNotifyReady)
+	tellSystemd(log, systemd.SdNotifyReady)
 	<-ctx.Done()
 	restoreSignals()
 	log.Info("draining", zap.Duration("at_most", drainTime))
 	d.api.Drain()
-	notify(log, systemd.SdNotifyStopping)
+	tellSystemd(log, systemd.SdNotifyStopping)
 
 	drained := d.drain()
 	stopWork()

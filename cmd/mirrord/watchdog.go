@@ -64,7 +64,7 @@ func (d *daemon) newWatchdog(serving context.Context) func(context.Context) erro
 			}
 			return d.askSelf(ctx, listeners)
 		},
-		notify: func() { notify(d.log, systemd.SdNotifyWatchdog) },
+		notify: func() { tellSystemd(d.log, systemd.SdNotifyWatchdog) },
 	}
 	return w.run
 }

@@ -57,6 +57,7 @@ func gathered(t *testing.T) map[string]metric {
 	m.WatchHosts("docker.io", func() int { return 0 })
 	m.WatchCertificates(func() []telemetry.Validity { return []telemetry.Validity{{Listen: ":443"}} })
 	m.WatchWarm(func() []warm.ListStatus { return []warm.ListStatus{{LastSuccess: time.Now(), Next: time.Now()}} })
+	m.WatchWebhooks(func() []telemetry.Webhook { return []telemetry.Webhook{{Deliveries: map[string]int64{"delivered": 1}}} })
 	m.WatchDisk(func() (int64, error) { return 1, nil })
 	m.Observe(httptest.NewRequest(http.MethodGet, "/v2/", nil), proxy.Event{Err: &oci.LimitError{Kind: oci.LimitRate}})
 	m.Resumed("docker.io")()

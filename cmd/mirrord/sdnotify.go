@@ -10,8 +10,8 @@ import (
 // maxStatus is how many bytes of an error systemd is told: it reads 4 KiB of a message.
 const maxStatus = 1000
 
-// notify sends a state to systemd, if it has started this process.
-func notify(log *zap.Logger, state string) {
+// tellSystemd sends a state to systemd, if it has started this process.
+func tellSystemd(log *zap.Logger, state string) {
 	if _, err := systemd.SdNotify(false, state); err != nil {
 		log.Warn("cannot notify systemd", zap.String("state", state), zap.Error(err))
 	}
@@ -20,8 +20,8 @@ func notify(log *zap.Logger, state string) {
 // hangup reloads, and tells systemd when that begins and how it has ended: systemctl
 // status shows why a configuration was refused.
 func (d *daemon) hangup() {
-	notify(d.log, systemd.SdNotifyReloading+"\n"+systemd.SdNotifyMonotonicUsec())
-	notify(d.log, systemd.SdNotifyReady+"\n"+reloadStatus(d.reload()))
+	tellSystemd(d.log, systemd.SdNotifyReloading+"\n"+systemd.SdNotifyMonotonicUsec())
+	tellSystemd(d.log, systemd.SdNotifyReady+"\n"+reloadStatus(d.reload()))
 }
 
 // reloadStatus is what systemctl status shows after a reload that has ended with err. It

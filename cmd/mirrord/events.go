@@ -1,0 +1,215 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"mirrord/internal/config"
+	"mirrord/internal/health"
+	"mirrord/internal/notify"
+	"mirrord/internal/oci"
+	"mirrord/internal/ratelimit"
+	"mirrord/internal/stack"
+	"mirrord/internal/tagrule"
+	"mirrord/internal/tags"
+	"mirrord/internal/telemetry"
+)
+
+// newEvents returns what sends events to the webhooks of a configuration.
+func newEvents(cfg *config.Config, log *zap.Logger, metrics *telemetry.Metrics) (*notify.Notifier, error) {
+	webhooks, err := webhooksOf(cfg)
+	if err != nil {
+		return nil, err
+	}
+	host, _ := os.Hostname() // which is only a name
+	n := notify.New(notify.Options{
+		Source: "/mirrord/" + cmp.Or(host, "unknown"),
+		Client: notify.NewClient(),
+		Hooks: notify.Hooks{
+			Failing: func(target string, err error) {
+				log.Warn("webhook fails; events that it may accept later are tried again for up to 15 minutes", zap.String("webhook", target), zap.Error(err))
+			},
+			Recovered: func(target string) { log.Info("webhook works again", zap.String("webhook", target)) },
+			Undelivered: func(target string, n int) {
+				log.Warn("events are not delivered, because the webhook is removed or the mirror ends", zap.String("webhook", target), zap.Int("events", n))
+			},
+		},
+	})
+	n.Set(webhooks)
+	metrics.WatchWebhooks(func() []telemetry.Webhook { return webhookStats(n.Stats()) })
+	return n, nil
+}
+
+// webhooksOf returns the webhooks of a configuration. It fails when a secret cannot be
+// read.
+func webhooksOf(cfg *config.Config) (all []notify.Target, err error) {
+	for _, w := range cfg.Notify {
+		t := notify.Target{Name: w.Name, URL: w.URL, SecretFile: w.SecretFile}
+		for _, event := range w.On {
+			t.On = append(t.On, notify.Type(event))
+		}
+		if len(w.Tags) > 0 {
+			var rules tagrule.Rules
+			for _, pattern := range w.Tags {
+				rules = append(rules, tagrule.Rule{Match: pattern})
+			}
+			t.Tag = func(ref oci.Ref) bool {
+				_, ok := rules.Fresh(ref.Upstream(), ref.Repository(), ref.Tag())
+				return ok
+			}
+		}
+		if w.SecretFile != "" {
+			if _, wrong := notify.ReadSecret(w.SecretFile); wrong != nil {
+				err = errors.Join(err, fmt.Errorf("notify: %s: secret_file: %w", w.Name, wrong))
+			}
+		}
+		all = append(all, t)
+	}
+	return all, err
+}
+
+func webhookStats(stats []notify.Stats) (all []telemetry.Webhook) {
+	for _, s := range stats {
+		w := telemetry.Webhook{Name: s.Target, Deliveries: make(map[string]int64), Dropped: s.Dropped, Waiting: s.Waiting}
+		for outcome, n := range s.Deliveries {
+			w.Deliveries[string(outcome)] = n
+		}
+		all = append(all, w)
+	}
+	return all
+}
+
+// hostEvent is the data of upstream_down and upstream_up.
+type hostEvent struct {
+	Upstream string `json:"upstream"`
+	Host     string `json:"host"`
+	Error    string `json:"error,omitempty"`
+}
+
+// notifyOfHosts makes the hooks of upstreams send events, too.
+func notifyOfHosts(n *notify.Notifier, upstreams []stack.Upstream) {
+	for i := range upstreams {
+		name, hooks := upstreams[i].Name, &upstreams[i].Hooks
+		fails, recovered := hooks.HostFails, hooks.HostRecovered
+		hooks.HostFails = func(host string, err error) {
+			fails(host, err)
+			n.Emit(notify.Event{Type: notify.UpstreamDown, Subject: name, Data: hostEvent{name, host, err.Error()}})
+		}
+		hooks.HostRecovered = func(host string) {
+			recovered(host)
+			n.Emit(notify.Event{Type: notify.UpstreamUp, Subject: name, Data: hostEvent{Upstream: name, Host: host}})
+		}
+	}
+}
+
+// partEvent is the data of degraded and recovered.
+type partEvent struct {
+	Part  health.Component `json:"part"`
+	Error string           `json:"error,omitempty"`
+}
+
+// notifyOfHealth returns hooks that send events, too.
+func notifyOfHealth(n *notify.Notifier, hooks health.Hooks) health.Hooks {
+	return health.Hooks{
+		Degraded: func(c health.Component, err error) {
+			hooks.Degraded(c, err)
+			n.Emit(notify.Event{Type: notify.Degraded, Subject: string(c), Data: partEvent{c, err.Error()}})
+		},
+		Recovered: func(c health.Component) {
+			hooks.Recovered(c)
+			n.Emit(notify.Event{Type: notify.Recovered, Subject: string(c), Data: partEvent{Part: c}})
+		},
+	}
+}
+
+// tagEvent is the data of tag_moved.
+type tagEvent struct {
+	Image    string     `json:"image"`
+	Previous oci.Digest `json:"previous"`
+	Digest   oci.Digest `json:"digest"`
+}
+
+// notifyOfTags returns hooks that send events, too.
+func notifyOfTags(n *notify.Notifier, hooks tags.Hooks) tags.Hooks {
+	hooks.Moved = func(ref oci.Ref, previous, now oci.Digest) {
+		if ref.Kind() == oci.Manifest {
+			n.Emit(notify.Event{Type: notify.TagMoved, Subject: ref.String(), Ref: ref, Data: tagEvent{ref.String(), previous, now}})
+		}
+	}
+	return hooks
+}
+
+// quotaEvent is the data of quota_low and quota_gone.
+type quotaEvent struct {
+	Upstream   string     `json:"upstream"`
+	Credential string     `json:"credential"`
+	Limit      int        `json:"limit,omitempty"`
+	Remaining  int        `json:"remaining"`
+	ResetBy    *time.Time `json:"reset_by,omitempty"`
+}
+
+// quotaWatch sends events when the pulls of a credential run out. Run once.
+type quotaWatch struct {
+	events  *notify.Notifier
+	budgets func() []ratelimit.Budget
+	reserve func(limit int) int
+	sent    map[string][]notify.Type // by credential, until its budget is back
+}
+
+const quotaWatchEvery = 5 * time.Second
+
+func (w *quotaWatch) run(ctx context.Context) error {
+	w.sent = make(map[string][]notify.Type)
+	tick := time.NewTicker(quotaWatchEvery)
+	defer tick.Stop()
+	for {
+		for _, b := range w.budgets() {
+			w.look(b, time.Now())
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// look sends what b has come to at now. A budget must recover by a tenth of its limit
+// before it is low again: one of a sliding window goes up and down.
+func (w *quotaWatch) look(b ratelimit.Budget, now time.Time) {
+	key := b.Upstream + "/" + b.Credential
+	tenth := b.Limit / 10
+	low := max(tenth, w.reserve(b.Limit))
+	gone := b.Known() && b.Remaining <= 0 || b.PullsAt.After(now)
+	switch {
+	case gone:
+		w.send(notify.QuotaGone, key, b)
+	case b.Known() && b.Remaining <= low:
+		w.send(notify.QuotaLow, key, b)
+	case !b.Known() || b.Remaining > low+tenth:
+		delete(w.sent, key)
+	}
+}
+
+func (w *quotaWatch) send(what notify.Type, key string, b ratelimit.Budget) {
+	if slices.Contains(w.sent[key], what) {
+		return
+	}
+	w.sent[key] = append(w.sent[key], what)
+	data := quotaEvent{Upstream: b.Upstream, Credential: b.Credential, Limit: b.Limit, Remaining: b.Remaining}
+	for _, reset := range []time.Time{b.ResetBy, b.PullsAt} {
+		if !reset.IsZero() {
+			data.ResetBy = new(reset.UTC())
+			break
+		}
+	}
+	w.events.Emit(notify.Event{Type: what, Subject: strings.TrimSuffix(key, "/"), Data: data})
+}

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"mirrord/internal/config"
+	"mirrord/internal/health"
+	"mirrord/internal/notify"
+	"mirrord/internal/oci"
+	"mirrord/internal/ratelimit"
+)
+
+// The page shows what is sent.
+func TestEventsPage(t *testing.T) {
+	page, err := os.ReadFile("../../docs/notify.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	reset := time.Date(2026, 11, 27, 8, 6, 45, 0, time.UTC)
+	for _, data := range []any{
+		quotaEvent{"docker.io", "default", 100, 9, &reset},
+		hostEvent{"docker.io", "registry-1.docker.io", "it responded with 503 Service Unavailable"},
+		hostEvent{Upstream: "docker.io", Host: "registry-1.docker.io"},
+		partEvent{health.Disk, "no space left on device"},
+		partEvent{Part: health.Disk},
+		tagEvent{
+			"docker.io/library/alpine:latest",
+			oci.Digest("sha256:c09b4157dfde37bd0c9ffc9f13aa4e9e7e155953df29115db84cb017fd63b626"),
+			oci.Digest("sha256:ed5cf278f2b783e670913cb1c4f8e4d71b37d1c698e6784c01ca91ff6dfcfa64"),
+		},
+	} {
+		raw, err := json.Marshal(data)
+		if err != nil || !strings.Contains(string(page), "`"+string(raw)+"`") {
+			t.Errorf("docs/notify.md has no %s (%v)", raw, err)
+		}
+	}
+	var names []string
+	for _, event := range notify.Types {
+		names = append(names, string(event))
+		if !strings.Contains(string(page), "| `"+string(event)+"` |") {
+			t.Errorf("docs/notify.md has no %s", event)
+		}
+	}
+	if !slices.Equal(names, config.NotifyEvents) {
+		t.Errorf("the configuration knows %v, not %v", config.NotifyEvents, names)
+	}
+}
+
+// A budget is low once, until it has recovered by a tenth.
+func TestQuotaEvents(t *testing.T) {
+	n := notify.New(notify.Options{})
+	n.Set([]notify.Target{{Name: "a", On: notify.Types}})
+	w := quotaWatch{events: n, reserve: func(int) int { return 5 }, sent: make(map[string][]notify.Type)}
+	now := time.Now()
+	for i, step := range []struct {
+		remaining, limit int
+		wait             time.Duration
+		events           int // so far
+	}{
+		{11, 100, 0, 0}, {10, 100, 0, 1}, {9, 100, 0, 1}, {15, 100, 0, 1}, {10, 100, 0, 1},
+		{0, 100, 0, 2}, {-1, 100, 0, 2}, {3, 100, 0, 2}, {21, 100, 0, 2}, {10, 100, 0, 3},
+		{0, 0, 0, 3}, {0, 0, time.Minute, 4}, {0, 0, time.Minute, 4},
+	} {
+		b := ratelimit.Budget{Upstream: "docker.io", Credential: "a", Limit: step.limit, Remaining: step.remaining}
+		if step.wait > 0 {
+			b.PullsAt = now.Add(step.wait)
+		}
+		w.look(b, now)
+		if got := n.Stats()[0].Waiting; got != step.events {
+			t.Errorf("step %d: %d events, want %d", i, got, step.events)
+		}
+	}
+}
+
+func TestHealthEvents(t *testing.T) {
+	n := notify.New(notify.Options{})
+	n.Set([]notify.Target{{Name: "a", On: notify.Types}})
+	var logged []health.Component
+	hooks := notifyOfHealth(n, health.Hooks{
+		Degraded:  func(c health.Component, _ error) { logged = append(logged, c) },
+		Recovered: func(c health.Component) { logged = append(logged, c) },
+	})
+	hooks.Degraded(health.Disk, errors.New("full"))
+	hooks.Recovered(health.Disk)
+	if n.Stats()[0].Waiting != 2 || len(logged) != 2 {
+		t.Errorf("%+v, logged %v", n.Stats(), logged)
+	}
+}
