@@ -91,13 +91,3 @@ func (b *breaker) fail(err error) {
 		b.hooks.Failing(err)
 	}
 }
-
-// failing is why the bucket is left alone, or nil.
-func (b *breaker) failing() error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.open {
-		return b.err
-	}
-	return nil
-}
