@@ -81,7 +81,7 @@ func (n *Notifier) deliver(ctx context.Context, q *queue, m message) (Outcome, e
 		case refused != nil:
 			wait = max(wait, refused.after)
 		}
-		if attempt == maxAttempts || time.Since(m.created)+wait > maxAge {
+		if attempt == maxAttempts || wait > maxAge-time.Since(m.created) { // a Retry-After may be centuries
 			return Failed, err
 		}
 		select {

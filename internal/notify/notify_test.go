@@ -105,6 +105,21 @@ func TestRetryAfter(t *testing.T) {
 	})
 }
 
+// An event that may be sent again in centuries only is given up, and others get their turn.
+func TestRetryAfterCenturies(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &responses{statuses: []int{503}, after: "Fri, 31 Dec 9999 23:59:59 GMT"}
+		n, q := New(Options{Client: &http.Client{Transport: r}}), newQueue("a")
+		q.target.Store(&Target{URL: "http://a"})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		outcome, _ := n.deliver(ctx, q, message{created: time.Now().Add(-time.Second)})
+		if outcome != Failed || ctx.Err() != nil {
+			t.Errorf("%s, %v", outcome, ctx.Err())
+		}
+	})
+}
+
 // The end does not wait for a target that fails, and says what is lost.
 func TestEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
