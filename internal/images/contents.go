@@ -99,7 +99,10 @@ func platformOf(p *ocispec.Platform) string {
 // contentsOf returns what the cached manifest d names. It fails when d is not cached.
 func (i *Images) contentsOf(ctx context.Context, d oci.Digest) (contents, error) {
 	if c, ok := i.parsed.Get(d); ok {
-		return c, nil
+		if _, have := i.opts.Cache.Blob(d); have {
+			return c, nil
+		}
+		i.parsed.Remove(d)
 	}
 	raw, err := i.opts.Cache.Peek(ctx, d, oci.MaxManifestSize)
 	if err != nil {

@@ -136,6 +136,26 @@ func TestExplainCost(t *testing.T) {
 	}
 }
 
+// A manifest that is evicted is no longer cached, though it was read before.
+func TestExplainEvicted(t *testing.T) {
+	m := newMirror()
+	d := m.add(fmt.Sprintf(`{"layers":[%s]}`, descriptor(oci.FromBytes([]byte("layer")), 100)))
+	m.tag(t, "app", d)
+	ref, err := images.Parse("app", table)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := m.images()
+	if e := all.Explain(t.Context(), ref); e.Size == 0 || len(e.Variants) != 1 {
+		t.Fatalf("%+v", e)
+	}
+	delete(m.blobs, d)
+	delete(m.raw, d)
+	if e := all.Explain(t.Context(), ref); e.Size != 0 || len(e.Variants) != 0 {
+		t.Errorf("evicted: %+v", e)
+	}
+}
+
 // Requests are counted by how they were answered, and the last miss has its reason.
 func TestSeen(t *testing.T) {
 	m := newMirror()
