@@ -185,3 +185,17 @@ func TestLink(t *testing.T) {
 		t.Errorf("the link is gone: %v", err)
 	}
 }
+
+// podman and CRI-O read the same file: what is written for one is replaced for the other.
+func TestSharedDirectory(t *testing.T) {
+	dir := t.TempDir()
+	for _, client := range []string{"podman", "cri-o", "podman"} {
+		c, err := clientconfig.For(client, mirror)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Install(dir); err != nil {
+			t.Errorf("%s: %v", client, err)
+		}
+	}
+}

@@ -26,8 +26,9 @@ type Result struct {
 // ErrForeign says that a file is not from this program and must not be replaced.
 var ErrForeign = errors.New("it is not from this command; remove it, or add to it by hand")
 
-// mark begins the files that this program writes, and replaces.
-func mark(name string) string { return "# Written by mirrord client-config " + name + ".\n" }
+// mark begins the files that this program writes, and replaces, also for another client:
+// podman and CRI-O read the same one.
+const mark = "# Written by mirrord client-config "
 
 // Install writes the files of c below dir, which is c.Dir or takes its place, each in one
 // step for those who read it. Before it writes any it finds out whether it may write all:
@@ -85,10 +86,10 @@ func (c Config) plan(f File, path string) (install, error) {
 	case f.Shared:
 		i.text, err = merge(i.old, f.Text)
 		i.backup = i.old != nil
-	case i.old != nil && !bytes.HasPrefix(i.old, []byte(mark(c.Client))):
+	case i.old != nil && !bytes.HasPrefix(i.old, []byte(mark)):
 		err = fmt.Errorf("%w:\n%s", ErrForeign, f.Text)
 	default:
-		i.text = []byte(mark(c.Client) + f.Text)
+		i.text = []byte(mark + c.Client + ".\n" + f.Text)
 	}
 	if bytes.Equal(i.text, i.old) {
 		i.text = nil
