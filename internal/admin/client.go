@@ -239,6 +239,9 @@ func (c *Client) sendRequest(req *http.Request) (*http.Response, error) {
 		return nil, fmt.Errorf("the mirror at %s cannot be asked: %w; run this as root, as its user, or in its group if it is its admin.socket", c.listen, err)
 	}
 	if err != nil {
+		if u := (*url.Error)(nil); errors.As(err, &u) {
+			err = u.Err // without the method and the path, which are not what was asked for
+		}
 		return nil, fmt.Errorf("%w at %s: %w; is it running, and is this its admin.listen or admin.socket (its file is named with --config)?", ErrNoMirror, c.listen, err)
 	}
 	if resp.StatusCode/100 == 2 {
