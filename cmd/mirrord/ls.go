@@ -101,7 +101,7 @@ func ago(t *time.Time, now time.Time) string {
 	if t == nil {
 		return "never"
 	}
-	return units.HumanDuration(now.Sub(*t)) + " ago"
+	return strings.ToLower(units.HumanDuration(now.Sub(*t))) + " ago"
 }
 
 // writeImages writes a table for a person, at the time now.

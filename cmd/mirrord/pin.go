@@ -62,7 +62,15 @@ unpinned is listed.`,
 			return err
 		}
 		pins, raw, err := mirror.Unpin(c.Context(), args)
-		return showPins(c, pins, raw, err, *asJSON)
+		if err != nil || *asJSON {
+			return showPins(c, pins, raw, err, *asJSON)
+		}
+		for _, p := range pins {
+			if _, err := fmt.Fprintf(c.OutOrStdout(), "%s: unpinned\n", shortName(p.Name)); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
 	return c
 }

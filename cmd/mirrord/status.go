@@ -171,7 +171,7 @@ func problemLine(p status.Problem, now time.Time) string {
 	}
 	last := "just now"
 	if now.Sub(p.Time) >= time.Minute {
-		last = "last " + strings.ToLower(ago(&p.Time, now))
+		last = "last " + ago(&p.Time, now)
 	}
 	return fmt.Sprintf("%dx %s, %s", p.Count, what, last)
 }
