@@ -44,6 +44,8 @@ func meaning(e minio.ErrorResponse) error {
 		return nil // not that an object is absent
 	case minio.NoSuchKey:
 		return bucket.ErrAbsent
+	case "XAdminUserNotFound": // versitygw, of an unknown access key, with 404
+		return bucket.ErrDenied
 	case minio.PreconditionFailed, "InvalidRange":
 		return bucket.ErrPrecondition
 	case "ConditionalRequestConflict", "OperationAborted":
@@ -55,9 +57,7 @@ func meaning(e minio.ErrorResponse) error {
 	case "NotImplemented":
 		return bucket.ErrUnsupported
 	}
-	switch e.StatusCode {
-	case http.StatusNotFound:
-		return bucket.ErrAbsent
+	switch e.StatusCode { // 404 with another code is not of the object
 	case http.StatusPreconditionFailed, http.StatusRequestedRangeNotSatisfiable:
 		return bucket.ErrPrecondition
 	case http.StatusConflict:

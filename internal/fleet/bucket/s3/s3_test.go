@@ -123,6 +123,9 @@ func TestErrors(t *testing.T) {
 		get    error
 	}{
 		"no such key":        {404, "NoSuchKey", bucket.ErrPrecondition, bucket.ErrAbsent},
+		"no such key, HTML":  {404, "", bucket.ErrPrecondition, bucket.ErrAbsent},
+		"unknown key":        {404, "XAdminUserNotFound", bucket.ErrDenied, bucket.ErrDenied},
+		"something else":     {404, "NoSuchUser", nil, nil},
 		"no such bucket":     {404, "NoSuchBucket", nil, nil},
 		"precondition":       {412, "PreconditionFailed", bucket.ErrPrecondition, bucket.ErrPrecondition},
 		"conflict":           {409, "ConditionalRequestConflict", bucket.ErrConflict, bucket.ErrConflict},
