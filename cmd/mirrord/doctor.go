@@ -22,9 +22,9 @@ func newDoctorCommand() *cobra.Command {
 		Use:   "doctor",
 		Short: "Check what the mirror needs, and say what to do about what is wrong",
 		Long: `Check what the mirror needs, and say what to do about what is wrong: the configuration, whether
-the mirror responds, whether its upstreams do, the clock, and the disk of the cache. The upstreams are
-asked from this process, by one request each that no pull limit counts, without a login. The exit status
-is 1 if a check failed; warnings do not count.`,
+the mirror responds, whether its upstreams do, the clock, the disk of the cache, and the bucket of a fleet.
+The upstreams are asked from this process, by one request each that no pull limit counts, without a login,
+and the bucket for one object. The exit status is 1 if a check failed; warnings do not count.`,
 		Args: refuse(cobra.NoArgs),
 	}
 	asJSON := c.Flags().Bool("json", false, "print a line of JSON for each check")
@@ -78,6 +78,17 @@ func diagnose(c *cobra.Command, report func(doctor.Check)) {
 			report(check)
 		}
 	}
+	if cfg.Fleet.S3.Enabled() {
+		report(checkFleet(c.Context(), cfg.Fleet.S3))
+	}
+}
+
+func checkFleet(ctx context.Context, c config.S3) doctor.Check {
+	b, err := newBucket(c)
+	if err != nil {
+		return doctor.Check{State: doctor.Fail, What: "fleet bucket", Detail: err.Error(), Advice: "correct fleet.s3; mirrord config check says more"}
+	}
+	return doctor.Bucket(ctx, c.Bucket+" at "+c.Endpoint, b)
 }
 
 // checkMirror is whether a mirror responds and is ready, and its cache directory.

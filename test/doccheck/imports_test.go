@@ -85,7 +85,7 @@ var ours = map[string][]string{
 	"internal/fleet":        {"internal/oci"},
 	"internal/clientconfig": nil,
 	"internal/login":        nil,
-	"internal/doctor":       nil,
+	"internal/doctor":       {"internal/fleet/bucket"},
 	"internal/tagrule":      nil,
 	"internal/config":       {"internal/schedule", "internal/tagrule"},
 	"internal/hubsim":       nil,
