@@ -61,7 +61,7 @@ func amountOf(p admin.Purged, dryRun bool) string {
 	}
 	text := fmt.Sprintf("%s %d tags and %d blobs, %s", verb, len(p.Tags), p.Blobs, units.BytesSize(float64(p.Bytes)))
 	if p.InUse > 0 {
-		text += fmt.Sprintf("; %d blobs are being read and stay: mirrord gc --older-than 0s removes them later", p.InUse)
+		text += fmt.Sprintf("; %d blobs are in use and stay: mirrord gc --older-than 0s removes them later", p.InUse)
 	}
 	return text
 }

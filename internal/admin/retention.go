@@ -29,7 +29,7 @@ type Purged struct {
 	Tags  []string `json:"tags"`
 	Blobs int      `json:"blobs"`
 	Bytes int64    `json:"bytes"`
-	InUse int      `json:"in_use"` // blobs that stay because they are being read
+	InUse int      `json:"in_use"` // blobs that stay because they are being read, or were used meanwhile
 	Done  bool     `json:"done"`
 }
 

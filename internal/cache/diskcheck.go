@@ -45,7 +45,7 @@ func (c *Cache) checkSpace(size int64) error {
 	free := c.free()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.space.belowFloor(size, free) <= c.blobs.used-c.blobs.reading {
+	if c.space.belowFloor(size, free) <= c.blobs.evictable(true) {
 		return nil
 	}
 	return fmt.Errorf("the disk has %d bytes free, cache.min_free is %d, and nothing is left to evict", free, c.limits.Load().MinFree)

@@ -3,6 +3,7 @@ package cache
 import (
 	"context"
 	"slices"
+	"time"
 
 	"mirrord/internal/oci"
 )
@@ -11,14 +12,14 @@ import (
 type Removed struct {
 	Blobs int
 	Bytes int64 // of them
-	InUse int   // blobs that stay because they are being read
+	InUse int   // blobs that stay because they are being read, or were used meanwhile
 }
 
 // Remove removes the cached blobs of ds, from the index and then from the disk, so that no
-// crash leaves a record without a file. What is being read stays, and so does what is
-// pinned; what is not cached is none. It may be called concurrently, and fails when ctx
+// crash leaves a record without a file. What is being read or was used after the moment
+// used stays, and so does what is pinned; what is not cached is none. It may be called concurrently, and fails when ctx
 // or the cache ends; what it has removed by then is returned too.
-func (c *Cache) Remove(ctx context.Context, ds ...oci.Digest) (removed Removed, err error) {
+func (c *Cache) Remove(ctx context.Context, used time.Time, ds ...oci.Digest) (removed Removed, err error) {
 	ctx, end, err := c.working(ctx)
 	if err != nil {
 		return removed, err
@@ -28,13 +29,13 @@ func (c *Cache) Remove(ctx context.Context, ds ...oci.Digest) (removed Removed, 
 		if ctx.Err() != nil {
 			return removed, context.Cause(ctx)
 		}
-		c.evictor.removeUnused(some, &removed)
+		c.evictor.removeUnused(some, used, &removed)
 	}
 	return removed, nil
 }
 
 // removeUnused removes those of ds that Remove may.
-func (v *evictor) removeUnused(ds []oci.Digest, removed *Removed) {
+func (v *evictor) removeUnused(ds []oci.Digest, used time.Time, removed *Removed) {
 	defer v.lock()()
 	c := v.cache
 	var gone []victim
@@ -42,7 +43,7 @@ func (v *evictor) removeUnused(ds []oci.Digest, removed *Removed) {
 	for _, d := range ds {
 		switch e := c.blobs.get(d); {
 		case e == nil || e.pinned:
-		case e.readers > 0:
+		case e.readers > 0 || e.used.After(used):
 			removed.InUse++
 		default:
 			removed.Blobs++

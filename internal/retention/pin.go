@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -83,7 +84,7 @@ func (r *Retention) Pin(ctx context.Context, patterns []Pattern) ([]PinState, er
 // checkAdded fails with ErrTooLarge when one of pins from the one with the number first on
 // does not fit, or when ctx ends.
 func (r *Retention) checkAdded(ctx context.Context, pins []Pin, first int) error {
-	states, _ := r.plan(ctx, pins)
+	states, _, _ := r.plan(ctx, pins)
 	if ctx.Err() != nil { // so that manifests were not read
 		return context.Cause(ctx)
 	}
@@ -166,7 +167,7 @@ func (r *Retention) statesOf(refs []oci.Ref) []PinState {
 // apply pins what pins need as far as that fits, reports which of them no longer do, and
 // writes what has changed of them. The caller holds turn.
 func (r *Retention) apply(ctx context.Context, pins []Pin) {
-	states, reached := r.plan(ctx, pins)
+	states, reached, err := r.plan(ctx, pins)
 	if ctx.Err() != nil { // a manifest that could not be read must unpin nothing
 		return
 	}
@@ -174,6 +175,10 @@ func (r *Retention) apply(ctx context.Context, pins []Pin) {
 	for d := range reached {
 		ds[d] = struct{}{}
 	}
+	if err != nil { // the same: until it can be read
+		maps.Copy(ds, r.last)
+	}
+	r.last = ds
 	r.opts.Cache.Pin(ds)
 	was := make(map[oci.Ref]PinState)
 	for _, s := range r.Pins() {
@@ -197,18 +202,19 @@ func (r *Retention) apply(ctx context.Context, pins []Pin) {
 }
 
 // plan returns what each pin needs and all that is pinned: each pin as a whole, or nothing
-// of it where it does not fit beside those before it.
-func (r *Retention) plan(ctx context.Context, pins []Pin) ([]PinState, map[oci.Digest]int64) {
+// of it where it does not fit beside those before it. With an error, which is that of a
+// manifest that cannot be read, more may be needed.
+func (r *Retention) plan(ctx context.Context, pins []Pin) (states []PinState, all map[oci.Digest]int64, err error) {
 	pins = slices.Clone(pins)
 	slices.SortStableFunc(pins, func(a, b Pin) int {
 		return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.Ref.String(), b.Ref.String()))
 	})
-	all := make(map[oci.Digest]int64)
-	states := make([]PinState, 0, len(pins))
+	all, states = make(map[oci.Digest]int64), make([]PinState, 0, len(pins))
 	var pinned int64
 	for _, pin := range pins {
 		s := PinState{Pin: pin}
-		own := r.reach(ctx, &s)
+		own, failed := r.reach(ctx, &s)
+		err = cmp.Or(err, failed)
 		var more int64
 		for d, size := range own {
 			s.Bytes = sum(s.Bytes, size)
@@ -226,25 +232,25 @@ func (r *Retention) plan(ctx context.Context, pins []Pin) ([]PinState, map[oci.D
 		}
 		states = append(states, s)
 	}
-	return states, all
+	return states, all, err
 }
 
 // reach returns what s needs, and notes what it names. A tag whose latest manifest is not
 // cached needs the previous one too, and one that has been forgotten what it named last.
-func (r *Retention) reach(ctx context.Context, s *PinState) map[oci.Digest]int64 {
-	reached := make(map[oci.Digest]int64)
+func (r *Retention) reach(ctx context.Context, s *PinState) (reached map[oci.Digest]int64, err error) {
+	reached = make(map[oci.Digest]int64)
 	named := oci.Descriptor{Digest: s.Ref.Digest()}
 	if !s.Ref.ByDigest() {
 		named.Digest = s.Digest
 		if k, ok := r.opts.Tags.Known(s.Ref); ok {
 			named = k.Latest
-			r.opts.Images.Reach(ctx, oci.Descriptor{Digest: r.opts.Images.Served(k)}, reached)
+			err = r.opts.Images.Reach(ctx, oci.Descriptor{Digest: r.opts.Images.Served(k)}, reached)
 		}
 		s.Digest = named.Digest
 	}
 	if named.Digest != "" {
-		r.opts.Images.Reach(ctx, named, reached)
+		err = cmp.Or(err, r.opts.Images.Reach(ctx, named, reached))
 		_, s.Cached = r.opts.Cache.Blob(named.Digest)
 	}
-	return reached
+	return reached, err
 }

@@ -1,6 +1,7 @@
 package retention
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -18,21 +19,21 @@ type Purged struct {
 	Tags  []oci.Ref // sorted
 	Blobs int       // manifests, configs and layers
 	Bytes int64     // of them
-	InUse int       // blobs that stay because they are being read; 0 for what would be removed
+	InUse int       // blobs that stay because they are being read, or were used meanwhile; 0 for what would be removed
 }
 
 // Purge forgets the tags that match and removes the manifests that they name, and what of
 // their blobs nothing else that is cached needs; with dryRun it only says what that is. A
 // pattern with a digest matches that manifest, too, if it is cached, and the tags that name
-// it. It fails with ErrNoMatch or ErrPinned and has changed nothing then, or when ctx ends,
-// in the middle.
+// it. It fails with ErrNoMatch or ErrPinned, or because a manifest cannot be read, and has
+// changed nothing then, or when ctx ends, in the middle.
 func (r *Retention) Purge(ctx context.Context, patterns []Pattern, dryRun bool) (Purged, error) {
 	unlock, err := r.lock(ctx)
 	if err != nil {
 		return Purged{}, err
 	}
 	defer unlock()
-	known := r.opts.Tags.All()
+	begun, known := time.Now(), r.opts.Tags.All()
 	purged, drop, err := r.matched(ctx, known, patterns)
 	if err != nil {
 		return Purged{}, err
@@ -41,25 +42,25 @@ func (r *Retention) Purge(ctx context.Context, patterns []Pattern, dryRun bool) 
 	for _, ref := range purged.Tags {
 		going[ref] = true
 	}
-	needed := r.pinned(ctx)
+	needed, err := r.pinned(ctx)
 	for _, k := range known {
 		if !going[k.Ref] {
-			r.addTag(ctx, k, needed)
+			err = cmp.Or(err, r.addTag(ctx, k, needed))
 		}
 	}
 	for _, record := range r.opts.Cache.Records() {
 		if _, ok := drop[record.Digest]; !ok && record.MediaType != "" {
-			r.opts.Images.Reach(ctx, record.Descriptor, needed)
+			err = cmp.Or(err, r.opts.Images.Reach(ctx, record.Descriptor, needed))
 		}
 	}
-	if ctx.Err() != nil {
-		return Purged{}, context.Cause(ctx)
+	if err := unread(ctx, err); err != nil {
+		return Purged{}, err
 	}
 	maps.DeleteFunc(drop, func(d oci.Digest, _ int64) bool { _, ok := needed[d]; return ok })
 	if !dryRun {
 		r.opts.Tags.Forget(purged.Tags...) // first: a tag of what is removed would be served no longer
 	}
-	return r.remove(ctx, purged, slices.Collect(maps.Keys(drop)), dryRun)
+	return r.remove(ctx, purged, begun, slices.Collect(maps.Keys(drop)), dryRun)
 }
 
 // matched returns the tags that match and what they need.
@@ -71,13 +72,17 @@ func (r *Retention) matched(ctx context.Context, known []tags.Known, patterns []
 		if d := p.Digest(); d != "" {
 			if record, have := r.opts.Cache.Blob(d); have && record.MediaType != "" {
 				matched = true
-				r.opts.Images.Reach(ctx, record.Descriptor, drop)
+				if err := r.opts.Images.Reach(ctx, record.Descriptor, drop); err != nil {
+					return Purged{}, nil, unread(ctx, err)
+				}
 			}
 		}
 		for _, k := range known {
 			if p.Match(k.Ref) || p.Match(k.Ref.At(k.Latest.Digest)) {
 				matched, found[k.Ref] = true, true
-				r.addTag(ctx, k, drop)
+				if err := r.addTag(ctx, k, drop); err != nil {
+					return Purged{}, nil, unread(ctx, err)
+				}
 			}
 		}
 		if !matched {
@@ -93,27 +98,43 @@ func (r *Retention) matched(ctx context.Context, known []tags.Known, patterns []
 }
 
 // addTag adds what a tag needs, the previous copy included.
-func (r *Retention) addTag(ctx context.Context, k tags.Known, reached map[oci.Digest]int64) {
+func (r *Retention) addTag(ctx context.Context, k tags.Known, reached map[oci.Digest]int64) (err error) {
 	for _, named := range []oci.Descriptor{k.Latest, k.Previous} {
 		if named.Digest != "" {
-			r.opts.Images.Reach(ctx, named, reached)
+			err = cmp.Or(err, r.opts.Images.Reach(ctx, named, reached))
 		}
 	}
+	return err
+}
+
+// unread returns why it is not known what is needed, so that nothing may be removed: ctx
+// has ended, or a manifest could not be read because of err. Else it returns nil.
+func unread(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err != nil {
+		err = fmt.Errorf("nothing is removed, because it is not known what is needed: %w; repair the disk, and try again", err)
+	}
+	return err
 }
 
 // pinned returns what is pinned, in effect or not.
-func (r *Retention) pinned(ctx context.Context) map[oci.Digest]int64 {
-	all := make(map[oci.Digest]int64)
+func (r *Retention) pinned(ctx context.Context) (all map[oci.Digest]int64, err error) {
+	all = make(map[oci.Digest]int64)
 	for _, s := range r.Pins() {
-		maps.Copy(all, r.reach(ctx, &s))
+		own, failed := r.reach(ctx, &s)
+		maps.Copy(all, own)
+		err = cmp.Or(err, failed)
 	}
-	return all
+	return all, err
 }
 
-// remove removes what is cached of ds, or with dryRun counts it.
-func (r *Retention) remove(ctx context.Context, purged Purged, ds []oci.Digest, dryRun bool) (Purged, error) {
+// remove removes what is cached of ds and was not used after the moment used, or with
+// dryRun counts it.
+func (r *Retention) remove(ctx context.Context, purged Purged, used time.Time, ds []oci.Digest, dryRun bool) (Purged, error) {
 	if !dryRun {
-		removed, err := r.opts.Cache.Remove(ctx, ds...)
+		removed, err := r.opts.Cache.Remove(ctx, used, ds...)
 		purged.Blobs, purged.Bytes, purged.InUse = removed.Blobs, removed.Bytes, removed.InUse
 		return purged, err
 	}
@@ -135,7 +156,7 @@ type Collected struct {
 // Collect does now what the mirror does in the background, and removes what neither a tag
 // nor a pin needs and nobody has used for that long. A tag needs what it named before only
 // while what it names is not cached. With dryRun it only says what that is, and leaves the
-// rest alone. It fails when ctx ends or the directory cannot be read.
+// rest alone. It fails when ctx ends, or the directory or a manifest cannot be read.
 func (r *Retention) Collect(ctx context.Context, unused time.Duration, dryRun bool) (c Collected, err error) {
 	unlock, err := r.lock(ctx)
 	if err != nil {
@@ -147,20 +168,19 @@ func (r *Retention) Collect(ctx context.Context, unused time.Duration, dryRun bo
 			return c, err
 		}
 	}
-	needed := r.pinned(ctx)
+	needed, err := r.pinned(ctx)
 	for _, k := range r.opts.Tags.All() {
-		r.opts.Images.Reach(ctx, k.Latest, needed)
-		r.opts.Images.Reach(ctx, oci.Descriptor{Digest: r.opts.Images.Served(k)}, needed)
+		err = cmp.Or(err, r.opts.Images.Reach(ctx, k.Latest, needed), r.opts.Images.Reach(ctx, oci.Descriptor{Digest: r.opts.Images.Served(k)}, needed))
 	}
 	limit := time.Now().Add(-unused)
 	records := r.opts.Cache.Records()
 	for _, record := range records {
 		if record.MediaType != "" && record.Used.After(limit) { // pulled by digest
-			r.opts.Images.Reach(ctx, record.Descriptor, needed)
+			err = cmp.Or(err, r.opts.Images.Reach(ctx, record.Descriptor, needed))
 		}
 	}
-	if ctx.Err() != nil {
-		return c, context.Cause(ctx)
+	if err := unread(ctx, err); err != nil {
+		return c, err
 	}
 	var old []oci.Digest
 	for _, record := range records {
@@ -168,7 +188,7 @@ func (r *Retention) Collect(ctx context.Context, unused time.Duration, dryRun bo
 			old = append(old, record.Digest)
 		}
 	}
-	c.Purged, err = r.remove(ctx, Purged{}, old, dryRun)
+	c.Purged, err = r.remove(ctx, Purged{}, limit, old, dryRun)
 	return c, err
 }
 

@@ -31,7 +31,7 @@ type Options struct {
 
 // Images are the images of the mirror; see images.Images.
 type Images interface {
-	Reach(ctx context.Context, d oci.Descriptor, reached map[oci.Digest]int64)
+	Reach(ctx context.Context, d oci.Descriptor, reached map[oci.Digest]int64) error
 	Served(k tags.Known) oci.Digest
 }
 
@@ -46,7 +46,7 @@ type Tags interface {
 type Cache interface {
 	Blob(d oci.Digest) (cache.BlobRecord, bool)
 	Records() []cache.BlobRecord
-	Remove(ctx context.Context, ds ...oci.Digest) (cache.Removed, error)
+	Remove(ctx context.Context, used time.Time, ds ...oci.Digest) (cache.Removed, error)
 	Pin(ds map[oci.Digest]struct{})
 	Tidy(ctx context.Context) (cache.Tidied, error)
 }
@@ -69,7 +69,8 @@ var (
 type Retention struct {
 	opts Options
 	max  atomic.Int64
-	turn chan struct{} // holds one while pins or content are changed, which reads and writes files
+	turn chan struct{}           // holds one while pins or content are changed, which reads and writes files
+	last map[oci.Digest]struct{} // what the cache has as pinned; of who holds turn
 
 	mu   sync.Mutex // guards pins; no I/O happens under it
 	pins []PinState // in the order in which they were made
@@ -80,15 +81,14 @@ type Retention struct {
 func New(ctx context.Context, o Options) *Retention {
 	r := &Retention{opts: o, turn: make(chan struct{}, 1)}
 	r.max.Store(o.Max)
-	var pins []Pin
 	for pin, err := range o.Index.Pins() {
 		if err != nil {
 			r.note(err)
 			continue
 		}
-		pins = append(pins, pin)
+		r.pins = append(r.pins, PinState{Pin: pin})
 	}
-	r.apply(ctx, pins)
+	r.apply(ctx, r.list())
 	return r
 }
 
