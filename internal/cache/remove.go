@@ -2,9 +2,11 @@ package cache
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
+	"mirrord/internal/health"
 	"mirrord/internal/oci"
 )
 
@@ -18,7 +20,8 @@ type Removed struct {
 // Remove removes the cached blobs of ds, from the index and then from the disk, so that no
 // crash leaves a record without a file. What is being read or was used after the moment
 // used stays, and so does what is pinned; what is not cached is none. It may be called concurrently, and fails when ctx
-// or the cache ends; what it has removed by then is returned too.
+// or the cache ends, or while the disk fails: then it is not known what is needed. What it
+// has removed by then is returned too.
 func (c *Cache) Remove(ctx context.Context, used time.Time, ds ...oci.Digest) (removed Removed, err error) {
 	ctx, end, err := c.working(ctx)
 	if err != nil {
@@ -28,6 +31,9 @@ func (c *Cache) Remove(ctx context.Context, used time.Time, ds ...oci.Digest) (r
 	for some := range slices.Chunk(ds, batchFiles) {
 		if ctx.Err() != nil {
 			return removed, context.Cause(ctx)
+		}
+		if err := c.health.Degraded()[health.Disk]; err != nil {
+			return removed, fmt.Errorf("the disk fails, and nothing more is removed until it recovers: %w", err)
 		}
 		c.evictor.removeUnused(some, used, &removed)
 	}

@@ -23,11 +23,12 @@ import (
 type badSector struct {
 	cache.Store
 	digest oci.Digest
+	err    error
 }
 
 func (b *badSector) Open(ctx context.Context, d oci.Digest) (io.ReadSeekCloser, error) {
 	if d == b.digest {
-		return nil, &fs.PathError{Op: "open", Path: d.Encoded(), Err: syscall.EIO}
+		return nil, &fs.PathError{Op: "open", Path: d.Encoded(), Err: b.err}
 	}
 	return b.Store.Open(ctx, d)
 }
@@ -47,7 +48,7 @@ func TestUnreadableManifest(t *testing.T) {
 		m.Stop()
 		m.Restart(t, withBad) // nothing is in memory
 		m.reopen(t, 1<<20)
-		bad.digest = oci.FromBytes(manifest)
+		bad.digest, bad.err = oci.FromBytes(manifest), syscall.EIO
 		<-time.After(time.Hour)
 		if _, err := m.Collect(t.Context(), 0, false); !errors.Is(err, syscall.EIO) {
 			t.Error(err)
@@ -128,6 +129,28 @@ func TestCollectUsedMeanwhile(t *testing.T) {
 		}})
 		if c, err := m.Collect(t.Context(), time.Minute, false); err != nil || c.Blobs != 0 || c.InUse != 1 || !m.cached(layer) {
 			t.Errorf("%+v, %v", c, err)
+		}
+	})
+}
+
+// An image whose manifest a client could not be given is not collected.
+func TestCollectOnFailingDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bad := new(badSector)
+		withBad := func(o *cachetest.Options) { bad.Store, o.Cache.Store = o.Cache.Store, bad }
+		m := start(t, new(ocitest.Fake), 1<<20, withBad)
+		layer := ocitest.Content(50_000, 1)
+		manifest := m.image(t, "app", layer)
+		m.pull(t, "app")
+		m.Stop()
+		m.Fake.Fail(func(ocitest.Call) error { return oci.Errorf(oci.Unavailable, "it is down") })
+		m.Restart(t, withBad)
+		m.reopen(t, 1<<20)
+		<-time.After(time.Hour)
+		bad.digest, bad.err = oci.FromBytes(manifest), syscall.EMFILE
+		_, _, _ = ocitest.Read(t.Context(), m.Fixture, ocitest.ManifestRef(t, bad.digest.String()))
+		if _, err := m.Collect(t.Context(), 0, false); !errors.Is(err, syscall.EMFILE) || !m.cached(layer) {
+			t.Errorf("%v, cached %v", err, m.cached(layer))
 		}
 	})
 }
