@@ -124,6 +124,7 @@ var others = map[string][]string{
 	"golang.org/x/crypto/bcrypt":             {"internal/access"},
 	"github.com/coreos/go-oidc":              {"internal/access"},
 	"github.com/pires/go-proxyproto":         {"internal/server"},
+	"github.com/santhosh-tekuri/jsonschema":  nil, // tests only
 	"github.com/go-jose":                     nil, // tests only
 	"github.com/google/go-containerregistry": {"internal/upstream", "internal/login", "internal/hubsim", "cmd/hubsim"},
 	"github.com/docker/cli":                  {"internal/login"},
