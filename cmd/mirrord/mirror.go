@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -73,9 +74,23 @@ func locate(ctx context.Context, cfg *config.Config) (located, error) {
 		}
 	}
 	if first.client == nil {
-		return located{}, none
+		return located{}, alsoTried(none, cfg)
 	}
 	return first, nil
+}
+
+// alsoTried adds to the error of the last address the sockets where there is no mirror
+// either.
+func alsoTried(err error, cfg *config.Config) error {
+	if len(adminAddresses(cfg)) == 1 && (cfg.Admin.Socket != "" || cfg.Admin.ListenSet) {
+		return err // a person has named it
+	}
+	return fmt.Errorf("%w No mirror is at the sockets %s either", err, strings.Join(slices.Compact(defaultSockets(cfg)), " and "))
+}
+
+// defaultSockets are those of this user's mirror and of the systemd unit's.
+func defaultSockets(cfg *config.Config) []string {
+	return []string{defaultSocket(cfg), filepath.Join(unitDirectory, socketName)}
 }
 
 // adminAddresses returns where the mirror that cfg means may listen for commands, as values
@@ -88,7 +103,7 @@ func adminAddresses(cfg *config.Config) []string {
 		return []string{cfg.Admin.Listen}
 	}
 	var all []string
-	for _, path := range []string{defaultSocket(cfg), filepath.Join(unitDirectory, socketName)} {
+	for _, path := range defaultSockets(cfg) {
 		if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) && len(path) <= config.MaxSocketPath {
 			all = append(all, "unix:"+path)
 		}

@@ -114,3 +114,16 @@ func TestSocketThatCannotBeMade(t *testing.T) {
 		}
 	}
 }
+
+// Who has named no address is told of all that were tried.
+func TestAlsoTried(t *testing.T) {
+	cfg := new(config.Config)
+	cfg.Cache.Dir, cfg.Admin.Listen = "/nowhere", "127.0.0.1:1"
+	if _, err := locate(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), "at 127.0.0.1:1") || !strings.Contains(err.Error(), "sockets /nowhere/admin.sock and /run/mirrord/admin.sock") {
+		t.Error(err)
+	}
+	cfg.Admin.ListenSet = true
+	if _, err := locate(t.Context(), cfg); err == nil || strings.Contains(err.Error(), "sockets") {
+		t.Error(err)
+	}
+}
