@@ -144,7 +144,13 @@ func TestPinClientLeaves(t *testing.T) {
 			func(ctx context.Context, p []retention.Pattern) ([]retention.PinState, error) { return m.Unpin(ctx, p) },
 		} {
 			ctx, leave := context.WithCancel(t.Context())
-			m.open(t, leaving{m.index, leave}, 150_000)
+			opened := false
+			m.open(t, leaving{m.index, func() {
+				if opened { // which writes what it finds out, too
+					leave()
+				}
+			}}, 150_000)
+			opened = true
 			if _, err := change(ctx, pattern(t, "app")); err != nil || ctx.Err() == nil {
 				t.Fatal(err)
 			}
