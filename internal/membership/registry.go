@@ -170,12 +170,18 @@ func (r *Registry) resolve(ctx context.Context, ref oci.Ref) (oci.Result, error)
 }
 
 // IsPublic reports whether what was fetched for ref, by digest, is everybody's, whatever
-// the Policy. It may ask the upstream, without a login, and fails when that fails.
+// the Policy: whether the upstream shows it without a login now. That a repository was
+// public a moment ago, or has no login any more, is not enough for what cannot be taken
+// back. It fails when the upstream does not say.
 func (r *Registry) IsPublic(ctx context.Context, ref oci.Ref) (bool, error) {
 	if !r.facts.private.Load() && !r.opts.LoggedIn() {
 		return true, nil
 	}
-	return r.isPublic(ctx, probe{ref.Upstream(), ref.Repository(), ref})
+	err := r.ask(ctx, probe{ref.Upstream(), ref.Repository(), ref}, call.Endless)
+	if isDenied(err) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // Open fails as Resolve does.

@@ -1,0 +1,44 @@
+package membership
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"mirrord/internal/oci"
+	"mirrord/internal/oci/ocitest"
+)
+
+// What cannot be taken back is public only if the upstream shows it without a login now:
+// not because the login is removed since, nor because the repository was public before.
+func TestIsPublic(t *testing.T) {
+	for name, test := range map[string]struct {
+		known    Record
+		mayLogIn bool
+		err      error
+		public   bool
+		failed   bool
+	}{
+		"shown":               {Record{Upstream: unguarded.upstream, Digest: unguarded.digest}, true, nil, true, false},
+		"login removed":       {Record{Upstream: unguarded.upstream, Digest: unguarded.digest}, false, denied(ocitest.Call{}), false, false},
+		"public a moment ago": {Record{Upstream: ocitest.Upstream, Repository: ocitest.Repo, Public: true, Checked: time.Now()}, true, denied(ocitest.Call{}), false, false},
+		"not known":           {Record{Upstream: ocitest.Upstream, Repository: ocitest.Repo, Public: true, Checked: time.Now()}, true, oci.Errorf(oci.Unavailable, "down"), false, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			anonymous := new(ocitest.Fake)
+			layer := ocitest.BlobRef(t, anonymous.AddBlob(ocitest.Repo, []byte("content")))
+			anonymous.Fail(func(ocitest.Call) error { return test.err })
+			r := New(Options{
+				Next: anonymous, Upstreams: anonymous, Anonymous: map[string]oci.Registry{ocitest.Upstream: anonymous}, Index: &recorded{known: []Record{test.known}},
+				LoggedIn: func() bool { return test.mayLogIn }, MayLogIn: func(string) bool { return test.mayLogIn }, Policy: func() Policy { return Allow },
+			})
+			public, err := r.IsPublic(t.Context(), layer)
+			if public != test.public || (err != nil) != test.failed {
+				t.Errorf("public %v, %v", public, err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			_ = r.Run(ctx)
+		})
+	}
+}
