@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
+	"unicode"
 
 	"github.com/minio/minio-go/v7"
 
@@ -21,9 +23,24 @@ func translate(what, key string, err error) error {
 		return fmt.Errorf("%s %s: %w", what, key, err)
 	}
 	if known := meaning(told); known != nil {
-		return fmt.Errorf("%s %s: %w (%s)", what, key, known, told.Code)
+		return fmt.Errorf("%s %s: %w (%s)", what, key, known, clip(told.Code))
 	}
-	return fmt.Errorf("%s %s: %w", what, key, err)
+	return fmt.Errorf("%s %s: the object store says %s: %s", what, key, clip(told.Code), clip(told.Message))
+}
+
+const maxSaid = 300 // characters of what a store says that an error has
+
+// clip returns what a store says as an error may have it: printable, and not all of it if
+// it is long.
+func clip(said string) string {
+	said = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, said[:min(len(said), 4*maxSaid)])
+	all := []rune(said)
+	return string(all[:min(len(all), maxSaid)])
 }
 
 // translateWrite is translate for a write with a condition. Where an object must be as it

@@ -209,3 +209,23 @@ func TestRanges(t *testing.T) {
 		})
 	}
 }
+
+// TestLongErrors finds that what a store says is in an error only in part, and printable.
+func TestLongErrors(t *testing.T) {
+	long := strings.Repeat("x\u009b", 500_000/3)
+	for _, status := range []int{http.StatusInternalServerError, http.StatusForbidden} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(status)
+			_, _ = w.Write([]byte("<Error><Code>" + long + "</Code><Message>" + long + "</Message></Error>"))
+		}))
+		defer server.Close()
+		endpoint, err := url.Parse(server.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = open(t, s3.Options{Endpoint: endpoint, Bucket: "fleet"}).Get(t.Context(), "key", 0, "")
+		if err == nil || len(err.Error()) > 1000 || strings.ContainsRune(err.Error(), '\u009b') {
+			t.Errorf("%d: %.2000v", status, err)
+		}
+	}
+}
