@@ -3,6 +3,7 @@ package fleet
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 
 	"mirrord/internal/oci"
@@ -16,7 +17,8 @@ type body struct {
 	ref      oci.Ref
 	offset   int64 // of the next Read
 
-	etag   string // of the object; empty before the first response
+	known  bool   // after the first response, which sets etag and size; they never change then
+	etag   string // of the object
 	size   int64
 	failed bool // since the last byte
 
@@ -24,13 +26,19 @@ type body struct {
 	upstream *upstream     // once it is read instead
 }
 
-// connect opens the object at the offset.
+// connect opens the object at the offset. It fails for one of another size than before.
 func (b *body) connect() error {
 	o, err := b.registry.get(b.ctx, keyOf(b.ref.Digest()), b.offset, b.etag)
 	if err != nil {
 		return err
 	}
-	b.object, b.etag, b.size = o.Body, o.ETag, o.Size
+	switch {
+	case !b.known:
+		b.known, b.etag, b.size = true, o.ETag, o.Size
+	case o.Size != b.size:
+		return errors.Join(fmt.Errorf("the bucket has %d bytes of %s now, and %d before", o.Size, b.ref, b.size), o.Body.Close())
+	}
+	b.object = o.Body
 	return nil
 }
 

@@ -54,6 +54,7 @@ type corrupt struct {
 
 const (
 	responseTime = 2 * time.Second  // for the first bytes of an object: the upstream can be asked instead
+	manifestTime = 5 * time.Second  // for all of a manifest
 	stallTime    = 15 * time.Second // without a byte of an object
 	corruptTime  = 10 * time.Minute // for which an object with wrong bytes is not read again
 	maxCorrupt   = 1024
@@ -112,6 +113,8 @@ func (r *Registry) openBlob(ctx context.Context, ref oci.Ref) (*oci.Content, err
 // openManifest reads a manifest whole. One whose bytes do not say its media type is left
 // to the upstream, which says it.
 func (r *Registry) openManifest(ctx context.Context, ref oci.Ref) (*oci.Content, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, manifestTime, errSlow)
+	defer cancel()
 	o, err := r.get(ctx, keyOf(ref.Digest()), 0, "")
 	if err != nil {
 		return nil, err

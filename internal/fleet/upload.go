@@ -52,6 +52,8 @@ const (
 	uploadsAtOnce = 2
 	maxUploads    = 100_000 // that wait
 	idlePause     = time.Second
+	uploadTime    = time.Minute // for any upload, and more for a large one:
+	slowestUpload = 64 << 10    // bytes a second
 )
 
 // NewUploads returns Uploads that go on with what the queue has.
@@ -199,7 +201,11 @@ func (u *Uploads) upload(ctx context.Context, ref oci.Ref) error {
 	if err := u.writes.allow(); err != nil {
 		return err
 	}
-	if public, err := u.opts.Public(ctx, ref); err != nil || !public {
+	public, err := u.opts.Public(ctx, ref)
+	if err != nil && !oci.Temporary(err) {
+		return fmt.Errorf("%w: %w", errLocal, err)
+	}
+	if err != nil || !public {
 		return err
 	}
 	content, err := u.opts.Open(ctx, ref)
@@ -226,12 +232,16 @@ func (u *Uploads) upload(ctx context.Context, ref oci.Ref) error {
 
 func (u *Uploads) send(ctx context.Context, ref oci.Ref, body io.ReaderAt, size int64) error {
 	r := u.opts.Registry
+	ctx, cancel := context.WithTimeoutCause(ctx, uploadTime+time.Duration(size/slowestUpload)*time.Second, errSlow)
+	defer cancel()
 	err := r.opts.Bucket.Upload(ctx, keyOf(ref.Digest()), body, size, r.cond(ref.Digest()))
 	u.writes.note(ctx, err)
 	switch {
 	case errors.Is(err, bucket.ErrPrecondition): // another mirror was faster
 		r.wrong.Remove(ref.Digest())
 		return nil
+	case errors.Is(err, bucket.ErrUnsupported): // all of it would be sent again and again
+		return fmt.Errorf("%w: %w", errLocal, err)
 	case err != nil:
 		return err
 	}
