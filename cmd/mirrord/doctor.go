@@ -51,7 +51,7 @@ func writeCheck(w io.Writer, c doctor.Check, asJSON bool) error {
 	if asJSON {
 		return json.NewEncoder(w).Encode(c)
 	}
-	_, err := fmt.Fprintf(w, "%-5s %s: %s\n", c.State, c.What, c.Detail)
+	_, err := fmt.Fprintf(w, "%-5s %s: %s\n", c.State, c.What, printableLines(c.Detail))
 	if err == nil && c.Advice != "" {
 		_, err = fmt.Fprintf(w, "      %s\n", c.Advice)
 	}

@@ -29,7 +29,7 @@ func run() int {
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintf(os.Stderr, "mirrord: %v\n", err)
+	fmt.Fprintf(os.Stderr, "mirrord: %s\n", printableLines(err.Error()))
 	switch {
 	case isRefusal(err):
 		return exitRefused

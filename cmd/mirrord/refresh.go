@@ -36,7 +36,7 @@ pull. Only if a tag has moved is the new manifest fetched, which spends one, unl
 			case *asJSON:
 				_, _ = fmt.Fprintf(c.OutOrStdout(), "%s\n", raw)
 			case line.Refreshed != nil:
-				_, _ = fmt.Fprintf(c.OutOrStdout(), "%s: %s\n", shortName(line.Name), outcomeOf(*line.Refreshed))
+				_, _ = fmt.Fprintf(c.OutOrStdout(), "%s: %s\n", printable(shortName(line.Name)), printable(outcomeOf(*line.Refreshed)))
 			}
 		})
 		if err == nil && failed > 0 {

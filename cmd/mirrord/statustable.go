@@ -99,6 +99,15 @@ func middle(text string, width int) string {
 	return string(all[:width-tail-1]) + "…" + string(all[len(all)-tail:])
 }
 
+// printableLines is printable for text of several lines.
+func printableLines(text string) string {
+	lines := strings.Split(text, "\n")
+	for i := range lines {
+		lines[i] = printable(lines[i])
+	}
+	return strings.Join(lines, "\n")
+}
+
 // printable returns text as a terminal may show it, whoever it is from.
 func printable(text string) string {
 	return strings.Map(func(r rune) rune {
@@ -113,7 +122,7 @@ func printable(text string) string {
 func fitLines(text string, width int) string {
 	var b strings.Builder
 	for line := range strings.Lines(text) {
-		all := []rune(strings.TrimRight(line, " \n"))
+		all := []rune(printable(strings.TrimRight(line, " \n")))
 		b.WriteString(string(all[:min(len(all), width)]) + "\n")
 	}
 	return b.String()
