@@ -132,14 +132,14 @@ func (c *toxicCrowd) endure(way toxicWay, x toxin) {
 	c.t.Logf("%s: %d answers, %d of them failed; %v faults", x.name, answers, failed, faults)
 }
 
-// strike puts x on for a number of answers or a second, and waits until mirrord
-// has noticed that it is off.
+// strike puts x on until there was a number of answers and, if it breaks connections, one
+// was lost, or for a second, and waits until mirrord has noticed that it is off.
 func (c *toxicCrowd) strike(way toxicWay, x toxin, enough int) {
 	remove := way.put(c.t, x)
-	begun := time.Now()
+	begun, before := time.Now(), c.faults()
 	check(c.t, c.m.poll("answers: "+x.name, func() bool {
 		answers, _ := c.answers()
-		return answers >= enough || time.Since(begun) > time.Second
+		return answers >= enough && (!x.breaks || c.faults() > before) || time.Since(begun) > time.Second
 	}))
 	remove()
 	check(c.t, c.m.poll("the end: "+x.name, func() bool {
