@@ -42,7 +42,7 @@ e2e: ## test with real clients, installing those missing (Debian, root)
 	sh test/e2e/install.sh
 	sh test/e2e/clients.sh
 	sh test/e2e/trees.sh
-	$(GO) test -tags e2e -count=1 -v -timeout 25m ./test/e2e/...
+	$(GO) test -tags e2e -count=1 -v -timeout 40m ./test/e2e/...
 
 .PHONY: measure
 measure: ## measure how long each client takes after a refusal, for docs/clients.md
