@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -165,12 +166,16 @@ func homeDir(dir string) (string, error) {
 	return home + rest, err
 }
 
+// plainHost is a host with or without a port that needs no quoting in the files and
+// commands of any client.
+var plainHost = regexp.MustCompile(`^[a-zA-Z0-9.:_\[\]-]+$`)
+
 // mirrorURL is the address of the mirror for clients: host, or the first listener for all
 // upstreams, on this host if it listens everywhere.
 func mirrorURL(cfg *config.Config, host string) (string, error) {
 	if host != "" {
 		u, err := url.Parse(host)
-		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Path != "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || !plainHost.MatchString(u.Host) || u.Path != "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 			return "", fmt.Errorf("--host %q is not an address of a mirror; write http://HOST:PORT or https://HOST:PORT", host)
 		}
 		return host, nil

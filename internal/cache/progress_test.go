@@ -11,7 +11,7 @@ import (
 	"mirrord/test/cachetest"
 )
 
-// Fills say how far they have come, who waits for them, and which wait themselves.
+// Fills say how far they have come, how many waiters they have, and which are queued.
 func TestFills(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := new(ocitest.Fake)

@@ -161,6 +161,27 @@ func TestMerge(t *testing.T) {
 	}
 }
 
+// A second change leaves the backup of what was there before the first.
+func TestBackup(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "daemon.json")
+	if err := os.WriteFile(path, []byte("{}"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, address := range []string{"http://a", "http://b"} {
+		c, err := clientconfig.For("docker", clientconfig.Mirror{URL: address, Upstreams: []string{"docker.io"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r, err := c.Install(dir); err != nil || !r[0].Written {
+			t.Errorf("%+v, %v", r, err)
+		}
+	}
+	if text, err := os.ReadFile(path + ".bak"); err != nil || string(text) != "{}" {
+		t.Errorf("%v\n%s", err, text)
+	}
+}
+
 // A link stays one: what it leads to is replaced.
 func TestLink(t *testing.T) {
 	dir := t.TempDir()

@@ -144,7 +144,11 @@ func (i install) run() (Result, error) {
 	}
 	if i.backup {
 		r.Backup = i.path + ".bak"
-		if err := replace(r.Backup, i.old, i.mode); err != nil {
+		_, err := os.Lstat(r.Backup)
+		if errors.Is(err, fs.ErrNotExist) { // one from before has what a person wrote
+			err = replace(r.Backup, i.old, i.mode)
+		}
+		if err != nil {
 			return r, err
 		}
 	}
