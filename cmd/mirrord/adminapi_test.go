@@ -104,6 +104,7 @@ func TestAdminAPIResponses(t *testing.T) {
 		if archive, ok := earlier[c.body]; ok {
 			body = archive
 		}
+		check(t, m.await("mirrord_fills_in_flight", "0")) // what was fetched is on the disk
 		response, raw := m.request(t, c, body)
 		if c.status == http.StatusOK {
 			earlier[c.route] = raw
