@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"os"
@@ -32,7 +33,7 @@ func newEvents(cfg *config.Config, log *zap.Logger, metrics *telemetry.Metrics) 
 	host, _ := os.Hostname() // which is only a name
 	n := notify.New(notify.Options{
 		Source: "/mirrord/" + cmp.Or(host, "unknown"),
-		Client: notify.NewClient(),
+		Client: notify.NewClient(nil),
 		Hooks: notify.Hooks{
 			Failing: func(target string, err error) {
 				log.Warn("webhook fails; events that it may accept later are tried again for up to 15 minutes", zap.String("webhook", target), zap.Error(err))
@@ -48,11 +49,11 @@ func newEvents(cfg *config.Config, log *zap.Logger, metrics *telemetry.Metrics) 
 	return n, nil
 }
 
-// webhooksOf returns the webhooks of a configuration. It fails when a secret cannot be
+// webhooksOf returns the webhooks of a configuration. It fails when a file of one cannot be
 // read.
 func webhooksOf(cfg *config.Config) (all []notify.Target, err error) {
 	for _, w := range cfg.Notify {
-		t := notify.Target{Name: w.Name, URL: w.URL, SecretFile: w.SecretFile}
+		t := notify.Target{Name: w.Name, URL: w.URL, SecretFile: w.SecretFile, HeadersFile: w.HeadersFile}
 		for _, event := range w.On {
 			t.On = append(t.On, notify.Type(event))
 		}
@@ -66,10 +67,11 @@ func webhooksOf(cfg *config.Config) (all []notify.Target, err error) {
 				return ok
 			}
 		}
-		if w.SecretFile != "" {
-			if _, wrong := notify.ReadSecret(w.SecretFile); wrong != nil {
-				err = errors.Join(err, fmt.Errorf("notify: %s: secret_file: %w", w.Name, wrong))
-			}
+		if w.CAFile != "" {
+			t.Roots = func() (*x509.CertPool, error) { return readCAs(w.CAFile) }
+		}
+		if wrong := t.CheckFiles(); wrong != nil {
+			err = errors.Join(err, fmt.Errorf("notify: %s: %w", w.Name, wrong))
 		}
 		all = append(all, t)
 	}

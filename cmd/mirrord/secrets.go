@@ -47,6 +47,7 @@ func secretFiles(cfg *config.Config) []secretFile {
 	add("fleet.s3.secret_key_file", cfg.Fleet.S3.SecretKeyFile, groupAndOthers)
 	for _, w := range cfg.Notify {
 		add("notify.secret_file", w.SecretFile, groupAndOthers)
+		add("notify.headers_file", w.HeadersFile, groupAndOthers)
 	}
 	for _, u := range cfg.Upstreams {
 		add("client_key_file", u.ClientKeyFile, groupAndOthers)

@@ -17,6 +17,7 @@ import (
 // Each file with a secret is looked at.
 func TestSecretFiles(t *testing.T) {
 	cfg := &config.Config{
+		Notify:    []config.Webhook{{SecretFile: "secret", HeadersFile: "headers", CAFile: "ca"}},
 		Listeners: []config.Listener{{TLS: config.TLS{CertFile: "cert", KeyFile: "key"}, Auth: config.Auth{Htpasswd: "htpasswd", Tokens: "tokens"}}},
 		Upstreams: []config.Upstream{{ClientCertFile: "client-cert", ClientKeyFile: "client-key", Credentials: []config.Credential{
 			{PasswordFile: "password"}, {DockerConfig: "docker"}, {Helper: "pass"}, {PasswordFile: unitCredentials + "mirrord.service/hub"},
@@ -27,7 +28,7 @@ func TestSecretFiles(t *testing.T) {
 	for _, f := range secretFiles(cfg) {
 		got = append(got, f.path)
 	}
-	if want := []string{"admin", "key", "tokens", "htpasswd", "client-key", "password", "docker"}; !slices.Equal(got, want) {
+	if want := []string{"admin", "key", "tokens", "htpasswd", "secret", "headers", "client-key", "password", "docker"}; !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 }

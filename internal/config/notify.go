@@ -27,6 +27,9 @@ type Webhook struct {
 	On         []string
 	Tags       []string // patterns as of tagrule, for tag_moved; empty: all
 	SecretFile string   // empty: not signed
+
+	CAFile      string // PEM, trusted beside those of the system
+	HeadersFile string // more headers of requests, such as a login; empty: none
 }
 
 var webhooks = list[Webhook]{
@@ -38,6 +41,8 @@ var webhooks = list[Webhook]{
 			required("has no events; write on: with some of " + strings.Join(NotifyEvents, ", ")),
 		words("tags", parseTagRule, func(w *Webhook) *[]string { return &w.Tags }),
 		scalar("secret_file", parsePath, func(w *Webhook) *string { return &w.SecretFile }),
+		scalar("ca_file", parsePath, func(w *Webhook) *string { return &w.CAFile }),
+		scalar("headers_file", parsePath, func(w *Webhook) *string { return &w.HeadersFile }),
 	},
 	check: checkWebhook,
 }
@@ -45,9 +50,12 @@ var webhooks = list[Webhook]{
 // checkWebhook checks the last webhook, and gives it a name.
 func checkWebhook(l *loader, at place, all []Webhook) {
 	w := &all[len(all)-1]
+	u, _ := url.Parse(w.URL) // it is valid
 	if w.Name == "" {
-		u, _ := url.Parse(w.URL) // it is valid
 		w.Name = u.Hostname()
+	}
+	if w.CAFile != "" && u.Scheme != "https" {
+		l.problem(at, "has a ca_file, which is for https alone; write the url with https, or leave ca_file out")
 	}
 	if len(w.On) == 0 {
 		l.problem(at, "has no events; write on: with some of %s", strings.Join(NotifyEvents, ", "))

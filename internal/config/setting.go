@@ -96,7 +96,7 @@ var settings = []setting{
 	{listOf(warmListsKey, warmLists, func(c *Config) []WarmList { return c.Warm.Lists }, func(c *Config, all []WarmList) { c.Warm.Lists = all }),
 		"LIST", "", "images to fetch before clients ask for them, each list as name=NAME,file=FILE,schedule=CRON and optionally time_zone, platforms and max_pulls; one with images instead of a file needs the configuration file" + listHelp},
 	{listOf(notifyKey, webhooks, func(c *Config) []Webhook { return c.Notify }, func(c *Config, all []Webhook) { c.Notify = all }),
-		"WEBHOOK", "", "webhooks that are sent events as CloudEvents, each as url=URL,on=EVENT and optionally name, tags, secret_file; one with several events or tags needs the configuration file" + listHelp},
+		"WEBHOOK", "", "webhooks that are sent events as CloudEvents, each as url=URL,on=EVENT and optionally name, tags, secret_file, ca_file, headers_file; one with several events or tags needs the configuration file" + listHelp},
 	{scalar(offlineKey, parseBool, func(c *Config) *bool { return &c.Offline }),
 		"true|false", "false", "whether only what is cached is served, tags of any age included, without asking an upstream; the flag needs no value"},
 	{group(fleetS3Key, s3Table, func(c *Config) *S3 { return &c.Fleet.S3 }),

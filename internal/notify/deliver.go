@@ -3,6 +3,8 @@ package notify
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -22,11 +24,12 @@ const (
 	maxResponse = 64 << 10 // bytes that are read so that the connection can be used again
 )
 
-// NewClient returns a client for webhooks. It follows no redirect, and uses HTTP_PROXY and
-// HTTPS_PROXY.
-func NewClient() *http.Client {
+// NewClient returns a client for webhooks that trusts roots, nil for those of the system. It
+// follows no redirect, and uses HTTP_PROXY and HTTPS_PROXY.
+func NewClient(roots *x509.CertPool) *http.Client {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost, transport.IdleConnTimeout = 1, time.Minute
+	transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
 	return &http.Client{
 		Transport:     transport,
 		Timeout:       attemptTime,
@@ -125,16 +128,17 @@ func (n *Notifier) attempt(ctx context.Context, t Target, m message) error {
 	if err != nil {
 		return errors.New("its URL is invalid")
 	}
-	request.Header.Set("Content-Type", contentType)
-	request.Header.Set("User-Agent", "mirrord")
-	if t.SecretFile != "" {
-		key, err := ReadSecret(t.SecretFile)
-		if err != nil {
-			return err
-		}
-		sign(request.Header, key, m, time.Now())
+	own, err := t.read()
+	if err != nil {
+		return err
 	}
-	response, err := n.opts.Client.Do(request)
+	own.addTo(request.Header, m)
+	client := n.opts.Client
+	if own.roots != nil {
+		client = NewClient(own.roots)
+		defer client.CloseIdleConnections()
+	}
+	response, err := client.Do(request)
 	if err != nil {
 		var at *url.Error // which has the URL
 		if errors.As(err, &at) {

@@ -2,6 +2,7 @@ package notify
 
 import (
 	"context"
+	"crypto/x509"
 	"net/http"
 	"slices"
 	"sync"
@@ -18,6 +19,9 @@ type Target struct {
 	On         []Type
 	Tag        func(oci.Ref) bool // of which tags TagMoved is sent; nil: of all
 	SecretFile string             // as ReadSecret reads it, for each attempt; empty: not signed
+
+	HeadersFile string                         // as ReadHeaders reads it, for each attempt; empty: none
+	Roots       func() (*x509.CertPool, error) // called for each attempt; nil: those of the system
 }
 
 func (t Target) wants(e Event) bool {
@@ -72,6 +76,15 @@ func (n *Notifier) Set(targets []Target) {
 	case n.changed <- struct{}{}:
 	default: // Run has not looked yet
 	}
+}
+
+// Targets returns the names of the targets.
+func (n *Notifier) Targets() []string {
+	names := []string{}
+	for _, q := range *n.targets.Load() {
+		names = append(names, q.name)
+	}
+	return names
 }
 
 // Emit delivers e to those who want it, later. It does no I/O and costs next to nothing

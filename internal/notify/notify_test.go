@@ -193,7 +193,7 @@ func TestSigned(t *testing.T) {
 			r.Header.Get("content-type") == "application/cloudevents+json" &&
 			r.Header.Get("webhook-signature") == "v1,"+base64.StdEncoding.EncodeToString(mac.Sum(nil)))
 	}))
-	client := NewClient()
+	client := NewClient(nil)
 	defer client.CloseIdleConnections()
 	n := New(Options{Source: "/mirrord/test", Client: client})
 	m, err := newMessage("/mirrord/test", Event{Type: Degraded, Subject: "disk"})

@@ -18,18 +18,13 @@ const (
 	secretPrefix = "whsec_"
 	minSecret    = 24 // bytes, as Standard Webhooks has them
 	maxSecret    = 64
-	maxFile      = 4096 // bytes of a file that are read
+	maxFile      = 16 << 10 // bytes of a file
 )
 
 // ReadSecret returns the key that a file has in the form of Standard Webhooks: whsec_ and
 // 24 to 64 bytes in base64. The error has nothing of the content.
 func ReadSecret(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close() //nolint:errcheck // it was only read
-	raw, err := io.ReadAll(io.LimitReader(f, maxFile))
+	raw, err := readFile(path)
 	if err != nil {
 		return nil, err
 	}
@@ -39,6 +34,20 @@ func ReadSecret(path string) ([]byte, error) {
 		return nil, fmt.Errorf("%s: %w", path, errSecret)
 	}
 	return key, nil
+}
+
+// readFile returns what is in a file of at most maxFile bytes.
+func readFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close() //nolint:errcheck // it was only read
+	raw, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err == nil && len(raw) > maxFile {
+		err = fmt.Errorf("%s is larger than %d bytes", path, maxFile)
+	}
+	return raw, err
 }
 
 var errSecret = errors.New(`not a secret of a webhook; write one with: echo "whsec_$(openssl rand -base64 32)"`)
