@@ -56,6 +56,9 @@ var apiCases = []apiCase{
 	{"GET /v1/status", "", "", 200},
 	{"GET /v1/history", "", "", 200},
 	{"GET /v1/warm/lists", "", "", 200},
+	{"GET /v1/notify", "", "", 200},
+	{"POST /v1/notify/test", "", "", 200},
+	{"POST /v1/notify/test", "name=none", "", 400},
 	{"POST /v1/warm", "plan=true", `{"images":[{"name":"app:v1"},{"name":"other:v1"},{"name":"absent:v1"}]}`, 200},
 	{"POST /v1/warm", "", `{"images":[{"name":"app:v1"},{"name":"absent:v1"}]}`, 200},
 	{"POST /v1/warm", "", `{"list":"base"}`, 200},
@@ -89,7 +92,8 @@ func TestAdminAPIResponses(t *testing.T) {
 	m := newMirror(t)
 	file := filepath.Join(m.home, "mirrord.yaml")
 	check(t, os.WriteFile(file, []byte("upstreams: [{name: docker.io, url: '"+hub.URL()+"'}]\n"+
-		"warm: {lists: [{name: base, images: ['app:v1'], schedule: '0 5 * * *'}]}\n"), 0o600))
+		"warm: {lists: [{name: base, images: ['app:v1'], schedule: '0 5 * * *'}]}\n"+
+		"notify: [{name: ops, url: 'http://127.0.0.1:1', on: [degraded]}]\n"), 0o600))
 	check(t, m.serve("--config", file))
 	for range 2 {
 		_, err := http.Get("http://" + m.mirror + "/v2/library/app/manifests/v1")

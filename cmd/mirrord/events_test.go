@@ -2,8 +2,12 @@ package main
 
 import (
 	"encoding/json"
+	"encoding/pem"
 	"errors"
+	"net/http"
+	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -43,7 +47,9 @@ func TestEventsPage(t *testing.T) {
 	var names []string
 	for _, event := range notify.Types {
 		names = append(names, string(event))
-		if !strings.Contains(string(page), "| `"+string(event)+"` |") {
+	}
+	for _, event := range append(names, string(notify.Test)) {
+		if !strings.Contains(string(page), "| `"+event+"` |") {
 			t.Errorf("docs/notify.md has no %s", event)
 		}
 	}
@@ -75,6 +81,26 @@ func TestQuotaEvents(t *testing.T) {
 		if got := n.Stats()[0].Waiting; got != step.events {
 			t.Errorf("step %d: %d events, want %d", i, got, step.events)
 		}
+	}
+}
+
+// A webhook has the authorities of its own file, which is read when one is sent an event.
+func TestWebhookAuthority(t *testing.T) {
+	receiver := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }))
+	defer receiver.Close()
+	file := filepath.Join(t.TempDir(), "ca.pem")
+	webhooks := []config.Webhook{{Name: "own", URL: receiver.URL, CAFile: file}, {Name: "system", URL: receiver.URL}}
+	if _, err := webhooksOf(&config.Config{Notify: webhooks}); err == nil || !strings.HasPrefix(err.Error(), "notify: own: ca_file: ") {
+		t.Errorf("without the file: %v", err)
+	}
+	check(t, os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: receiver.Certificate().Raw}), 0o600))
+	targets, err := webhooksOf(&config.Config{Notify: webhooks})
+	check(t, err)
+	n := notify.New(notify.Options{Client: notify.NewClient(nil)})
+	n.Set(targets)
+	results := n.Test(t.Context(), n.Targets())
+	if len(results) != 2 || results[0].Err != nil || results[1].Err == nil {
+		t.Errorf("%+v", results)
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 	"mirrord/internal/cache"
 	"mirrord/internal/health"
 	"mirrord/internal/images"
+	"mirrord/internal/notify"
 	"mirrord/internal/retention"
 	"mirrord/internal/status"
 	"mirrord/internal/status/page"
@@ -41,6 +42,8 @@ type Options struct {
 
 	Tags      *tags.Registry
 	Retention *retention.Retention // pins, and removes by hand
+
+	Events *notify.Notifier // whose webhooks are tested
 
 	Archives *archive.Mirror // whose images are exported and imported
 
@@ -119,6 +122,9 @@ func (a *API) routes() map[string]http.HandlerFunc {
 		"POST /v1/purge":   respond(a.purge),
 		"POST /v1/refresh": stream(a.refresh),
 		"POST /v1/gc":      stream(a.collect),
+
+		"GET /v1/notify":       respond(a.webhooks),
+		"POST /v1/notify/test": stream(a.testWebhooks),
 
 		"POST /v1/export":         a.serveExport,
 		"POST /v1/import":         stream(a.importDirectory),

@@ -1,0 +1,50 @@
+package notify
+
+import (
+	"context"
+	"slices"
+	"sync"
+)
+
+// Test is of an event that is sent only because somebody asks for it. It says nothing, and
+// every target gets it.
+const Test Type = "test"
+
+// TestResult is what became of an event of the type Test. Err has what Advice needs.
+type TestResult struct {
+	Target string
+	Err    error // nil: it was accepted
+}
+
+// testData is the data of Test.
+type testData struct {
+	Webhook string `json:"webhook"`
+}
+
+// Test sends an event of the type Test to each of the targets that are named and there are,
+// to all at once, and returns the results in that order. Nothing is queued, tried again,
+// counted, or reported to Hooks. It takes ten seconds at most.
+func (n *Notifier) Test(ctx context.Context, names []string) []TestResult {
+	var results []TestResult
+	var targets []Target
+	for _, q := range *n.targets.Load() {
+		if slices.Contains(names, q.name) {
+			targets = append(targets, *q.target.Load())
+			results = append(results, TestResult{Target: q.name})
+		}
+	}
+	var all sync.WaitGroup
+	for i, t := range targets {
+		all.Go(func() { results[i].Err = n.test(ctx, t) })
+	}
+	all.Wait()
+	return results
+}
+
+func (n *Notifier) test(ctx context.Context, t Target) error {
+	m, err := newMessage(n.opts.Source, Event{Type: Test, Subject: t.Name, Data: testData{t.Name}})
+	if err != nil {
+		return err
+	}
+	return n.attempt(ctx, t, m)
+}
