@@ -1,0 +1,185 @@
+// Package roster is which mirrors take part in a fleet: each writes an object that says
+// where it is, for people who look at the fleet. No mirror acts on it.
+package roster
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"mirrord/internal/fleet/bucket"
+)
+
+// Member is a mirror of the fleet, as it said itself.
+type Member struct {
+	Node    string // its name
+	Boot    string // the process, so that mirrors of one name can be told apart
+	Address string // where siblings reach it; empty: nowhere
+	Version string
+	Stopped bool          // it has ended
+	Seen    time.Duration // since it said so, by the store's clock
+}
+
+const (
+	prefix      = "v1/n/"
+	every       = 5 * time.Minute
+	retryAfter  = 30 * time.Second
+	requestTime = 5 * time.Second
+
+	// Present is how long after it was seen a mirror is taken to run.
+	Present = every + time.Minute
+	// Remembered is how long after it was seen a mirror is listed.
+	Remembered = time.Hour
+)
+
+// card is the object of a member.
+type card struct {
+	Version  int    `json:"v"`
+	Address  string `json:"addr,omitempty"`
+	Software string `json:"version"`
+	Stopped  bool   `json:"stopped,omitempty"`
+}
+
+// Beacon says that a mirror is there.
+type Beacon struct {
+	Bucket bucket.Bucket
+	Self   Member
+
+	// Failed reports the first of several failures; nil: nobody wants to know.
+	Failed func(err error)
+}
+
+// Run writes the object of the mirror now, every five minutes, and once more when ctx
+// ends, unless the bucket fails then. It never fails.
+func (b Beacon) Run(ctx context.Context) error {
+	var last error
+	for {
+		err := b.write(ctx, false)
+		if ctx.Err() != nil {
+			break
+		}
+		if err != nil && last == nil && b.Failed != nil {
+			b.Failed(err)
+		}
+		last = err
+		if !sleep(ctx, pauseAfter(err)) {
+			break
+		}
+	}
+	if last == nil {
+		_ = b.write(context.WithoutCancel(ctx), true) // else it is seen for some minutes more
+	}
+	return nil
+}
+
+func pauseAfter(err error) time.Duration {
+	if err != nil {
+		return retryAfter
+	}
+	return every
+}
+
+func (b Beacon) write(ctx context.Context, stopped bool) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTime)
+	defer cancel()
+	raw, err := json.Marshal(card{1, b.Self.Address, b.Self.Version, stopped})
+	if err != nil {
+		return err
+	}
+	_, err = b.Bucket.Put(ctx, prefix+b.Self.Node+"/"+b.Self.Boot, raw, bucket.Cond{})
+	return err
+}
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+const (
+	maxMembers = 1000
+	maxCard    = 4 << 10 // bytes
+	readAtOnce = 8
+)
+
+// List returns the mirrors that were seen in the last hour, sorted by name, those seen
+// last first. It lists the bucket, and reads an object for each.
+func List(ctx context.Context, b bucket.Bucket) ([]Member, error) {
+	all, err := find(ctx, b)
+	if err != nil {
+		return nil, err
+	}
+	reads, ctx := errgroup.WithContext(ctx)
+	reads.SetLimit(readAtOnce)
+	for i := range all {
+		reads.Go(func() error { return all[i].read(ctx, b) })
+	}
+	if err := reads.Wait(); err != nil {
+		return nil, err
+	}
+	slices.SortFunc(all, func(a, b Member) int {
+		return cmp.Or(strings.Compare(a.Node, b.Node), cmp.Compare(a.Seen, b.Seen), strings.Compare(a.Boot, b.Boot))
+	})
+	return all, nil
+}
+
+// find returns what the keys of the objects say.
+func find(ctx context.Context, b bucket.Bucket) ([]Member, error) {
+	all := []Member{}
+	for info, err := range b.List(ctx, prefix) {
+		if err != nil {
+			return nil, err
+		}
+		node, boot, ok := strings.Cut(strings.TrimPrefix(info.Key, prefix), "/")
+		if !ok || info.Age > Remembered {
+			continue
+		}
+		all = append(all, Member{Node: node, Boot: boot, Seen: info.Age})
+		if len(all) == maxMembers {
+			break
+		}
+	}
+	return all, nil
+}
+
+// read reads what the object says. One that is gone, or invalid, says nothing.
+func (m *Member) read(ctx context.Context, b bucket.Bucket) error {
+	o, err := b.Get(ctx, prefix+m.Node+"/"+m.Boot, 0, "")
+	if errors.Is(err, bucket.ErrAbsent) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	raw, err := io.ReadAll(io.LimitReader(o.Body, maxCard))
+	if err := errors.Join(err, o.Body.Close()); err != nil {
+		return fmt.Errorf("read what %s says: %w", m.Node, err)
+	}
+	var c card
+	if json.Unmarshal(raw, &c) == nil {
+		m.Address, m.Version, m.Stopped = c.Address, c.Software, c.Stopped
+	}
+	return nil
+}
+
+// Twice reports whether another mirror of all has the name of m, and both run.
+func (m Member) Twice(all []Member) bool {
+	return m.isPresent() && slices.ContainsFunc(all, func(o Member) bool {
+		return o.Node == m.Node && o.Boot != m.Boot && o.isPresent()
+	})
+}
+
+func (m Member) isPresent() bool { return !m.Stopped && m.Seen <= Present }
