@@ -84,8 +84,9 @@ type Bucket interface {
 	// is removed by Sweep.
 	Upload(ctx context.Context, key string, from io.ReaderAt, size int64, c Cond) error
 
-	// Touch sets the age of the object with that ETag to zero. It fails with
-	// ErrAbsent, ErrPrecondition, and ErrUnsupported when the age is what it was.
+	// Touch sets the age of the object with that ETag to zero, which may change its ETag.
+	// It fails with ErrAbsent, ErrPrecondition, and ErrUnsupported when the age is what it
+	// was.
 	Touch(ctx context.Context, key, etag string) error
 
 	// Delete removes the object. An absent one is not an error.

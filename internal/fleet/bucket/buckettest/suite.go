@@ -9,6 +9,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -22,7 +23,6 @@ type Options struct {
 	New      func(t *testing.T) bucket.Bucket // an empty one; it is called once for each test
 	PartSize int                              // larger uploads have several parts, in bytes
 
-	NoTouch bool // the store accepts a copy of an object to itself and leaves its age
 	Virtual bool // it lives in this process, and its time can be virtual
 }
 
@@ -240,23 +240,28 @@ func random(size int, seed byte) []byte {
 }
 
 func (s suite) touch() {
-	etag := s.put("key", "content", bucket.Cond{})
-	s.wantError(s.bucket.Touch(s.Context(), "key", "0123"), bucket.ErrPrecondition)
+	for key, content := range map[string]string{"key": "content", "large": string(random(s.PartSize+1000, 1)), "empty": ""} {
+		if err := s.bucket.Upload(s.Context(), key, strings.NewReader(content), int64(len(content)), bucket.Cond{}); err != nil {
+			s.Fatal(err)
+		}
+		s.wantError(s.bucket.Touch(s.Context(), key, "0123"), bucket.ErrPrecondition)
+	}
 	const age = 3 * time.Second
 	time.Sleep(age) // the store's clock is not ours
-	err := s.bucket.Touch(s.Context(), "key", etag)
-	if s.NoTouch {
-		s.wantError(err, bucket.ErrUnsupported)
-	} else if err != nil {
-		s.Errorf("touch: %v", err)
+	for _, key := range []string{"key", "large", "empty"} {
+		before, content := s.get(key, 0)
+		if before.Age < age-time.Second {
+			s.Errorf("age %v after %v", before.Age, age)
+		}
+		if err := s.bucket.Touch(s.Context(), key, before.ETag); err != nil {
+			s.Errorf("touch %s: %v", key, err)
+		}
+		if info, _ := s.get(key, 0); info.Age >= age-time.Second {
+			s.Errorf("%s has the age %v", key, info.Age)
+		}
+		s.wantContent(key, content)
 	}
-	info, data := s.get("key", 0)
-	if string(data) != "content" || info.ETag != etag {
-		s.Errorf("got %+v %q, want the same object", info, data)
-	}
-	if (info.Age < age-time.Second) == s.NoTouch {
-		s.Errorf("age %v", info.Age)
-	}
+	s.wantError(s.bucket.Touch(s.Context(), "nothing", "0123"), bucket.ErrAbsent)
 }
 
 func (s suite) delete() {

@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/minio/minio-go/v7"
@@ -50,6 +51,8 @@ type Bucket struct {
 	bucket   string
 	prefix   string
 	partSize int64
+
+	staleCopies atomic.Bool // the store accepts a copy of an object to itself, and leaves its age
 }
 
 // New returns the Bucket of o. Nothing is sent.
@@ -232,33 +235,6 @@ func (b *Bucket) abort(ctx context.Context, key, id string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTime)
 	defer cancel()
 	_ = b.core.AbortMultipartUpload(ctx, b.bucket, b.prefix+key, id)
-}
-
-// Touch is of the interface. It copies the object to itself, which some stores accept
-// without effect.
-func (b *Bucket) Touch(ctx context.Context, key, etag string) error {
-	before, err := b.core.StatObject(ctx, b.bucket, b.prefix+key, minio.StatObjectOptions{})
-	if err != nil {
-		return translate("touch", key, err)
-	}
-	age := b.clock.now().Sub(before.LastModified)
-	to := minio.CopyDestOptions{
-		Bucket: b.bucket, Object: b.prefix + key,
-		ReplaceMetadata: true, // a copy to itself that changes nothing is refused
-	}
-	_, err = b.core.Client.CopyObject(ctx, to, minio.CopySrcOptions{Bucket: b.bucket, Object: b.prefix + key, MatchETag: etag})
-	if err != nil {
-		return translate("touch", key, err)
-	}
-	after, err := b.core.StatObject(ctx, b.bucket, b.prefix+key, minio.StatObjectOptions{})
-	if err != nil {
-		return translate("touch", key, err)
-	}
-	const whole = time.Second // the store's clock tells no less
-	if age > whole && !after.LastModified.After(before.LastModified) {
-		return fmt.Errorf("touch %s: %w", key, bucket.ErrUnsupported)
-	}
-	return nil
 }
 
 // Delete is of the interface.

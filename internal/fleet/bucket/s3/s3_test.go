@@ -34,7 +34,6 @@ func TestVersitygw(t *testing.T) {
 	var buckets atomic.Int64
 	buckettest.Run(t, buckettest.Options{
 		PartSize: partSize,
-		NoTouch:  true,
 		New: func(t *testing.T) bucket.Bucket {
 			prefix := string(rune('a'+buckets.Add(1))) + "/v1/"
 			return open(t, s3.Options{Endpoint: endpoint, Bucket: "fleet", Prefix: prefix})
