@@ -2,14 +2,30 @@ package config
 
 import (
 	"fmt"
+	"net"
+	"net/netip"
 	"net/url"
 	"strings"
+	"time"
 )
 
 // Fleet is what the mirror shares with others.
 type Fleet struct {
-	S3 S3
+	S3         S3
+	Node       string // the mirror's name among them; empty: that of the host
+	Listen     string // host:port for them; empty: none
+	Advertise  string // host:port that they reach it at; set if Listen is
+	SecretFile string // what all of them know; empty: only content is shared
+	Leases     string // LeasesAuto, require or off
+	MaxAge     time.Duration
 }
+
+// Values of Fleet.Leases.
+const (
+	LeasesAuto    = "auto"    // if the store can
+	LeasesRequire = "require" // the mirror does not run without
+	LeasesOff     = "off"
+)
 
 // S3 is a bucket on an object store.
 type S3 struct {
@@ -23,7 +39,13 @@ type S3 struct {
 	SecretKeyFile string
 }
 
-const fleetS3Key = "fleet.s3"
+const (
+	fleetS3Key        = "fleet.s3"
+	fleetListenKey    = "fleet.listen"
+	fleetAdvertiseKey = "fleet.advertise"
+	fleetSecretKey    = "fleet.secret_file"
+	fleetLeasesKey    = "fleet.leases"
+)
 
 var s3Table = table[S3]{
 	scalar("endpoint", parseEndpoint, func(s *S3) *string { return &s.Endpoint }).
@@ -82,8 +104,65 @@ func parseAccessKey(s string) (string, error) {
 	return s, nil
 }
 
-// finishFleet reports a key of an object store that is only half there.
+// parseNode accepts a name that can be a part of a key.
+func parseNode(s string) (string, error) {
+	const letters = "abcdefghijklmnopqrstuvwxyz"
+	if len(s) > 63 || strings.Trim(s, letters+strings.ToUpper(letters)+"0123456789.-_") != "" {
+		return "", fmt.Errorf("%q is not a name of a mirror; write up to 63 letters, digits, dots, hyphens and underscores", s)
+	}
+	return s, nil
+}
+
+// parseAdvertise accepts an address that others can reach.
+func parseAdvertise(s string) (string, error) {
+	if s == "" {
+		return "", nil
+	}
+	host, port, err := net.SplitHostPort(s)
+	address, _ := netip.ParseAddr(host)
+	if err != nil || !isPort(port) || port == "0" || !isHost(host) || host == "" || address.IsUnspecified() {
+		return "", fmt.Errorf("%q is not an address that other mirrors can reach; write host:port, such as 10.0.0.7:5003", s)
+	}
+	return s, nil
+}
+
+// parseMaxAge accepts how old objects get.
+func parseMaxAge(s string) (duration, error) {
+	d, err := parseDuration(s)
+	if err == nil && time.Duration(d) < 24*time.Hour {
+		return 0, fmt.Errorf("%q is too short; write 1d or more", s)
+	}
+	return d, err
+}
+
+// finishFleet reports what is only half there.
 func (l *loader) finishFleet() {
+	f := &l.config.Fleet
+	for _, setting := range []struct {
+		key string
+		set bool
+	}{{fleetListenKey, f.Listen != ""}, {fleetSecretKey, f.SecretFile != ""}, {fleetLeasesKey, f.Leases == LeasesRequire}} {
+		if setting.set && !f.S3.Enabled() {
+			l.problem(l.origins[setting.key], "has no effect without fleet.s3; name the bucket that the mirrors share")
+		}
+	}
+	if f.Listen != "" && f.SecretFile == "" {
+		l.problem(l.origins[fleetListenKey], "needs fleet.secret_file: mirrors answer only those that know the fleet's secret")
+	}
+	if f.Leases == LeasesRequire && f.Listen == "" {
+		l.problem(l.origins[fleetLeasesKey], "needs fleet.listen, where the other mirrors read what this one is downloading")
+	}
+	if host, _, _ := net.SplitHostPort(f.Listen); f.Listen != "" && f.Advertise == "" {
+		if address, err := netip.ParseAddr(host); host == "" || err == nil && address.IsUnspecified() {
+			l.problem(l.origins[fleetListenKey], "needs fleet.advertise: host:port at which the other mirrors reach this one")
+		}
+		f.Advertise = f.Listen
+	}
+	l.finishS3()
+}
+
+// finishS3 reports a key of an object store that is only half there.
+func (l *loader) finishS3() {
 	s := l.config.Fleet.S3
 	if (s.AccessKey == "") != (s.SecretKeyFile == "") {
 		l.problem(l.origins[fleetS3Key], "has only one of access_key and secret_key_file; write both, or neither to use AWS_ACCESS_KEY_ID, the shared credentials file or the role of the instance")

@@ -44,6 +44,22 @@ func TestFileProblems(t *testing.T) {
 		{"bucket in capitals", "fleet: {s3: {endpoint: 'http://a', bucket: Fleet}}\n",
 			`mirrord.yaml:1:44: fleet.s3.bucket: "Fleet" is not the name of a bucket; write 3 to 63 lower-case letters, digits, dots and hyphens`},
 
+		{"siblings without a bucket", "fleet: {listen: ':5003', secret_file: /s, advertise: 'a:5003'}\n",
+			`mirrord.yaml:1:17: fleet.listen: has no effect without fleet.s3; name the bucket that the mirrors share
+mirrord.yaml:1:39: fleet.secret_file: has no effect without fleet.s3; name the bucket that the mirrors share`},
+		{"siblings without a secret", "fleet: {s3: {endpoint: 'http://a', bucket: abc}, listen: '127.0.0.1:5003'}\n",
+			`mirrord.yaml:1:58: fleet.listen: needs fleet.secret_file: mirrors answer only those that know the fleet's secret`},
+		{"siblings on all addresses", "fleet: {s3: {endpoint: 'http://a', bucket: abc}, secret_file: /s, listen: '[::]:5003'}\n",
+			`mirrord.yaml:1:75: fleet.listen: needs fleet.advertise: host:port at which the other mirrors reach this one`},
+		{"no address to reach", "fleet: {s3: {endpoint: 'http://a', bucket: abc}, secret_file: /s, listen: 'a:5003', advertise: ':5003'}\n",
+			`mirrord.yaml:1:96: fleet.advertise: ":5003" is not an address that other mirrors can reach; write host:port, such as 10.0.0.7:5003`},
+		{"leases without siblings", "fleet: {s3: {endpoint: 'http://a', bucket: abc}, leases: require}\n",
+			`mirrord.yaml:1:58: fleet.leases: needs fleet.listen, where the other mirrors read what this one is downloading`},
+		{"name of a mirror", "fleet: {node: 'a/b'}\n",
+			`mirrord.yaml:1:15: fleet.node: "a/b" is not a name of a mirror; write up to 63 letters, digits, dots, hyphens and underscores`},
+		{"short age", "fleet: {max_age: 1h}\n",
+			`mirrord.yaml:1:18: fleet.max_age: "1h" is too short; write 1d or more`},
+
 		{"size", "cache:\n\n  # big\n  max_size: 50 apples\n",
 			`mirrord.yaml:4:13: cache.max_size: "50 apples" is not a size; write a number with a unit, such as 50GiB`},
 		{"size of nothing", "cache: {max_size: 0}\n",
@@ -352,7 +368,7 @@ func TestEnvironmentProblems(t *testing.T) {
 		{"unknown", "MIRRORD_CACHE_SIZE=1", `MIRRORD_CACHE_SIZE: unknown variable; did you mean "MIRRORD_CACHE_MAX_SIZE"?`},
 		{"unknown like none", "MIRRORD_FOO=1", `MIRRORD_FOO: unknown variable; expected one of: MIRRORD_CONFIG, MIRRORD_LISTEN, MIRRORD_LISTENERS, MIRRORD_ADMIN_LISTEN, MIRRORD_ADMIN_SOCKET, MIRRORD_ADMIN_TOKEN_FILE, MIRRORD_METRICS_LISTEN, ` +
 			`MIRRORD_CACHE_DIR, MIRRORD_CACHE_MAX_SIZE, MIRRORD_CACHE_MIN_FREE, MIRRORD_CACHE_MAX_PINNED, MIRRORD_CACHE_MAX_FILLS, MIRRORD_CACHE_SCRUB, MIRRORD_CLIENTS_MAX_REQUESTS, MIRRORD_CLIENTS_REQUESTS_PER_SECOND, MIRRORD_CLIENTS_MAX_CONNECTIONS, MIRRORD_CLIENTS_BANDWIDTH, MIRRORD_CLIENTS_TOTAL_BANDWIDTH, MIRRORD_CLIENTS_CATALOG, MIRRORD_CLIENTS_ALLOW, MIRRORD_CLIENTS_DENY, MIRRORD_CLIENTS_TRUSTED_PROXIES, MIRRORD_ACCESS_PRIVATE, MIRRORD_ACCESS_RULES, MIRRORD_ACCESS_AUDIT_LOG, MIRRORD_TAGS_FRESH, MIRRORD_TAGS_RULES, MIRRORD_TAGS_STALE_WHILE_REVALIDATE, MIRRORD_TAGS_MAX_STALE, MIRRORD_TAGS_MAX_SILENCE, ` +
-			`MIRRORD_QUOTA_RESERVE, MIRRORD_QUOTA_PROBE, MIRRORD_QUOTA_PER_CLIENT, MIRRORD_STATUS_CLIENTS, MIRRORD_WARM_LISTS, MIRRORD_NOTIFY, MIRRORD_OFFLINE, MIRRORD_FLEET_S3, MIRRORD_UPSTREAMS, MIRRORD_LOG_LEVEL, MIRRORD_LOG_ACCESS, MIRRORD_LOG_ACCESS_SAMPLE, MIRRORD_LOG_FORMAT`},
+			`MIRRORD_QUOTA_RESERVE, MIRRORD_QUOTA_PROBE, MIRRORD_QUOTA_PER_CLIENT, MIRRORD_STATUS_CLIENTS, MIRRORD_WARM_LISTS, MIRRORD_NOTIFY, MIRRORD_OFFLINE, MIRRORD_FLEET_S3, MIRRORD_FLEET_NODE, MIRRORD_FLEET_LISTEN, MIRRORD_FLEET_ADVERTISE, MIRRORD_FLEET_SECRET_FILE, MIRRORD_FLEET_LEASES, MIRRORD_FLEET_MAX_AGE, MIRRORD_UPSTREAMS, MIRRORD_LOG_LEVEL, MIRRORD_LOG_ACCESS, MIRRORD_LOG_ACCESS_SAMPLE, MIRRORD_LOG_FORMAT`},
 		{"spelling", "MIRRORD_LOGLEVL=x", `MIRRORD_LOGLEVL: unknown variable; did you mean "MIRRORD_LOG_LEVEL"?`},
 		{"file", "MIRRORD_CONFIG=gone.yaml", `gone.yaml: cannot be read: no such file or directory`},
 		{"no upstream", "MIRRORD_UPSTREAMS= ", `MIRRORD_UPSTREAMS: is empty; write at least one upstream, or leave it out for docker.io`},

@@ -77,6 +77,9 @@ quota:
 status:
   clients: true
 offline: false
+fleet:
+  leases: auto
+  max_age: 720h
 upstreams:
   - name: docker.io
     url: https://registry-1.docker.io

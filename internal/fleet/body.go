@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 
+	"mirrord/internal/fleet/keys"
 	"mirrord/internal/oci"
 )
 
@@ -28,7 +29,7 @@ type body struct {
 
 // connect opens the object at the offset. It fails for one of another size than before.
 func (b *body) connect() error {
-	o, err := b.registry.get(b.ctx, keyOf(b.ref.Digest()), b.offset, b.etag)
+	o, err := b.registry.get(b.ctx, keys.Blob(b.ref.Digest()), b.offset, b.etag)
 	if err != nil {
 		return err
 	}
@@ -138,7 +139,7 @@ func (b *body) Reopen(ctx context.Context, part oci.Span) (io.ReadCloser, error)
 		part.End = b.size
 	}
 	var from io.ReadCloser
-	if o, err := b.registry.get(ctx, keyOf(b.ref.Digest()), part.Begin, b.etag); err == nil {
+	if o, err := b.registry.get(ctx, keys.Blob(b.ref.Digest()), part.Begin, b.etag); err == nil {
 		from = o.Body
 	} else if from, err = b.registry.openUpstream(ctx, b.ref, part, b.size); err != nil {
 		return nil, err

@@ -18,6 +18,7 @@ import (
 	lru "github.com/hashicorp/golang-lru/v2"
 
 	"mirrord/internal/fleet/bucket"
+	"mirrord/internal/fleet/keys"
 	"mirrord/internal/oci"
 )
 
@@ -115,7 +116,7 @@ func (r *Registry) openBlob(ctx context.Context, ref oci.Ref) (*oci.Content, err
 func (r *Registry) openManifest(ctx context.Context, ref oci.Ref) (*oci.Content, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, manifestTime, errSlow)
 	defer cancel()
-	o, err := r.get(ctx, keyOf(ref.Digest()), 0, "")
+	o, err := r.get(ctx, keys.Blob(ref.Digest()), 0, "")
 	if err != nil {
 		return nil, err
 	}
@@ -133,11 +134,6 @@ func (r *Registry) openManifest(ctx context.Context, ref oci.Ref) (*oci.Content,
 	}
 	d := oci.Descriptor{MediaType: own, Digest: ref.Digest(), Size: int64(len(raw))}
 	return &oci.Content{Result: oci.Result{Descriptor: d, Via: oci.Shared}, Body: io.NopCloser(bytes.NewReader(raw))}, nil
-}
-
-// keyOf is the key of public content.
-func keyOf(d oci.Digest) string {
-	return "v1/pub/b/" + d.Algorithm().String() + "/" + d.Encoded()
 }
 
 // get opens an object, unless the bucket is to be left alone. It fails when the store does

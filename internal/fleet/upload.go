@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"mirrord/internal/fleet/bucket"
+	"mirrord/internal/fleet/keys"
 	"mirrord/internal/oci"
 )
 
@@ -234,7 +235,7 @@ func (u *Uploads) send(ctx context.Context, ref oci.Ref, body io.ReaderAt, size 
 	r := u.opts.Registry
 	ctx, cancel := context.WithTimeoutCause(ctx, uploadTime+time.Duration(size/slowestUpload)*time.Second, errSlow)
 	defer cancel()
-	err := r.opts.Bucket.Upload(ctx, keyOf(ref.Digest()), body, size, r.cond(ref.Digest()))
+	err := r.opts.Bucket.Upload(ctx, keys.Blob(ref.Digest()), body, size, r.cond(ref.Digest()))
 	u.writes.note(ctx, err)
 	switch {
 	case errors.Is(err, bucket.ErrPrecondition): // another mirror was faster

@@ -148,6 +148,8 @@ func (b *countedBucket) Sweep(ctx context.Context, age time.Duration) error {
 	return err
 }
 
+func (b *countedBucket) Now() (time.Time, bool) { return b.next.Now() }
+
 // FleetHooks returns hooks that log what no request reports of the fleet.
 func FleetHooks(log *zap.Logger) fleet.Hooks {
 	return fleet.Hooks{

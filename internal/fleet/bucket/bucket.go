@@ -99,4 +99,8 @@ type Bucket interface {
 
 	// Sweep removes the remains of uploads that began more than age ago.
 	Sweep(ctx context.Context, age time.Duration) error
+
+	// Now is the store's time: that of its last response, and what has passed since
+	// the request was sent. It is false before the first response.
+	Now() (time.Time, bool)
 }

@@ -226,3 +226,6 @@ func (m *Memory) List(ctx context.Context, prefix string) iter.Seq2[bucket.Info,
 
 // Sweep is of the interface: nothing is ever left behind.
 func (m *Memory) Sweep(context.Context, time.Duration) error { return nil }
+
+// Now is of the interface.
+func (m *Memory) Now() (time.Time, bool) { return time.Now(), true }

@@ -37,12 +37,18 @@ func (c *clock) CloseIdleConnections() {
 	}
 }
 
-// now is the store's time; before the first response that of this machine.
-func (c *clock) now() time.Time {
+// now is the store's time; before the first response that of this machine, and false.
+func (c *clock) now() (time.Time, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.told.IsZero() {
-		return time.Now()
+		return time.Now(), false
 	}
-	return c.told.Add(time.Since(c.sent))
+	return c.told.Add(time.Since(c.sent)), true
+}
+
+// since is the time since t, by the store's clock.
+func (c *clock) since(t time.Time) time.Duration {
+	now, _ := c.now()
+	return now.Sub(t)
 }

@@ -252,7 +252,7 @@ func (b *Bucket) List(ctx context.Context, prefix string) iter.Seq2[bucket.Info,
 				yield(bucket.Info{}, translate("list", prefix, o.Err))
 				return
 			}
-			info := bucket.Info{Key: strings.TrimPrefix(o.Key, b.prefix), Size: o.Size, ETag: o.ETag, Age: max(0, b.clock.now().Sub(o.LastModified))}
+			info := bucket.Info{Key: strings.TrimPrefix(o.Key, b.prefix), Size: o.Size, ETag: o.ETag, Age: max(0, b.clock.since(o.LastModified))}
 			if !yield(info, nil) {
 				return
 			}
@@ -266,7 +266,7 @@ func (b *Bucket) Sweep(ctx context.Context, age time.Duration) error {
 		if u.Err != nil {
 			return translate("sweep", b.prefix, u.Err)
 		}
-		if b.clock.now().Sub(u.Initiated) < age {
+		if b.clock.since(u.Initiated) < age {
 			continue
 		}
 		if err := b.core.AbortMultipartUpload(ctx, b.bucket, u.Key, u.UploadID); err != nil {
@@ -275,3 +275,6 @@ func (b *Bucket) Sweep(ctx context.Context, age time.Duration) error {
 	}
 	return nil
 }
+
+// Now is of the interface.
+func (b *Bucket) Now() (time.Time, bool) { return b.clock.now() }

@@ -25,7 +25,7 @@ func (b *Bucket) Touch(ctx context.Context, key, etag string) error {
 	if before.ETag != etag {
 		return fmt.Errorf("touch %s: %w", key, bucket.ErrPrecondition)
 	}
-	age := b.clock.now().Sub(before.LastModified)
+	age := b.clock.since(before.LastModified)
 	if before.Size <= maxCopy && !b.staleCopies.Load() {
 		if err := b.copyWhole(ctx, key, etag); err != nil {
 			return err
