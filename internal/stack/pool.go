@@ -3,6 +3,7 @@ package stack
 import (
 	"context"
 	"slices"
+	"strings"
 	"sync/atomic"
 
 	"mirrord/internal/login"
@@ -95,6 +96,35 @@ func (s *Stack) Pools() []*upstream.Pool {
 		all = append(all, p.Load())
 	}
 	return all
+}
+
+// Source is an upstream, or a fallback of one: its credentials now, and its hosts.
+type Source struct {
+	Pool  *upstream.Pool
+	Hosts *upstream.Breakers
+}
+
+// Upstream returns the name of the upstream that the source is, or is a fallback of.
+func (s Source) Upstream() string {
+	name, _, _ := strings.Cut(s.Pool.Name(), fallbackInfix)
+	return name
+}
+
+// Sources returns the upstreams, each followed by its fallbacks.
+func (s *Stack) Sources() []Source {
+	var all []Source
+	for _, p := range s.pools {
+		all = append(all, Source{Pool: p.Load(), Hosts: p.hosts})
+	}
+	return all
+}
+
+// Connect returns an upstream and its fallbacks by themselves, without a cache. It sends
+// nothing.
+func Connect(u Upstream) []Source {
+	s := &Stack{ledger: ratelimit.NewLedger(nil)}
+	s.addFallbacks(s.addPool(u), u)
+	return s.Sources()
 }
 
 // FailingHosts returns how many hosts of the pool i are down.

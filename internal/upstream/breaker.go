@@ -135,6 +135,18 @@ func (b *Breakers) Failing() int {
 	return failing
 }
 
+// Failures returns why nothing is sent to the hosts whose breaker is open, an error for
+// each, which names the host.
+func (b *Breakers) Failures() []error {
+	var all []error
+	for _, h := range b.hosts.Values() {
+		if err := h.checkOpen(); err != nil {
+			all = append(all, err)
+		}
+	}
+	return all
+}
+
 // Run probes each failing host until ctx ends, then waits for the probes in flight.
 // A probe without a response does not delay the others. Call it once.
 func (b *Breakers) Run(ctx context.Context) error {

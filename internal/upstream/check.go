@@ -29,14 +29,22 @@ func (p *Pool) Check(ctx context.Context) []error {
 // Reach requests the registry's /v2/, even when its breaker is open, and returns why
 // the registry is unavailable, or nil.
 func (b *Breakers) Reach(ctx context.Context) error {
-	ctx = withOperation(ctx, Ping)
-	req := &http.Request{Method: http.MethodGet, URL: apiURL(b.opts.URL, "", ""), Header: http.Header{"User-Agent": {userAgent}}}
-	resp, err := b.opts.Next.RoundTrip(req.WithContext(ctx))
-	if err == nil {
-		defer discard(resp)
-	}
+	resp, err := b.Ping(ctx)
 	if errors.Is(err, oci.ErrOffline) {
 		return oci.ErrOffline
 	}
 	return hostFailure(ctx, resp, err)
+}
+
+// Ping requests the registry's /v2/, even when its breaker is open, and returns the
+// response. Its body is closed.
+func (b *Breakers) Ping(ctx context.Context) (*http.Response, error) {
+	ctx = withOperation(ctx, Ping)
+	req := &http.Request{Method: http.MethodGet, URL: apiURL(b.opts.URL, "", ""), Header: http.Header{"User-Agent": {userAgent}}}
+	resp, err := b.opts.Next.RoundTrip(req.WithContext(ctx))
+	if err != nil {
+		return nil, redact(err)
+	}
+	discard(resp)
+	return resp, nil
 }

@@ -13,6 +13,15 @@ const (
 	previewTag        = "latest"
 )
 
+// Preview returns that image.
+func Preview() oci.Ref {
+	preview, err := oci.ParseManifest(oci.DockerHub, previewRepository, previewTag)
+	if err != nil {
+		panic(err) // a constant
+	}
+	return preview
+}
+
 // Probe asks Docker Hub for the budget of each member for which none was reported for
 // idle; other registries have no such request. A member without a response is asked
 // again after the same time. Call it from one goroutine.
@@ -20,10 +29,7 @@ func (p *Pool) Probe(ctx context.Context, idle time.Duration) {
 	if p.opts.Name != oci.DockerHub {
 		return
 	}
-	preview, err := oci.ParseManifest(p.opts.Name, previewRepository, previewTag)
-	if err != nil {
-		panic(err) // a constant
-	}
+	preview := Preview()
 	for i, m := range p.opts.Members {
 		now := time.Now()
 		told := m.Budget().Observed

@@ -21,7 +21,12 @@ import (
 // after 30 s.
 const responseTimeout = 15 * time.Second
 
-var errResponseTimeout = errors.New("no response")
+var errResponseTimeout error = responseTimedOut{}
+
+type responseTimedOut struct{}
+
+func (responseTimedOut) Error() string { return "no response" }
+func (responseTimedOut) Timeout() bool { return true }
 
 // withResponseTimeout returns a context that ends after the response timeout unless
 // answered is called before. Requests with it report to oci.Progress.
