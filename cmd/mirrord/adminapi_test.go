@@ -64,7 +64,7 @@ var apiCases = []apiCase{
 	{"POST /v1/warm", "", `{"list":"base"}`, 200},
 	{"POST /v1/warm", "", `{"list":"none"}`, 400},
 	{"POST /v1/warm", "", `{`, 400},
-	{"POST /v1/export", "image=app:v1", "", 200},
+	{"POST /v1/export", "image=app:v1&fetch=true", "", 200}, // which waits for what is written still
 	{"POST /v1/export", "image=absent:v1", "", 400},
 	{"POST /v1/import-archive", "force=true", "POST /v1/export", 200},
 	{"POST /v1/import-archive", "", "", 200}, // which says that it is truncated
@@ -74,6 +74,7 @@ var apiCases = []apiCase{
 	{"POST /v1/gc", "older_than=720h&dry_run=true", "", 200},
 	{"POST /v1/gc", "older_than=0s", "", 200},
 	{"POST /v1/gc", "older_than=soon", "", 400},
+	{"POST /v1/doctor", "", "", 200},
 }
 
 // apiElsewhere are the routes of whose responses other tests look at more than one event.

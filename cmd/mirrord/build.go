@@ -113,7 +113,7 @@ func build(cfg *config.Config, load func() (*config.Config, error), passed socke
 	}
 	d.api = admin.New(admin.Options{
 		Metrics: d.metrics.Handler(d.tracer != nil), Cache: d.mirror.Cache, Health: d.mirror.Health, Pools: d.mirror.Pools, Warmer: d.warmer, WarmLists: d.lists,
-		Images: d.images, Tags: d.mirror.Tags, Retention: d.pins, Events: d.events, Status: d.status, Version: thisBuild().Version, Offline: func() bool { return d.policy.current.Load().cfg.Offline },
+		Doctor: d.examine, Images: d.images, Tags: d.mirror.Tags, Retention: d.pins, Events: d.events, Status: d.status, Version: thisBuild().Version, Offline: func() bool { return d.policy.current.Load().cfg.Offline },
 		Free: storage.blobs.Free, Failing: d.failingHosts, Socket: listeners.socketPath(),
 		Connect: func(host string) page.Connect { return connect(d.policy.current.Load().cfg, host) },
 		Dir:     cfg.Cache.Dir, Listen: cfg.Admin.Listen, Token: token, MetricsListen: cfg.Metrics.Listen,

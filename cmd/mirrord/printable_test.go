@@ -14,7 +14,7 @@ import (
 func TestPrintable(t *testing.T) {
 	const hostile = "a\x1b]0;b\x07\u009b2J"
 	var check strings.Builder
-	if err := writeCheck(&check, doctor.Check{State: doctor.Warn, What: "upstream", Detail: "responds 200 " + hostile}, false); err != nil {
+	if err := writeCheck(&check, doctor.Check{State: doctor.Warn, Name: "upstream", Detail: "responds 200 " + hostile}, false); err != nil {
 		t.Error(err)
 	}
 	s := status.Status{

@@ -4,6 +4,7 @@
 package admin
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"maps"
@@ -16,6 +17,7 @@ import (
 
 	"mirrord/internal/archive"
 	"mirrord/internal/cache"
+	"mirrord/internal/doctor"
 	"mirrord/internal/health"
 	"mirrord/internal/images"
 	"mirrord/internal/notify"
@@ -47,6 +49,9 @@ type Options struct {
 
 	Archives *archive.Mirror // whose images are exported and imported
 
+	// Doctor checks the mirror and its surroundings, and reports each check in turn.
+	Doctor func(ctx context.Context, report func(doctor.Check))
+
 	// For the status.
 	Version string
 	Status  *status.Recorder
@@ -67,6 +72,7 @@ type API struct {
 	opts      Options
 	draining  atomic.Bool
 	verifying sync.Mutex    // held while the cache is verified: once at a time
+	examining sync.Mutex    // held while the doctor checks: once at a time
 	watchers  chan struct{} // holds one for each client that watches the status
 	drained   chan struct{} // closed by Drain
 	drain     sync.Once
@@ -125,6 +131,8 @@ func (a *API) routes() map[string]http.HandlerFunc {
 
 		"GET /v1/notify":       respond(a.webhooks),
 		"POST /v1/notify/test": stream(a.testWebhooks),
+
+		"POST /v1/doctor": stream(a.doctor),
 
 		"POST /v1/export":         a.serveExport,
 		"POST /v1/import":         stream(a.importDirectory),

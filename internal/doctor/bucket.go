@@ -20,11 +20,11 @@ func Bucket(ctx context.Context, at string, b bucket.Bucket) Check {
 	err := read(ctx, b)
 	switch {
 	case err == nil:
-		return Check{OK, what, fmt.Sprintf("%s can be read, and responds after %s", at, time.Since(sent).Round(time.Millisecond)), ""}
+		return Check{what, OK, fmt.Sprintf("%s can be read, and responds after %s", at, time.Since(sent).Round(time.Millisecond)), ""}
 	case errors.Is(err, bucket.ErrDenied):
-		return Check{Fail, what, at + ": " + err.Error(), "check access_key and its secret in fleet.s3; the key must be allowed to read, write and list the bucket"}
+		return Check{what, Fail, at + ": " + err.Error(), "check access_key and its secret in fleet.s3; the key must be allowed to read, write and list the bucket"}
 	}
-	return Check{Fail, what, at + ": " + err.Error(), "check endpoint, bucket, region and path_style in fleet.s3, and the way to the store; clients are served without it"}
+	return Check{what, Fail, at + ": " + err.Error(), "check endpoint, bucket, region and path_style in fleet.s3, and the way to the store; clients are served without it"}
 }
 
 // read asks for an object that is not there. That alone any web server would pass, so it

@@ -23,7 +23,7 @@ func TestBucket(t *testing.T) {
 		b := buckettest.NewMemory()
 		b.Faults = func(buckettest.Op, string) buckettest.Fault { return buckettest.Fault{Err: tc.err} }
 		c := Bucket(t.Context(), "acme", b)
-		if c.State != tc.state || !strings.Contains(c.Detail+c.Advice, tc.words) || (c.State == OK) != (c.Advice == "") {
+		if c.State != tc.state || !strings.Contains(c.Detail+c.Hint, tc.words) || (c.State == OK) != (c.Hint == "") {
 			t.Errorf("%v: %+v", tc.err, c)
 		}
 	}

@@ -27,7 +27,7 @@ var networkFileSystems = map[int64]string{0x6969: "NFS", 0xff534d42: "CIFS", 0xf
 func Disk(dir string, maxSize, minFree int64) []Check {
 	var stat unix.Statfs_t
 	if err := unix.Statfs(dir, &stat); err != nil {
-		return []Check{{Warn, "cache directory", fmt.Sprintf("%s: %v", dir, err), "mirrord serve makes it if it may; name another with cache.dir"}}
+		return []Check{{"cache directory", Warn, fmt.Sprintf("%s: %v", dir, err), "mirrord serve makes it if it may; name another with cache.dir"}}
 	}
 	return []Check{writes(dir), space(dir, int64(stat.Bavail)*stat.Bsize, int64(stat.Blocks)*stat.Bsize, maxSize, minFree), fileSystem(dir, int64(stat.Type))}
 }
@@ -40,13 +40,13 @@ func writes(dir string) Check {
 	detail := fmt.Sprintf("%d synced writes of 1 MiB to %s took %s", diskChunks, dir, took)
 	switch {
 	case errors.Is(err, fs.ErrPermission):
-		return Check{Warn, what, err.Error(), "run mirrord doctor as the user of the mirror, such as with sudo -u mirrord"}
+		return Check{what, Warn, err.Error(), "run mirrord doctor as the user of the mirror, such as with sudo -u mirrord"}
 	case err != nil:
-		return Check{Fail, what, err.Error(), "free space, or repair or remount the file system"}
+		return Check{what, Fail, err.Error(), "free space, or repair or remount the file system"}
 	case took > slowDisk:
-		return Check{Warn, what, detail, "pulls of what is not cached wait for this disk: use a faster one for cache.dir"}
+		return Check{what, Warn, detail, "pulls of what is not cached wait for this disk: use a faster one for cache.dir"}
 	}
-	return Check{OK, what, detail, ""}
+	return Check{what, OK, detail, ""}
 }
 
 // write writes chunks to a file in dir, each synced, and removes it.
@@ -76,18 +76,18 @@ func space(dir string, free, total, maxSize, minFree int64) Check {
 	detail := fmt.Sprintf("%s has %.1f of %.1f GiB free; cache.max_size is %.1f GiB, cache.min_free %.1f GiB", dir, gib(free), gib(total), gib(maxSize), gib(minFree))
 	switch {
 	case free < minFree:
-		return Check{Warn, what, detail, "the cache evicts to leave cache.min_free: free space, or lower it"}
+		return Check{what, Warn, detail, "the cache evicts to leave cache.min_free: free space, or lower it"}
 	case total < maxSize+minFree:
-		return Check{Warn, what, detail, "the file system is too small for cache.max_size: lower that, or use a larger disk"}
+		return Check{what, Warn, detail, "the file system is too small for cache.max_size: lower that, or use a larger disk"}
 	}
-	return Check{OK, what, detail, ""}
+	return Check{what, OK, detail, ""}
 }
 
 func gib(bytes int64) float64 { return float64(bytes) / (1 << 30) }
 
 func fileSystem(dir string, kind int64) Check {
 	if name, ok := networkFileSystems[kind]; ok {
-		return Check{Warn, "file system", fmt.Sprintf("%s is on %s", dir, name), "use a local disk for cache.dir"}
+		return Check{"file system", Warn, fmt.Sprintf("%s is on %s", dir, name), "use a local disk for cache.dir"}
 	}
-	return Check{OK, "file system", dir + " is on no known network file system", ""}
+	return Check{"file system", OK, dir + " is on no known network file system", ""}
 }

@@ -1,82 +1,35 @@
 package doctor
 
 import (
-	"crypto/tls"
-	"net/http"
-	"net/http/httptest"
-	"net/url"
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
-
-	"mirrord/internal/hubsim"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// first asks address, and compares the first check.
-func first(t *testing.T, address string, want State, words string) []Check {
+// want fails unless all has a check whose name begins with name, in that state, with words
+// in its detail or its hint. All that is wrong has a hint.
+func want(t *testing.T, all []Check, name string, state State, words string) {
 	t.Helper()
-	u, err := url.Parse(address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	transport := &http.Transport{TLSClientConfig: new(tls.Config)}
-	defer transport.CloseIdleConnections()
-	all := Upstream(t.Context(), "docker.io", u, transport)
-	if all[0].State != want || !strings.Contains(all[0].Detail+all[0].Advice, words) || (want == OK) != (all[0].Advice == "") {
-		t.Errorf("%+v, want %s with %q", all[0], want, words)
-	}
-	return all
-}
-
-func TestUpstream(t *testing.T) {
-	hub, err := hubsim.Start(hubsim.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer hub.Close()
-	first(t, hub.URL(), OK, "401")
-	if n := hub.Counters().ManifestRequests; n != 0 {
-		t.Errorf("%d requests of manifests", n)
-	}
-	remove := hub.Inject(hubsim.Fault{Status: http.StatusBadGateway})
-	first(t, hub.URL(), Fail, "502")
-	remove()
-	hub.Inject(hubsim.Fault{Status: http.StatusTooManyRequests})
-	first(t, hub.URL(), Warn, "limits")
-	hub.Down()
-	first(t, hub.URL(), Fail, "no connection")
-}
-
-func TestCertificate(t *testing.T) {
-	server := httptest.NewTLSServer(http.NotFoundHandler())
-	defer server.Close()
-	first(t, server.URL, Fail, "ca_file")
-}
-
-func TestName(t *testing.T) { first(t, "http://registry.invalid", Fail, "DNS") }
-
-func TestClock(t *testing.T) {
-	now := time.Date(2026, 11, 27, 2, 0, 0, 0, time.UTC)
-	for skew, want := range map[time.Duration]State{0: OK, 30 * time.Second: OK, 31 * time.Second: Warn, -time.Hour: Warn} {
-		header := http.Header{"Date": {now.Add(skew).Format(http.TimeFormat)}}
-		if all := clock("docker.io", header, now); len(all) != 1 || all[0].State != want {
-			t.Errorf("%s: %+v", skew, all)
+	found := false
+	for _, c := range all {
+		found = found || strings.HasPrefix(c.Name, name) && c.State == state && strings.Contains(c.Detail+c.Hint, words)
+		if (c.State == OK) != (c.Hint == "") {
+			t.Errorf("%+v, which is to have a hint unless it is ok", c)
 		}
 	}
-	if all := clock("docker.io", http.Header{}, now); all != nil {
-		t.Errorf("without a Date: %+v", all)
+	if !found {
+		t.Errorf("no %s %s with %q in %+v", state, name, words, all)
 	}
 }
 
 func TestDisk(t *testing.T) {
 	dir := t.TempDir()
 	for _, c := range Disk(dir, 1, 0) {
-		if c.State == Fail || c.What == "disk space" && c.State != OK {
+		if c.State == Fail || c.Name == "disk space" && c.State != OK {
 			t.Errorf("%+v", c)
 		}
 	}
@@ -96,5 +49,26 @@ func TestDisk(t *testing.T) {
 	}
 	if c := Disk(dir+"/none", 1, 0)[0]; c.State != Warn {
 		t.Errorf("%+v", c)
+	}
+}
+
+func TestFiles(t *testing.T) {
+	if all := files(); len(all) != 1 || !strings.Contains(all[0].Detail, " in use") {
+		t.Errorf("%+v", all)
+	}
+	for _, test := range []struct {
+		used, limit uint64
+		want        State
+	}{{10, 65536, OK}, {60000, 65536, Warn}, {10, 1024, Warn}, {1, 1 << 63, OK}} {
+		want(t, []Check{descriptors(test.used, test.limit)}, "file descriptors", test.want, " of ")
+	}
+}
+
+// What a mirror lacks is not checked.
+func TestMirror(t *testing.T) {
+	var all []Check
+	Mirror{Dir: t.TempDir(), MaxSize: 1, Process: true}.Check(t.Context(), func(c Check) { all = append(all, c) })
+	if len(all) != 4 || all[3].Name != "file descriptors" {
+		t.Errorf("%+v", all)
 	}
 }
