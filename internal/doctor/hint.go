@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"net"
@@ -9,20 +10,32 @@ import (
 // hintMTU is for a way on which small packets arrive and full ones do not.
 const hintMTU = "small packets arrive, and full-size ones may not: try a smaller MTU at this host (ip link set dev eth0 mtu 1400), as VPNs, tunnels and clouds need it, and let ICMP through the firewall"
 
-// hint says what to do about a request that got no response.
-func (r *reached) hint(err error) string {
+// hint says what to do about a request that got no response; other is for an error that is
+// not known.
+func (r *reached) hint(err error, other string) string {
 	switch {
 	case isTimeout(err) && r.securing.Load() && !r.secured.Load():
 		return "the connection is there, and the certificate, the first large packets, does not arrive: " + hintMTU
 	case isTimeout(err) && !r.connected.Load():
 		return hintConnection
 	}
-	return hintOn(err, "check url, its scheme, and what is on the way: firewall, proxy")
+	return hintOn(err, other)
+}
+
+// detail returns err, with the host if that did not respond in time.
+func (r *reached) detail(err error) string {
+	host := r.address()
+	switch {
+	case !isTimeout(err) || host == "":
+		return err.Error()
+	case errors.Is(err, context.DeadlineExceeded):
+		return host + " does not respond in time"
+	}
+	return host + " does not respond in time: " + err.Error()
 }
 
 const hintConnection = "no connection: check the port in url, the firewall, and whether this network needs the setting proxy"
 
-// hintOn says what to do about a failed request; other is for an error that is not known.
 func hintOn(err error, other string) string {
 	var dns *net.DNSError
 	var certificate *tls.CertificateVerificationError
@@ -35,7 +48,7 @@ func hintOn(err error, other string) string {
 	case errors.As(err, &dial) && dial.Op == "dial":
 		return hintConnection
 	case isTimeout(err):
-		return "nothing came back in time: check the firewall and the proxy, and whether the registry's status page says that it is slow"
+		return "check the firewall and the proxy, the status page of the registry, and the MTU of the way if small responses arrive and large ones do not"
 	}
 	return other
 }

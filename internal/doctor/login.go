@@ -24,6 +24,8 @@ func (u Upstream) credential(ctx context.Context, m upstream.Member) Check {
 	if err != nil {
 		return unreadable(what, err)
 	}
+	var r reached
+	ctx = r.watch(ctx)
 	sent := time.Now()
 	if u.Image == (oci.Ref{}) {
 		err = m.Registry.Afresh().LogIn(ctx)
@@ -31,6 +33,9 @@ func (u Upstream) credential(ctx context.Context, m upstream.Member) Check {
 		_, err = m.Registry.Afresh().Resolve(ctx, u.Image)
 	}
 	c := u.outcome(what, loggedIn, time.Since(sent), err)
+	if c.State == Fail && !errors.Is(err, oci.ErrLogin) {
+		c.Detail, c.Hint = r.detail(err), r.hint(err, c.Hint)
+	}
 	if c.State == OK && !u.usable(m.Name) {
 		return Check{what, Warn, "it works now, and failed before: the mirror tries it again within 5 minutes", "systemctl reload mirrord makes it try at once"}
 	}
@@ -76,7 +81,7 @@ func (u Upstream) outcome(what string, loggedIn bool, took time.Duration, err er
 	case oci.IsUnknown(err) || oci.CodeOf(err) == oci.Denied:
 		return u.denied(what, loggedIn, err)
 	}
-	return Check{what, Fail, err.Error(), hintOn(err, "the registry responds, and its token service, which may be another host (auth.docker.io for Docker Hub), does not as it should: see its status page, the firewall, the proxy, and token_hosts")}
+	return Check{what, Fail, err.Error(), "the registry responds, and its token service, which may be another host (auth.docker.io for Docker Hub), does not as it should: see its status page, the firewall, the proxy, and token_hosts"}
 }
 
 // denied is the check of a credential that may not pull an image.

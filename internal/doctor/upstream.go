@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/http/httptrace"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"mirrord/internal/oci"
@@ -25,6 +23,7 @@ type Upstream struct {
 	Hosts   *upstream.Breakers
 	Reserve func(limit int) int // see upstream.PoolOptions
 	Image   oci.Ref             // a tag that it should have; zero: none is known
+	Blob    oci.Ref             // of LeastBlob bytes or more, that it should have; zero: none is known
 }
 
 // check asks the upstream for /v2/, and if it responds, with each credential for what the
@@ -38,7 +37,7 @@ func (u Upstream) check(ctx context.Context) []Check {
 		all = append(all, Check{"hosts of " + u.Pool.Name(), Fail, err.Error(), "the mirror asks it for /v2/ every 5 s, and uses it again once it responds: see what it says above, and the log"})
 	}
 	if responds {
-		all = append(all, u.credentials(ctx)...)
+		all = append(append(all, u.credentials(ctx)...), u.download(ctx))
 	}
 	for _, m := range u.Pool.Members() {
 		all = append(all, limit(m.Budget(), u.Reserve))
@@ -71,7 +70,7 @@ func (u Upstream) ping(ctx context.Context) (all []Check, responds bool) {
 	case errors.Is(err, oci.ErrOffline):
 		return nil, false
 	case err != nil:
-		return []Check{{what, Fail, err.Error(), r.hint(err)}}, false
+		return []Check{{what, Fail, r.detail(err), r.hint(err, "check url, its scheme, and what is on the way: firewall, proxy")}}, false
 	}
 	c := response(what, resp, time.Since(sent))
 	return append([]Check{c}, clock(resp.Request.URL.Host, resp.Header, time.Now())...), c.State != Fail
@@ -104,16 +103,4 @@ func clock(host string, header http.Header, now time.Time) []Check {
 		return []Check{{"clock", Warn, detail, "set this host's clock, by NTP: certificates and tokens seem expired or not yet valid otherwise"}}
 	}
 	return []Check{{"clock", OK, detail, ""}}
-}
-
-// reached is how far a request has come.
-type reached struct{ connected, secured, securing atomic.Bool }
-
-// watch returns a context whose request is watched.
-func (r *reached) watch(ctx context.Context) context.Context {
-	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		ConnectDone:       func(_, _ string, err error) { r.connected.Store(err == nil || r.connected.Load()) },
-		GotConn:           func(httptrace.GotConnInfo) { r.connected.Store(true); r.secured.Store(true) },
-		TLSHandshakeStart: func() { r.securing.Store(true) },
-	})
 }

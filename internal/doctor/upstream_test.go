@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"mirrord/internal/hubsim"
@@ -40,9 +41,18 @@ func startHub(t *testing.T, o hubsim.Options) *hubsim.Hub {
 // connect returns Docker Hub at address, with these logins.
 func connect(t *testing.T, address string, logins ...*login.Login) Upstream {
 	t.Helper()
+	return connectBy(t, nil, address, logins...)
+}
+
+// connectBy is connect over a network in memory, unless that is nil.
+func connectBy(t *testing.T, network *hubsim.Network, address string, logins ...*login.Login) Upstream {
+	t.Helper()
 	at, err := url.Parse(address)
 	check(t, err)
 	transport := upstream.NewTransport(upstream.TransportOptions{URL: at})
+	if network != nil {
+		transport.Proxy, transport.DialContext = nil, network.DialContext
+	}
 	t.Cleanup(transport.CloseIdleConnections)
 	u := stack.Upstream{
 		Name: oci.DockerHub, URL: at, Transport: transport, Reserve: func(int) int { return 2 },
@@ -71,8 +81,9 @@ func TestHealthy(t *testing.T) {
 	want(t, all, "clock", OK, "127.0.0.1:")
 	want(t, all, "login c0 of docker.io", OK, "without a login")
 	want(t, all, "login c1 of docker.io", OK, "with the login")
+	want(t, all, "download from docker.io", Info, "not checked")
 	want(t, all, "pull limit of docker.io, c0", OK, "100 of 100 pulls left")
-	if len(all) != 6 {
+	if len(all) != 7 {
 		t.Errorf("%+v", all)
 	}
 	if n := hub.Counters(); n.ManifestGETs != 0 || n.ManifestHEADs != 2 {
@@ -184,4 +195,39 @@ func TestClock(t *testing.T) {
 	if all := clock("hub.example", http.Header{}, now); all != nil {
 		t.Errorf("without a Date: %+v", all)
 	}
+}
+
+// A token service that does not respond is named.
+func TestSilentTokenService(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		network := new(hubsim.Network)
+		hub := startHub(t, hubsim.Options{Listen: network.Listen, Addr: "hub.example:80", CDNAddr: "cdn.hub.example:80"})
+		hub.Inject(hubsim.Fault{Op: "token", Latency: time.Hour})
+		all := connectBy(t, network, hub.URL(), login.Anonymous()).check(t.Context())
+		want(t, all, "login", Fail, "hub.example:80 does not respond in time")
+		want(t, all, "login", Fail, "the MTU of the way")
+	})
+}
+
+// The certificate does not arrive: the first packets that are full-size.
+func TestNoCertificate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		network := new(hubsim.Network)
+		listener, err := network.Listen("hub.example:443")
+		check(t, err)
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			for {
+				conn, err := listener.Accept()
+				if err != nil {
+					return
+				}
+				_, _ = io.Copy(io.Discard, conn)
+			}
+		}()
+		want(t, connectBy(t, network, "https://hub.example", login.Anonymous()).check(t.Context()), "upstream", Fail, "mtu 1400")
+		check(t, listener.Close())
+		<-ended
+	})
 }

@@ -1,0 +1,99 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"mirrord/internal/oci"
+)
+
+const (
+	downloadTimeout = 10 * time.Second
+
+	// LeastBlob is how many bytes are downloaded: enough for a dozen full-size packets.
+	LeastBlob = 16 << 10
+
+	fullPacket = 1500 // bytes of Ethernet
+
+	hintPull = "run this again after an image with a large layer was pulled through the mirror"
+)
+
+// tagsOfHub has several KB, and no pull limit counts it.
+const tagsOfHub = "library/busybox"
+
+// download checks whether full-size packets arrive, after small ones did: it gets the
+// beginning of a blob, or a long list of tags. Neither counts as a pull.
+func (u Upstream) download(ctx context.Context) Check {
+	ctx, cancel := context.WithTimeout(ctx, downloadTimeout)
+	defer cancel()
+	var r reached
+	what, n, err := u.large(r.watch(ctx))
+	c := Check{Name: "download from " + u.Pool.Name()}
+	switch {
+	case what == "":
+		c.State, c.Detail, c.Hint = Info, "not checked: nothing of several KB is known that costs no pull", hintPull
+	case err == nil && n < fullPacket:
+		c.State, c.Detail, c.Hint = Info, fmt.Sprintf("only %d bytes of %s arrived, which is not a full-size packet", n, what), hintPull
+	case err == nil:
+		c.State, c.Detail = OK, fmt.Sprintf("%d bytes of %s arrived", n, what)
+	case isFree(err):
+		c.State, c.Detail, c.Hint = Info, "not checked: "+err.Error(), hintPull
+	case isTimeout(err) && r.connected.Load():
+		c.State, c.Detail = Warn, fmt.Sprintf("%s did not arrive from %s within %s, while small responses do", what, r.address(), downloadTimeout)
+		c.Hint = hintMTU
+	default:
+		c.State, c.Detail = Fail, fmt.Sprintf("%s did not arrive from %s: %v", what, r.address(), err)
+		c.Hint = r.hint(err, "registries send clients to other hosts for blobs: let this one through the firewall and the proxy")
+	}
+	return c
+}
+
+// isFree reports whether err says nothing about the way: the registry has responded, or
+// nothing was sent.
+func isFree(err error) bool {
+	var limit *oci.LimitError
+	return errors.As(err, &limit) || oci.IsUnknown(err) || oci.CodeOf(err) == oci.Denied || errors.Is(err, oci.ErrLogin)
+}
+
+// large gets something large and returns what, empty if nothing is known, and how many bytes
+// arrived.
+func (u Upstream) large(ctx context.Context) (what string, n int64, err error) {
+	switch {
+	case u.Blob != (oci.Ref{}):
+		n, err = u.beginning(ctx, u.Blob)
+		return "the beginning of a layer of " + u.Blob.Upstream() + "/" + u.Blob.Repository(), n, err
+	case u.Pool.Name() == oci.DockerHub:
+		n, err = u.tags(ctx, tagsOfHub)
+		return "the list of tags of " + oci.DockerHub + "/" + tagsOfHub, n, err
+	}
+	return "", 0, nil
+}
+
+// beginning gets the beginning of a blob.
+func (u Upstream) beginning(ctx context.Context, blob oci.Ref) (n int64, err error) {
+	content, err := u.Pool.Open(oci.WithPartHint(ctx, oci.Span{End: LeastBlob}), blob)
+	if err != nil {
+		return 0, err
+	}
+	body := oci.Unverified(content.Body) // which reads ahead, and these bytes are only counted
+	n, err = io.CopyN(io.Discard, body, LeastBlob)
+	return n, errors.Join(err, content.Close())
+}
+
+func (u Upstream) tags(ctx context.Context, repository string) (n int64, err error) {
+	listing, err := oci.ParseTags(oci.DockerHub, repository, "n=1000")
+	if err != nil {
+		return 0, err
+	}
+	page, err := u.Pool.List(ctx, listing)
+	if err != nil {
+		return 0, err
+	}
+	for _, tag := range page.Tags {
+		n += int64(len(tag) + len(`"",`))
+	}
+	return n, nil
+}

@@ -1,0 +1,96 @@
+package doctor
+
+import (
+	"cmp"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+const registriesConf = "/etc/containers/registries.conf"
+
+// registries is containers-registries.conf(5), as far as it is about mirrors.
+type registries struct {
+	Registry []struct {
+		Prefix   string          `toml:"prefix"`
+		Location string          `toml:"location"`
+		Mirror   []mirrorOfOther `toml:"mirror"`
+	} `toml:"registry"`
+}
+
+type mirrorOfOther struct {
+	Location string `toml:"location"`
+	Insecure bool   `toml:"insecure"`
+}
+
+// podman checks the mirrors of podman, skopeo, buildah and CRI-O, which read the same files.
+func (h host) podman() Check {
+	const what = "podman on this host"
+	var named []string
+	for _, file := range append([]string{registriesConf}, h.glob(registriesConf+".d/*.conf")...) {
+		raw, absent, err := h.read(file)
+		if absent != "" {
+			continue
+		}
+		var c registries
+		if err == nil {
+			err = parseTOML(raw, &c)
+		}
+		if err != nil {
+			return Check{what, Warn, fmt.Sprintf("%s is invalid: %v", file, err), "correct it: podman, skopeo, buildah and CRI-O pull nothing with it"}
+		}
+		for _, r := range c.Registry {
+			prefix := cmp.Or(r.Prefix, r.Location)
+			for _, m := range r.Mirror {
+				found, problem := h.podmanMirror(prefix, m)
+				if problem != nil {
+					return Check{what, Warn, file + ": " + problem.Detail, problem.Hint}
+				}
+				if found {
+					named = append(named, prefix)
+				}
+			}
+		}
+	}
+	if len(named) == 0 {
+		return notConfigured(what, "podman", "no mirror in "+registriesConf+" and "+registriesConf+".d is this one")
+	}
+	return Check{what, OK, "registries.conf names this mirror for " + strings.Join(named, ", "), ""}
+}
+
+// podmanMirror reports whether m, a mirror of what begins with prefix, is this one, or what
+// is wrong with it.
+func (h host) podmanMirror(prefix string, m mirrorOfOther) (found bool, problem *Check) {
+	scheme, rest, hasScheme := strings.Cut(m.Location, "://")
+	if !hasScheme {
+		scheme, rest = "https", m.Location
+	}
+	address, path, _ := strings.Cut(rest, "/")
+	l, ok := h.find(address, scheme)
+	upstream, _, _ := strings.Cut(prefix, "/")
+	serves, _, _ := strings.Cut(path, "/")
+	if !slices.Contains(h.served.Upstreams, serves) {
+		serves = cmp.Or(l.Upstream, h.served.Upstreams[0])
+	}
+	switch {
+	case !ok:
+		return false, nil
+	case hasScheme:
+		return false, &Check{Detail: "the location " + shown(m.Location) + " has a scheme", Hint: "write it as HOST:PORT/" + upstream + ", and insecure = true below it for plain HTTP"}
+	case !l.TLS && !m.Insecure:
+		return false, &Check{Detail: "the mirror at " + shown(m.Location) + " speaks plain HTTP, and insecure = true is missing", Hint: "write insecure = true below its location"}
+	case upstream != serves && slices.Contains(h.served.Upstreams, upstream):
+		return false, &Check{Detail: "the mirror of " + shown(prefix) + " at " + shown(m.Location) + " serves " + serves, Hint: "write its location as " + address + "/" + prefix}
+	}
+	return true, nil
+}
+
+// glob returns the files on this host that pattern matches.
+func (h host) glob(pattern string) (files []string) {
+	found, _ := filepath.Glob(h.path(pattern)) // a wrong pattern matches nothing
+	for _, file := range found {
+		files = append(files, filepath.Join("/", strings.TrimPrefix(file, filepath.Clean(h.root))))
+	}
+	return files
+}
