@@ -22,9 +22,10 @@ func newDoctorCommand() *cobra.Command {
 		Short: "Check what the mirror needs, and say what to do about what is wrong",
 		Long: `Check what the mirror needs, and say what to do about what is wrong: the configuration, whether
 the mirror responds, the disk of the cache, file descriptors, whether upstreams respond and accept each
-login, the clock, pull limits, and the bucket of a fleet. A running mirror checks this itself, with its own network, logins and
-files; without one this command does, as this user. No check spends a pull. The exit status is 1 if a
-check failed; warnings do not count.`,
+login, whether large responses arrive, the clock, pull limits, and the bucket of a fleet. A running mirror
+checks this itself, with its own network, logins and files; without one this command does, as this user.
+Then it looks at how Docker, containerd and podman on this host are configured. No check spends a pull. The
+exit status is 1 if a check failed; warnings do not count.`,
 		Args: refuse(cobra.NoArgs),
 	}
 	asJSON := c.Flags().Bool("json", false, "print a line of JSON for each check")
@@ -67,20 +68,24 @@ func diagnose(c *cobra.Command, report func(doctor.Check)) {
 	}
 	file := cmp.Or(c.Flag("config").Value.String(), config.File(os.Environ()), "no file, only defaults, environment and flags")
 	report(doctor.Check{Name: "configuration", State: doctor.OK, Detail: "valid: " + file})
-	if !examineThere(c.Context(), cfg, report) {
-		examineHere(c.Context(), cfg, report)
+	served, ok := examineThere(c.Context(), cfg, report)
+	if !ok {
+		served = examineHere(c.Context(), cfg, report)
+	}
+	for _, check := range doctor.Clients(c.Context(), "/", served) {
+		report(check)
 	}
 }
 
-// examineThere has the running mirror check itself. It reports whether there is one that
-// did.
-func examineThere(ctx context.Context, cfg *config.Config, report func(doctor.Check)) bool {
+// examineThere has the running mirror check itself, and returns what its clients have to
+// know. It reports whether there is one that did.
+func examineThere(ctx context.Context, cfg *config.Config, report func(doctor.Check)) (served doctor.Served, ok bool) {
 	const what = "mirror"
 	found, err := locate(ctx, cfg)
 	if err != nil {
 		report(doctor.Check{Name: what, State: doctor.Warn, Detail: err.Error() + " What follows is checked by this command, as this user",
 			Hint: "start it with mirrord serve, or name it with --admin-listen or --admin-socket"})
-		return false
+		return served, false
 	}
 	ready, err := found.client.Ready(ctx)
 	switch degraded := strings.TrimSpace(string(ready)); {
@@ -91,10 +96,11 @@ func examineThere(ctx context.Context, cfg *config.Config, report func(doctor.Ch
 	default:
 		report(doctor.Check{Name: what, State: doctor.OK, Detail: "ready at " + found.at + "; it checks what follows"})
 	}
-	if err := found.client.Doctor(ctx, report); err != nil {
+	served, err = found.client.Doctor(ctx, report)
+	if err != nil {
 		report(doctor.Check{Name: what, State: doctor.Warn, Detail: "it did not check everything: " + err.Error() + "; what follows is checked by this command, as this user",
 			Hint: "run this as root or as the user of the mirror, with its version of mirrord"})
-		return false
+		return served, false
 	}
-	return true
+	return served, true
 }

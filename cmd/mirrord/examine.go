@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 
 	"go.uber.org/zap"
 
@@ -15,22 +16,26 @@ import (
 )
 
 // examine checks the running mirror: with its network, its logins and its files.
-func (d *daemon) examine(ctx context.Context, report func(doctor.Check)) {
+func (d *daemon) examine(ctx context.Context, report func(doctor.Check)) doctor.Served {
 	cfg := d.policy.current.Load().cfg
 	m, err := patient(cfg)
 	if err != nil {
 		report(*err)
 	}
 	m.Process = true
-	known := d.mirror.Tags.All()
+	known := confirmed(d.mirror.Tags.All())
 	for _, s := range d.mirror.Sources() {
-		m.Upstreams = append(m.Upstreams, doctor.Upstream{Pool: s.Pool, Hosts: s.Hosts, Reserve: d.policy.reserve, Image: exampleOf(s.Upstream(), known)})
+		u := doctor.Upstream{Pool: s.Pool, Hosts: s.Hosts, Reserve: d.policy.reserve, Image: exampleOf(s.Upstream(), known)}
+		u.Blob = d.layerOf(ctx, s.Upstream(), known)
+		m.Upstreams = append(m.Upstreams, u)
 	}
 	m.Check(ctx, report)
+	return served(cfg)
 }
 
-// examineHere checks what a mirror of that configuration would need, from this process.
-func examineHere(ctx context.Context, cfg *config.Config, report func(doctor.Check)) {
+// examineHere checks what a mirror of that configuration would need, from this process. It
+// returns what the clients of one have to know.
+func examineHere(ctx context.Context, cfg *config.Config, report func(doctor.Check)) doctor.Served {
 	m, err := patient(cfg)
 	if err != nil {
 		report(*err)
@@ -50,6 +55,16 @@ func examineHere(ctx context.Context, cfg *config.Config, report func(doctor.Che
 		}
 	}
 	m.Check(ctx, report)
+	return served(cfg)
+}
+
+// served is what clients of a mirror of that configuration have to know.
+func served(cfg *config.Config) doctor.Served {
+	s := doctor.Served{Upstreams: names(cfg)}
+	for _, l := range cfg.AllListeners() {
+		s.Listeners = append(s.Listeners, doctor.Listener{Address: l.Address, TLS: scheme(l) == "https", Upstream: l.Upstream})
+	}
+	return s
 }
 
 // patient returns what of a configuration is checked, but for the upstreams, and what
@@ -67,17 +82,42 @@ func patient(cfg *config.Config) (m doctor.Mirror, failed *doctor.Check) {
 	return m, nil
 }
 
-// exampleOf returns a tag of an upstream that it should have: the one that it confirmed last,
-// and of Docker Hub the image that is there for that. It is zero when none is known.
+// confirmed returns those of all tags that their upstream has, the one that it confirmed
+// last first.
+func confirmed(all []tags.Known) []tags.Known {
+	all = slices.DeleteFunc(all, func(k tags.Known) bool { return k.Refused != "" })
+	slices.SortFunc(all, func(a, b tags.Known) int { return b.Checked.Compare(a.Checked) })
+	return all
+}
+
+// exampleOf returns the first of the tags of an upstream, and of Docker Hub the image that
+// is there for that. It is zero when none is known.
 func exampleOf(name string, known []tags.Known) oci.Ref {
 	if name == oci.DockerHub {
 		return upstream.Preview()
 	}
-	var last tags.Known
 	for _, k := range known {
-		if k.Ref.Upstream() == name && k.Refused == "" && k.Checked.After(last.Checked) {
-			last = k
+		if k.Ref.Upstream() == name {
+			return k.Ref
 		}
 	}
-	return last.Ref
+	return oci.Ref{}
+}
+
+// layerOf returns a layer of the first tag of an upstream that has one that is large enough.
+// It is zero when none of a hundred has.
+func (d *daemon) layerOf(ctx context.Context, name string, known []tags.Known) oci.Ref {
+	tried := 0
+	for _, k := range known {
+		if k.Ref.Upstream() != name {
+			continue
+		}
+		if layer, ok := d.images.Layer(ctx, k.Ref, doctor.LeastBlob); ok {
+			return layer
+		}
+		if tried++; tried == 100 {
+			break
+		}
+	}
+	return oci.Ref{}
 }

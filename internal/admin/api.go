@@ -49,8 +49,9 @@ type Options struct {
 
 	Archives *archive.Mirror // whose images are exported and imported
 
-	// Doctor checks the mirror and its surroundings, and reports each check in turn.
-	Doctor func(ctx context.Context, report func(doctor.Check))
+	// Doctor checks the mirror and its surroundings, and reports each check in turn. It
+	// returns what clients have to know.
+	Doctor func(ctx context.Context, report func(doctor.Check)) doctor.Served
 
 	// For the status.
 	Version string
