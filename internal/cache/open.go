@@ -57,7 +57,7 @@ func (c *Cache) OpenWithin(ctx context.Context, ref oci.Ref, silence time.Durati
 			}
 		case errors.Is(err, spool.ErrDisk): // and so was the disk's failure
 			return c.openBypass(ctx, ref)
-		case loopOfAnother(ctx, f, err): // ctx asks by itself
+		case loopOfAnother(ctx, f, err), reserveOfAnother(ctx, f, err): // ctx asks by itself
 		case !failedForAnother(ref, f, err) || oci.Temporary(err) && time.Since(begun) > joinPatience:
 			return content, err
 		}
@@ -76,6 +76,13 @@ func failedForAnother(ref oci.Ref, f *flight, err error) bool {
 // of another client has passed through.
 func loopOfAnother(ctx context.Context, f *flight, err error) bool {
 	return errors.Is(err, oci.ErrLoop) && len(oci.Hops(ctx)) < len(oci.Hops(f.ctx))
+}
+
+// reserveOfAnother reports whether f was refused because it may not use the reserve, and
+// that of ctx may.
+func reserveOfAnother(ctx context.Context, f *flight, err error) bool {
+	var limit *oci.LimitError
+	return errors.As(err, &limit) && limit.Kind == oci.LimitReserve && oci.MayUseReserve(ctx) && !oci.MayUseReserve(f.ctx)
 }
 
 var (

@@ -27,8 +27,11 @@ func TraceOf(ctx context.Context) Trace {
 }
 
 // Inherit returns ctx, which is that of work for all who want its result, with what it
-// takes over from the request that starts it: the mirrors that has passed through, and
-// its trace.
+// takes over from the request that starts it: the mirrors that has passed through, its
+// trace, and whether it may use the reserve.
 func Inherit(ctx, request context.Context) context.Context {
+	if !MayUseReserve(request) {
+		ctx = WithoutReserve(ctx)
+	}
 	return WithTrace(WithHops(ctx, Hops(request)), TraceOf(request))
 }

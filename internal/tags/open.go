@@ -70,6 +70,9 @@ func (r *Registry) openLatest(ctx context.Context, ref oci.Ref, d oci.Digest) (*
 	r.mu.Lock()
 	_, have := r.replacement(ref, d)
 	r.mu.Unlock()
+	if have {
+		ctx = oci.WithoutReserve(ctx)
+	}
 	return r.next.OpenWithin(ctx, ref.At(d), r.tolerated(have))
 }
 

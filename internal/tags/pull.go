@@ -18,6 +18,9 @@ func (r *Registry) pull(ctx, payer context.Context, ref oci.Ref) (oci.Result, er
 	if err != nil {
 		return oci.Result{}, err
 	}
+	if r.hasStaleCopy(ref) {
+		ctx = oci.WithoutReserve(ctx)
+	}
 	content, err := r.next.Open(ctx, ref)
 	if err != nil {
 		if !errors.Is(err, oci.ErrUnusable) {

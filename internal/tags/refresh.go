@@ -57,7 +57,7 @@ func (r *Registry) Refresh(ctx context.Context, ref oci.Ref) (Refreshed, error) 
 
 // pull fetches the manifest that ref, a tag, has moved to.
 func (f Refreshed) pull(ctx context.Context, r *Registry, ref oci.Ref) (Refreshed, error) {
-	content, err := r.next.OpenWithin(ctx, ref.At(f.To), call.Endless)
+	content, err := r.next.OpenWithin(oci.WithoutReserve(ctx), ref.At(f.To), call.Endless)
 	if refusedByQuota(err) {
 		f.Unpulled = err
 		return f, nil
