@@ -24,15 +24,25 @@ type Budget struct {
 	PullsAt    time.Time // no manifest GET is sent before; zero: no limit now
 	RequestsAt time.Time // no request at all is sent before; zero: no limit now
 
+	Shared  bool                    // other mirrors spend from it, too
 	Spent   int64                   // successful manifest GETs since the start of the process
 	Limited map[oci.LimitKind]int64 // 429s since then
 }
 
-// Budget returns what is known now. It may be called concurrently.
+// Budget returns what is known now, by other mirrors, too, if it is shared. It may be
+// called concurrently.
 func (t *Transport) Budget() Budget {
 	t.upstream.mu.Lock()
-	defer t.upstream.mu.Unlock()
-	now := time.Now()
+	own := t.budget(time.Now())
+	t.upstream.mu.Unlock()
+	if with, account := t.shared(); with != nil {
+		return own.withShared(with.Known(account))
+	}
+	return own
+}
+
+// budget returns what this mirror knows. The caller holds mu.
+func (t *Transport) budget(now time.Time) Budget {
 	known := t.report.at(now)
 	return Budget{
 		Upstream:   t.upstream.name,

@@ -26,22 +26,24 @@ const unknownWindow = 24 * time.Hour
 // observe records the quota in the headers of a response. A response without one
 // changes nothing: it does not mean that nothing is left. A larger remainder than
 // before means a new window, unless the request was sent before the last recorded
-// response: then the two responses may be out of order.
-func (r *report) observe(h http.Header, sent, now time.Time) {
+// response: then the two responses may be out of order. It reports whether the response
+// has one.
+func (r *report) observe(h http.Header, sent, now time.Time) bool {
 	q, ok := parseHeaders(h, now)
 	if !ok {
-		return
+		return false
 	}
 	known := r.at(now).limit > 0
 	more := q.remaining > r.remaining
 	if known && more && sent.Before(r.observed) {
-		return
+		return true
 	}
 	if !known || more {
 		r.since = now
 	}
 	r.quota, r.observed = q, now
 	r.source = clipSource(h.Get("Docker-Ratelimit-Source"))
+	return true
 }
 
 // at returns what is known at the time now: no quota once its window is over.

@@ -24,6 +24,7 @@ type Transport struct {
 	pulls   gate // closed by the pull limit, for manifest GETs
 	spent   int64
 	limited map[oci.LimitKind]int64 // 429 responses
+	sharing sharing
 }
 
 // upstream is the state that the credentials of one upstream share.
@@ -56,6 +57,9 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	pull := isPull(req)
 	p, err := t.admit(pull)
 	if err != nil {
+		return nil, err
+	}
+	if err := t.take(req.Context(), p, pull); err != nil {
 		return nil, err
 	}
 	sent := time.Now()
@@ -100,24 +104,35 @@ func (t *Transport) refusal(resp *http.Response, pull bool, now time.Time) *oci.
 // finish records the result of an admitted request, and returns it.
 func (t *Transport) finish(p admission, pull bool, sent time.Time, resp *http.Response, err error) (*http.Response, error) {
 	now := time.Now()
+	o := Outcome{Pull: pull, Sent: sent, Received: now, Answered: err == nil}
 	var header http.Header
 	spent := false
 	if err == nil {
 		header, spent = resp.Header, pull && resp.StatusCode == http.StatusOK
-		if limit := t.refusal(resp, pull, now); limit != nil {
-			err = limit
+		if o.Limited = t.refusal(resp, pull, now); o.Limited != nil {
+			err = o.Limited
 		}
 	}
-	t.upstream.mu.Lock()
-	defer t.upstream.mu.Unlock()
-	t.report.observe(header, sent, now)
-	if spent {
-		t.spent++
-	}
-	err = t.updateGates(p, err, now)
+	err = t.note(&o, p, spent, header, err)
+	t.tell(o)
 	if err != nil {
 		return nil, err
 	}
-	t.adjustPulls(now)
 	return resp, nil
+}
+
+// note records the result of an admitted request, and completes o. It returns err as
+// updateGates does.
+func (t *Transport) note(o *Outcome, p admission, spent bool, header http.Header, err error) error {
+	t.upstream.mu.Lock()
+	defer t.upstream.mu.Unlock()
+	o.Reported = t.report.observe(header, o.Sent, o.Received)
+	if spent {
+		t.spent++
+	}
+	if err = t.updateGates(p, err, o.Received); err == nil {
+		t.adjustPulls(o.Received)
+	}
+	o.Budget = t.budget(o.Received)
+	return err
 }
