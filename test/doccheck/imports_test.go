@@ -82,7 +82,7 @@ var ours = map[string][]string{
 	"internal/schedule":     nil,
 	"internal/notify":       {"internal/oci"},
 	"internal/status":       {"internal/oci"},
-	"internal/fleet":        {"internal/oci"},
+	"internal/fleet":        {"internal/oci", "internal/call", "internal/ratelimit"},
 	"internal/clientconfig": nil,
 	"internal/login":        nil,
 	"internal/doctor":       {"internal/oci", "internal/fleet/bucket", "internal/ratelimit", "internal/upstream"},
