@@ -71,4 +71,12 @@ func (c *Cache) RecallWithin(ref oci.Ref, age time.Duration) error {
 	return r.err
 }
 
+// Noted is when an error was last noted for ref; zero if that is not known any more.
+func (c *Cache) Noted(ref oci.Ref) time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r, _ := c.errors.Get(key(ref))
+	return r.at
+}
+
 func key(ref oci.Ref) string { return ref.Kind().String() + " " + ref.String() }

@@ -65,9 +65,8 @@ type Result struct {
 	// zero Ref says that it was not asked: the content was cached.
 	Source Ref
 
-	// Only set when Via is Stale:
-	Reason  StaleReason
-	Checked time.Time // when the upstream last confirmed that the tag names it
+	Reason  StaleReason // only set when Via is Stale
+	Checked time.Time   // when the upstream last confirmed that the tag names it; only set when Via is Stale, or Shared by tag
 }
 
 // Content is a Result with its bytes. It is for one goroutine.

@@ -31,8 +31,10 @@ func (r *Registry) resolve(ctx context.Context, ref oci.Ref) (oci.Result, error)
 	}
 	result, err = check.Wait(ctx, r.tolerated(have))
 	switch {
+	case err == nil && result.Via == oci.Shared && oci.NoCache(ctx):
+		return r.resolve(ctx, ref) // it has joined the check of one to whom that suffices
 	case err == nil:
-		return r.savePull(ctx, ref, result), nil
+		return r.savePull(ctx, ref, r.asKnown(ref, result)), nil
 	case joined && concernsOne(err):
 		return r.resolve(ctx, ref) // the client was the other one
 	case !have || !oci.Temporary(err) || ctx.Err() != nil:
@@ -55,7 +57,7 @@ func (r *Registry) known(ctx context.Context, ref oci.Ref) (oci.Result, error) {
 	if oci.NoCache(ctx) {
 		remembered = demandEvery
 	}
-	fresh := t.isFresh(now) && t.age(now) < remembered
+	fresh := t.isFresh(now) && t.age(now) < remembered && !(t.shared && oci.NoCache(ctx))
 	if fresh {
 		if known, have := r.next.Available(ref.At(t.Latest.Digest)); have {
 			return oci.Result{Descriptor: known.Descriptor, Via: oci.Hit}, nil
@@ -150,9 +152,10 @@ func (r *Registry) check(ctx, payer context.Context, ref oci.Ref) (result oci.Re
 	return result, func() { r.index.save(ref) }, err
 }
 
-// askUpstream returns what the upstream says ref names, described as it is served.
+// askUpstream returns what the upstream says ref names, or has said to another mirror,
+// described as it is served.
 func (r *Registry) askUpstream(ctx, payer context.Context, ref oci.Ref) (oci.Result, error) {
-	result, err := r.next.Resolve(ctx, ref)
+	result, err := r.next.Resolve(oci.WithMaxAge(ctx, r.maxAge(payer, ref)), ref)
 	if errors.Is(err, oci.ErrNeedsGet) {
 		return r.pull(ctx, payer, ref)
 	}
@@ -183,6 +186,7 @@ func (r *Registry) describe(ref oci.Ref, result oci.Result) (oci.Result, error) 
 	}
 	switch {
 	case result.Via == oci.Stale: // the upstream is a mirror whose own upstream is unavailable
+	case result.Via == oci.Shared:
 	case have && known.Via == oci.Hit:
 		result.Via = oci.Revalidated
 	default:
@@ -218,7 +222,7 @@ func (r *Registry) move(ref oci.Ref, result oci.Result, fresh time.Duration) {
 	d := result.Descriptor
 	d.Size = max(d.Size, 0) // a HEAD may not tell the size, and a record has no negative one
 	record := Record{Ref: ref, Latest: d, Checked: time.Now()}
-	if result.Via == oci.Stale {
+	if result.Via == oci.Stale || result.Via == oci.Shared {
 		record.Checked = result.Checked
 	}
 	if result.Reason == oci.StaleFallback { // the upstream is asked again for the next request
@@ -227,5 +231,5 @@ func (r *Registry) move(ref oci.Ref, result oci.Result, fresh time.Duration) {
 	if stale, have := r.staleCopy(r.tags[ref]); have && stale.Digest != d.Digest {
 		record.Previous, record.Confirmed = stale.Descriptor, stale.Checked
 	}
-	r.tags[ref] = &tag{Record: record, fresh: fresh}
+	r.tags[ref] = &tag{Record: record, fresh: fresh, shared: result.Via == oci.Shared}
 }

@@ -26,6 +26,7 @@ func (r *Registry) head(ctx context.Context, ref oci.Ref) (oci.Result, error) {
 	}
 	if at := ref.At(result.Digest); !r.cached(at) {
 		if err := r.next.Missing(at); err != nil {
+			r.doubt(ctx, ref, at.Digest(), err)
 			return oci.Result{}, err
 		}
 	}
@@ -48,6 +49,9 @@ func (r *Registry) openResult(ctx context.Context, ref oci.Ref, result oci.Resul
 		return r.openStale(ctx, ref, result)
 	}
 	content, err := r.openLatest(ctx, ref, result.Digest)
+	if err != nil {
+		r.doubt(ctx, ref, result.Digest, err)
+	}
 	if err != nil && ctx.Err() == nil && (oci.Temporary(err) || oci.IsUnknown(err)) {
 		return r.openReplacement(ctx, ref, err)
 	}
@@ -83,7 +87,7 @@ func (r *Registry) openLatest(ctx context.Context, ref oci.Ref, d oci.Digest) (*
 func (r *Registry) openReplacement(ctx context.Context, ref oci.Ref, why error) (*oci.Content, error) {
 	r.mu.Lock()
 	stale, have := r.staleCopy(r.tags[ref])
-	if have && !refusedByQuota(why) { // another client's share may not be used up
+	if have && !r.tags[ref].doubted && !refusedByQuota(why) { // another client's share may not be used up
 		r.tags[ref].fail(why, true)
 	}
 	r.mu.Unlock()

@@ -15,11 +15,12 @@ type Refreshed struct {
 	Unpulled error      // why it was not, although the tag has moved: an *oci.LimitError; nil: it was, or was cached
 }
 
-// Refresh asks the upstream what ref, a tag that is known, names, however fresh that is,
+// Refresh asks the upstream itself what ref, a tag that is known, names, however fresh that is,
 // and fetches the manifest if the tag has moved to one that is not cached and the pull is not
 // reserved. It fails with an error of the upstream, or when ctx ends. An unknown tag is
 // oci.ManifestUnknown. It may be called concurrently.
 func (r *Registry) Refresh(ctx context.Context, ref oci.Ref) (Refreshed, error) {
+	ctx = oci.WithNoCache(ctx)
 	before, ok := r.Known(ref)
 	if !ok {
 		return Refreshed{}, oci.Errorf(oci.ManifestUnknown, "the mirror does not know %s yet; pull it, or run mirrord warm %[1]s", ref)
@@ -32,7 +33,7 @@ func (r *Registry) Refresh(ctx context.Context, ref oci.Ref) (Refreshed, error) 
 	check, joined := r.startCheck(ctx, ref)
 	r.mu.Unlock()
 	result, err := check.Wait(ctx, call.Endless)
-	if joined && concernsOne(err) {
+	if joined && (concernsOne(err) || err == nil && result.Via == oci.Shared) {
 		return r.Refresh(ctx, ref) // the client was the other one
 	}
 	if err != nil {

@@ -7,6 +7,7 @@ package tags
 import (
 	"context"
 	"errors"
+	"hash/maphash"
 	"maps"
 	"slices"
 	"sync"
@@ -20,13 +21,14 @@ import (
 	"mirrord/internal/oci"
 )
 
-// Options of a Registry. Fresh, Quota and Hooks may be nil.
+// Options of a Registry. Fresh, Shared, Quota and Hooks may be nil.
 type Options struct {
 	Next   Cache
 	Index  Index
 	Health *health.Monitor
 
 	Fresh  func(oci.Ref) time.Duration // how long a tag is served without asking; nil or 0: ask every time
+	Shared func(oci.Ref) bool          // whether other mirrors share what a tag names; nil: there are none
 	Limits Limits
 	Quota  Quota // nil: pulls are free
 
@@ -64,6 +66,8 @@ type Registry struct {
 	missing *negative.Cache
 	index   *recorder
 
+	seed maphash.Seed // of when shared tags are renewed
+
 	// mu guards all below. No I/O, hook or index call happens under it. It is taken
 	// before the locks of the cache and of the groups.
 	mu    sync.Mutex
@@ -83,6 +87,7 @@ func New(o Options) *Registry {
 		checks:  call.NewGroup[oci.Ref, oci.Result](runner),
 		pages:   call.NewGroup[oci.Listing, *oci.Page](runner),
 		missing: negative.New(),
+		seed:    maphash.MakeSeed(),
 		tags:    make(map[oci.Ref]*tag),
 		lists:   lru.NewBytes[*list](listMemory),
 		stats:   newStats(),

@@ -50,7 +50,7 @@ func (r *Registry) countStale(via oci.Via, reason oci.StaleReason) {
 // countCheck counts the upstream's response for the tag that t, which may be nil,
 // was known of. The caller holds mu.
 func (r *Registry) countCheck(t *tag, result oci.Result, err error) {
-	if errors.Is(err, oci.ErrOffline) {
+	if errors.Is(err, oci.ErrOffline) || result.Via == oci.Shared {
 		return // it was not asked
 	}
 	outcome := Moved

@@ -16,19 +16,25 @@ type tag struct {
 	retry    time.Time     // after a failed check or fetch: the upstream is not asked before
 	reason   error         // of that failure
 	fetching bool          // it was fetching Latest that failed, which may still arrive
+	shared   bool          // another mirror has asked the upstream for Latest
+	doubted  bool          // and this one could not fetch that: the upstream is asked
 }
 
 // retryTime is how long after a failed check or fetch the stale copy is served at
 // once.
 const retryTime = 10 * time.Second
 
-// freshness is how long ref is served without asking. It calls a callback, so mu
-// must not be held.
+// freshness is how long ref is served without asking. It calls callbacks, so mu must
+// not be held.
 func (r *Registry) freshness(ref oci.Ref) time.Duration {
 	if r.opts.Fresh == nil {
 		return 0
 	}
-	return r.opts.Fresh(ref)
+	fresh := r.opts.Fresh(ref)
+	if !r.isShared(ref) {
+		return fresh
+	}
+	return r.renewal(ref, fresh)
 }
 
 // age is the time since the upstream confirmed t. A check in the future, made
@@ -42,7 +48,7 @@ func (t *tag) age(now time.Time) time.Duration {
 
 // isFresh reports whether t, which may be nil, is served without asking.
 func (t *tag) isFresh(now time.Time) bool {
-	return t != nil && t.Refused == "" && t.age(now) < t.fresh
+	return t != nil && t.Refused == "" && !t.doubted && t.age(now) < t.fresh
 }
 
 // lastResponse is when the upstream last confirmed or refused t.
