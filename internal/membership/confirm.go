@@ -98,14 +98,7 @@ func (r *Registry) isMember(s scope, ref oci.Ref) bool {
 // isPublicSource reports whether source, for which content was just fetched, is of a
 // repository that is known to be public.
 func (r *Registry) isPublicSource(source oci.Ref) bool {
-	if source == (oci.Ref{}) {
-		return false
-	}
-	known, ok := r.facts.get(fact{upstream: source.Upstream(), repository: source.Repository()})
-	if !ok {
-		return !r.opts.MayLogIn(source.Upstream())
-	}
-	return known.public && known.current()
+	return source != (oci.Ref{}) && r.isKnownPublic(source.Upstream(), source.Repository())
 }
 
 // askMember asks the upstream whether the repository of ref, by digest, has it.

@@ -42,3 +42,36 @@ func TestIsPublic(t *testing.T) {
 		})
 	}
 }
+
+// What is not known counts as private, unless there is no login, and nothing is sent.
+func TestKnownPublic(t *testing.T) {
+	record := func(public bool, age time.Duration) []Record {
+		return []Record{{Upstream: ocitest.Upstream, Repository: ocitest.Repo, Public: public, Checked: time.Now().Add(-age)}}
+	}
+	for name, test := range map[string]struct {
+		known              []Record
+		mayLogIn, loggedIn bool
+		public             bool
+	}{
+		"no login":              {nil, false, true, true},
+		"not known":             {nil, true, true, false},
+		"no login was sent":     {nil, true, false, true},
+		"one was sent earlier":  {[]Record{{Upstream: unguarded.upstream, Digest: unguarded.digest}}, true, false, false},
+		"public":                {record(true, time.Minute), true, true, true},
+		"public once":           {record(true, time.Hour), true, true, false},
+		"private":               {record(false, time.Second), true, true, false},
+		"private, no login now": {record(false, time.Second), false, true, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fake := new(ocitest.Fake)
+			fake.Fail(func(c ocitest.Call) error { t.Errorf("the upstream is asked: %v", c); return nil })
+			r := New(Options{
+				Next: fake, Upstreams: fake, Anonymous: map[string]oci.Registry{ocitest.Upstream: fake}, Index: &recorded{known: test.known},
+				LoggedIn: func() bool { return test.loggedIn }, MayLogIn: func(string) bool { return test.mayLogIn }, Policy: func() Policy { return Deny },
+			})
+			if got := r.KnownPublic(ocitest.Upstream, ocitest.Repo); got != test.public {
+				t.Errorf("public %v", got)
+			}
+		})
+	}
+}

@@ -184,6 +184,21 @@ func (r *Registry) IsPublic(ctx context.Context, ref oci.Ref) (bool, error) {
 	return err == nil, err
 }
 
+// KnownPublic reports whether a repository is known to be public now: no login was ever
+// sent, the upstream is asked without one, or it has shown the repository without one a
+// moment ago. Nothing is sent for this.
+func (r *Registry) KnownPublic(upstream, repository string) bool {
+	return !r.facts.private.Load() && !r.opts.LoggedIn() || r.isKnownPublic(upstream, repository)
+}
+
+func (r *Registry) isKnownPublic(upstream, repository string) bool {
+	known, ok := r.facts.get(fact{upstream: upstream, repository: repository})
+	if !ok {
+		return !r.opts.MayLogIn(upstream)
+	}
+	return known.public && known.current()
+}
+
 // Open fails as Resolve does.
 func (r *Registry) Open(ctx context.Context, ref oci.Ref) (*oci.Content, error) {
 	if r.guards() {
