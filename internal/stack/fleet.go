@@ -26,7 +26,10 @@ func (s *Stack) joinFleet(next oci.Registry, hooks *cache.Hooks) oci.Registry {
 			s.Uploads.Add(ref)
 		}
 	}
-	return registry
+	if o.Secret.IsZero() {
+		return registry
+	}
+	return s.shareTags(registry)
 }
 
 // isPublic reports whether what was fetched for ref is everybody's.

@@ -27,6 +27,8 @@ import (
 	"mirrord/internal/cache/lru"
 	"mirrord/internal/fleet"
 	"mirrord/internal/fleet/bucket"
+	"mirrord/internal/fleet/keys"
+	"mirrord/internal/fleet/tag"
 	"mirrord/internal/health"
 	"mirrord/internal/login"
 	"mirrord/internal/membership"
@@ -60,6 +62,7 @@ type Options struct {
 type Fleet struct {
 	Bucket bucket.Bucket
 	Queue  fleet.Queue
+	Secret keys.Secret // none: only content is shared
 	Hooks  fleet.Hooks
 }
 
@@ -119,6 +122,7 @@ type Stack struct {
 	Cache      *cache.Cache
 	Health     *health.Monitor
 	Uploads    *fleet.Uploads // nil: this mirror is by itself
+	SharedTags *tag.Registry  // nil: it is, or has no secret
 
 	options Options // as New got them
 	offline offline
@@ -155,6 +159,9 @@ func New(o Options) (*Stack, error) {
 		return nil, fmt.Errorf("open cache: %w", err)
 	}
 	o.Tags.Next, o.Tags.Health, o.Tags.Quota = s.Cache, s.Health, s.quota
+	if s.SharedTags != nil {
+		o.Tags.Shared = s.SharedTags.Shared
+	}
 	s.Tags = tags.New(o.Tags)
 	s.Registry = s.Tags
 	if o.Membership != nil {
@@ -212,6 +219,9 @@ func (s *Stack) Run(ctx context.Context) error {
 	}
 	if s.Uploads != nil {
 		group.Go(func() error { return s.Uploads.Run(ctx) })
+	}
+	if s.SharedTags != nil {
+		group.Go(func() error { return s.SharedTags.Run(ctx) })
 	}
 	group.Go(func() error { return s.Tags.Run(ctx) })
 	group.Go(func() error { return s.Cache.Run(ctx) })
