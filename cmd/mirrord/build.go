@@ -268,6 +268,9 @@ func watch(metrics *telemetry.Metrics, mirror *stack.Stack, pins *retention.Rete
 	if mirror.Uploads != nil {
 		metrics.WatchUploads(mirror.Uploads.Waiting)
 	}
+	if mirror.SharedTags != nil {
+		metrics.WatchFleetTags(mirror.SharedTags.Stats)
+	}
 	metrics.WatchQuota(ledger.Budgets)
 	metrics.WatchLogins(func() []telemetry.Login { return logins(mirror.Pools()) })
 	for i, p := range mirror.Pools() {

@@ -28,7 +28,14 @@ func newFleet(cfg *config.Config, queue *index.Index, log *zap.Logger, metrics *
 	if err != nil {
 		return nil, fmt.Errorf("fleet.s3: %w", err)
 	}
-	return &stack.Fleet{Bucket: metrics.Bucket(b), Queue: queue, Hooks: telemetry.FleetHooks(log)}, nil
+	secret, err := readFleetSecret(cfg.Fleet.SecretFile)
+	if err != nil {
+		return nil, err
+	}
+	if secret.IsZero() {
+		log.Info("the mirrors of the fleet share content alone; give all of them one fleet.secret_file to share what tags name, too")
+	}
+	return &stack.Fleet{Bucket: metrics.Bucket(b), Queue: queue, Secret: secret, Hooks: telemetry.FleetHooks(log)}, nil
 }
 
 func newBucket(c config.S3) (*s3.Bucket, error) {

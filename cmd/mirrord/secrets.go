@@ -45,6 +45,7 @@ func secretFiles(cfg *config.Config) []secretFile {
 		add("htpasswd", l.Auth.Htpasswd, others) // hashes, which a group may need
 	}
 	add("fleet.s3.secret_key_file", cfg.Fleet.S3.SecretKeyFile, groupAndOthers)
+	add("fleet.secret_file", cfg.Fleet.SecretFile, groupAndOthers)
 	for _, w := range cfg.Notify {
 		add("notify.secret_file", w.SecretFile, groupAndOthers)
 		add("notify.headers_file", w.HeadersFile, groupAndOthers)
