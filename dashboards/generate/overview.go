@@ -15,6 +15,7 @@ var overview = board{
 		{"Cache", cache},
 		{"Downloads into the cache", downloads},
 		{"Warm lists", warmLists},
+		{"Webhooks", webhooks},
 		{"Access and limits of clients", access},
 		{"Process", process},
 	},
@@ -140,6 +141,15 @@ var warmLists = []panel{
 		q(zero(`sum by (list, outcome) (increase(mirrord_warm_runs_total{MIRROR}[1d]))`, "list", "none"), "{{list}} {{outcome}}")),
 	graph("Time to the next run", units.Seconds, "Until each list is due. A list that stays at 0 waits for its turn or is being warmed. 0 without lists.",
 		q(zero(`clamp_min(min by (list) (mirrord_warm_next_run_timestamp_seconds{MIRROR}) - time(), 0)`, "list", "none"), "{{list}}")),
+}
+
+var webhooks = []panel{
+	graph("Events per day", units.Short, "Events of each webhook of notify whose delivery is over. failed: after all attempts, within 15 minutes. refused: by a response that another attempt would not change; mirrord notify test says what to do. 0 without webhooks.",
+		q(zero(`sum by (target, outcome) (increase(mirrord_notify_deliveries_total{MIRROR}[1d]))`, "target", "none"), "{{target}} {{outcome}}")),
+	graph("Events that wait", units.Short, "For each webhook, those being delivered included. Above 0 for longer: it does not respond, and its events are tried again. At most 256 wait. 0 without webhooks.",
+		q(zero(`sum by (target) (mirrord_notify_waiting{MIRROR})`, "target", "none"), "{{target}}")),
+	graph("Dropped events", units.Short, "In the last hour, because more than 256 waited for a webhook. Above 0: it is slower than events come, or does not respond. 0 without webhooks.",
+		q(zero(`sum by (target) (increase(mirrord_notify_dropped_total{MIRROR}[1h]))`, "target", "none"), "{{target}}")),
 }
 
 var access = []panel{
