@@ -1,0 +1,2 @@
+// Package tools is empty: the module around it has the servers that tests run as its tools.
+package tools
