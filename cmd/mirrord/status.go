@@ -18,8 +18,9 @@ func newStatusCommand() *cobra.Command {
 		Use:   "status",
 		Short: "Show what the mirror saves, what is left of pull limits, and what is wrong",
 		Long: `Show on one screen what the mirror saves today, this month and since its start; how full
-its cache is; what is left of the upstreams' pull limits; the downloads in flight; the
-images that were pulled most in the last day; and the last problems, with what to do.
+its cache is, and how much of it is pinned; what is left of the upstreams' pull limits;
+the last and the next run of warm lists; the downloads in flight; the images that were
+pulled most in the last day; and the last problems, with what to do.
 
 Exits with status 1 if no mirror responds. Without the mirror's token, and not at its
 socket, images and clients have no names.`,
@@ -53,7 +54,9 @@ const (
 	screenImages = 5
 	screenFills  = 3
 	screenErrors = 3
+	screenLists  = 3
 	imageWidth   = 44
+	listWidth    = 20
 )
 
 // statusScreen writes a status for a person.
@@ -104,7 +107,8 @@ func writeTraffic(b *strings.Builder, s status.Status) {
 	_ = table.Flush()
 }
 
-// writeStores writes how full the cache is and what is left of the pull limits.
+// writeStores writes how full the cache is, what is left of the pull limits, and what became
+// of warm lists.
 func writeStores(b *strings.Builder, s status.Status) {
 	c := s.Cache
 	_, _ = fmt.Fprintf(b, "\ncache      %s of %s in %d blobs; %s of the disk free", bytesText(c.Bytes), bytesText(c.Max), c.Blobs, bytesText(c.Free))
@@ -112,12 +116,39 @@ func writeStores(b *strings.Builder, s status.Status) {
 		_, _ = fmt.Fprintf(b, "; lasts %s", strings.ToLower(units.HumanDuration(seconds(c.Holds))))
 	}
 	b.WriteString("\n")
+	if c.Pins > 0 {
+		_, _ = fmt.Fprintf(b, "pinned     %s of %s, %s\n", bytesText(c.Pinned), bytesText(c.MaxPinned), plural(c.Pins, "image"))
+	}
 	for _, u := range s.Budgets {
 		_, _ = fmt.Fprintf(b, "pulls      %s\n", budgetLine(u, s.Now))
 		if u.State != "ok" {
 			_, _ = fmt.Fprintf(b, "           %s\n", printable(u.State))
 		}
 	}
+	for i, l := range s.Warm {
+		if i == screenLists {
+			_, _ = fmt.Fprintf(b, "           and %d more; mirrord warm --lists has all\n", len(s.Warm)-i)
+			break
+		}
+		_, _ = fmt.Fprintf(b, "warm       %s\n", listLine(l, s.Now))
+	}
+}
+
+// listLine says what became of a list that is warmed by a schedule, at the time now.
+func listLine(l status.WarmList, now time.Time) string {
+	text := middle(l.Name, listWidth) + ": "
+	if l.Last == nil {
+		text += "no run yet"
+	} else {
+		text += fmt.Sprintf("%s %s, %d of %d cached", l.Outcome, ago(l.Last, now), l.Cached, l.Images)
+	}
+	switch {
+	case l.Running:
+		text += "; running"
+	case l.Next != nil:
+		text += "; next in " + strings.ToLower(units.HumanDuration(l.Next.Sub(now)))
+	}
+	return text
 }
 
 func seconds(n float64) time.Duration { return time.Duration(n * float64(time.Second)) }

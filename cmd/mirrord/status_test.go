@@ -21,7 +21,9 @@ func TestStatusScreen(t *testing.T) {
 		Budgets: []status.Budget{{Upstream: long, Credential: long, Remaining: &left, Limit: 100, ResetBy: &reset, State: "no pulls left"}},
 		Cache:   status.Cache{Bytes: 1 << 40, Max: 1 << 50, Holds: 1e6},
 	}
+	s.Cache.Pins, s.Cache.Pinned, s.Cache.MaxPinned = 1, 1<<30, 1<<40
 	for range 20 {
+		s.Warm = append(s.Warm, status.WarmList{Name: long, Running: true, Last: &s.Started, Outcome: "waiting", Images: 1 << 30, Cached: 1 << 29})
 		s.Images = append(s.Images, status.Use{Name: "docker.io/" + long + ":tag", Pulls: 1 << 40, Bytes: 1 << 50})
 		s.Fills = append(s.Fills, status.Fill{Upstream: "docker.io", Repository: long, Digest: "sha256:0123456789abcdef", Size: -1, Bytes: 5, Rate: 1e9})
 		s.Errors = append(s.Errors, status.Problem{Time: now, Count: 7, Image: long, Summary: "unavailable", Error: "bad \x1b[31m words " + long, Advice: strings.Repeat("advice ", 40)})
@@ -36,10 +38,10 @@ func TestStatusScreen(t *testing.T) {
 	if strings.ContainsAny(text, "\x1b\x07") {
 		t.Errorf("%q", text)
 	}
-	if len(lines) > 44 {
+	if len(lines) > 48 {
 		t.Errorf("%d lines:\n%s", len(lines), text)
 	}
-	for _, want := range []string{"up for 2 days, offline", "50% of what", "\nand 17 more; --json has all\n", "-3 of 100 left", "…"} {
+	for _, want := range []string{"up for 2 days, offline", "50% of what", "\nand 17 more; --json has all\n", "and 17 more; mirrord warm --lists has all\n", "-3 of 100 left", "…", "pinned     1GiB of 1TiB, 1 image\n", ": waiting 2 days ago, 536870912 of"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
 		}

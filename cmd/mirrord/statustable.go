@@ -89,6 +89,14 @@ func writeUses(b *strings.Builder, title string, all []status.Use, most int, rat
 	_ = table.Flush()
 }
 
+// plural is a number of things whose name has an s when they are several.
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
 // middle returns text in at most width columns, without its middle if it is longer.
 func middle(text string, width int) string {
 	all := []rune(text)

@@ -14,6 +14,7 @@ import (
 
 	"mirrord/internal/oci"
 	"mirrord/internal/oci/ocitest"
+	"mirrord/internal/retention"
 	"mirrord/internal/status"
 	"mirrord/internal/upstream"
 	"mirrord/internal/warm"
@@ -30,7 +31,7 @@ func watched(t *testing.T) (*API, *status.Recorder) {
 		WarmLists: warm.NewScheduler(warm.New(warm.Options{Offline: online}), warm.Hooks{}),
 		Cache:     f.Cache, Health: f.Health, Status: recorder, Pools: func() []*upstream.Pool { return nil },
 		Offline: online, Free: func() (int64, error) { return 1, nil }, Failing: func() map[string]int { return nil },
-		Token: NewToken("", t.TempDir()),
+		Token: NewToken("", t.TempDir()), Retention: new(retention.Retention),
 	}), recorder
 }
 

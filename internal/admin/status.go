@@ -94,7 +94,7 @@ func (a *API) statusCache() status.Cache {
 	c := a.opts.Cache.Stats()
 	free, _ := a.opts.Free()
 	return status.Cache{
-		Bytes: c.Bytes, Max: c.MaxBytes, Free: free, Blobs: c.Entries, Pinned: c.Pinned, Evicted: c.EvictedBytes,
+		Bytes: c.Bytes, Max: c.MaxBytes, Free: free, Blobs: c.Entries, Pinned: c.Pinned, MaxPinned: a.opts.Retention.Max(), Pins: a.opts.Retention.Count(), Evicted: c.EvictedBytes,
 		Oldest: c.Oldest.Seconds(), Holds: a.opts.Status.Holds(capacity(c, free)).Seconds(),
 	}
 }

@@ -38,6 +38,13 @@ func (r *Retention) Pins() []PinState {
 	return slices.Clone(r.pins)
 }
 
+// Count is how many pins there are.
+func (r *Retention) Count() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.pins)
+}
+
 // list returns the pins without their state.
 func (r *Retention) list() []Pin {
 	var pins []Pin

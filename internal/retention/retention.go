@@ -141,5 +141,8 @@ func (r *Retention) Apply(ctx context.Context) {
 // pinned at the next Apply, those that were pinned last first.
 func (r *Retention) SetMax(max int64) { r.max.Store(max) }
 
+// Max is how many bytes may be pinned.
+func (r *Retention) Max() int64 { return r.max.Load() }
+
 // Pattern is a pattern of images; see images.Pattern.
 type Pattern = images.Pattern

@@ -73,14 +73,16 @@ type Budget struct {
 
 // Cache is how full the disk is.
 type Cache struct {
-	Bytes   int64   `json:"bytes"`
-	Max     int64   `json:"max_bytes"`
-	Free    int64   `json:"free_bytes"` // of the file system
-	Blobs   int     `json:"blobs"`
-	Pinned  int64   `json:"pinned_bytes"`
-	Evicted int64   `json:"evicted_bytes"`           // since the start
-	Oldest  float64 `json:"oldest_seconds"`          // since the least recently used blob was used
-	Holds   float64 `json:"holds_seconds,omitempty"` // how long content would stay at the present rate of fills; 0: unknown
+	Bytes     int64   `json:"bytes"`
+	Max       int64   `json:"max_bytes"`
+	Free      int64   `json:"free_bytes"` // of the file system
+	Blobs     int     `json:"blobs"`
+	Pinned    int64   `json:"pinned_bytes"`
+	MaxPinned int64   `json:"max_pinned_bytes"`
+	Pins      int     `json:"pins"`                    // images that are pinned, those not in effect too
+	Evicted   int64   `json:"evicted_bytes"`           // since the start
+	Oldest    float64 `json:"oldest_seconds"`          // since the least recently used blob was used
+	Holds     float64 `json:"holds_seconds,omitempty"` // how long content would stay at the present rate of fills; 0: unknown
 }
 
 // Fill is a download in flight.

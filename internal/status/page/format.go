@@ -23,6 +23,7 @@ var formats = map[string]func(now time.Time, v []any) string{
 	"times":        one(plural("time")),
 	"waiters":      one(plural("waiter")),
 	"hosts":        one(plural("host")),
+	"images":       one(plural("image")),
 	"bytes":        one(size),
 	"rate":         one(func(v any) string { return size(v) + "/s" }),
 	"duration":     one(seconds),
@@ -38,7 +39,8 @@ var formats = map[string]func(now time.Time, v []any) string{
 	"needs":        func(_ time.Time, v []any) string { return needs(v[0], v[1], v[2]) },
 	"ago":          func(now time.Time, v []any) string { return since(now, v[0], " ago") },
 	"elapsed":      func(now time.Time, v []any) string { return since(now, v[0], "") },
-	"until":        func(now time.Time, v []any) string { return until(now, v[0]) },
+	"until":        func(now time.Time, v []any) string { return until(now, v[0], "within ") },
+	"due":          func(now time.Time, v []any) string { return until(now, v[0], "in ") },
 }
 
 func one(f func(any) string) func(time.Time, []any) string {
@@ -219,12 +221,12 @@ func since(now time.Time, v any, suffix string) string {
 	return seconds((float64(now.UnixMilli())-t)/1000) + suffix
 }
 
-func until(now time.Time, v any) string {
+func until(now time.Time, v any, prefix string) string {
 	t, ok := instant(v)
 	if !ok {
 		return "at an unknown time"
 	}
-	return "within " + seconds((t-float64(now.UnixMilli()))/1000)
+	return prefix + seconds((t-float64(now.UnixMilli()))/1000)
 }
 
 // received is what of a download has come.

@@ -17,6 +17,7 @@ func TestHostileNames(t *testing.T) {
 	o.Status = func(*http.Request) status.Status {
 		s := pagetest.Status(now)
 		s.Version, s.Degraded = pagetest.Hostile, map[string]string{pagetest.Hostile: pagetest.Hostile}
+		s.Warm[0].Name, s.Warm[0].Outcome = pagetest.Hostile, pagetest.Hostile
 		s.Failing, s.Budgets[0].State = map[string]int{pagetest.Hostile: 1}, pagetest.Hostile
 		return s
 	}

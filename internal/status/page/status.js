@@ -75,9 +75,9 @@
 		return at === null ? unknown : seconds((now - at) / 1000) + suffix;
 	}
 
-	function until(now, v) {
+	function until(now, v, prefix) {
 		const at = instant(v);
-		return at === null ? "at an unknown time" : "within " + seconds((at - now) / 1000);
+		return at === null ? "at an unknown time" : prefix + seconds((at - now) / 1000);
 	}
 
 	const received = (n, whole) => size(n) + (number(whole) < 0 ? ", size unknown" : " of " + size(whole));
@@ -94,6 +94,7 @@
 		times: plural("time"),
 		waiters: plural("waiter"),
 		hosts: plural("host"),
+		images: plural("image"),
 		bytes: size,
 		rate: (v) => size(v) + "/s",
 		duration: seconds,
@@ -105,7 +106,8 @@
 	const timed = {
 		ago: (now, v) => since(now, v, " ago"),
 		elapsed: (now, v) => since(now, v, ""),
-		until,
+		until: (now, v) => until(now, v, "within "),
+		due: (now, v) => until(now, v, "in "),
 	};
 
 	const at = (value, path) => path.split(".").reduce((v, key) => (v != null && Object.hasOwn(Object(v), key) ? v[key] : null), value);

@@ -16,6 +16,7 @@ const Hostile = `"><script>document.title='owned'</script><img src=x onerror=ale
 func Status(now time.Time) status.Status {
 	left, gone := 31, 0
 	soon, later := now.Add(3*time.Hour+12*time.Minute), now.Add(40*time.Minute)
+	early, tomorrow := now.Add(-9*time.Hour), now.Add(15*time.Hour)
 	return status.Status{
 		Version: "v1.4.0", Started: now.Add(-12*24*time.Hour - 4*time.Hour), Now: now,
 		Degraded: map[string]string{"disk": "write /var/cache/mirrord/fills/3f: no space left on device"},
@@ -28,11 +29,16 @@ func Status(now time.Time) status.Status {
 			{Upstream: "docker.io", Credential: "anonymous", Remaining: &gone, Limit: 100, ResetBy: &later, State: "used up; requests go to other credentials"},
 			{Upstream: "ghcr.io", Credential: "default", State: "ok"},
 		},
-		Cache: status.Cache{Bytes: 812 << 30, Max: 1 << 40, Free: 310 << 30, Blobs: 41_233, Pinned: 12 << 30, Evicted: 55 << 30, Oldest: 12.3 * 86400, Holds: 23.4 * 86400},
+		Cache: status.Cache{Bytes: 812 << 30, Max: 1 << 40, Free: 310 << 30, Blobs: 41_233, Pinned: 12 << 30, MaxPinned: 512 << 30, Pins: 7, Evicted: 55 << 30, Oldest: 12.3 * 86400, Holds: 23.4 * 86400},
 		Fills: []status.Fill{
 			{Upstream: "docker.io", Repository: "pytorch/pytorch", Digest: "sha256:7d2c5f1a9b3e4c6d8f0a1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f60", Bytes: 1_912_000_000, Size: 3_402_000_000, Waiters: 4, Started: now.Add(-48 * time.Second), Rate: 38.2e6},
 			{Upstream: "ghcr.io", Repository: "actions/actions-runner", Digest: "sha256:0b1c2d3e4f5061728394a5b6c7d8e9f00b1c2d3e4f5061728394a5b6c7d8e9f0", Bytes: 12_400_000, Size: -1, Waiters: 1, Background: true, Started: now.Add(-3 * time.Second), Rate: 4.1e6},
 			{Upstream: "docker.io", Repository: Hostile, Digest: Hostile, Bytes: 0, Size: 3_000_000, Started: now, Queued: true},
+		},
+		Warm: []status.WarmList{
+			{Name: "base", Next: &tomorrow, Last: &early, Outcome: "done", Images: 42, Cached: 42},
+			{Name: "ci-images", Running: true, Next: &tomorrow, Last: &early, Outcome: "failed", Images: 30, Cached: 28},
+			{Name: "new"},
 		},
 		Images:  uses(now, "docker.io/library/node:22", "docker.io/library/python:3.13-slim", "ghcr.io/actions/actions-runner:latest", "docker.io/library/golang:1.26", Hostile),
 		Clients: uses(now, "10.20.4.17", "ci-runner", "fd00:20:4::17", Hostile),
