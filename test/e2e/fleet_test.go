@@ -61,8 +61,14 @@ func (s *objectStore) object(digest string) string {
 // startMember starts a mirror of the fleet.
 func startMember(t *testing.T, hub *hubsim.Hub, s *objectStore) *mirror {
 	t.Helper()
-	return startDaemon(t, "--tags-fresh", tagsFresh.String(), "--upstream", "name=docker.io,url="+hub.URL(),
-		"--fleet-s3", "endpoint=http://"+s.address+",bucket="+storeBucket+",prefix=office,region=us-east-1,path_style=true,access_key=access,secret_key_file="+s.home.path("secret"))
+	return startMemberWith(t, hub, s, "--tags-fresh", tagsFresh.String())
+}
+
+// startMemberWith is startMember with these settings in addition to those of the bucket.
+func startMemberWith(t *testing.T, hub *hubsim.Hub, s *objectStore, settings ...string) *mirror {
+	t.Helper()
+	return startDaemon(t, append(settings, "--upstream", "name=docker.io,url="+hub.URL(),
+		"--fleet-s3", "endpoint=http://"+s.address+",bucket="+storeBucket+",prefix=office,region=us-east-1,path_style=true,access_key=access,secret_key_file="+s.home.path("secret"))...)
 }
 
 // uploaded returns when the mirror has nothing to upload.
