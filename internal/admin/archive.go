@@ -114,13 +114,7 @@ func (a *API) importing(r *http.Request, lines *lineWriter, run func(archive.Imp
 // Export returns an archive of images, and how many bytes its blobs have. The caller
 // closes it; it ends with io.EOF only when it is whole. The query is that of the API.
 func (c *Client) Export(ctx context.Context, query url.Values) (io.ReadCloser, int64, error) {
-	patient := *c
-	if transport, ok := c.http.Transport.(*http.Transport); ok {
-		transport = transport.Clone()
-		transport.ResponseHeaderTimeout = 0 // what is missing is fetched before
-		patient.http.Transport = transport
-	}
-	resp, err := patient.send(ctx, http.MethodPost, "/v1/export", query, nil)
+	resp, err := c.patient().send(ctx, http.MethodPost, "/v1/export", query, nil)
 	if err != nil {
 		return nil, 0, err
 	}

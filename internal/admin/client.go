@@ -19,7 +19,7 @@ import (
 
 const (
 	responseTime = 10 * time.Second // until a response begins
-	maxResponse  = 16 << 20         // bytes of a response that is read whole
+	maxResponse  = 256 << 20        // bytes of a response that is read whole: names of a million images
 	maxRefusal   = 16 << 10         // bytes of a response that refuses
 )
 
@@ -54,6 +54,16 @@ func NewClient(listen, tokenFile string) *Client {
 		ResponseHeaderTimeout: responseTime,
 		DisableKeepAlives:     true,
 	}}}
+}
+
+// patient returns c without a limit for the time until a response begins: some have it only
+// when a huge cache has been read, or when another change of it is over.
+func (c *Client) patient() *Client {
+	other := *c
+	transport := c.http.Transport.(*http.Transport).Clone()
+	transport.ResponseHeaderTimeout = 0
+	other.http.Transport = transport
+	return &other
 }
 
 // SocketPath returns the path of the unix socket that listen, a value of admin.listen,

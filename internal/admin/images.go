@@ -82,7 +82,7 @@ func imageOf(i images.Image) Image {
 // Images returns the images of the mirror that match a pattern, and as the mirror sent
 // them. An empty pattern matches all.
 func (c *Client) Images(ctx context.Context, pattern string) (all []Image, raw json.RawMessage, err error) {
-	raw, err = c.get(ctx, imagesPath, url.Values{"pattern": {pattern}}, &all)
+	raw, err = c.patient().get(ctx, imagesPath, url.Values{"pattern": {pattern}}, &all)
 	return all, raw, err
 }
 

@@ -152,13 +152,13 @@ const pinsPath = "/v1/pins"
 
 // Pin pins the images that match and returns them, and as the mirror sent them.
 func (c *Client) Pin(ctx context.Context, patterns []string) (pins []Pin, raw []byte, err error) {
-	raw, err = c.exchange(ctx, http.MethodPost, pinsPath, url.Values{"pattern": patterns}, nil, &pins)
+	raw, err = c.patient().exchange(ctx, http.MethodPost, pinsPath, url.Values{"pattern": patterns}, nil, &pins)
 	return pins, raw, err
 }
 
 // Unpin unpins the images that match and returns them, and as the mirror sent them.
 func (c *Client) Unpin(ctx context.Context, patterns []string) (pins []Pin, raw []byte, err error) {
-	raw, err = c.exchange(ctx, http.MethodDelete, pinsPath, url.Values{"pattern": patterns}, nil, &pins)
+	raw, err = c.patient().exchange(ctx, http.MethodDelete, pinsPath, url.Values{"pattern": patterns}, nil, &pins)
 	return pins, raw, err
 }
 
@@ -166,7 +166,7 @@ func (c *Client) Unpin(ctx context.Context, patterns []string) (pins []Pin, raw 
 // it; with dryRun what would be.
 func (c *Client) Purge(ctx context.Context, patterns []string, dryRun bool) (purged Purged, raw []byte, err error) {
 	query := url.Values{"pattern": patterns, "dry_run": {strconv.FormatBool(dryRun)}}
-	raw, err = c.exchange(ctx, http.MethodPost, "/v1/purge", query, nil, &purged)
+	raw, err = c.patient().exchange(ctx, http.MethodPost, "/v1/purge", query, nil, &purged)
 	return purged, raw, err
 }
 
