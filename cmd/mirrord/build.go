@@ -268,6 +268,9 @@ func watch(metrics *telemetry.Metrics, mirror *stack.Stack, pins *retention.Rete
 	if mirror.Uploads != nil {
 		metrics.WatchUploads(mirror.Uploads.Waiting)
 	}
+	if budgets := mirror.SharedBudgets; len(budgets()) > 0 {
+		metrics.WatchFleetBudgets(budgets)
+	}
 	if mirror.SharedTags != nil {
 		metrics.WatchFleetTags(mirror.SharedTags.Stats)
 	}

@@ -54,7 +54,11 @@ func writeBudgets(w io.Writer, budgets []admin.Budget, now time.Time) error {
 		if b.Observed != nil {
 			observed = now.Sub(*b.Observed).Round(time.Second).String() + " ago"
 		}
-		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\n", b.Upstream, b.Credential, left, limit, window, observed, b.Spent, b.State())
+		state := b.State()
+		if b.Shared {
+			state += "; shared with the fleet"
+		}
+		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\n", b.Upstream, b.Credential, left, limit, window, observed, b.Spent, state)
 	}
 	return table.Flush() // returns the first error
 }

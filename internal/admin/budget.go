@@ -28,7 +28,8 @@ type Budget struct {
 	RequestsAt *time.Time `json:"requests_at,omitempty"` // no request is sent before
 	LimitedAt  *time.Time `json:"limited_at,omitempty"`
 	LimitedBy  string     `json:"limited_by,omitempty"`
-	Spent      int64      `json:"spent"` // manifest GETs since the start
+	Shared     bool       `json:"shared,omitempty"` // the mirrors of the fleet spend from it together
+	Spent      int64      `json:"spent"`            // manifest GETs since the start
 }
 
 // budgets returns the present budgets.
@@ -62,7 +63,7 @@ func currentBudgets(ctx context.Context, pools []*upstream.Pool) []Budget {
 func budgetOf(b ratelimit.Budget) Budget {
 	budget := Budget{
 		Upstream: b.Upstream, Credential: b.Credential,
-		Limit: b.Limit, Window: b.Window.Seconds(), Source: b.Source, Spent: b.Spent,
+		Limit: b.Limit, Window: b.Window.Seconds(), Source: b.Source, Shared: b.Shared, Spent: b.Spent,
 		ResetBy: moment(b.ResetBy), Observed: moment(b.Observed),
 		PullsAt: moment(b.PullsAt), RequestsAt: moment(b.RequestsAt),
 		LimitedAt: moment(b.LimitedAt), LimitedBy: string(b.LimitedBy),

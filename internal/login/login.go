@@ -23,9 +23,10 @@ type Login struct {
 	read      func(context.Context) (*authn.AuthConfig, error)
 	file      string // with the secret, or empty
 	anonymous bool
-	optional  bool        // it may read as anonymous
-	first     sync.Once   // reads it for Used, if it is optional
-	found     atomic.Bool // and there was a login, or one that cannot be read
+	optional  bool                   // it may read as anonymous
+	user      atomic.Pointer[string] // that was read last; nil: none was
+	first     sync.Once              // reads it for Used, if it is optional
+	found     atomic.Bool            // and there was a login, or one that cannot be read
 }
 
 // readTime is the time limit for reading a secret, which may run a program.
@@ -45,7 +46,18 @@ func (l *Login) AuthorizationContext(ctx context.Context) (*authn.AuthConfig, er
 	if err == nil && *found != (authn.AuthConfig{}) || err != nil && ctx.Err() == nil {
 		l.found.Store(true)
 	}
+	if err == nil {
+		l.user.Store(&found.Username)
+	}
 	return found, err
+}
+
+// User returns the user name that was read last, empty before and if there is none.
+func (l *Login) User() string {
+	if user := l.user.Load(); user != nil {
+		return *user
+	}
+	return ""
 }
 
 // Check reads the secret and returns the error.

@@ -73,6 +73,19 @@ func TestFile(t *testing.T) {
 	refuses(t, l, path, "empty")
 }
 
+// The user name is known once the login was read.
+func TestUser(t *testing.T) {
+	path := write(t, filepath.Join(t.TempDir(), "password"), secret, 0o600)
+	for want, l := range map[string]*login.Login{"office": login.File("office", path), "": login.Anonymous()} {
+		if user := l.User(); user != "" {
+			t.Errorf("%q before it was read", user)
+		}
+		if err := l.Check(t.Context()); err != nil || l.User() != want {
+			t.Errorf("%q, %v; want %q", l.User(), err, want)
+		}
+	}
+}
+
 func TestStamp(t *testing.T) {
 	path := write(t, filepath.Join(t.TempDir(), "password"), "one", 0o600)
 	l := login.File("user", path)

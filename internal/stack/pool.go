@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"mirrord/internal/fleet/budget"
 	"mirrord/internal/login"
 	"mirrord/internal/oci"
 	"mirrord/internal/ratelimit"
@@ -17,6 +18,7 @@ import (
 type livePool struct {
 	atomic.Pointer[upstream.Pool]
 	hosts  *upstream.Breakers
+	shared *budget.Ledger                 // nil: other mirrors do not spend from its budgets
 	logins atomic.Pointer[[]*login.Login] // of the upstream; those of its fallbacks are theirs
 
 	transports []*ratelimit.Transport // of the current pool
@@ -39,6 +41,7 @@ func (s *Stack) addPool(u Upstream) *livePool {
 	p := &livePool{hosts: upstream.NewBreakers(upstream.BreakerOptions{
 		Name: u.Name, URL: u.URL, Next: s.offline.transport(u.Transport), Opened: u.Hooks.HostFails, Closed: u.Hooks.HostRecovered,
 	})}
+	p.shared = s.shareBudget(u)
 	s.fill(p, u)
 	s.pools = append(s.pools, p)
 	return p
@@ -56,6 +59,9 @@ func (s *Stack) fill(p *livePool, u Upstream) {
 		quota, err := s.ledger.Transport(u.Name, c.Name, p.hosts)
 		if err != nil {
 			u.Hooks.BudgetLost(c.Name, err)
+		}
+		if p.shared != nil {
+			quota.Share(p.shared, c.Login.User)
 		}
 		p.transports = append(p.transports, quota)
 		logins = append(logins, c.Login)

@@ -212,6 +212,9 @@ func (s *Stack) Run(ctx context.Context) error {
 	var group errgroup.Group
 	for _, p := range s.pools {
 		group.Go(func() error { return p.hosts.Run(ctx) })
+		if p.shared != nil {
+			group.Go(func() error { return p.shared.Run(ctx) })
+		}
 	}
 	group.Go(func() error { return s.Health.Run(ctx) })
 	if s.Membership != nil {

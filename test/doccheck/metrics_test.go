@@ -20,6 +20,7 @@ import (
 	"mirrord/internal/cache"
 	"mirrord/internal/fleet/bucket"
 	"mirrord/internal/fleet/bucket/buckettest"
+	"mirrord/internal/fleet/budget"
 	"mirrord/internal/fleet/tag"
 	"mirrord/internal/oci"
 	"mirrord/internal/proxy"
@@ -39,6 +40,9 @@ func useBucket(t *testing.T, m *telemetry.Metrics) {
 	t.Helper()
 	b := m.Bucket(buckettest.NewMemory())
 	m.WatchUploads(func() int { return 0 })
+	m.WatchFleetBudgets(func() map[string]budget.Stats {
+		return map[string]budget.Stats{"docker.io": {Pulls: map[budget.Result]int64{budget.Granted: 1}}}
+	})
 	m.WatchFleetTags(func() map[tag.Lookup]int64 { return nil })
 	if _, err := b.Put(t.Context(), "key", []byte("data"), bucket.Cond{}); err != nil {
 		t.Fatal(err)

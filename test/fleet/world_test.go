@@ -49,12 +49,17 @@ type world struct {
 // in runs a test in a bubble, in which time costs nothing.
 func in(t *testing.T, test func(t *testing.T, w *world)) {
 	t.Helper()
+	inFrontOf(t, hubsim.Options{Users: map[string]string{account: password}}, test)
+}
+
+// inFrontOf is in with a registry of those options.
+func inFrontOf(t *testing.T, o hubsim.Options, test func(t *testing.T, w *world)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{t: t, network: new(hubsim.Network), bucket: buckettest.NewMemory()}
+		o.Addr, o.CDNAddr, o.OtherAddr, o.Listen = registry, cdn, "other."+registry, w.network.Listen
 		var err error
-		w.hub, err = hubsim.Start(hubsim.Options{
-			Addr: registry, CDNAddr: cdn, OtherAddr: "other." + registry, Listen: w.network.Listen, Users: map[string]string{account: password},
-		})
+		w.hub, err = hubsim.Start(o)
 		check(t, err)
 		t.Cleanup(w.hub.Close)
 		test(t, w)
