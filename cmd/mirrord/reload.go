@@ -24,9 +24,10 @@ func (d *daemon) reload() error {
 	}
 	if err != nil {
 		d.log.Error("the configuration cannot be used; the previous one stays in effect", zap.Error(err))
+		return err
 	}
 	d.log.Info("SIGHUP: the configuration, logins, certificates and users have been read again")
-	return err
+	return nil
 }
 
 // reopen forgets tokens and refused logins, and reads changed certificates, users and
