@@ -122,7 +122,7 @@ func build(cfg *config.Config, load func() (*config.Config, error), passed socke
 	budgets := &budgetWriter{ledger: ledger, pools: d.mirror.Pools, probe: d.policy.probe, write: storage.index.PutQuotas, log: log}
 	d.mirrors = d.mirrorServers(listeners.mirrors)
 	d.admin = adminServers(listeners, d.audit.Actions(d.api.Handler()), d.api.MetricsHandler(), log)
-	quotas := &quotaWatch{events: d.events, budgets: ledger.Budgets, reserve: d.policy.reserve}
+	quotas := newQuotaWatch(d.events, ledger.Budgets, d.policy.reserve)
 	d.workers = append(renewals(d.doors), d.events.Run, quotas.run, d.mirror.Run, d.pins.Run, d.lists.Run, d.status.Run, budgets.run, d.audit.Run, d.tracer.Run)
 	return d, nil
 }

@@ -158,7 +158,7 @@ type quotaEvent struct {
 	ResetBy    *time.Time `json:"reset_by,omitempty"`
 }
 
-// quotaWatch sends events when the pulls of a credential run out. Run once.
+// quotaWatch sends events when the pulls of a credential run out. newQuotaWatch makes one.
 type quotaWatch struct {
 	events  *notify.Notifier
 	budgets func() []ratelimit.Budget
@@ -166,10 +166,24 @@ type quotaWatch struct {
 	sent    map[string][]notify.Type // by credential, until its budget is back
 }
 
+// newQuotaWatch returns a quotaWatch that does not send again what the last process has
+// sent: what budgets come to before any upstream has responded to this one.
+func newQuotaWatch(events *notify.Notifier, budgets func() []ratelimit.Budget, reserve func(limit int) int) *quotaWatch {
+	w := &quotaWatch{events: events, budgets: budgets, reserve: reserve, sent: make(map[string][]notify.Type)}
+	for _, b := range budgets() {
+		switch w.stateOf(b, time.Now()) {
+		case notify.QuotaGone:
+			w.sent[keyOf(b)] = []notify.Type{notify.QuotaLow, notify.QuotaGone}
+		case notify.QuotaLow:
+			w.sent[keyOf(b)] = []notify.Type{notify.QuotaLow}
+		}
+	}
+	return w
+}
+
 const quotaWatchEvery = 5 * time.Second
 
 func (w *quotaWatch) run(ctx context.Context) error {
-	w.sent = make(map[string][]notify.Type)
 	tick := time.NewTicker(quotaWatchEvery)
 	defer tick.Stop()
 	for {
@@ -187,19 +201,29 @@ func (w *quotaWatch) run(ctx context.Context) error {
 // look sends what b has come to at now. A budget must recover by a tenth of its limit
 // before it is low again: one of a sliding window goes up and down.
 func (w *quotaWatch) look(b ratelimit.Budget, now time.Time) {
-	key := b.Upstream + "/" + b.Credential
-	tenth := b.Limit / 10
-	low := max(tenth, w.reserve(b.Limit))
-	gone := b.Known() && b.Remaining <= 0 || b.PullsAt.After(now)
-	switch {
-	case gone:
-		w.send(notify.QuotaGone, key, b)
-	case b.Known() && b.Remaining <= low:
-		w.send(notify.QuotaLow, key, b)
-	case !b.Known() || b.Remaining > low+tenth:
-		delete(w.sent, key)
+	switch what := w.stateOf(b, now); {
+	case what != "":
+		w.send(what, keyOf(b), b)
+	case !b.Known() || b.Remaining > w.low(b)+b.Limit/10:
+		delete(w.sent, keyOf(b))
 	}
 }
+
+// stateOf returns the event that b is worth at now; empty: none.
+func (w *quotaWatch) stateOf(b ratelimit.Budget, now time.Time) notify.Type {
+	switch {
+	case b.Known() && b.Remaining <= 0 || b.PullsAt.After(now):
+		return notify.QuotaGone
+	case b.Known() && b.Remaining <= w.low(b):
+		return notify.QuotaLow
+	}
+	return ""
+}
+
+// low is how many pulls are few.
+func (w *quotaWatch) low(b ratelimit.Budget) int { return max(b.Limit/10, w.reserve(b.Limit)) }
+
+func keyOf(b ratelimit.Budget) string { return b.Upstream + "/" + b.Credential }
 
 func (w *quotaWatch) send(what notify.Type, key string, b ratelimit.Budget) {
 	if slices.Contains(w.sent[key], what) {

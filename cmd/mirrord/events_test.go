@@ -62,7 +62,7 @@ func TestEventsPage(t *testing.T) {
 func TestQuotaEvents(t *testing.T) {
 	n := notify.New(notify.Options{})
 	n.Set([]notify.Target{{Name: "a", On: notify.Types}})
-	w := quotaWatch{events: n, reserve: func(int) int { return 5 }, sent: make(map[string][]notify.Type)}
+	w := newQuotaWatch(n, func() []ratelimit.Budget { return nil }, func(int) int { return 5 })
 	now := time.Now()
 	for i, step := range []struct {
 		remaining, limit int
@@ -78,6 +78,22 @@ func TestQuotaEvents(t *testing.T) {
 			b.PullsAt = now.Add(step.wait)
 		}
 		w.look(b, now)
+		if got := n.Stats()[0].Waiting; got != step.events {
+			t.Errorf("step %d: %d events, want %d", i, got, step.events)
+		}
+	}
+}
+
+// What the last process has sent is sent again only once it has changed.
+func TestQuotaEventsOfRestart(t *testing.T) {
+	n := notify.New(notify.Options{})
+	n.Set([]notify.Target{{Name: "a", On: notify.Types}})
+	low := ratelimit.Budget{Upstream: "docker.io", Credential: "a", Limit: 100, Remaining: 9}
+	w := newQuotaWatch(n, func() []ratelimit.Budget { return []ratelimit.Budget{low} }, func(int) int { return 0 })
+	for i, step := range []struct{ remaining, events int }{{9, 0}, {8, 0}, {0, 1}, {50, 1}, {9, 2}} {
+		b := low
+		b.Remaining = step.remaining
+		w.look(b, time.Now())
 		if got := n.Stats()[0].Waiting; got != step.events {
 			t.Errorf("step %d: %d events, want %d", i, got, step.events)
 		}
