@@ -59,9 +59,9 @@ func amountOf(p admin.Purged, dryRun bool) string {
 	if dryRun {
 		verb = "would remove"
 	}
-	text := fmt.Sprintf("%s %d tags and %d blobs, %s", verb, len(p.Tags), p.Blobs, units.BytesSize(float64(p.Bytes)))
+	text := fmt.Sprintf("%s %s and %s, %s", verb, plural(len(p.Tags), "tag"), plural(p.Blobs, "blob"), units.BytesSize(float64(p.Bytes)))
 	if p.InUse > 0 {
-		text += fmt.Sprintf("; %d blobs are in use and stay: mirrord gc --older-than 0s removes them later", p.InUse)
+		text += fmt.Sprintf("; left, because in use: %s, which mirrord gc --older-than 0s removes later", plural(p.InUse, "blob"))
 	}
 	return text
 }
@@ -111,7 +111,7 @@ func writeCollected(c *cobra.Command, done admin.Collected, dryRun bool) error {
 	if !dryRun {
 		_, _ = fmt.Fprintf(out, "the index: %d files adopted that it did not know, %d records removed whose file is lost, %d strays\n", done.Adopted, done.Lost, done.Strays)
 		_, _ = fmt.Fprintf(out, "unfinished downloads: removed %d, %s\n", done.Parts, units.BytesSize(float64(done.PartBytes)))
-		_, _ = fmt.Fprintf(out, "over the limits: evicted %d blobs, %s\n", done.Evicted, units.BytesSize(float64(done.EvictedBytes)))
+		_, _ = fmt.Fprintf(out, "over the limits: evicted %s, %s\n", plural(int(done.Evicted), "blob"), units.BytesSize(float64(done.EvictedBytes)))
 	}
 	_, err := fmt.Fprintln(out, "needed by no image: "+amountOf(done.Purged, dryRun))
 	return err
