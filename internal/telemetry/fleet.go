@@ -150,14 +150,20 @@ func (b *countedBucket) Sweep(ctx context.Context, age time.Duration) error {
 
 func (b *countedBucket) Now() (time.Time, bool) { return b.next.Now() }
 
-// FleetHooks returns hooks that log what no request reports of the fleet.
-func FleetHooks(log *zap.Logger) fleet.Hooks {
+// FleetHooks returns hooks that log what no request reports of the fleet, and count wrong
+// bytes.
+func FleetHooks(log *zap.Logger, m *Metrics) fleet.Hooks {
+	corrupt := prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "mirrord_fleet_bucket_corrupt_total", Help: "Objects that were read from the object store and did not match their digest.",
+	})
+	m.registry.MustRegister(corrupt)
 	return fleet.Hooks{
 		Failing: func(err error) {
 			log.Warn("the fleet's bucket fails; this mirror goes on without it, and tries it again within a minute", zap.Error(err))
 		},
 		Recovered: func() { log.Info("the fleet's bucket works again") },
 		Corrupt: func(ref oci.Ref) {
+			corrupt.Inc()
 			log.Warn("the fleet's bucket has wrong bytes; they are fetched from the upstream and replaced", zap.Stringer("ref", ref))
 		},
 		Uploaded: func(ref oci.Ref, size int64) {

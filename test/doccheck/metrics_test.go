@@ -44,6 +44,7 @@ func useBucket(t *testing.T, m *telemetry.Metrics) {
 		return map[string]budget.Stats{"docker.io": {Pulls: map[budget.Result]int64{budget.Granted: 1}}}
 	})
 	m.WatchFleetTags(func() map[tag.Lookup]int64 { return nil })
+	telemetry.FleetHooks(zap.NewNop(), m)
 	if _, err := b.Put(t.Context(), "key", []byte("data"), bucket.Cond{}); err != nil {
 		t.Fatal(err)
 	}
