@@ -14,6 +14,7 @@ var overview = board{
 		{"Failures", failures},
 		{"Cache", cache},
 		{"Downloads into the cache", downloads},
+		{"Fleet", fleet},
 		{"Warm lists", warmLists},
 		{"Webhooks", webhooks},
 		{"Access and limits of clients", access},
@@ -132,6 +133,24 @@ var downloads = []panel{
 	graph("Bytes from the upstream and to clients", units.BytesPerSecondIEC, "The gap is what the mirror saves. More from the upstream than to clients: downloads continue after their clients have left, or evicted blobs are downloaded again.",
 		q(`sum(rate(mirrord_upstream_received_bytes_total{MIRROR}[$__rate_interval])) or vector(0)`, "from the upstream"),
 		q(`sum(rate(mirrord_response_bytes_total{MIRROR}[$__rate_interval])) or vector(0)`, "to clients")),
+}
+
+// noFleet is the name of a curve for when no mirror has a bucket.
+const noFleet = "no fleet"
+
+var fleet = []panel{
+	graph("Content from the bucket and the upstream", units.RequestsPerSecond, "Requests of clients for what was not cached. shared: the bucket of the fleet had it. fill: the upstream was asked. Much fill although other mirrors have the same images: look at the other panels of this row. 0 without a fleet.",
+		q(zero(`sum by (via) (rate(mirrord_requests_total{MIRROR, via=~"shared|fill"}[$__rate_interval]))`, "via", "no requests"), "{{via}}")),
+	graph("Requests to the bucket", units.RequestsPerSecond, "By what they do and their result. absent, precondition and conflict are answers; denied: the key or the clock. full: the store or its quota. slow: the store asks for fewer requests. error: no response. 0 without a fleet.",
+		q(zero(`sum by (operation, result) (rate(mirrord_fleet_bucket_requests_total{MIRROR}[$__rate_interval]))`, "operation", noFleet), "{{operation}} {{result}}")),
+	graph("Response time of the bucket", units.Seconds, "99th percentile by operation; that of a put includes all that is written. After 2 s without a response to a get the upstream is asked. 0 without requests.",
+		q(quantile("0.99", `mirrord_fleet_bucket_request_duration_seconds_bucket{MIRROR}`), "{{operation}}")),
+	graph("Bytes of the bucket", units.BytesPerSecondIEC, "Content read and written. Flat while uploads wait: the way to the store is as fast as it gets. 0 without a fleet.",
+		q(zero(`sum by (direction) (rate(mirrord_fleet_bucket_bytes_total{MIRROR}[$__rate_interval]))`, "direction", noFleet), "{{direction}}")),
+	graph("Uploads waiting", units.Short, "Blobs and manifests that wait to be uploaded, or are being uploaded. It rises with each pull of something new and falls to 0 within minutes; else the bucket is failing or slow. 0 without a fleet.",
+		q(zero(`mirrord_fleet_uploads_waiting{MIRROR}`, "instance", noFleet), "{{instance}}")),
+	graph("Wrong bytes in the bucket", units.Short, "Objects in the last hour that did not match their digest; no client got one as a whole, and they are replaced. Above 0: somebody else writes to the bucket, or a disk or memory is bad. 0 without a fleet.",
+		q(zero(`sum by (instance) (increase(mirrord_fleet_bucket_corrupt_total{MIRROR}[1h]))`, "instance", noFleet), "{{instance}}")),
 }
 
 var warmLists = []panel{

@@ -58,7 +58,7 @@ var (
 	matcherRE  = regexp.MustCompile(`(\w+)\s*(?:=~|!~|!=|=)\s*"[^"]*"`)
 
 	textRE     = regexp.MustCompile(`, "[^"]*"`) // of label_replace
-	overTimeRE = regexp.MustCompile(`\b(?:changes|max_over_time)\((\w+(?:\{[^}]*\})?)\[\]\)`)
+	overTimeRE = regexp.MustCompile(`\b(?:changes|delta|m(?:ax|in)_over_time)\((\w+(?:\{[^}]*\})?)\[\]\)`)
 
 	operators  = []string{"and", "or", "unless"}
 	functions  = []string{"sum", "min", "max", "avg", "count", "rate", "increase", "histogram_quantile", "vector", "absent", "clamp_min", "clamp_max", "label_replace", "time"}
