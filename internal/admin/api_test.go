@@ -7,6 +7,8 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"mirrord/internal/doctor"
 )
 
 // A cache is verified by one at a time: two would read the disk for nothing.
@@ -18,6 +20,26 @@ func TestOneVerificationAtATime(t *testing.T) {
 	stream(a.verify)(w, httptest.NewRequest(http.MethodPost, "/verify", nil))
 	if w.Code != http.StatusConflict || !strings.Contains(w.Body.String(), "in progress already") {
 		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}
+
+// The doctor works once at a time: two would ask the upstreams twice, and slow the disk.
+func TestOneDoctorAtATime(t *testing.T) {
+	a := New(Options{})
+	a.opts.Doctor = func(context.Context, func(doctor.Check)) doctor.Served {
+		w := httptest.NewRecorder()
+		stream(a.doctor)(w, httptest.NewRequest(http.MethodPost, "/v1/doctor", nil))
+		if w.Code != http.StatusConflict {
+			t.Errorf("%d %s", w.Code, w.Body)
+		}
+		return doctor.Served{}
+	}
+	for range 2 {
+		w := httptest.NewRecorder()
+		stream(a.doctor)(w, httptest.NewRequest(http.MethodPost, "/v1/doctor", nil))
+		if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), `"done":true`) {
+			t.Errorf("%d %s", w.Code, w.Body)
+		}
 	}
 }
 

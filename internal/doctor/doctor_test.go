@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"mirrord/internal/fleet/bucket/buckettest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -71,4 +73,7 @@ func TestMirror(t *testing.T) {
 	if len(all) != 4 || all[3].Name != "file descriptors" {
 		t.Errorf("%+v", all)
 	}
+	all = nil
+	Mirror{Dir: t.TempDir(), Bucket: buckettest.NewMemory(), BucketName: "acme"}.Check(t.Context(), func(c Check) { all = append(all, c) })
+	want(t, all, "fleet bucket", OK, "acme")
 }

@@ -39,6 +39,8 @@ func (u Upstream) download(ctx context.Context) Check {
 		c.State, c.Detail, c.Hint = Info, fmt.Sprintf("only %d bytes of %s arrived, which is not a full-size packet", n, what), hintPull
 	case err == nil:
 		c.State, c.Detail = OK, fmt.Sprintf("%d bytes of %s arrived", n, what)
+	case r.address() == "":
+		c.State, c.Detail, c.Hint = Info, "not checked: "+err.Error(), hintNotSent
 	case isFree(err):
 		c.State, c.Detail, c.Hint = Info, "not checked: "+err.Error(), hintPull
 	case isTimeout(err) && r.connected.Load():

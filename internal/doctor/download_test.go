@@ -1,13 +1,18 @@
 package doctor
 
 import (
+	"context"
 	"fmt"
+	"net"
+	"net/url"
+	"strings"
 	"testing"
 	"testing/synctest"
 
 	"mirrord/internal/hubsim"
 	"mirrord/internal/login"
 	"mirrord/internal/oci"
+	"mirrord/internal/upstream"
 )
 
 // addLayer adds an image to hub and returns a layer of it.
@@ -90,4 +95,29 @@ func TestStall(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Storage that a firewall drops connections to is named, and is not a matter of sizes.
+func TestBlockedStorage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		network := new(hubsim.Network)
+		hub := startHub(t, hubsim.Options{Listen: network.Listen, Addr: "hub.example:80", CDNAddr: "cdn.hub.example:80"})
+		at, err := url.Parse(hub.URL())
+		check(t, err)
+		transport := upstream.NewTransport(upstream.TransportOptions{URL: at})
+		defer transport.CloseIdleConnections()
+		transport.Proxy = nil
+		transport.DialContext = func(ctx context.Context, kind, address string) (net.Conn, error) {
+			if strings.HasPrefix(address, "cdn.") {
+				<-ctx.Done()
+				return nil, context.Cause(ctx)
+			}
+			return network.DialContext(ctx, kind, address)
+		}
+		u := connectOver(t, transport, at, login.Anonymous())
+		u.Blob = addLayer(t, hub)
+		all := u.check(t.Context())
+		want(t, all, "download", Fail, "from cdn.hub.example:80")
+		want(t, all, "download", Fail, "no connection")
+	})
 }

@@ -34,6 +34,9 @@ func (r *reached) detail(err error) string {
 	return host + " does not respond in time: " + err.Error()
 }
 
+// hintNotSent is for a request that the mirror itself has held back.
+const hintNotSent = "nothing was sent: see what is said of the hosts and limits of this upstream"
+
 const hintConnection = "no connection: check the port in url, the firewall, and whether this network needs the setting proxy"
 
 func hintOn(err error, other string) string {

@@ -35,6 +35,9 @@ func (u Upstream) credential(ctx context.Context, m upstream.Member) Check {
 	c := u.outcome(what, loggedIn, time.Since(sent), err)
 	if c.State == Fail && !errors.Is(err, oci.ErrLogin) {
 		c.Detail, c.Hint = r.detail(err), r.hint(err, c.Hint)
+		if r.address() == "" {
+			c.Hint = hintNotSent
+		}
 	}
 	if c.State == OK && !u.usable(m.Name) {
 		return Check{what, Warn, "it works now, and failed before: the mirror tries it again within 5 minutes", "systemctl reload mirrord makes it try at once"}

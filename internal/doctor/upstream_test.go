@@ -54,6 +54,12 @@ func connectBy(t *testing.T, network *hubsim.Network, address string, logins ...
 		transport.Proxy, transport.DialContext = nil, network.DialContext
 	}
 	t.Cleanup(transport.CloseIdleConnections)
+	return connectOver(t, transport, at, logins...)
+}
+
+// connectOver is connect over a transport.
+func connectOver(t *testing.T, transport http.RoundTripper, at *url.URL, logins ...*login.Login) Upstream {
+	t.Helper()
 	u := stack.Upstream{
 		Name: oci.DockerHub, URL: at, Transport: transport, Reserve: func(int) int { return 2 },
 		Hooks: stack.UpstreamHooks{HostFails: func(string, error) {}, HostRecovered: func(string) {}, LoginFails: func(string, error, time.Time) {}, LoginWorks: func(string) {}},
@@ -157,6 +163,96 @@ func TestNoLogin(t *testing.T) {
 	want(t, u.check(t.Context()), "login c0", OK, "for a token, without")
 	hub.Inject(hubsim.Fault{Op: "token", Status: 401, Body: `{"errors":[{"code":"UNAUTHORIZED"}]}`})
 	want(t, u.check(t.Context()), "login c0", Warn, "credentials")
+}
+
+// A login that works is no mistake if it may not pull everything, and neither is a login
+// that the registry knows by itself, without a token service.
+func TestLogins(t *testing.T) {
+	users := map[string]string{"me": password}
+	hub := startHub(t, hubsim.Options{Users: users})
+	addLayer(t, hub)
+	hub.SetPrivate("library/app", "another")
+	u := connect(t, hub.URL(), passwordFile(t, password))
+	var err error
+	u.Image, err = oci.ParseManifest(oci.DockerHub, "library/app", "v1")
+	check(t, err)
+	want(t, u.check(t.Context()), "login c0", Info, "permission")
+
+	basic, ok := hubsim.ProfileNamed("ecr")
+	if !ok {
+		t.Fatal("there is no profile ecr")
+	}
+	for _, o := range []hubsim.Options{{Users: users}, {Users: users, Profile: basic}} {
+		hub := startHub(t, o)
+		for sent, state := range map[string]State{password: OK, "swordfish-7": Fail} {
+			u := connect(t, hub.URL(), passwordFile(t, sent))
+			u.Image = oci.Ref{}
+			all := u.check(t.Context())
+			want(t, all, "login c0", state, map[State]string{OK: "with the login", Fail: "by docker login"}[state])
+			if strings.Contains(fmt.Sprint(all), sent) {
+				t.Errorf("the password is told: %+v", all)
+			}
+		}
+	}
+	hub = startHub(t, hubsim.Options{Users: users, Profile: basic})
+	u = connect(t, hub.URL(), login.Anonymous())
+	u.Image = oci.Ref{}
+	want(t, u.check(t.Context()), "login c0", Warn, "set credentials")
+}
+
+// Neither a cached token nor a login that failed earlier hides what is so now.
+func TestNow(t *testing.T) {
+	hub := startHub(t, hubsim.Options{Users: map[string]string{"me": "changed"}})
+	u := connect(t, hub.URL(), passwordFile(t, password))
+	if _, err := u.Pool.Resolve(t.Context(), upstream.Preview()); err == nil {
+		t.Fatal("a wrong password was accepted")
+	}
+	hub.SetUsers(map[string]string{"me": password})
+	want(t, u.check(t.Context()), "login c0", Warn, "systemctl reload")
+	u.Pool.Reload()
+	_, err := u.Pool.Resolve(t.Context(), upstream.Preview())
+	check(t, err)
+	want(t, u.check(t.Context()), "login c0", OK, "accepted")
+	hub.Inject(hubsim.Fault{Op: "token", Status: 503})
+	want(t, u.check(t.Context()), "login c0", Fail, "503")
+}
+
+// While the mirror is offline nothing is asked, and that is no mistake.
+func TestOffline(t *testing.T) {
+	all := connectOver(t, refusing{}, &url.URL{Scheme: "http", Host: "hub.example"}, login.Anonymous()).check(t.Context())
+	want(t, all, "upstream", OK, "offline: true")
+	if len(all) != 1 {
+		t.Errorf("%+v", all)
+	}
+}
+
+// refusing is the network of a mirror that is offline.
+type refusing struct{}
+
+func (refusing) RoundTrip(*http.Request) (*http.Response, error) { return nil, oci.ErrOffline }
+
+// A host that the mirror leaves alone is asked, and named.
+func TestHosts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		network := new(hubsim.Network)
+		hub := startHub(t, hubsim.Options{Listen: network.Listen, Addr: "hub.example:80", CDNAddr: "cdn.hub.example:80"})
+		u := connectBy(t, network, hub.URL(), login.Anonymous())
+		remove := hub.Inject(hubsim.Fault{Status: 503})
+		for i := range 10 {
+			ref, err := oci.ParseManifest(oci.DockerHub, fmt.Sprint("library/a", i), "v1")
+			check(t, err)
+			if _, err := u.Pool.Resolve(t.Context(), ref); err == nil {
+				t.Fatal("a 503 is no error")
+			}
+			time.Sleep(time.Second)
+		}
+		remove()
+		all := u.check(t.Context())
+		want(t, all, "upstream", OK, "401")
+		want(t, all, "login c0", Fail, "nothing was sent")
+		want(t, all, "download", Info, "nothing was sent")
+		want(t, all, "hosts of docker.io", Fail, "host hub.example has failed")
+	})
 }
 
 // A pull that the registry has refused shows, and so do few that are left.
