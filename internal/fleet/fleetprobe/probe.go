@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"mirrord/internal/fleet/bucket"
+	"mirrord/internal/fleet/keys"
 )
 
 // Capabilities are what the store was found to do. The zero value is that of a store which
@@ -31,7 +32,7 @@ var (
 // Options of a Prober.
 type Options struct {
 	Bucket bucket.Bucket
-	Hash   func(parts ...string) string // under the secret; nil: there is none
+	Secret keys.Secret // may be none
 	Hooks  Hooks
 }
 

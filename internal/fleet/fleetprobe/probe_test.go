@@ -17,6 +17,7 @@ import (
 	"mirrord/internal/fleet/bucket"
 	"mirrord/internal/fleet/bucket/buckettest"
 	"mirrord/internal/fleet/bucket/s3"
+	"mirrord/internal/fleet/keys"
 	"mirrord/test/objectstore"
 )
 
@@ -24,9 +25,14 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var full = Capabilities{Conditions: true, SecretOK: true, Ages: true, Touch: true}
 
-// secret stands for hashes under a secret.
-func secret(s string) func(...string) string {
-	return func(parts ...string) string { return s + ":" + strings.Join(parts, "/") }
+// secret returns a secret that has that name, after the previous one if there is one.
+func secret(t *testing.T, names ...string) keys.Secret {
+	t.Helper()
+	s, err := keys.ReadSecret(strings.NewReader(strings.Join(names, " secret of the fleet\n") + " secret of the fleet\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
 
 // TestStores finds that what a store lacks is found.
@@ -88,7 +94,7 @@ func TestStores(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				m := buckettest.NewMemory()
-				p := New(Options{Bucket: test.store(m), Hash: secret("a")})
+				p := New(Options{Bucket: test.store(m), Secret: secret(t, "some long")})
 				run(t, p)
 				s, err := p.Await(t.Context())
 				if err != nil || s.Capabilities != test.want {
@@ -251,7 +257,7 @@ func TestLostResponses(t *testing.T) {
 			}
 			return f
 		}
-		p := New(Options{Bucket: m, Hash: secret("a")})
+		p := New(Options{Bucket: m, Secret: secret(t, "some long")})
 		run(t, p)
 		if s, err := p.Await(t.Context()); err != nil || s.Capabilities != full {
 			t.Errorf("found %+v, %v", s, err)
@@ -265,28 +271,28 @@ func TestLostResponses(t *testing.T) {
 func TestSecret(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := buckettest.NewMemory()
-		found := func(hash func(...string) string) (*Prober, State) {
-			p := New(Options{Bucket: m, Hash: hash})
+		found := func(s keys.Secret) (*Prober, State) {
+			p := New(Options{Bucket: m, Secret: s})
 			run(t, p)
-			s, err := p.Await(t.Context())
+			state, err := p.Await(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
-			return p, s
+			return p, state
 		}
 		for range 2 {
-			if _, s := found(secret("right")); !s.SecretOK || s.Secret != nil {
+			if _, s := found(secret(t, "the right")); !s.SecretOK || s.Secret != nil {
 				t.Errorf("right secret: %+v", s)
 			}
 		}
-		p, s := found(secret("wrong"))
+		p, s := found(secret(t, "a wrong"))
 		if s.SecretOK || !errors.Is(s.Secret, ErrSecret) {
 			t.Errorf("wrong secret: %+v", s)
 		}
-		if _, s := found(nil); s.SecretOK || s.Secret != nil {
+		if _, s := found(keys.Secret{}); s.SecretOK || s.Secret != nil {
 			t.Errorf("no secret: %+v", s)
 		}
-		if err := m.Delete(t.Context(), Key); err != nil {
+		if err := m.Delete(t.Context(), keys.Fleet); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(maxPause)
@@ -308,8 +314,8 @@ func TestSecretRace(t *testing.T) {
 		ok := map[string]int{}
 		all := map[*Prober]string{}
 		for i := range 6 {
-			name := []string{"one", "other"}[i%2]
-			p := New(Options{Bucket: m, Hash: secret(name)})
+			name := []string{"the one", "the other"}[i%2]
+			p := New(Options{Bucket: m, Secret: secret(t, name)})
 			all[p] = name
 			run(t, p)
 		}
@@ -320,9 +326,56 @@ func TestSecretRace(t *testing.T) {
 				ok[name]++
 			}
 		}
-		if len(ok) != 1 || ok["one"]+ok["other"] != 3 {
+		if len(ok) != 1 || ok["the one"]+ok["the other"] != 3 {
 			t.Errorf("belong to the fleet: %v", ok)
 		}
+	})
+}
+
+// TestRotation finds that a fleet can change its secret, one mirror after the other.
+func TestRotation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := buckettest.NewMemory()
+		for _, step := range []struct {
+			names []string
+			ok    bool
+		}{
+			{[]string{"the old"}, true},
+			{[]string{"the old", "the new"}, true},
+			{[]string{"the old"}, true},
+			{[]string{"the new", "the old"}, true},
+			{[]string{"the old", "the new"}, true},
+			{[]string{"the new", "the old"}, true},
+			{[]string{"the new"}, true},
+			{[]string{"the old"}, false},
+		} {
+			p := New(Options{Bucket: m, Secret: secret(t, step.names...)})
+			run(t, p)
+			if s, err := p.Await(t.Context()); err != nil || s.SecretOK != step.ok {
+				t.Errorf("%q: %+v, %v", step.names, s, err)
+			}
+		}
+	})
+}
+
+// TestNewerIdentity finds that the identity of a newer version is left alone and believed.
+func TestNewerIdentity(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := buckettest.NewMemory()
+		etag, err := m.Put(t.Context(), keys.Fleet, []byte(`{"v":2,"other":1}`), bucket.Cond{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := New(Options{Bucket: m, Secret: secret(t, "some long")})
+		run(t, p)
+		if s, err := p.Await(t.Context()); err != nil || !s.SecretOK {
+			t.Errorf("state %+v, %v", s, err)
+		}
+		o, err := m.Get(t.Context(), keys.Fleet, 0, etag)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = o.Body.Close()
 	})
 }
 
@@ -332,16 +385,16 @@ func TestForeignObject(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				m := buckettest.NewMemory()
-				etag, err := m.Put(t.Context(), Key, []byte(content), bucket.Cond{})
+				etag, err := m.Put(t.Context(), keys.Fleet, []byte(content), bucket.Cond{})
 				if err != nil {
 					t.Fatal(err)
 				}
-				p := New(Options{Bucket: m, Hash: secret("a")})
+				p := New(Options{Bucket: m, Secret: secret(t, "some long")})
 				run(t, p)
 				if s, err := p.Await(t.Context()); err != nil || s.SecretOK || !errors.Is(s.Secret, ErrSecret) {
 					t.Errorf("state %+v, %v", s, err)
 				}
-				o, err := m.Get(t.Context(), Key, 0, etag)
+				o, err := m.Get(t.Context(), keys.Fleet, 0, etag)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -374,7 +427,7 @@ func TestVersitygw(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := New(Options{Bucket: b, Hash: secret("a")})
+	p := New(Options{Bucket: b, Secret: secret(t, "some long")})
 	run(t, p)
 	s, err := p.Await(t.Context())
 	if err != nil || s.Capabilities != full {

@@ -1,35 +1,28 @@
 package fleetprobe
 
 import (
+	"bytes"
 	"context"
-	"crypto/hmac"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 
 	"mirrord/internal/fleet/bucket"
+	"mirrord/internal/fleet/keys"
 )
-
-// Key of the object by which mirrors find out that they have the same secret.
-const Key = "v1/fleet"
 
 const maxObject = 4 << 10 // bytes of an object that a probe reads
 
-// identity is what the first mirror with a secret writes.
+// identity is what the first mirror with a secret seals in the object keys.Fleet, by which
+// the others find out that they have the same.
 type identity struct {
-	Version int    `json:"v"`
-	ID      string `json:"id"`    // random
-	Check   string `json:"check"` // hash of ID under the secret
+	ID string `json:"id"` // random
 }
-
-// purpose is what Check is made for, apart from other hashes under the secret.
-const purpose = "fleet"
 
 // findSecret compares the secret with that of the first mirror, or becomes the first.
 func (p *Prober) findSecret(ctx context.Context) error {
-	if p.opts.Hash == nil {
+	if p.opts.Secret.IsZero() {
 		return nil
 	}
 	err := p.join(ctx)
@@ -40,17 +33,18 @@ func (p *Prober) findSecret(ctx context.Context) error {
 		return err
 	}
 	p.set(func() { p.found.SecretOK, p.secret = err == nil, err })
-	if err != nil && p.opts.Hooks.WrongSecret != nil {
-		p.opts.Hooks.WrongSecret(err)
+	if report := p.opts.Hooks.WrongSecret; err != nil && report != nil {
+		report(err)
 	}
 	return nil
 }
 
-// join fails with ErrSecret when the bucket has an identity under another secret.
+// join fails with ErrSecret when the bucket has an identity under another secret. One of a
+// newer version cannot be read: each object that mirrors act on is sealed anyway.
 func (p *Prober) join(ctx context.Context) error {
-	o, err := p.opts.Bucket.Get(ctx, Key, 0, "")
+	o, err := p.opts.Bucket.Get(ctx, keys.Fleet, 0, "")
 	if errors.Is(err, bucket.ErrAbsent) {
-		return p.writeIdentity(ctx)
+		return p.write(ctx, identity{rand.Text()}, bucket.IfAbsent())
 	}
 	if err != nil {
 		return err
@@ -60,27 +54,35 @@ func (p *Prober) join(ctx context.Context) error {
 		return err
 	}
 	var known identity
-	if err := json.Unmarshal(raw, &known); err != nil {
-		return fmt.Errorf("%w: the object %s is not what mirrord writes: %w", ErrSecret, Key, err)
+	err = p.opts.Secret.Open(keys.Fleet, raw, &known)
+	switch {
+	case errors.Is(err, keys.ErrNewer):
+		return nil
+	case err != nil:
+		return fmt.Errorf("%w: %w", ErrSecret, err)
 	}
-	if !hmac.Equal([]byte(known.Check), []byte(p.opts.Hash(purpose, known.ID))) {
-		return ErrSecret
-	}
-	return nil
+	return p.renew(ctx, known, raw, o.ETag)
 }
 
-// writeIdentity writes the identity of a new fleet. A store without conditions may let two
-// mirrors do so: the last one's is read by all later ones.
-func (p *Prober) writeIdentity(ctx context.Context) error {
-	id := rand.Text()
-	raw, err := json.Marshal(identity{Version: 1, ID: id, Check: p.opts.Hash(purpose, id)})
+// renew seals the identity under the present secret, if it is under the previous one.
+func (p *Prober) renew(ctx context.Context, known identity, raw []byte, etag string) error {
+	own, err := p.opts.Secret.Seal(keys.Fleet, known)
+	if err != nil || bytes.Equal(own, raw) {
+		return err
+	}
+	return p.write(ctx, known, bucket.IfMatch(etag))
+}
+
+// write writes the identity. On a store without conditions the last of several that are
+// written at once is read by all later mirrors.
+func (p *Prober) write(ctx context.Context, i identity, c bucket.Cond) error {
+	raw, err := p.opts.Secret.Seal(keys.Fleet, i)
 	if err != nil {
 		return err
 	}
-	var c bucket.Cond
-	if p.Capabilities().Conditions {
-		c = bucket.IfAbsent()
+	if !p.Capabilities().Conditions {
+		c = bucket.Cond{}
 	}
-	_, err = p.opts.Bucket.Put(ctx, Key, raw, c)
+	_, err = p.opts.Bucket.Put(ctx, keys.Fleet, raw, c)
 	return err
 }

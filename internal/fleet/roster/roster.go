@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"mirrord/internal/fleet/bucket"
+	"mirrord/internal/fleet/keys"
 )
 
 // Member is a mirror of the fleet, as it said itself.
@@ -29,7 +30,6 @@ type Member struct {
 }
 
 const (
-	prefix      = "v1/n/"
 	every       = 5 * time.Minute
 	retryAfter  = 30 * time.Second
 	requestTime = 5 * time.Second
@@ -94,7 +94,7 @@ func (b Beacon) write(ctx context.Context, stopped bool) error {
 	if err != nil {
 		return err
 	}
-	_, err = b.Bucket.Put(ctx, prefix+b.Self.Node+"/"+b.Self.Boot, raw, bucket.Cond{})
+	_, err = b.Bucket.Put(ctx, keys.Node(b.Self.Node, b.Self.Boot), raw, bucket.Cond{})
 	return err
 }
 
@@ -139,11 +139,11 @@ func List(ctx context.Context, b bucket.Bucket) ([]Member, error) {
 // find returns what the keys of the objects say.
 func find(ctx context.Context, b bucket.Bucket) ([]Member, error) {
 	all := []Member{}
-	for info, err := range b.List(ctx, prefix) {
+	for info, err := range b.List(ctx, keys.Nodes) {
 		if err != nil {
 			return nil, err
 		}
-		node, boot, ok := strings.Cut(strings.TrimPrefix(info.Key, prefix), "/")
+		node, boot, ok := strings.Cut(strings.TrimPrefix(info.Key, keys.Nodes), "/")
 		if !ok || info.Age > Remembered {
 			continue
 		}
@@ -157,7 +157,7 @@ func find(ctx context.Context, b bucket.Bucket) ([]Member, error) {
 
 // read reads what the object says. One that is gone, or invalid, says nothing.
 func (m *Member) read(ctx context.Context, b bucket.Bucket) error {
-	o, err := b.Get(ctx, prefix+m.Node+"/"+m.Boot, 0, "")
+	o, err := b.Get(ctx, keys.Node(m.Node, m.Boot), 0, "")
 	if errors.Is(err, bucket.ErrAbsent) {
 		return nil
 	}

@@ -14,6 +14,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"mirrord/internal/fleet/bucket"
+	"mirrord/internal/fleet/fleetprobe"
+	"mirrord/internal/fleet/keys"
 )
 
 // Options of Run.
@@ -61,17 +63,15 @@ type kind struct {
 	age          time.Duration // from which on they are removed; 0: MaxAge and a day
 }
 
-// kinds are all that mirrord writes, but for the object v1/fleet, which stays.
+// kinds are all that mirrord writes, but for keys.Fleet, which stays.
 var kinds = []kind{
-	{name: "content", prefix: "v1/pub/b/"},
-	{name: "tags", prefix: "v1/pub/t/"},
-	{name: "leases", prefix: "v1/pub/l/", age: day},
-	{name: "budgets", prefix: "v1/q/", age: 7 * day},
-	{name: "nodes", prefix: "v1/n/", age: time.Hour},
-	{name: "probes", prefix: "v1/probe/", age: time.Hour},
+	{name: "content", prefix: keys.Blobs},
+	{name: "tags", prefix: keys.Tags},
+	{name: "leases", prefix: keys.Leases, age: day},
+	{name: "budgets", prefix: keys.Ledgers, age: 7 * day},
+	{name: "nodes", prefix: keys.Nodes, age: time.Hour},
+	{name: "probes", prefix: fleetprobe.Prefix, age: time.Hour},
 }
-
-const stays = "v1/fleet"
 
 // Run looks at all objects and removes those that are too old, and then the remains of
 // uploads that broke off. It fails when the bucket cannot be listed, or when many objects
@@ -153,7 +153,7 @@ func (s *sweeper) found(info bucket.Info, known bool) {
 	defer s.mu.Unlock()
 	s.done.Objects++
 	s.done.Bytes += info.Size
-	if !known && info.Key != stays {
+	if !known && info.Key != keys.Fleet {
 		s.done.Unknown++
 	}
 }
