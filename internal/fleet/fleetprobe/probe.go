@@ -80,7 +80,7 @@ func (p *Prober) Capabilities() Capabilities {
 type State struct {
 	Capabilities
 	Basics, Done bool  // Conditions and SecretOK are known; all is
-	Conditions   error // why there are none
+	Lack         error // why there are no Conditions
 	Secret       error // ErrSecret, with details
 	Failure      error // why the last attempt could not be ended
 }
@@ -90,7 +90,7 @@ func (p *Prober) State() State {
 	s := State{Basics: closed(p.basics), Done: closed(p.done)}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s.Capabilities, s.Conditions, s.Secret, s.Failure = p.found, p.lacks, p.secret, p.failure
+	s.Capabilities, s.Lack, s.Secret, s.Failure = p.found, p.lacks, p.secret, p.failure
 	return s
 }
 

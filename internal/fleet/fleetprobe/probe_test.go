@@ -100,11 +100,11 @@ func TestStores(t *testing.T) {
 				if err != nil || s.Capabilities != test.want {
 					t.Errorf("found %+v, %v, want %+v", s.Capabilities, err, test.want)
 				}
-				if s.Conditions != nil && !errors.Is(s.Conditions, ErrConditions) || test.lack == "" != (s.Conditions == nil) {
-					t.Errorf("lacks: %v", s.Conditions)
+				if s.Lack != nil && !errors.Is(s.Lack, ErrConditions) || (test.lack == "") != (s.Lack == nil) {
+					t.Errorf("lacks: %v", s.Lack)
 				}
-				if test.lack != "" && !strings.Contains(s.Conditions.Error(), test.lack) {
-					t.Errorf("lacks %q, want %q", s.Conditions, test.lack)
+				if test.lack != "" && !strings.Contains(s.Lack.Error(), test.lack) {
+					t.Errorf("lacks %q, want %q", s.Lack, test.lack)
 				}
 				wantNothingLeft(t, m)
 			})

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"iter"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"time"
 
 	"mirrord/internal/fleet/bucket"
+	"mirrord/internal/fleet/keys"
 )
 
 // TouchOptions of a Toucher.
@@ -26,7 +28,7 @@ type TouchOptions struct {
 }
 
 // Toucher touches what is in use in the bucket once it is older than half of MaxAge: what
-// is read from there, and once a day what was served from the disk, which the bucket does
+// is read through Watch, and once a day what was served from the disk, which the bucket does
 // not learn of. New makes it; Run works for it. Its methods may be called concurrently.
 type Toucher struct {
 	opts  TouchOptions
@@ -55,10 +57,10 @@ func NewToucher(o TouchOptions) *Toucher {
 	return &Toucher{opts: o, reads: make(chan object, maxPending), pending: make(map[string]struct{})}
 }
 
-// Read notes that an object is read. It never blocks: of very many old objects some are
+// note notes that an object is read. It never blocks: of very many old objects some are
 // left to the next reader.
-func (t *Toucher) Read(o bucket.Info) {
-	if o.Age <= t.opts.MaxAge/2 {
+func (t *Toucher) note(o bucket.Info) {
+	if o.Age <= t.opts.MaxAge/2 || !strings.HasPrefix(o.Key, keys.Blobs) {
 		return
 	}
 	t.mu.Lock()
@@ -173,4 +175,21 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	case <-ctx.Done():
 		return false
 	}
+}
+
+// Watch returns next, of which each Get is noted.
+func (t *Toucher) Watch(next bucket.Bucket) bucket.Bucket { return watched{next, t} }
+
+type watched struct {
+	bucket.Bucket
+	toucher *Toucher
+}
+
+// Get is of the interface.
+func (w watched) Get(ctx context.Context, key string, from int64, etag string) (*bucket.Object, error) {
+	o, err := w.Bucket.Get(ctx, key, from, etag)
+	if err == nil {
+		w.toucher.note(o.Info)
+	}
+	return o, err
 }
