@@ -35,6 +35,7 @@ func (m *Metrics) Bucket(next bucket.Bucket) bucket.Bucket {
 	}
 	b.read, b.written = b.bytes.WithLabelValues("read"), b.bytes.WithLabelValues("written")
 	m.registry.MustRegister(b.requests, b.duration, b.bytes)
+	m.bucket = b
 	return b
 }
 

@@ -37,6 +37,7 @@ func NewLogger(w io.Writer, level zapcore.LevelEnabler, format string) (log *zap
 // degradedMessages says what the failure of a component means.
 var degradedMessages = map[health.Component]string{
 	health.Disk:  "disk is failing or full: content that it cannot store or read bypasses the cache until it recovers",
+	health.Fleet: "blobs and manifests are shared with the fleet, and nothing else: no leases, siblings, tags and budgets",
 	health.Index: "index is failing: everything is still served, but a restart loses what it cannot record",
 }
 

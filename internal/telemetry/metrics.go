@@ -40,6 +40,8 @@ type Metrics struct {
 	damaged     prometheus.Counter
 	indexErrors prometheus.Counter
 	auditLost   prometheus.Counter
+
+	bucket *countedBucket // nil: there is none
 }
 
 // durationBuckets range from a hit in memory to a layer over a slow link.

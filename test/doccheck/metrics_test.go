@@ -21,6 +21,7 @@ import (
 	"mirrord/internal/fleet/bucket"
 	"mirrord/internal/fleet/bucket/buckettest"
 	"mirrord/internal/fleet/budget"
+	"mirrord/internal/fleet/fleetprobe"
 	"mirrord/internal/fleet/tag"
 	"mirrord/internal/oci"
 	"mirrord/internal/proxy"
@@ -45,6 +46,7 @@ func useBucket(t *testing.T, m *telemetry.Metrics) {
 	})
 	m.WatchFleetTags(func() map[tag.Lookup]int64 { return nil })
 	telemetry.FleetHooks(zap.NewNop(), m)
+	m.WatchCapabilities(func() (none fleetprobe.Capabilities) { return none })
 	if _, err := b.Put(t.Context(), "key", []byte("data"), bucket.Cond{}); err != nil {
 		t.Fatal(err)
 	}

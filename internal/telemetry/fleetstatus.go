@@ -1,0 +1,96 @@
+package telemetry
+
+import (
+	"math"
+
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+	"go.uber.org/zap"
+
+	"mirrord/internal/fleet/fleetprobe"
+)
+
+// ProbeHooks returns hooks that log what is found of the fleet's store. What makes the
+// mirror degraded is logged by HealthHooks.
+func ProbeHooks(log *zap.Logger) fleetprobe.Hooks {
+	return fleetprobe.Hooks{
+		Failed: func(err error) {
+			log.Warn("what the fleet's bucket can do is not known yet; it is tried again, and until then only blobs and manifests are shared", zap.Error(err))
+		},
+		NoConditions: func(err error) {
+			log.Warn("the fleet's object store does not support conditional writes: this mirror shares blobs and manifests, and uses no leases", zap.Error(err))
+		},
+		Probed: func(c fleetprobe.Capabilities) {
+			log.Info("the fleet's object store was probed", zap.Bool("conditions", c.Conditions), zap.Bool("ages", c.Ages), zap.Bool("touch", c.Touch), zap.Bool("secret_ok", c.SecretOK))
+		},
+	}
+}
+
+var fleetCapability = prometheus.NewDesc("mirrord_fleet_capability", "1 if the fleet's object store can do this, or for secret if this mirror has the fleet's; 0 if not, or not known yet.", []string{"capability"}, nil)
+
+// WatchCapabilities exports what the fleet's store can do.
+func (m *Metrics) WatchCapabilities(now func() fleetprobe.Capabilities) {
+	m.registry.MustRegister(capabilityCollector(now))
+}
+
+type capabilityCollector func() fleetprobe.Capabilities
+
+// Describe implements prometheus.Collector.
+func (c capabilityCollector) Describe(out chan<- *prometheus.Desc) { out <- fleetCapability }
+
+// Collect implements prometheus.Collector.
+func (c capabilityCollector) Collect(out chan<- prometheus.Metric) {
+	found := c()
+	for name, has := range map[string]bool{"conditions": found.Conditions, "ages": found.Ages, "touch": found.Touch, "secret": found.SecretOK} {
+		var value float64
+		if has {
+			value = 1
+		}
+		out <- prometheus.MustNewConstMetric(fleetCapability, prometheus.GaugeValue, value, name)
+	}
+}
+
+// BucketFigures are what the metrics say of the fleet's bucket, for the status.
+type BucketFigures struct {
+	BytesRead, BytesWritten int64
+	Reads, Writes           Latency
+}
+
+// Latency is how long requests took.
+type Latency struct {
+	Requests int64
+	Most     float64 // seconds that 95 % took at the most; 0: unknown, or more than the last bucket of the histogram
+}
+
+// BucketFigures returns the figures; zero without a bucket.
+func (m *Metrics) BucketFigures() BucketFigures {
+	if m.bucket == nil {
+		return BucketFigures{}
+	}
+	return BucketFigures{
+		BytesRead: totalOf(m.bucket.read), BytesWritten: totalOf(m.bucket.written),
+		Reads: latency(m.bucket.duration.WithLabelValues("get")), Writes: latency(m.bucket.duration.WithLabelValues("put")),
+	}
+}
+
+func totalOf(c prometheus.Counter) int64 { return int64(valueOf(c).GetCounter().GetValue()) }
+
+func valueOf(m prometheus.Metric) *dto.Metric {
+	value := new(dto.Metric)
+	_ = m.Write(value) // of a counter or histogram it does not fail
+	return value
+}
+
+const most = 0.95 // of the requests
+
+func latency(o prometheus.Observer) Latency {
+	h := valueOf(o.(prometheus.Metric)).GetHistogram()
+	l := Latency{Requests: int64(h.GetSampleCount())}
+	for _, b := range h.GetBucket() {
+		if h.GetSampleCount() > 0 && float64(b.GetCumulativeCount()) >= most*float64(h.GetSampleCount()) && !math.IsInf(b.GetUpperBound(), 1) {
+			l.Most = b.GetUpperBound()
+			break
+		}
+	}
+	return l
+}
