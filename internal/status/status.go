@@ -27,6 +27,8 @@ type Status struct {
 	Cache   Cache    `json:"cache"`
 	Fills   []Fill   `json:"fills"`
 
+	Fleet *Fleet `json:"fleet,omitempty"` // nil: this mirror is by itself
+
 	Warm []WarmList `json:"warm,omitempty"` // lists that are warmed by a schedule, in the order of the configuration
 
 	Images  []Use     `json:"images"`            // of the last day, most pulled first

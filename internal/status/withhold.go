@@ -17,5 +17,5 @@ func (s *Status) Withhold() {
 		}
 		errors[i] = p
 	}
-	s.Fills, s.Errors = fills, errors
+	s.Fills, s.Errors, s.Fleet = fills, errors, s.Fleet.withhold()
 }

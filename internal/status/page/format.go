@@ -27,6 +27,7 @@ var formats = map[string]func(now time.Time, v []any) string{
 	"bytes":        one(size),
 	"rate":         one(func(v any) string { return size(v) + "/s" }),
 	"duration":     one(seconds),
+	"millis":       one(millis),
 	"moment":       one(moment),
 	"image":        two(image),
 	"either":       two(func(a, b any) string { return cmp.Or(text(a), text(b)) }),
@@ -182,6 +183,15 @@ func seconds(v any) string {
 		return join(quantity(days, "d"), hours-24*days, "h")
 	}
 	return quantity(days, "d")
+}
+
+// millis is a short time.
+func millis(v any) string {
+	n, ok := v.(float64)
+	if !ok {
+		return unknown
+	}
+	return count(math.Round(n*1000)) + space + "ms"
 }
 
 func quantity(n float64, unit string) string { return fixed(n, 0) + space + unit }

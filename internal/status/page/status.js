@@ -58,6 +58,8 @@
 		return n < 30 * 86400 ? join(days, "d", hours - 24 * days, "h") : join(days, "d");
 	}
 
+	const millis = (v) => (typeof v === "number" ? count(Math.round(v * 1000)) + space + "ms" : unknown);
+
 	function moment(v) {
 		const raw = text(v);
 		if (raw.length < 20) return unknown;
@@ -88,7 +90,7 @@
 	}
 
 	const formats = {
-		text, moment, count, percent, part, left, received, needs,
+		text, millis, moment, count, percent, part, left, received, needs,
 		digest: (v) => text(v).slice(0, 19),
 		requests: plural("request"),
 		times: plural("time"),

@@ -30,6 +30,11 @@ func Status(now time.Time) status.Status {
 			{Upstream: "ghcr.io", Credential: "default", State: "ok"},
 		},
 		Cache: status.Cache{Bytes: 812 << 30, Max: 1 << 40, Free: 310 << 30, Blobs: 41_233, Pinned: 12 << 30, MaxPinned: 512 << 30, Pins: 7, Evicted: 55 << 30, Oldest: 12.3 * 86400, Holds: 23.4 * 86400},
+		Fleet: &status.Fleet{
+			Bucket: "acme-mirror at https://s3.example.com", Node: "mirror-1", Boot: "b1", Probed: true, Conditions: true, Ages: true, Secret: "wrong", Problem: Hostile,
+			Outage:         &status.FleetError{Since: now.Add(-7 * time.Minute), Error: "get v1/pub/b/sha256/00: connection refused"},
+			UploadsWaiting: 1_234, BytesRead: 81 << 30, BytesWritten: 12 << 30, Reads: status.FleetLatency{Requests: 41_233, Most: 0.025}, Writes: status.FleetLatency{Requests: 812, Most: 1},
+		},
 		Fills: []status.Fill{
 			{Upstream: "docker.io", Repository: "pytorch/pytorch", Digest: "sha256:7d2c5f1a9b3e4c6d8f0a1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f60", Bytes: 1_912_000_000, Size: 3_402_000_000, Waiters: 4, Started: now.Add(-48 * time.Second), Rate: 38.2e6},
 			{Upstream: "ghcr.io", Repository: "actions/actions-runner", Digest: "sha256:0b1c2d3e4f5061728394a5b6c7d8e9f00b1c2d3e4f5061728394a5b6c7d8e9f0", Bytes: 12_400_000, Size: -1, Waiters: 1, Background: true, Started: now.Add(-3 * time.Second), Rate: 4.1e6},
