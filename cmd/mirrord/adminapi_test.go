@@ -17,6 +17,7 @@ import (
 
 	"mirrord/internal/admin"
 	"mirrord/internal/hubsim"
+	"mirrord/test/objectstore"
 )
 
 // apiCase is a request to the admin API and the status that it has. What the response
@@ -71,6 +72,9 @@ var apiCases = []apiCase{
 	{"POST /v1/import", "upstream=docker.io&dir=/nowhere", "", 200},
 	{"POST /v1/purge", "pattern=app:v1&dry_run=true", "", 200},
 	{"POST /v1/purge", "pattern=app:v1", "", 200},
+	{"GET /v1/fleet", "", "", 200},
+	{"POST /v1/fleet/gc", "dry_run=true", "", 200},
+	{"POST /v1/fleet/gc", "", "", 200},
 	{"POST /v1/gc", "older_than=720h&dry_run=true", "", 200},
 	{"POST /v1/gc", "older_than=0s", "", 200},
 	{"POST /v1/gc", "older_than=soon", "", 400},
@@ -92,7 +96,7 @@ func TestAdminAPIResponses(t *testing.T) {
 	}
 	m := newMirror(t)
 	file := filepath.Join(m.home, "mirrord.yaml")
-	check(t, os.WriteFile(file, []byte("upstreams: [{name: docker.io, url: '"+hub.URL()+"'}]\n"+
+	check(t, os.WriteFile(file, []byte("upstreams: [{name: docker.io, url: '"+hub.URL()+"'}]\nfleet: {s3: "+startObjectStore(t)+"}\n"+
 		"warm: {lists: [{name: base, images: ['app:v1'], schedule: '0 5 * * *'}]}\n"+
 		"notify: [{name: ops, url: 'http://127.0.0.1:1', on: [degraded]}]\n"), 0o600))
 	check(t, m.serve("--config", file))
@@ -149,6 +153,20 @@ func (p *process) request(t *testing.T, c apiCase, body []byte) (*http.Response,
 	check(t, err)
 	check(t, response.Body.Close())
 	return response, raw
+}
+
+// startObjectStore starts an object store until the test ends, and returns fleet.s3 for it.
+func startObjectStore(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	store, err := objectstore.New(dir)
+	check(t, err)
+	check(t, store.Start())
+	t.Cleanup(func() { _ = store.Stop() })
+	key := filepath.Join(dir, "key")
+	check(t, os.WriteFile(key, []byte(objectstore.SecretKey), 0o600))
+	return "{endpoint: '" + store.URL() + "', bucket: " + objectstore.Bucket + ", region: " + objectstore.Region +
+		", path_style: true, access_key: " + objectstore.AccessKey + ", secret_key_file: " + key + "}"
 }
 
 // apiDescription is docs/admin-api.yaml. The schemas of OpenAPI 3.1 are those of JSON

@@ -51,6 +51,7 @@ type daemon struct {
 	status  *status.Recorder
 	warmer  *warm.Warmer
 	lists   *warm.Scheduler
+	fleet   *fleetOps
 	id      string // of this process in Via
 	self    self
 
@@ -117,13 +118,14 @@ func build(cfg *config.Config, load func() (*config.Config, error), passed socke
 		Free: storage.blobs.Free, Failing: d.failingHosts, Socket: listeners.socketPath(),
 		Connect: func(host string) page.Connect { return connect(d.policy.current.Load().cfg, host) },
 		Dir:     cfg.Cache.Dir, Listen: cfg.Admin.Listen, Token: token, MetricsListen: cfg.Metrics.Listen,
+		Fleet:    d.fleet.adminFleet(),
 		Archives: &archive.Mirror{Cache: d.mirror.Cache, Tags: d.mirror.Tags, Routes: func() route.Table { return routes(cfg) }},
 	})
 	budgets := &budgetWriter{ledger: ledger, pools: d.mirror.Pools, probe: d.policy.probe, write: storage.index.PutQuotas, log: log}
 	d.mirrors = d.mirrorServers(listeners.mirrors)
 	d.admin = adminServers(listeners, d.audit.Actions(d.api.Handler()), d.api.MetricsHandler(), log)
 	quotas := newQuotaWatch(d.events, ledger.Budgets, d.policy.reserve)
-	d.workers = append(renewals(d.doors), d.events.Run, quotas.run, d.mirror.Run, d.pins.Run, d.lists.Run, d.status.Run, budgets.run, d.audit.Run, d.tracer.Run)
+	d.workers = append(append(renewals(d.doors), d.fleet.workers()...), d.events.Run, quotas.run, d.mirror.Run, d.pins.Run, d.lists.Run, d.status.Run, budgets.run, d.audit.Run, d.tracer.Run)
 	return d, nil
 }
 
@@ -201,6 +203,9 @@ func (d *daemon) buildStack(storage *storage, ledger *ratelimit.Ledger) error {
 	notifyOfHosts(d.events, upstreams)
 	fleet, err := newFleet(d.cfg, storage.index, d.log, d.metrics)
 	if err != nil {
+		return refusal{err}
+	}
+	if d.fleet, err = d.watchFleet(fleet); err != nil {
 		return refusal{err}
 	}
 	d.mirror, err = stack.New(stack.Options{

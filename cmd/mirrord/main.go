@@ -67,7 +67,7 @@ func newRootCommand() *cobra.Command {
 	root.AddCommand(newServeCommand(), newConfigCommand(), newQuotaCommand(), newReadyCommand(), newVerifyCommand(),
 		newStatusCommand(), newTopCommand(), newDoctorCommand(), newListCommand(), newExplainCommand(),
 		newPinCommand(), newUnpinCommand(), newPurgeCommand(), newRefreshCommand(), newCollectCommand(),
-		newClientConfigCommand(), newExportCommand(), newImportCommand(), newImportArchiveCommand(), newWarmCommand(), newNotifyCommand(), newVersionCommand())
+		newClientConfigCommand(), newExportCommand(), newImportCommand(), newImportArchiveCommand(), newWarmCommand(), newNotifyCommand(), newFleetCommand(), newVersionCommand())
 	root.AddCommand(manCommands()...)
 	return root
 }

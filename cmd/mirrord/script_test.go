@@ -17,6 +17,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"mirrord/internal/hubsim"
+	"mirrord/test/objectstore"
 )
 
 func TestMain(m *testing.M) {
@@ -46,6 +47,7 @@ func TestScripts(t *testing.T) {
 			"sign":    signCommand(t),
 			"status":  statusCommand,
 			"hook":    hookCommand,
+			"store":   storeCommand,
 		},
 	})
 }
@@ -55,8 +57,9 @@ type world struct {
 	*process
 	hub    *hubsim.Hub
 	hook   *hook
-	images map[string]string // digests by name
-	mend   []func()          // removes the faults
+	store  *objectstore.Store // nil: none was started
+	images map[string]string  // digests by name
+	mend   []func()           // removes the faults
 }
 
 type worldKey struct{}

@@ -96,9 +96,14 @@ func (d *daemon) run(ctx context.Context, restoreSignals func(), log *zap.Logger
 	workers.Go(func() error { return watch(working) })
 	defer onHangup(d.hangup)()
 
-	d.announce(person)
-	tellSystemd(log, systemd.SdNotifyReady)
-	<-ctx.Done()
+	refused := d.fleet.require(ctx)
+	if refused == nil {
+		d.announce(person)
+		tellSystemd(log, systemd.SdNotifyReady)
+		<-ctx.Done()
+	} else {
+		log.Error("refused", zap.Error(refused))
+	}
 	restoreSignals()
 	log.Info("draining", zap.Duration("at_most", drainTime))
 	d.api.Drain()
@@ -106,7 +111,7 @@ func (d *daemon) run(ctx context.Context, restoreSignals func(), log *zap.Logger
 
 	drained := d.drain()
 	stopWork()
-	return errors.Join(drained, workers.Wait(), d.closeAdmin(), servers.Wait())
+	return errors.Join(refused, drained, workers.Wait(), d.closeAdmin(), servers.Wait())
 }
 
 // announce says that the mirror serves, to a person in more words.

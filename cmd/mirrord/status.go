@@ -65,6 +65,7 @@ func statusScreen(s status.Status) string {
 	b.WriteString(headline(s))
 	writeTraffic(&b, s)
 	writeStores(&b, s)
+	writeFleet(&b, s)
 	writeFills(&b, s, screenFills)
 	writeUses(&b, "IMAGE OF THE LAST DAY", s.Images, screenImages, nil)
 	if s.Withheld {
@@ -149,6 +150,21 @@ func listLine(l status.WarmList, now time.Time) string {
 		text += "; next in " + strings.ToLower(units.HumanDuration(l.Next.Sub(now)))
 	}
 	return text
+}
+
+// writeFleet writes what is shared with other mirrors, if there are any.
+func writeFleet(b *strings.Builder, s status.Status) {
+	f := s.Fleet
+	if f == nil {
+		return
+	}
+	_, _ = fmt.Fprintf(b, "fleet      read %s and wrote %s; %d uploads wait\n", bytesText(f.BytesRead), bytesText(f.BytesWritten), f.UploadsWaiting)
+	if f.Outage != nil {
+		writeWrapped(b, "           ", "the bucket is left alone, failing since "+ago(&f.Outage.Since, s.Now)+": "+printable(f.Outage.Error))
+	}
+	if f.Problem != "" {
+		writeWrapped(b, "           ", printable(f.Problem))
+	}
 }
 
 func seconds(n float64) time.Duration { return time.Duration(n * float64(time.Second)) }

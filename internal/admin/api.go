@@ -53,6 +53,8 @@ type Options struct {
 	// returns what clients have to know.
 	Doctor func(ctx context.Context, report func(doctor.Check)) doctor.Served
 
+	Fleet *FleetOptions // nil: the mirror is by itself
+
 	// For the status.
 	Version string
 	Status  *status.Recorder
@@ -74,6 +76,7 @@ type API struct {
 	draining  atomic.Bool
 	verifying sync.Mutex    // held while the cache is verified: once at a time
 	examining sync.Mutex    // held while the doctor checks: once at a time
+	sweeping  sync.Mutex    // held while the fleet's bucket is cleaned up
 	watchers  chan struct{} // holds one for each client that watches the status
 	drained   chan struct{} // closed by Drain
 	drain     sync.Once
@@ -122,6 +125,9 @@ func (a *API) routes() map[string]http.HandlerFunc {
 		"GET " + statusPath:  respond(a.status),
 		"GET " + historyPath: respond(a.history),
 		"GET " + livePath:    a.serveLive,
+
+		"GET /v1/fleet":     respond(a.fleetStatus),
+		"POST /v1/fleet/gc": stream(a.sweepFleet),
 
 		"GET /v1/pins":     respond(a.pins),
 		"POST /v1/pins":    respond(a.pin),

@@ -29,6 +29,9 @@ func (a *API) history(*http.Request) (any, error) { return a.opts.Status.History
 // currentStatus returns what the mirror does now, without names unless they are wanted.
 func (a *API) currentStatus(names bool) status.Status {
 	s := status.Status{Version: a.opts.Version, Offline: a.opts.Offline(), Budgets: a.statusBudgets(), Fills: a.statusFills(), Warm: a.statusWarm()}
+	if a.opts.Fleet != nil {
+		s.Fleet = a.opts.Fleet.Status()
+	}
 	a.opts.Status.Fill(&s)
 	s.Cache = a.statusCache()
 	failing, degraded := a.opts.Failing(), a.opts.Health.Degraded()

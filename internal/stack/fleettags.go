@@ -20,7 +20,7 @@ func (s *Stack) shareTags(next *fleet.Registry) oci.Registry {
 // request anyway.
 func (s *Stack) sharesTag(ref oci.Ref) bool {
 	fresh := s.options.Tags.Fresh
-	return !s.offline.Load() && fresh != nil && fresh(ref) > tag.Margin && s.knownPublic(ref)
+	return !s.offline.Load() && s.options.Fleet.mayShareState() && fresh != nil && fresh(ref) > tag.Margin && s.knownPublic(ref)
 }
 
 // knownPublic reports whether the repository of ref is known to be public.

@@ -27,6 +27,7 @@ import (
 	"mirrord/internal/cache/lru"
 	"mirrord/internal/fleet"
 	"mirrord/internal/fleet/bucket"
+	"mirrord/internal/fleet/fleetprobe"
 	"mirrord/internal/fleet/keys"
 	"mirrord/internal/fleet/tag"
 	"mirrord/internal/health"
@@ -64,6 +65,18 @@ type Fleet struct {
 	Queue  fleet.Queue
 	Secret keys.Secret // none: only content is shared
 	Hooks  fleet.Hooks
+
+	// Found returns what is known of the store; nil: nothing ever is.
+	Found func() fleetprobe.State
+}
+
+// mayShareState reports whether more than content may be shared, as far as is known.
+func (f *Fleet) mayShareState() bool {
+	if f.Found == nil {
+		return true
+	}
+	s := f.Found()
+	return !s.Basics || s.Conditions && s.SecretOK
 }
 
 // Upstream is one registry that is mirrored.

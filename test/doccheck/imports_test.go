@@ -64,7 +64,7 @@ var ours = map[string][]string{
 	"internal/cosign":       nil,
 	"internal/server":       nil,
 	"internal/acme":         nil,
-	"internal/admin":        {"internal/oci", "internal/archive", "internal/cache", "internal/doctor", "internal/health", "internal/images", "internal/notify", "internal/ratelimit", "internal/retention", "internal/route", "internal/status", "internal/tags", "internal/upstream", "internal/warm"},
+	"internal/admin":        {"internal/oci", "internal/archive", "internal/cache", "internal/doctor", "internal/fleet/roster", "internal/fleet/sweep", "internal/health", "internal/images", "internal/notify", "internal/ratelimit", "internal/retention", "internal/route", "internal/status", "internal/tags", "internal/upstream", "internal/warm"},
 	"internal/images":       {"internal/oci", "internal/cache", "internal/route", "internal/tagrule", "internal/tags"},
 	"internal/retention":    {"internal/oci", "internal/cache", "internal/images", "internal/tags"},
 	"internal/archive":      {"internal/oci", "internal/cache", "internal/images", "internal/route", "internal/tags"},
