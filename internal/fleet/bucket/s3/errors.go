@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"unicode"
 
@@ -17,6 +18,9 @@ import (
 func translate(what, key string, err error) error {
 	if err == nil {
 		return nil
+	}
+	if u := (*url.Error)(nil); errors.As(err, &u) {
+		err = u.Err // without the URL, of which the key is enough
 	}
 	var told minio.ErrorResponse
 	if !errors.As(err, &told) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
