@@ -1,0 +1,59 @@
+package telemetry_test
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"mirrord/internal/fleet/bucket"
+	"mirrord/internal/fleet/bucket/buckettest"
+	"mirrord/internal/fleet/fleetprobe"
+	"mirrord/internal/telemetry"
+)
+
+// The figures of the status are those of the metrics.
+func TestBucketFigures(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := telemetry.NewMetrics("1.2.3")
+		if got := m.BucketFigures(); got != (telemetry.BucketFigures{}) {
+			t.Errorf("without a bucket: %+v", got)
+		}
+		memory := buckettest.NewMemory()
+		puts := 0
+		memory.Faults = func(op buckettest.Op, _ string) (f buckettest.Fault) {
+			if puts++; op == buckettest.Put && puts > 95 {
+				f.Before = 2 * time.Second
+			}
+			return buckettest.Fault{Before: f.Before + 20*time.Millisecond}
+		}
+		b := m.Bucket(memory)
+		for range 100 {
+			if _, err := b.Put(t.Context(), "key", []byte("0123456789"), bucket.Cond{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want := telemetry.BucketFigures{BytesWritten: 1000, Writes: telemetry.Latency{Requests: 100, Most: 0.025}}
+		if got := m.BucketFigures(); got != want {
+			t.Errorf("figures %+v, want %+v", got, want)
+		}
+	})
+}
+
+func TestCapabilities(t *testing.T) {
+	m := telemetry.NewMetrics("1.2.3")
+	m.WatchCapabilities(func() fleetprobe.Capabilities { return fleetprobe.Capabilities{Ages: true, SecretOK: true} })
+	want := `
+# HELP mirrord_fleet_capability 1 if the fleet's object store can do this, or for secret if this mirror has the fleet's; 0 if not, or not known yet.
+# TYPE mirrord_fleet_capability gauge
+mirrord_fleet_capability{capability="ages"} 1
+mirrord_fleet_capability{capability="conditions"} 0
+mirrord_fleet_capability{capability="secret"} 1
+mirrord_fleet_capability{capability="touch"} 0
+`
+	if err := testutil.GatherAndCompare(m.Gatherer(), strings.NewReader(want), "mirrord_fleet_capability"); err != nil {
+		t.Error(err)
+	}
+}
