@@ -30,6 +30,9 @@ func (d *daemon) examine(ctx context.Context, report func(doctor.Check)) doctor.
 		m.Upstreams = append(m.Upstreams, u)
 	}
 	m.Check(ctx, report)
+	for _, c := range d.fleet.checks() {
+		report(c)
+	}
 	return served(cfg)
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"mirrord/internal/admin"
 	"mirrord/internal/config"
+	"mirrord/internal/doctor"
 	"mirrord/internal/fleet/bucket"
 	"mirrord/internal/fleet/fleetprobe"
 	"mirrord/internal/fleet/keys"
@@ -49,6 +50,13 @@ func (d *daemon) watchFleet(f *stack.Fleet) (*fleetOps, error) {
 	hooks := telemetry.ProbeHooks(d.log)
 	if d.cfg.Fleet.Leases == config.LeasesOff {
 		hooks.NoConditions = nil
+	}
+	logged := hooks.Probed
+	hooks.Probed = func(c fleetprobe.Capabilities) {
+		logged(c)
+		if tags := d.mirror.SharedTags; tags != nil {
+			tags.SetAges(c.Ages)
+		}
 	}
 	hooks.WrongSecret = func(err error) { d.mirror.Health.Fail(health.Fleet, err) }
 	o.probe = fleetprobe.New(fleetprobe.Options{Bucket: o.bucket, Secret: f.Secret, Hooks: hooks})
@@ -150,6 +158,14 @@ func (o *fleetOps) secretState(s fleetprobe.State) string {
 		return "wrong"
 	}
 	return "unknown"
+}
+
+// checks are for the doctor.
+func (o *fleetOps) checks() []doctor.Check {
+	if o == nil {
+		return nil
+	}
+	return doctor.Fleet(o.probe.State(), o.daemon.cfg.Fleet.Leases != config.LeasesOff)
 }
 
 // members lists the mirrors of the fleet.

@@ -85,7 +85,7 @@ var ours = map[string][]string{
 	"internal/fleet":        {"internal/oci", "internal/call", "internal/ratelimit"},
 	"internal/clientconfig": nil,
 	"internal/login":        nil,
-	"internal/doctor":       {"internal/oci", "internal/fleet/bucket", "internal/ratelimit", "internal/upstream"},
+	"internal/doctor":       {"internal/oci", "internal/fleet/bucket", "internal/fleet/fleetprobe", "internal/ratelimit", "internal/upstream"},
 	"internal/tagrule":      nil,
 	"internal/config":       {"internal/schedule", "internal/tagrule"},
 	"internal/hubsim":       nil,
