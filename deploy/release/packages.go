@@ -169,6 +169,7 @@ func (r *release) installed(format string, p platform) ([]entry, error) {
 	monitoring, err := r.monitoring("usr/share/mirrord/dashboards")
 	return sorted(units, man, documents, monitoring, r.completions(format), []entry{
 		{path: "usr/bin/mirrord", source: r.binary(p), mode: 0o755},
+		{path: "etc/logrotate.d/mirrord", source: filepath.Join(r.root, "deploy", "logrotate", "mirrord"), mode: 0o644},
 		{path: "etc/mirrord/mirrord.yaml", source: filepath.Join(r.share, "mirrord.yaml"), mode: 0o644},
 	}), err
 }

@@ -35,6 +35,9 @@ func testDebianPackage(t *testing.T, x *tree, booted bool) {
 		t.Errorf("systemd-analyze verify: %s", out)
 	}
 	x.must(t, "mirrord", "config", "check", "/etc/mirrord/mirrord.yaml")
+	if !exists(x.in("etc/logrotate.d/mirrord")) {
+		t.Error("the audit log is not rotated")
+	}
 	x.cache(t)
 	img := publishOne(t, hub, "packaged", 7)
 	m := x.serve(t, hub)

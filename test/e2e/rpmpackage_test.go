@@ -31,7 +31,7 @@ func TestRPM(t *testing.T) {
 			t.Errorf("the package does not list %s", file)
 		}
 	}
-	diff(t, "configuration files", "/etc/mirrord/mirrord.yaml", h.must(t, "rpm", "-qpc", path))
+	diff(t, "configuration files", "/etc/logrotate.d/mirrord\n/etc/mirrord/mirrord.yaml", h.must(t, "rpm", "-qpc", path))
 	if version := h.must(t, h.path("tree/usr/bin/mirrord"), "--version"); !strings.Contains(version, newVersion) {
 		t.Errorf("the binary is %s", version)
 	}
