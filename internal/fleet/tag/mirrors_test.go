@@ -125,7 +125,7 @@ func (m *moving) client(t *testing.T, mirror oci.Registry, until time.Time) {
 // Whatever the bucket and the network do, no mirror says what the upstream has not said
 // for longer than a window and twelve seconds, nor what is older than what it has said.
 func TestNeverOlder(t *testing.T) {
-	for seed := range uint64(20) {
+	for seed := range uint64(8) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				hub := &moving{Fake: new(ocitest.Fake), named: make(map[oci.Digest]int), random: &random{Rand: rand.New(rand.NewPCG(seed, 0))}}
@@ -164,7 +164,7 @@ func TestNoHerd(t *testing.T) {
 		for i := range mirrors {
 			m, _ := mirror(t, upstream, memory)
 			all.Go(func() {
-				<-time.After(time.Duration(i) * time.Second)
+				<-time.After(time.Duration(i) * time.Second / mirrors) // not all at one moment
 				for range windows * int(fresh/time.Second) {
 					if result, err := m.Resolve(t.Context(), ocitest.ManifestRef(t, "v1")); err != nil || result.Digest != d {
 						t.Errorf("%s, %v", result.Digest, err)
@@ -174,7 +174,7 @@ func TestNoHerd(t *testing.T) {
 			})
 		}
 		all.Wait()
-		if n := fake.Calls("Resolve", "v1"); n > 4*windows {
+		if n := fake.Calls("Resolve", "v1"); n > mirrors*windows/3 {
 			t.Errorf("%d HEADs of %d mirrors in %d windows", n, mirrors, windows)
 		} else {
 			t.Logf("%d HEADs of %d mirrors in %d windows", n, mirrors, windows)
