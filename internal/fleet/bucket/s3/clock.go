@@ -7,7 +7,8 @@ import (
 )
 
 // clock is a transport that learns the store's time from its responses, since the clock
-// of this machine may be wrong.
+// of this machine may be wrong. The response to a long upload tells when that ended, which
+// is not the time when its request was sent: that is only better than nothing.
 type clock struct {
 	next http.RoundTripper
 
@@ -15,6 +16,8 @@ type clock struct {
 	told time.Time  // by the last response
 	sent time.Time  // when its request was sent
 }
+
+const slowest = 2 * time.Second // of the requests from which the time is learned
 
 func (c *clock) RoundTrip(r *http.Request) (*http.Response, error) {
 	sent := time.Now()
@@ -24,7 +27,9 @@ func (c *clock) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	if told, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
 		c.mu.Lock()
-		c.told, c.sent = told, sent
+		if c.told.IsZero() || time.Since(sent) < slowest {
+			c.told, c.sent = told, sent
+		}
 		c.mu.Unlock()
 	}
 	return resp, nil
