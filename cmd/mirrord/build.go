@@ -59,6 +59,7 @@ type daemon struct {
 	handlers []*handler // of the same
 	mirrors  []*server.Server
 	admin    []*server.Server // that of admin.listen first
+	siblings *server.Server   // nil: none
 	api      *admin.API
 	workers  []func(context.Context) error // each runs until its context ends
 	close    func() error
@@ -124,6 +125,7 @@ func build(cfg *config.Config, load func() (*config.Config, error), passed socke
 	budgets := &budgetWriter{ledger: ledger, pools: d.mirror.Pools, probe: d.policy.probe, write: storage.index.PutQuotas, log: log}
 	d.mirrors = d.mirrorServers(listeners.mirrors)
 	d.admin = adminServers(listeners, d.audit.Actions(d.api.Handler()), d.api.MetricsHandler(), log)
+	d.siblings = d.fleet.siblingServer(listeners.fleet)
 	quotas := newQuotaWatch(d.events, ledger.Budgets, d.policy.reserve)
 	d.workers = append(append(renewals(d.doors), d.fleet.workers()...), d.events.Run, quotas.run, d.mirror.Run, d.pins.Run, d.lists.Run, d.status.Run, budgets.run, d.audit.Run, d.tracer.Run)
 	return d, nil

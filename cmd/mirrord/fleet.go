@@ -33,7 +33,7 @@ func newFleet(cfg *config.Config, queue *index.Index, log *zap.Logger, metrics *
 		return nil, err
 	}
 	if secret.IsZero() {
-		log.Info("the mirrors of the fleet share content alone; give all of them one fleet.secret_file to share what tags name and the pull limit, too")
+		log.Info("the mirrors of the fleet share content alone; give all of them one fleet.secret_file to share downloads in flight, what tags name and the pull limit, too")
 	}
 	return &stack.Fleet{Bucket: metrics.Bucket(b), Queue: queue, Secret: secret, Hooks: telemetry.FleetHooks(log, metrics)}, nil
 }

@@ -14,6 +14,7 @@ import (
 	"mirrord/internal/doctor"
 	"mirrord/internal/fleet/bucket"
 	"mirrord/internal/fleet/fleetprobe"
+	"mirrord/internal/fleet/guard"
 	"mirrord/internal/fleet/keys"
 	"mirrord/internal/fleet/roster"
 	"mirrord/internal/fleet/sweep"
@@ -30,6 +31,7 @@ type fleetOps struct {
 	daemon  *daemon
 	bucket  bucket.Bucket // which is asked also while it is left alone for clients
 	self    roster.Member
+	secret  keys.Secret
 	probe   *fleetprobe.Prober
 	toucher *sweep.Toucher
 	outage  outage
@@ -64,8 +66,8 @@ func (d *daemon) watchFleet(f *stack.Fleet) (*fleetOps, error) {
 		Bucket: o.bucket, MaxAge: d.cfg.Fleet.MaxAge, Used: d.usedSince,
 		Able: func() bool { c := o.probe.Capabilities(); return c.Ages && c.Touch },
 	})
-	f.Bucket, f.Found = o.toucher.Watch(f.Bucket), o.probe.State
-	o.outage.watch(f)
+	f.Bucket, f.Found = guard.New(o.toucher.Watch(f.Bucket), o.outage.watch(telemetry.GuardHooks(d.log))), o.probe.State
+	o.shareWork(f)
 	d.metrics.WatchCapabilities(o.probe.Capabilities)
 	return o, nil
 }
@@ -142,6 +144,10 @@ func (o *fleetOps) status() *status.Fleet {
 		BytesRead: figures.BytesRead, BytesWritten: figures.BytesWritten,
 		Reads: status.FleetLatency(figures.Reads), Writes: status.FleetLatency(figures.Writes),
 	}
+	if leases := o.daemon.mirror.Leases; leases != nil {
+		held := len(leases.Held())
+		f.Leases = &held
+	}
 	if err := errors.Join(o.problem(), s.Failure); err != nil {
 		f.Problem = err.Error()
 	}
@@ -205,16 +211,17 @@ type outage struct {
 	last  status.FleetError
 }
 
-// watch has o learn of what f reports.
-func (o *outage) watch(f *stack.Fleet) {
-	failing, recovered := f.Hooks.Failing, f.Hooks.Recovered
-	f.Hooks.Failing = func(err error) {
-		o.begin(err)
-		failing(err)
-	}
-	f.Hooks.Recovered = func() {
-		o.end()
-		recovered()
+// watch returns h with o learning of what it reports.
+func (o *outage) watch(h guard.Hooks) guard.Hooks {
+	return guard.Hooks{
+		Failing: func(err error) {
+			o.begin(err)
+			h.Failing(err)
+		},
+		Recovered: func() {
+			o.end()
+			h.Recovered()
+		},
 	}
 }
 

@@ -4,27 +4,25 @@ import (
 	"errors"
 	"testing"
 
-	"mirrord/internal/stack"
+	"mirrord/internal/fleet/guard"
 )
 
 // Reads and writes of a bucket fail apart: it works again once both do.
 func TestOutage(t *testing.T) {
 	var o outage
 	reported := 0
-	f := new(stack.Fleet)
-	f.Hooks.Failing, f.Hooks.Recovered = func(error) { reported++ }, func() { reported++ }
-	o.watch(f)
+	hooks := o.watch(guard.Hooks{Failing: func(error) { reported++ }, Recovered: func() { reported++ }})
 	if o.now() != nil {
 		t.Errorf("at first: %v", o.now())
 	}
-	f.Hooks.Failing(errors.New("reads"))
+	hooks.Failing(errors.New("reads"))
 	since := o.now().Since
-	f.Hooks.Failing(errors.New("writes"))
-	f.Hooks.Recovered()
+	hooks.Failing(errors.New("writes"))
+	hooks.Recovered()
 	if now := o.now(); now == nil || now.Error != "writes" || now.Since != since {
 		t.Errorf("while one of them fails: %+v", now)
 	}
-	f.Hooks.Recovered()
+	hooks.Recovered()
 	if o.now() != nil || reported != 4 {
 		t.Errorf("at last: %v, reported %d times", o.now(), reported)
 	}

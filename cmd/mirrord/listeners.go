@@ -23,6 +23,7 @@ const (
 	listenKey        = "listen"
 	adminListenKey   = "admin.listen"
 	metricsListenKey = "metrics.listen"
+	fleetListenKey   = "fleet.listen"
 )
 
 // listening are the open listeners.
@@ -31,6 +32,7 @@ type listening struct {
 	admin   net.Listener
 	socket  net.Listener // of admin.socket; nil: none
 	metrics net.Listener // nil: none
+	fleet   net.Listener // nil: none
 }
 
 // close closes those that are open.
@@ -38,7 +40,7 @@ func (l listening) close() (err error) {
 	for _, mirror := range l.mirrors {
 		err = errors.Join(err, mirror.Close())
 	}
-	for _, other := range []net.Listener{l.admin, l.socket, l.metrics} {
+	for _, other := range []net.Listener{l.admin, l.socket, l.metrics, l.fleet} {
 		if other != nil {
 			err = errors.Join(err, other.Close())
 		}
@@ -72,10 +74,17 @@ func listen(cfg *config.Config, passed sockets, log *zap.Logger) (open listening
 	if open.admin, err = listenOn(given, cfg.Admin.Listen, adminListenKey); err != nil {
 		return open, err
 	}
-	if open.socket, err = listenOnSocket(given, cfg, log); err != nil || cfg.Metrics.Listen == "" {
+	if open.socket, err = listenOnSocket(given, cfg, log); err != nil {
 		return open, err
 	}
-	open.metrics, err = listenOn(given, cfg.Metrics.Listen, metricsListenKey)
+	if cfg.Metrics.Listen != "" {
+		if open.metrics, err = listenOn(given, cfg.Metrics.Listen, metricsListenKey); err != nil {
+			return open, err
+		}
+	}
+	if sharesWork(cfg) {
+		open.fleet, err = listenOn(given, cfg.Fleet.Listen, fleetListenKey)
+	}
 	return open, err
 }
 

@@ -83,7 +83,7 @@ func (d *daemon) run(ctx context.Context, restoreSignals func(), log *zap.Logger
 	for _, s := range d.mirrors {
 		servers.Go(s.Serve)
 	}
-	for _, s := range d.admin {
+	for _, s := range d.others() {
 		servers.Go(s.Serve)
 	}
 	working, stopWork := context.WithCancel(context.Background())
@@ -111,7 +111,7 @@ func (d *daemon) run(ctx context.Context, restoreSignals func(), log *zap.Logger
 
 	drained := d.drain()
 	stopWork()
-	return errors.Join(refused, drained, workers.Wait(), d.closeAdmin(), servers.Wait())
+	return errors.Join(refused, drained, workers.Wait(), d.closeOthers(), servers.Wait())
 }
 
 // announce says that the mirror serves, to a person in more words.
@@ -137,9 +137,17 @@ func servedAt(servers []*server.Server) string {
 	return strings.Join(all, ", ")
 }
 
-// closeAdmin closes the servers of the admin API.
-func (d *daemon) closeAdmin() (err error) {
-	for _, s := range d.admin {
+// others are the servers that no client of the registry uses: what other mirrors read is
+// cut off last, like the admin API.
+func (d *daemon) others() []*server.Server {
+	if d.siblings == nil {
+		return d.admin
+	}
+	return append(slices.Clone(d.admin), d.siblings)
+}
+
+func (d *daemon) closeOthers() (err error) {
+	for _, s := range d.others() {
 		err = errors.Join(err, s.Close())
 	}
 	return err

@@ -58,7 +58,7 @@ func (l *fill) request(written int64) (*oci.Content, error) {
 	if err != nil || f.ref.Kind() == oci.Blob {
 		return source, err
 	}
-	if source.Via == oci.Shared { // it costs no pull
+	if source.Via == oci.Shared || source.Via == oci.Peer { // it costs no pull
 		f.refund()
 		f.refund = func() {}
 	}

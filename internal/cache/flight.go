@@ -110,7 +110,7 @@ func (f *flight) serves(ref oci.Ref) bool { return f.manifest == nil || f.manife
 func (f *flight) open(s *spool.Spool, size int64) {
 	f.result = f.source.Result
 	f.result.Source, f.result.Size = f.ref, size
-	if f.result.Via != oci.Shared {
+	if f.result.Via != oci.Shared && f.result.Via != oci.Peer {
 		f.result.Via = oci.Fill
 	}
 	if f.ref.Kind() == oci.Blob {

@@ -5,48 +5,82 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
+	"mirrord/internal/fleet/bucket"
 	"mirrord/internal/fleet/keys"
+	"mirrord/internal/fleet/lease"
 	"mirrord/internal/oci"
 )
 
-// body reads a blob from the bucket from the offset of the last Seek, and from the
-// upstream once the bucket has failed twice without a byte between.
+// body reads a blob from the bucket or from another mirror, from the offset of the last
+// Seek. When that breaks off it goes on where it was, from whoever has the rest, and at last
+// from the upstream.
 type body struct {
 	registry *Registry
 	ctx      context.Context
 	ref      oci.Ref
 	offset   int64 // of the next Read
 
-	known  bool   // after the first response, which sets etag and size; they never change then
-	etag   string // of the object
-	size   int64
-	failed bool // since the last byte
+	known    bool   // after the first response, which sets size; it never changes then
+	size     int64  // in bytes
+	etag     string // of the object; empty: none was read
+	failed   bool   // since the last byte
+	switches int    // from another mirror to whatever came next
 
-	object   io.ReadCloser // at offset; nil when not connected
+	source   io.ReadCloser // at offset, of the bucket or a mirror; nil when not connected
+	peer     *found        // the mirror that is read; nil: the bucket
 	upstream *upstream     // once it is read instead
+	held     *lease.Lease  // that was taken over with it
 }
 
-// connect opens the object at the offset. It fails for one of another size than before.
-func (b *body) connect() error {
+func (r *Registry) newBody(ctx context.Context, ref oci.Ref) *body {
+	return &body{registry: r, ctx: ctx, ref: ref, offset: oci.PartHint(ctx).Begin}
+}
+
+// content is what b reads, once its size is known.
+func (b *body) content(via oci.Via) *oci.Content {
+	d := oci.Descriptor{Digest: b.ref.Digest(), Size: b.size}
+	return &oci.Content{Result: oci.Result{Descriptor: d, Via: via}, Body: oci.Verify(b, d)}
+}
+
+// connectBucket opens the object at the offset. It fails for one of another size than before.
+func (b *body) connectBucket() error {
 	o, err := b.registry.get(b.ctx, keys.Blob(b.ref.Digest()), b.offset, b.etag)
 	if err != nil {
 		return err
 	}
-	switch {
-	case !b.known:
-		b.known, b.etag, b.size = true, o.ETag, o.Size
-	case o.Size != b.size:
-		return errors.Join(fmt.Errorf("the bucket has %d bytes of %s now, and %d before", o.Size, b.ref, b.size), o.Body.Close())
+	if err := b.setSize(o.Size); err != nil {
+		return errors.Join(err, o.Body.Close())
 	}
-	b.object = o.Body
+	b.etag, b.source = o.ETag, o.Body
+	return nil
+}
+
+// usePeer reads from another mirror from now on.
+func (b *body) usePeer(f found) {
+	if err := b.setSize(f.stream.Size); err != nil { // its bytes would be wrong
+		f.cancel(nil)
+		_ = f.stream.Close()
+		b.failed = true
+		b.peer = &f
+		return
+	}
+	b.peer, b.source = &f, &peerStream{f, b.registry.opts.Work.Leases}
+}
+
+func (b *body) setSize(size int64) error {
+	if b.known && size != b.size {
+		return fmt.Errorf("%s has %d bytes now, and %d before", b.ref, size, b.size)
+	}
+	b.known, b.size = true, size
 	return nil
 }
 
 func (b *body) disconnect() {
-	if b.object != nil {
-		_ = b.object.Close()
-		b.object = nil
+	if b.source != nil {
+		_ = b.source.Close()
+		b.source = nil
 	}
 }
 
@@ -54,8 +88,8 @@ func (b *body) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	for b.upstream == nil && b.offset < b.size {
-		n, err := b.readObject(p)
+	for b.offset < b.size && b.upstream == nil {
+		n, err := b.readSource(p)
 		if n > 0 {
 			b.offset += int64(n)
 			b.failed = false
@@ -68,29 +102,91 @@ func (b *body) Read(p []byte) (int, error) {
 		if b.ctx.Err() != nil {
 			return 0, context.Cause(b.ctx)
 		}
-		if b.failed {
-			if b.upstream, err = b.registry.openUpstream(b.ctx, b.ref, oci.Span{Begin: b.offset}, b.size); err != nil {
-				b.Checked(err)
-				return 0, err
-			}
+		if err := b.goOn(); err != nil {
+			b.Checked(err)
+			return 0, err
 		}
-		b.failed = true
 	}
 	if b.upstream == nil {
 		return 0, io.EOF
 	}
 	n, err := b.upstream.Read(p)
 	b.offset += int64(n)
+	if b.held != nil {
+		b.held.Progress(b.offset, b.size)
+	}
 	return n, err
 }
 
-func (b *body) readObject(p []byte) (int, error) {
-	if b.object == nil {
-		if err := b.connect(); err != nil {
+func (b *body) readSource(p []byte) (int, error) {
+	if b.source == nil {
+		if b.peer != nil {
+			return 0, errStuck // goOn finds the next
+		}
+		if err := b.connectBucket(); err != nil {
 			return 0, err
 		}
 	}
-	return b.object.Read(p)
+	return b.source.Read(p)
+}
+
+// goOn finds the next source after one has failed.
+func (b *body) goOn() error {
+	again := !b.failed
+	b.failed = true
+	switch {
+	case b.peer != nil && b.switches < maxSwitches:
+		return b.goOnFromPeer(!again)
+	case b.peer == nil && again:
+		return nil // the bucket is asked once more
+	}
+	return b.openUpstream()
+}
+
+// goOnFromPeer finds who has the rest of what another mirror has sent a part of. broken says
+// that the mirror has been asked again already.
+func (b *body) goOnFromPeer(broken bool) error {
+	b.switches++
+	if !wait(b.ctx, breakPause) {
+		return context.Cause(b.ctx)
+	}
+	waiting, cancel := context.WithTimeout(b.ctx, stallTime)
+	defer cancel()
+	f := follow{registry: b.registry, ref: b.ref, seen: b.peer.seen, from: b.offset, broken: broken}
+	switch next := f.next(b.ctx, waiting); {
+	case next.stream != nil:
+		b.usePeer(next)
+		return nil
+	case next.object:
+		b.peer, b.failed = nil, false
+		return nil
+	case next.lease != nil:
+		b.registry.noteRole(Takeover)
+		b.held = next.lease
+	default:
+		b.registry.noteRole(Alone)
+	}
+	return b.openUpstream()
+}
+
+func wait(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// openUpstream reads the rest from the upstream.
+func (b *body) openUpstream() (err error) {
+	b.upstream, err = b.registry.openUpstream(b.ctx, b.ref, oci.Span{Begin: b.offset}, b.size)
+	if err == nil {
+		b.registry.fetched.Add(b.ref.Digest(), struct{}{})
+	}
+	return err
 }
 
 // Seek implements io.Seeker. Nothing is sent before the next Read.
@@ -116,9 +212,12 @@ func (b *body) Seek(offset int64, whence int) (int64, error) {
 	return offset, nil
 }
 
-// Close ends the download.
+// Close ends the download. What was taken over and is not whole is given up.
 func (b *body) Close() error {
 	b.disconnect()
+	if b.held != nil && b.offset < b.size {
+		b.held.Fail(oci.Unavailable)
+	}
 	if b.upstream != nil {
 		return b.upstream.Close()
 	}
@@ -133,16 +232,24 @@ func (b *body) Idle() {
 	}
 }
 
-// Reopen implements oci.Reopener.
+// Reopen implements oci.Reopener. A part that is far ahead is not asked of another mirror,
+// which has no more than what it has fetched.
 func (b *body) Reopen(ctx context.Context, part oci.Span) (io.ReadCloser, error) {
 	if part.End == 0 {
 		part.End = b.size
 	}
 	var from io.ReadCloser
-	if o, err := b.registry.get(ctx, keys.Blob(b.ref.Digest()), part.Begin, b.etag); err == nil {
-		from = o.Body
-	} else if from, err = b.registry.openUpstream(ctx, b.ref, part, b.size); err != nil {
-		return nil, err
+	var err error
+	if b.etag != "" {
+		var o *bucket.Object
+		if o, err = b.registry.get(ctx, keys.Blob(b.ref.Digest()), part.Begin, b.etag); err == nil {
+			from = o.Body
+		}
+	}
+	if from == nil {
+		if from, err = b.registry.openUpstream(ctx, b.ref, part, b.size); err != nil {
+			return nil, err
+		}
 	}
 	return struct {
 		io.Reader
@@ -152,9 +259,17 @@ func (b *body) Reopen(ctx context.Context, part oci.Span) (io.ReadCloser, error)
 
 // Checked implements oci.Checked.
 func (b *body) Checked(err error) {
-	if errors.Is(err, oci.ErrCorrupt) {
-		b.registry.noteCorrupt(b.ref, b.etag)
+	if !errors.Is(err, oci.ErrCorrupt) {
+		return
 	}
+	if b.held != nil {
+		b.held.Fail(oci.Unavailable)
+	}
+	if b.peer != nil {
+		b.registry.avoid(b.ref, b.peer.seen)
+		return
+	}
+	b.registry.noteCorrupt(b.ref, b.etag)
 }
 
 // upstream is the body of the upstream's content, at an offset.

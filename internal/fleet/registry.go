@@ -1,6 +1,7 @@
 // Package fleet makes several mirrors share what they fetch, on an object store: a
 // Registry that asks the bucket before the upstream, and Uploads, which put into the
-// bucket what the upstream has sent.
+// bucket what the upstream has sent. Mirrors that know a secret agree on who fetches what
+// all of them miss, and the others read it from that one meanwhile.
 //
 // Content is named by its digest and verified by every receiver, so nothing in the bucket
 // has to be believed: in doubt it is absent, every wait has a bound, and the last resort
@@ -19,6 +20,8 @@ import (
 
 	"mirrord/internal/fleet/bucket"
 	"mirrord/internal/fleet/keys"
+	"mirrord/internal/fleet/lease"
+	"mirrord/internal/fleet/sibling"
 	"mirrord/internal/oci"
 )
 
@@ -26,30 +29,43 @@ import (
 type Options struct {
 	Next   oci.Registry // the upstreams
 	Bucket bucket.Bucket
+	Work   *Work // nil: this mirror fetches what the bucket does not have, whatever others do
 	Hooks  Hooks
+}
+
+// Work is how mirrors agree on who fetches what.
+type Work struct {
+	Leases   *lease.Leases
+	Siblings *sibling.Client
+
+	// Ready reports whether the bucket is known to do what leases need.
+	Ready func() bool
+	// Public reports whether ref is known to be everybody's, without asking anybody.
+	Public func(ref oci.Ref) bool
 }
 
 // Hooks report what no call returns. Each may be nil, may be called concurrently, and must
 // not block for long.
 type Hooks struct {
-	Failing   func(err error)               // the bucket is left alone for a while
-	Recovered func()                        // it works again
-	Corrupt   func(ref oci.Ref)             // its bytes of ref are wrong
-	Uploaded  func(ref oci.Ref, size int64) // ref is in the bucket now
-	Refused   func(ref oci.Ref, err error)  // ref cannot be uploaded
+	Corrupt  func(ref oci.Ref)             // the bytes of ref in the bucket, or of another mirror, are wrong
+	Uploaded func(ref oci.Ref, size int64) // ref is in the bucket now
+	Refused  func(ref oci.Ref, err error)  // ref cannot be uploaded
+	Role     func(Role)                    // of this mirror for what the bucket does not have
 }
 
-// Registry serves blobs and manifests by digest from the bucket, if it has them, and all
-// else from the upstreams. Its methods may be called concurrently.
+// Registry serves blobs and manifests by digest from the bucket or another mirror, if one
+// of them has them, and all else from the upstreams. Its methods may be called
+// concurrently.
 type Registry struct {
-	opts  Options
-	reads *breaker
-	wrong *lru.Cache[oci.Digest, corrupt] // objects whose bytes are wrong
+	opts    Options
+	wrong   *lru.Cache[oci.Digest, corrupt]  // objects whose bytes are wrong
+	avoided *lru.Cache[string, time.Time]    // mirrors that have sent wrong bytes, by boot
+	fetched *lru.Cache[oci.Digest, struct{}] // what the upstream was asked for in the place of another source
 }
 
 // corrupt is an object whose bytes are wrong.
 type corrupt struct {
-	etag  string
+	etag  string // empty: there is no object
 	found time.Time
 }
 
@@ -58,16 +74,22 @@ const (
 	manifestTime = 5 * time.Second  // for all of a manifest
 	stallTime    = 15 * time.Second // without a byte of an object
 	corruptTime  = 10 * time.Minute // for which an object with wrong bytes is not read again
-	maxCorrupt   = 1024
+	maxRemember  = 1024             // wrong objects, avoided mirrors, fetched content
 )
 
 // New returns a Registry. Nothing is sent.
 func New(o Options) *Registry {
-	wrong, err := lru.New[oci.Digest, corrupt](maxCorrupt)
+	return &Registry{
+		opts: o, wrong: newLRU[oci.Digest, corrupt](), avoided: newLRU[string, time.Time](), fetched: newLRU[oci.Digest, struct{}](),
+	}
+}
+
+func newLRU[K comparable, V any]() *lru.Cache[K, V] {
+	c, err := lru.New[K, V](maxRemember)
 	if err != nil {
 		panic(err) // only for a size below one
 	}
-	return &Registry{opts: o, reads: newBreaker(o.Hooks), wrong: wrong}
+	return c
 }
 
 // Resolve asks the upstream: a HEAD costs no pull.
@@ -80,16 +102,16 @@ func (r *Registry) List(ctx context.Context, q oci.Listing) (*oci.Page, error) {
 	return r.opts.Next.List(ctx, q)
 }
 
-// Open opens what the bucket has of ref, with Via Shared, or else asks the upstream.
+// Open opens what the bucket has of ref, with Via Shared, or what another mirror is
+// fetching, with Via Peer, or else asks the upstream.
 func (r *Registry) Open(ctx context.Context, ref oci.Ref) (*oci.Content, error) {
 	if !ref.ByDigest() || r.isCorrupt(ref.Digest()) {
 		return r.opts.Next.Open(ctx, ref)
 	}
-	open := r.openBlob
-	if ref.Kind() == oci.Manifest {
-		open = r.openManifest
+	content, err := r.openShared(ctx, ref)
+	if errors.Is(err, bucket.ErrAbsent) {
+		content, err = r.openTogether(ctx, ref)
 	}
-	content, err := open(ctx, ref)
 	if err == nil {
 		return content, nil
 	}
@@ -99,57 +121,64 @@ func (r *Registry) Open(ctx context.Context, ref oci.Ref) (*oci.Content, error) 
 	return r.opts.Next.Open(ctx, ref)
 }
 
-func (r *Registry) openBlob(ctx context.Context, ref oci.Ref) (*oci.Content, error) {
-	b := &body{registry: r, ctx: ctx, ref: ref, offset: oci.PartHint(ctx).Begin}
-	if err := b.connect(); err != nil {
+// openShared opens what the bucket has.
+func (r *Registry) openShared(ctx context.Context, ref oci.Ref) (*oci.Content, error) {
+	if ref.Kind() == oci.Manifest {
+		return r.openManifest(ctx, ref)
+	}
+	b := r.newBody(ctx, ref)
+	if err := b.connectBucket(); err != nil {
 		return nil, err
 	}
 	if b.size < 0 {
 		return nil, errors.Join(errors.New("the object store does not say the size of an object"), b.Close())
 	}
-	d := oci.Descriptor{Digest: ref.Digest(), Size: b.size}
-	return &oci.Content{Result: oci.Result{Descriptor: d, Via: oci.Shared}, Body: oci.Verify(b, d)}, nil
+	return b.content(oci.Shared), nil
 }
 
-// openManifest reads a manifest whole. One whose bytes do not say its media type is left
-// to the upstream, which says it.
+// openManifest reads a manifest from the bucket.
 func (r *Registry) openManifest(ctx context.Context, ref oci.Ref) (*oci.Content, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, manifestTime, errSlow)
+	ctx, cancel := context.WithTimeoutCause(ctx, manifestTime, bucket.ErrTimeout)
 	defer cancel()
 	o, err := r.get(ctx, keys.Blob(ref.Digest()), 0, "")
 	if err != nil {
 		return nil, err
 	}
-	raw, err := io.ReadAll(io.LimitReader(o.Body, oci.MaxManifestSize+1))
-	if err := errors.Join(err, o.Body.Close()); err != nil {
+	content, err := readManifest(ref, o.Body, oci.Shared)
+	if errors.Is(err, oci.ErrCorrupt) {
+		r.noteCorrupt(ref, o.ETag)
+	}
+	return content, err
+}
+
+// readManifest reads a manifest whole, and closes from. It fails for one whose bytes do not
+// say its media type: the upstream does.
+func readManifest(ref oci.Ref, from io.ReadCloser, via oci.Via) (*oci.Content, error) {
+	raw, err := io.ReadAll(io.LimitReader(from, oci.MaxManifestSize+1))
+	if err := errors.Join(err, from.Close()); err != nil {
 		return nil, err
 	}
 	if ref.Digest().Algorithm().FromBytes(raw) != ref.Digest() {
-		r.noteCorrupt(ref, o.ETag)
-		return nil, fmt.Errorf("%s in the bucket: %w", ref, oci.ErrCorrupt)
+		return nil, fmt.Errorf("%s via %s: %w", ref, via, oci.ErrCorrupt)
 	}
 	own, err := oci.ManifestType(raw)
 	if err != nil || own == "" {
-		return nil, fmt.Errorf("%s in the bucket does not say its media type: %w", ref, err)
+		return nil, fmt.Errorf("%s via %s does not say its media type: %w", ref, via, err)
 	}
 	d := oci.Descriptor{MediaType: own, Digest: ref.Digest(), Size: int64(len(raw))}
-	return &oci.Content{Result: oci.Result{Descriptor: d, Via: oci.Shared}, Body: io.NopCloser(bytes.NewReader(raw))}, nil
+	return &oci.Content{Result: oci.Result{Descriptor: d, Via: via}, Body: io.NopCloser(bytes.NewReader(raw))}, nil
 }
 
-// get opens an object, unless the bucket is to be left alone. It fails when the store does
-// not respond in time, and the Body does when it stalls.
+// get opens an object. It fails when the store does not respond in time, and the Body does
+// when it stalls.
 func (r *Registry) get(ctx context.Context, key string, from int64, etag string) (*bucket.Object, error) {
-	if err := r.reads.allow(); err != nil {
-		return nil, err
-	}
 	ctx, cancel := context.WithCancelCause(ctx)
-	timer := time.AfterFunc(responseTime, func() { cancel(errSlow) })
+	timer := time.AfterFunc(responseTime, func() { cancel(bucket.ErrTimeout) })
 	o, err := r.opts.Bucket.Get(ctx, key, from, etag)
 	if !timer.Stop() && err == nil {
 		_ = o.Body.Close()
-		err = errSlow
+		err = bucket.ErrTimeout
 	}
-	r.reads.note(ctx, err)
 	if err != nil {
 		cancel(nil)
 		return nil, err
@@ -161,8 +190,6 @@ func (r *Registry) get(ctx context.Context, key string, from int64, etag string)
 	return o, nil
 }
 
-var errSlow = errors.New("the object store does not respond in time")
-
 // watched is the body of an object that fails when a Read takes too long. While nobody
 // reads, it may wait.
 type watched struct {
@@ -171,7 +198,7 @@ type watched struct {
 }
 
 func (w *watched) Read(p []byte) (int, error) {
-	timer := time.AfterFunc(stallTime, func() { w.cancel(errSlow) })
+	timer := time.AfterFunc(stallTime, func() { w.cancel(bucket.ErrTimeout) })
 	defer timer.Stop()
 	return w.ReadCloser.Read(p)
 }
@@ -181,8 +208,9 @@ func (w *watched) Close() error {
 	return w.ReadCloser.Close()
 }
 
-// noteCorrupt remembers that the object of ref has wrong bytes: the upstream is asked, and
-// what it sends replaces them.
+// noteCorrupt remembers that wrong bytes were sent for ref, by the object with that ETag or,
+// if it is empty, by another mirror: the upstream is asked, and what it sends replaces the
+// object.
 func (r *Registry) noteCorrupt(ref oci.Ref, etag string) {
 	r.wrong.Add(ref.Digest(), corrupt{etag, time.Now()})
 	if report := r.opts.Hooks.Corrupt; report != nil {
@@ -198,7 +226,7 @@ func (r *Registry) isCorrupt(d oci.Digest) bool {
 // cond is the condition under which d is uploaded: that it is not there, or is what has
 // wrong bytes.
 func (r *Registry) cond(d oci.Digest) bucket.Cond {
-	if c, ok := r.wrong.Peek(d); ok {
+	if c, ok := r.wrong.Peek(d); ok && c.etag != "" {
 		return bucket.IfMatch(c.etag)
 	}
 	return bucket.IfAbsent()

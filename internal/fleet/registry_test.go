@@ -227,48 +227,6 @@ func TestWrongBytes(t *testing.T) {
 	}
 }
 
-// TestSlow finds that a bucket that hangs delays a client by two seconds, five times, and
-// is left alone then until it works again.
-func TestSlow(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		fake, memory := new(ocitest.Fake), buckettest.NewMemory()
-		var failing, recovered int
-		r := fleet.New(fleet.Options{Next: fake, Bucket: memory, Hooks: fleet.Hooks{
-			Failing:   func(error) { failing++ },
-			Recovered: func() { recovered++ },
-		}})
-		blob := ocitest.Content(1000, 1)
-		ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, blob))
-		put(t, memory, ref.Digest(), blob)
-		var hangs atomic.Bool
-		hangs.Store(true)
-		memory.Faults = func(buckettest.Op, string) buckettest.Fault {
-			if hangs.Load() {
-				return buckettest.Fault{Before: time.Hour}
-			}
-			return buckettest.Fault{}
-		}
-		begun := time.Now()
-		for range 20 {
-			wantRead(t, r, ref, blob, oci.Pass)
-		}
-		if took := time.Since(begun); took != 10*time.Second {
-			t.Errorf("20 reads took %v, want 5 times 2 s", took)
-		}
-		if failing != 1 || recovered != 0 {
-			t.Errorf("reported as failing %d times, as recovered %d times", failing, recovered)
-		}
-		hangs.Store(false)
-		wantRead(t, r, ref, blob, oci.Pass) // not yet
-		time.Sleep(5 * time.Second)
-		wantRead(t, r, ref, blob, oci.Shared)
-		wantRead(t, r, ref, blob, oci.Shared)
-		if failing != 1 || recovered != 1 {
-			t.Errorf("reported as failing %d times, as recovered %d times", failing, recovered)
-		}
-	})
-}
-
 // TestStalls finds that an object which stalls in the middle is left for the upstream.
 func TestStalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -40,9 +40,8 @@ type UploadOptions struct {
 // Uploads puts into the bucket what was fetched and stored, in the background. New makes
 // it; Run works for it. Its methods may be called concurrently.
 type Uploads struct {
-	opts   UploadOptions
-	writes *breaker
-	added  chan struct{} // has one element after Add
+	opts  UploadOptions
+	added chan struct{} // has one element after Add
 
 	mu      sync.Mutex // guards the rest
 	waiting []oci.Ref
@@ -60,8 +59,18 @@ const (
 // NewUploads returns Uploads that go on with what the queue has.
 func NewUploads(o UploadOptions) *Uploads {
 	return &Uploads{
-		opts: o, writes: newBreaker(o.Registry.opts.Hooks), added: make(chan struct{}, 1), known: make(map[oci.Digest]struct{}),
+		opts: o, added: make(chan struct{}, 1), known: make(map[oci.Digest]struct{}),
 	}
+}
+
+// Stored notes that what the Registry opened for ref, by digest, is stored. What came from
+// the upstream is uploaded.
+func (u *Uploads) Stored(ref oci.Ref, via oci.Via) {
+	shared := via == oci.Shared || via == oci.Peer
+	if shared && !u.opts.Registry.fetched.Remove(ref.Digest()) {
+		return
+	}
+	u.Add(ref)
 }
 
 // Add adds what was fetched for ref, by digest, from the upstream, unless so many wait
@@ -79,7 +88,11 @@ func (u *Uploads) Add(ref oci.Ref) {
 func (u *Uploads) enqueue(ref oci.Ref) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if _, ok := u.known[ref.Digest()]; ok || len(u.waiting) >= maxUploads {
+	if _, ok := u.known[ref.Digest()]; ok {
+		return false
+	}
+	if len(u.waiting) >= maxUploads {
+		u.opts.Registry.release(ref.Digest())
 		return false
 	}
 	u.known[ref.Digest()] = struct{}{}
@@ -183,6 +196,7 @@ func (u *Uploads) done(ref oci.Ref) {
 	u.mu.Lock()
 	delete(u.known, ref.Digest())
 	u.mu.Unlock()
+	u.opts.Registry.release(ref.Digest())
 	if err := u.opts.Queue.RemoveUpload(ref); err != nil {
 		u.refused(ref, fmt.Errorf("forget an upload: %w", err)) // it is found in the bucket after the next start
 	}
@@ -199,9 +213,6 @@ var errLocal = errors.New("cannot be uploaded")
 
 // upload puts ref into the bucket, unless it is there, gone here, or not for everybody.
 func (u *Uploads) upload(ctx context.Context, ref oci.Ref) error {
-	if err := u.writes.allow(); err != nil {
-		return err
-	}
 	public, err := u.opts.Public(ctx, ref)
 	if err != nil && !oci.Temporary(err) {
 		return fmt.Errorf("%w: %w", errLocal, err)
@@ -233,10 +244,9 @@ func (u *Uploads) upload(ctx context.Context, ref oci.Ref) error {
 
 func (u *Uploads) send(ctx context.Context, ref oci.Ref, body io.ReaderAt, size int64) error {
 	r := u.opts.Registry
-	ctx, cancel := context.WithTimeoutCause(ctx, uploadTime+time.Duration(size/slowestUpload)*time.Second, errSlow)
+	ctx, cancel := context.WithTimeoutCause(ctx, uploadTime+time.Duration(size/slowestUpload)*time.Second, bucket.ErrTimeout)
 	defer cancel()
 	err := r.opts.Bucket.Upload(ctx, keys.Blob(ref.Digest()), body, size, r.cond(ref.Digest()))
-	u.writes.note(ctx, err)
 	switch {
 	case errors.Is(err, bucket.ErrPrecondition): // another mirror was faster
 		r.wrong.Remove(ref.Digest())

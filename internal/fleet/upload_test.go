@@ -16,6 +16,7 @@ import (
 	"mirrord/internal/fleet"
 	"mirrord/internal/fleet/bucket"
 	"mirrord/internal/fleet/bucket/buckettest"
+	"mirrord/internal/fleet/guard"
 	"mirrord/internal/oci"
 	"mirrord/internal/oci/ocitest"
 )
@@ -85,7 +86,7 @@ func (m *mirror) run(d time.Duration, work func(u *fleet.Uploads)) {
 	m.Helper()
 	if m.registry == nil {
 		hooks := fleet.Hooks{Refused: func(_ oci.Ref, err error) { m.refused = append(m.refused, err) }}
-		m.registry = fleet.New(fleet.Options{Next: new(ocitest.Fake), Bucket: m.memory, Hooks: hooks})
+		m.registry = fleet.New(fleet.Options{Next: new(ocitest.Fake), Bucket: guard.New(m.memory, guard.Hooks{}), Hooks: hooks})
 	}
 	u := fleet.NewUploads(fleet.UploadOptions{
 		Registry: m.registry, Queue: m.queue,
@@ -216,6 +217,7 @@ func TestUploads(t *testing.T) {
 			m.wantWaiting(1)
 			m.memory.Faults = nil
 			m.want(ref, nil)
+			m.registry = nil // the next process
 			m.run(0, nil)
 			m.want(ref, m.cached[ref.Digest()])
 		},

@@ -199,6 +199,16 @@ func (r *Registry) isKnownPublic(upstream, repository string) bool {
 	return known.public && known.current()
 }
 
+// KnownPublicContent reports whether content, by digest and whoever has asked for it, is known to be
+// everybody's. Nothing is sent for this.
+func (r *Registry) KnownPublicContent(d oci.Digest) bool {
+	if !r.facts.private.Load() && !r.opts.LoggedIn() {
+		return true
+	}
+	_, ok := r.facts.get(fact{digest: d})
+	return ok
+}
+
 // Open fails as Resolve does.
 func (r *Registry) Open(ctx context.Context, ref oci.Ref) (*oci.Content, error) {
 	if r.guards() {

@@ -148,6 +148,7 @@ const (
 	Stale       Via = "stale"       // the cache, possibly outdated: the upstream is unavailable, or its quota is saved
 	Pass        Via = "pass"        // the upstream, bypassing the cache
 	Shared      Via = "shared"      // the fleet's bucket, into the cache at the same time
+	Peer        Via = "peer"        // another mirror of the fleet, into the cache at the same time
 )
 
 // StaleReason says why a stale copy is served. A LimitKind is a StaleReason, too.

@@ -19,6 +19,7 @@ var cacheStatuses = map[oci.Via]string{
 	oci.Pass:        "mirrord; fwd=miss",
 	oci.Stale:       "mirrord; hit; detail=stale",
 	oci.Shared:      "mirrord; fwd=miss; stored; detail=shared",
+	oci.Peer:        "mirrord; fwd=miss; stored; detail=peer",
 }
 
 // setVia sets the headers that say where the response comes from.

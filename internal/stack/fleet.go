@@ -2,17 +2,33 @@ package stack
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 
 	"mirrord/internal/cache"
 	"mirrord/internal/fleet"
+	"mirrord/internal/fleet/lease"
+	"mirrord/internal/fleet/sibling"
 	"mirrord/internal/oci"
 )
+
+// FleetWork is how mirrors agree on who fetches what the bucket does not have.
+type FleetWork struct {
+	Self     lease.Self
+	Siblings *sibling.Client
+	Ready    func() bool // the bucket is known to do what leases need
+}
 
 // joinFleet returns the Registry that asks the bucket before next, and has what next sends
 // uploaded once it is stored.
 func (s *Stack) joinFleet(next oci.Registry, hooks *cache.Hooks) oci.Registry {
 	o := s.options.Fleet
-	registry := fleet.New(fleet.Options{Next: next, Bucket: o.Bucket, Hooks: o.Hooks})
+	options := fleet.Options{Next: next, Bucket: o.Bucket, Hooks: o.Hooks}
+	if w := o.Work; w != nil {
+		s.Leases = lease.New(lease.Options{Bucket: o.Bucket, Secret: o.Secret, Self: w.Self})
+		options.Work = &fleet.Work{Leases: s.Leases, Siblings: w.Siblings, Ready: w.Ready, Public: s.isKnownPublic}
+	}
+	registry := fleet.New(options)
 	s.Uploads = fleet.NewUploads(fleet.UploadOptions{
 		Registry: registry,
 		Queue:    o.Queue,
@@ -21,11 +37,7 @@ func (s *Stack) joinFleet(next oci.Registry, hooks *cache.Hooks) oci.Registry {
 		},
 		Public: s.isPublic,
 	})
-	hooks.Stored = func(ref oci.Ref, via oci.Via) {
-		if via != oci.Shared {
-			s.Uploads.Add(ref)
-		}
-	}
+	hooks.Stored = s.Uploads.Stored
 	if o.Secret.IsZero() {
 		return registry
 	}
@@ -38,4 +50,35 @@ func (s *Stack) isPublic(ctx context.Context, ref oci.Ref) (bool, error) {
 		return !s.loggedIn(), nil
 	}
 	return s.Membership.IsPublic(ctx, ref)
+}
+
+// isKnownPublic reports whether ref is known to be everybody's, without asking.
+func (s *Stack) isKnownPublic(ref oci.Ref) bool {
+	if s.Membership == nil {
+		return !s.loggedIn()
+	}
+	return s.Membership.KnownPublicContent(ref.Digest()) || s.Membership.KnownPublic(ref.Upstream(), ref.Repository())
+}
+
+// OpenForSibling opens public content, by digest, that is cached or in flight, for another
+// mirror of the fleet. It starts nothing, and fails as sibling.HandlerOptions.Open says.
+func (s *Stack) OpenForSibling(ctx context.Context, d oci.Digest) (*oci.Content, error) {
+	content, err := s.openStored(ctx, d)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return content, err
+	}
+	content, err = s.Cache.OpenInFlight(ctx, d, s.isKnownPublic)
+	if errors.Is(err, fs.ErrNotExist) { // it may have landed meanwhile
+		return s.openStored(ctx, d)
+	}
+	return content, err
+}
+
+// openStored opens what is cached, whatever it was fetched as.
+func (s *Stack) openStored(ctx context.Context, d oci.Digest) (*oci.Content, error) {
+	known := s.Membership == nil && !s.loggedIn() || s.Membership != nil && s.Membership.KnownPublicContent(d)
+	if !known {
+		return nil, fs.ErrNotExist
+	}
+	return s.Cache.OpenStored(ctx, d)
 }

@@ -10,7 +10,7 @@ import (
 func (s *Stack) shareTags(next *fleet.Registry) oci.Registry {
 	s.SharedTags = tag.New(tag.Options{
 		Next: next, Bucket: s.options.Fleet.Bucket, Secret: s.options.Fleet.Secret,
-		Reads: next.Reads(), Writes: s.Uploads.Writes(), Shares: s.sharesTag,
+		Shares: s.sharesTag,
 	})
 	return s.SharedTags
 }

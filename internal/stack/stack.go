@@ -29,6 +29,7 @@ import (
 	"mirrord/internal/fleet/bucket"
 	"mirrord/internal/fleet/fleetprobe"
 	"mirrord/internal/fleet/keys"
+	"mirrord/internal/fleet/lease"
 	"mirrord/internal/fleet/tag"
 	"mirrord/internal/health"
 	"mirrord/internal/login"
@@ -65,6 +66,7 @@ type Fleet struct {
 	Queue  fleet.Queue
 	Secret keys.Secret // none: only content is shared
 	Hooks  fleet.Hooks
+	Work   *FleetWork // nil: each mirror fetches what the bucket does not have
 
 	// Found returns what is known of the store; nil: nothing ever is.
 	Found func() fleetprobe.State
@@ -136,6 +138,7 @@ type Stack struct {
 	Health     *health.Monitor
 	Uploads    *fleet.Uploads // nil: this mirror is by itself
 	SharedTags *tag.Registry  // nil: it is, or has no secret
+	Leases     *lease.Leases  // nil: this mirror shares no work
 
 	options Options // as New got them
 	offline offline
@@ -238,6 +241,9 @@ func (s *Stack) Run(ctx context.Context) error {
 	}
 	if s.SharedTags != nil {
 		group.Go(func() error { return s.SharedTags.Run(ctx) })
+	}
+	if s.Leases != nil {
+		group.Go(func() error { return s.Leases.Run(ctx) })
 	}
 	group.Go(func() error { return s.Tags.Run(ctx) })
 	group.Go(func() error { return s.Cache.Run(ctx) })

@@ -12,6 +12,7 @@ import (
 
 	"mirrord/internal/fleet"
 	"mirrord/internal/fleet/bucket"
+	"mirrord/internal/fleet/guard"
 	"mirrord/internal/oci"
 )
 
@@ -151,21 +152,34 @@ func (b *countedBucket) Sweep(ctx context.Context, age time.Duration) error {
 
 func (b *countedBucket) Now() (time.Time, bool) { return b.next.Now() }
 
-// FleetHooks returns hooks that log what no request reports of the fleet, and count wrong
-// bytes.
-func FleetHooks(log *zap.Logger, m *Metrics) fleet.Hooks {
-	corrupt := prometheus.NewCounter(prometheus.CounterOpts{
-		Name: "mirrord_fleet_bucket_corrupt_total", Help: "Objects that were read from the object store and did not match their digest.",
-	})
-	m.registry.MustRegister(corrupt)
-	return fleet.Hooks{
+// GuardHooks returns hooks that log when a bucket fails, and when it works again.
+func GuardHooks(log *zap.Logger) guard.Hooks {
+	return guard.Hooks{
 		Failing: func(err error) {
 			log.Warn("the fleet's bucket fails; this mirror goes on without it, and tries it again within a minute", zap.Error(err))
 		},
 		Recovered: func() { log.Info("the fleet's bucket works again") },
+	}
+}
+
+// FleetHooks returns hooks that log what no request reports of the fleet, and count what
+// wrong bytes and what this mirror did for the others.
+func FleetHooks(log *zap.Logger, m *Metrics) fleet.Hooks {
+	corrupt := prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "mirrord_fleet_bucket_corrupt_total", Help: "Objects that were read from the object store, or from another mirror, and did not match their digest.",
+	})
+	roles := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "mirrord_fleet_fetches_total", Help: "Content that the bucket did not have, by what this mirror did: holder fetched it for all mirrors, waiter read it from the holder, takeover went on for one that could not, alone fetched it for itself.",
+	}, []string{"role"})
+	for _, role := range fleet.Roles {
+		roles.WithLabelValues(string(role))
+	}
+	m.registry.MustRegister(corrupt, roles)
+	return fleet.Hooks{
+		Role: func(role fleet.Role) { roles.WithLabelValues(string(role)).Inc() },
 		Corrupt: func(ref oci.Ref) {
 			corrupt.Inc()
-			log.Warn("the fleet's bucket has wrong bytes; they are fetched from the upstream and replaced", zap.Stringer("ref", ref))
+			log.Warn("the fleet's bucket, or another mirror, has wrong bytes; they are fetched from the upstream and replaced", zap.Stringer("ref", ref))
 		},
 		Uploaded: func(ref oci.Ref, size int64) {
 			log.Debug("uploaded to the fleet's bucket", zap.Stringer("ref", ref), zap.Int64("bytes", size))

@@ -22,6 +22,7 @@ import (
 	"mirrord/internal/fleet/bucket/buckettest"
 	"mirrord/internal/fleet/budget"
 	"mirrord/internal/fleet/fleetprobe"
+	"mirrord/internal/fleet/sibling"
 	"mirrord/internal/fleet/tag"
 	"mirrord/internal/oci"
 	"mirrord/internal/proxy"
@@ -46,6 +47,8 @@ func useBucket(t *testing.T, m *telemetry.Metrics) {
 	})
 	m.WatchFleetTags(func() map[tag.Lookup]int64 { return nil })
 	telemetry.FleetHooks(zap.NewNop(), m)
+	m.WatchSiblings(func() int { return 0 })
+	telemetry.SiblingOptions(zap.NewNop(), m, sibling.HandlerOptions{})
 	m.WatchCapabilities(func() (none fleetprobe.Capabilities) { return none })
 	if _, err := b.Put(t.Context(), "key", []byte("data"), bucket.Cond{}); err != nil {
 		t.Fatal(err)
@@ -174,7 +177,7 @@ func trim(cell string) string { return strings.Trim(cell, " `") }
 
 func TestViaTable(t *testing.T) {
 	text := section(t, metricsPage, "via-table")
-	for _, via := range []oci.Via{oci.Hit, oci.Revalidated, oci.Fill, oci.Stale, oci.Pass, oci.Known, oci.Shared} {
+	for _, via := range []oci.Via{oci.Hit, oci.Revalidated, oci.Fill, oci.Stale, oci.Pass, oci.Known, oci.Shared, oci.Peer} {
 		if !strings.Contains(text, "\n| `"+string(via)+"` |") {
 			t.Errorf("docs/metrics.md does not explain %s", via)
 		}

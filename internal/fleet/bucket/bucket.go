@@ -26,6 +26,9 @@ var (
 	ErrDenied = errors.New("the object store denies access")
 	// ErrFull says that the store has no space.
 	ErrFull = errors.New("the object store is full")
+	// ErrTimeout is the cause of a context that ends because the store has not
+	// responded in the time that its caller gives it.
+	ErrTimeout = errors.New("the object store does not respond in time")
 	// ErrUnsupported says that the store does not do what was asked, though it may have
 	// accepted the request.
 	ErrUnsupported = errors.New("the object store does not support this")

@@ -71,11 +71,7 @@ func (r *Registry) read(ctx context.Context, ref oci.Ref) (found, error) {
 
 // get reads an object whole.
 func (r *Registry) get(ctx context.Context, key string) (raw []byte, info bucket.Info, err error) {
-	if err := r.opts.Reads.Allow(); err != nil {
-		return nil, info, err
-	}
-	defer func() { r.opts.Reads.Note(ctx, err) }()
-	bounded, cancel := context.WithTimeout(ctx, readTime)
+	bounded, cancel := context.WithTimeoutCause(ctx, readTime, bucket.ErrTimeout)
 	defer cancel()
 	o, err := r.opts.Bucket.Get(bounded, key, 0, "")
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"mirrord/internal/fleet"
 	"mirrord/internal/fleet/bucket"
 	"mirrord/internal/fleet/bucket/buckettest"
+	"mirrord/internal/fleet/guard"
 	"mirrord/internal/fleet/keys"
 	"mirrord/internal/fleet/tag"
 	"mirrord/internal/oci"
@@ -34,10 +35,9 @@ const fleetSecret = "the secret of all mirrors"
 // options are those of a mirror of a public upstream.
 func options(t *testing.T, upstream oci.Registry, b bucket.Bucket) tag.Options {
 	t.Helper()
-	registry := fleet.New(fleet.Options{Next: upstream, Bucket: b})
-	uploads := fleet.NewUploads(fleet.UploadOptions{Registry: registry})
+	b = guard.New(b, guard.Hooks{})
 	return tag.Options{
-		Next: registry, Bucket: b, Secret: secret(t, fleetSecret), Reads: registry.Reads(), Writes: uploads.Writes(),
+		Next: fleet.New(fleet.Options{Next: upstream, Bucket: b}), Bucket: b, Secret: secret(t, fleetSecret),
 		Shares: func(oci.Ref) bool { return true },
 	}
 }

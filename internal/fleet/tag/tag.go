@@ -37,18 +37,10 @@ type Options struct {
 	Next   oci.Registry // asks the upstreams
 	Bucket bucket.Bucket
 	Secret keys.Secret
-	Reads  Breaker
-	Writes Breaker
 
 	// Shares reports whether what ref, a tag, names is for all mirrors: that it is
 	// public, and that this mirror is to ask the upstream at all. It must not block.
 	Shares func(ref oci.Ref) bool
-}
-
-// Breaker leaves a bucket alone that fails. Methods may be called concurrently.
-type Breaker interface {
-	Allow() error                        // fails while the bucket is to be left alone
-	Note(ctx context.Context, err error) // how a request of ctx has ended
 }
 
 // Registry shares tags, and passes all else on. New makes one; Run works for it. Its

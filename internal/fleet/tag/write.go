@@ -53,11 +53,10 @@ func (r *Registry) put(ctx context.Context, w write) {
 		Digest: w.named.Digest, MediaType: w.named.MediaType, Size: w.named.Size, Confirmed: w.confirmed,
 		Boot: r.boot, Seq: r.seq.Add(1),
 	})
-	if err != nil || !r.Shared(w.ref) || time.Since(w.asked) > sendTime || r.opts.Writes.Allow() != nil {
+	if err != nil || !r.Shared(w.ref) || time.Since(w.asked) > sendTime {
 		return
 	}
-	bounded, cancel := context.WithTimeout(ctx, writeTime)
+	bounded, cancel := context.WithTimeoutCause(ctx, writeTime, bucket.ErrTimeout)
 	defer cancel()
-	_, err = r.opts.Bucket.Put(bounded, key, raw, w.cond)
-	r.opts.Writes.Note(ctx, err)
+	_, _ = r.opts.Bucket.Put(bounded, key, raw, w.cond) // else the next check writes it
 }

@@ -1,4 +1,4 @@
-package fleet
+package guard
 
 import (
 	"context"
@@ -48,11 +48,21 @@ func (b *breaker) allow() error {
 	return nil
 }
 
+// failure returns why the bucket is left alone, or nil.
+func (b *breaker) failure() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.open {
+		return nil
+	}
+	return b.err
+}
+
 // note notes how a request of ctx has ended. What its caller has given up tells nothing.
 func (b *breaker) note(ctx context.Context, err error) {
 	if !isFailure(err) {
 		b.succeed()
-	} else if ctx.Err() == nil || errors.Is(context.Cause(ctx), errSlow) {
+	} else if ctx.Err() == nil || errors.Is(context.Cause(ctx), bucket.ErrTimeout) {
 		b.fail(err)
 	}
 }

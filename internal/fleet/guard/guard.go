@@ -1,0 +1,94 @@
+// Package guard leaves a bucket alone that fails: a Bucket over another one, whose
+// requests fail at once after some have failed in a row, until one that is let through from
+// time to time succeeds.
+package guard
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"mirrord/internal/fleet/bucket"
+)
+
+// Hooks report what no request returns. Each may be nil, may be called concurrently, and
+// must not block for long.
+type Hooks struct {
+	Failing   func(err error) // the bucket is left alone for a while
+	Recovered func()          // it works again
+}
+
+// Bucket is a guarded bucket.Bucket. What is done to it in the background, such as List,
+// is always tried. Its methods may be called concurrently.
+type Bucket struct {
+	bucket.Bucket
+	gets   *breaker
+	bodies *breaker // of gets: a store that responds and then sends nothing fails, too
+	puts   *breaker
+}
+
+// New returns a Bucket over next.
+func New(next bucket.Bucket, h Hooks) *Bucket {
+	return &Bucket{Bucket: next, gets: newBreaker(h), bodies: newBreaker(h), puts: newBreaker(h)}
+}
+
+// Failure returns the last failure of the bucket if that is left alone now, or nil.
+func (b *Bucket) Failure() error {
+	return errors.Join(b.gets.failure(), b.bodies.failure(), b.puts.failure())
+}
+
+// Get is of the interface.
+func (b *Bucket) Get(ctx context.Context, key string, from int64, etag string) (*bucket.Object, error) {
+	if err := b.gets.allow(); err != nil {
+		return nil, err
+	}
+	if err := b.bodies.allow(); err != nil {
+		return nil, err
+	}
+	o, err := b.Bucket.Get(ctx, key, from, etag)
+	b.gets.note(ctx, err)
+	if err == nil {
+		o.Body = &body{o.Body, ctx, b.bodies, o.Size - from}
+	}
+	return o, err
+}
+
+// Put is of the interface.
+func (b *Bucket) Put(ctx context.Context, key string, data []byte, c bucket.Cond) (string, error) {
+	if err := b.puts.allow(); err != nil {
+		return "", err
+	}
+	etag, err := b.Bucket.Put(ctx, key, data, c)
+	b.puts.note(ctx, err)
+	return etag, err
+}
+
+// Upload is of the interface.
+func (b *Bucket) Upload(ctx context.Context, key string, from io.ReaderAt, size int64, c bucket.Cond) error {
+	if err := b.puts.allow(); err != nil {
+		return err
+	}
+	err := b.Bucket.Upload(ctx, key, from, size, c)
+	b.puts.note(ctx, err)
+	return err
+}
+
+// body is that of an object.
+type body struct {
+	io.ReadCloser
+	ctx     context.Context
+	breaker *breaker
+	left    int64 // bytes
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.left -= int64(n)
+	switch {
+	case err != nil && err != io.EOF:
+		b.breaker.note(b.ctx, err)
+	case b.left <= 0:
+		b.breaker.note(b.ctx, nil)
+	}
+	return n, err
+}
