@@ -45,5 +45,8 @@ func (o *fleetOps) siblingServer(l net.Listener) *server.Server {
 		Secret: o.secret, Boot: o.self.Boot, Open: d.mirror.OpenForSibling,
 	}))
 	d.metrics.WatchSiblings(handler.Streams)
+	if tcp, ok := l.(*net.TCPListener); ok {
+		l = server.CutSlow(tcp) // a mirror that hangs does not hold a stream
+	}
 	return server.New(l, server.Options{Handler: handler, ErrorLog: zap.NewStdLog(d.log)})
 }

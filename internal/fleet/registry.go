@@ -110,8 +110,13 @@ func (r *Registry) Open(ctx context.Context, ref oci.Ref) (*oci.Content, error) 
 	}
 	content, err := r.openShared(ctx, ref)
 	if errors.Is(err, bucket.ErrAbsent) {
-		content, err = r.openTogether(ctx, ref)
+		return r.openTogether(ctx, ref)
 	}
+	return r.orUpstream(ctx, ref, content, err)
+}
+
+// orUpstream returns content, or asks the upstream when err says that there is none.
+func (r *Registry) orUpstream(ctx context.Context, ref oci.Ref, content *oci.Content, err error) (*oci.Content, error) {
 	if err == nil {
 		return content, nil
 	}

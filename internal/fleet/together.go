@@ -78,22 +78,32 @@ func (r *Registry) openFound(ctx context.Context, ref oci.Ref, found found) (*oc
 		r.noteRole(Takeover)
 		return r.openLeased(ctx, ref, found.lease)
 	case found.stream != nil && ref.Kind() == oci.Manifest:
-		defer found.cancel(nil)
-		content, err := readManifest(ref, found.stream, oci.Peer)
-		if errors.Is(err, oci.ErrCorrupt) {
-			r.avoid(ref, found.seen)
-		}
-		return content, err
+		r.noteRole(Waiter)
+		content, err := r.readPeerManifest(ref, found)
+		return r.orUpstream(ctx, ref, content, err)
 	case found.stream != nil:
 		r.noteRole(Waiter)
 		b := r.newBody(ctx, ref)
 		b.usePeer(found)
 		return b.content(oci.Peer), nil
 	case found.object:
-		return r.openShared(ctx, ref)
+		content, err := r.openShared(ctx, ref)
+		return r.orUpstream(ctx, ref, content, err)
 	}
 	r.noteRole(Alone)
 	return r.opts.Next.Open(ctx, ref)
+}
+
+// readPeerManifest reads a manifest from another mirror.
+func (r *Registry) readPeerManifest(ref oci.Ref, found found) (*oci.Content, error) {
+	timer := time.AfterFunc(manifestTime, func() { found.cancel(errStuck) })
+	defer timer.Stop()
+	defer found.cancel(nil)
+	content, err := readManifest(ref, found.stream, oci.Peer)
+	if errors.Is(err, oci.ErrCorrupt) {
+		r.avoid(ref, found.seen)
+	}
+	return content, err
 }
 
 // openLeased asks the upstream for all mirrors.

@@ -237,3 +237,79 @@ func TestHolderBreaks(t *testing.T) {
 		})
 	}
 }
+
+// TestUpstreamFails finds that the upstream is asked once when it fails, whatever part a
+// mirror takes, and that the failure is its answer.
+func TestUpstreamFails(t *testing.T) {
+	denied := oci.Errorf(oci.Denied, "denied")
+	for name, prepare := range map[string]func(g *group, m *member){
+		"holder":   func(*group, *member) {},
+		"private":  func(_ *group, m *member) { m.public = false },
+		"takeover": func(g *group, _ *member) { g.add("b").holds() },
+		"alone": func(g *group, _ *member) {
+			g.memory.Faults = func(op buckettest.Op, _ string) buckettest.Fault {
+				if op == buckettest.Put {
+					return buckettest.Fault{Err: errors.New("connection reset")}
+				}
+				return buckettest.Fault{}
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			together(t, func(g *group) {
+				m := g.add("a")
+				prepare(g, m)
+				m.fake.Fail(func(ocitest.Call) error { return denied })
+				if _, err := m.registry.Open(g.Context(), g.ref); !errors.Is(err, denied) {
+					g.Error(err)
+				}
+				if n := m.fake.Calls("Open", g.ref.Reference()); n != 1 {
+					g.Errorf("the upstream was asked %d times", n)
+				}
+				if n := len(m.leases.Held()); n != 0 {
+					g.Errorf("%d leases are held", n)
+				}
+			})
+		})
+	}
+}
+
+// TestManifest finds that a manifest is read from the holder, and from the upstream when
+// that stalls, sends another one, or one that does not say its media type.
+func TestManifest(t *testing.T) {
+	manifest := []byte(`{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","annotations":{"a":"` + strings.Repeat("a", 20_000) + `"}}`)
+	untyped := []byte(`{"schemaVersion":2}`)
+	for name, test := range map[string]struct {
+		wants []byte
+		sends func(g *group, right []byte) io.ReadSeeker
+		via   oci.Via
+	}{
+		"right":   {manifest, func(_ *group, right []byte) io.ReadSeeker { return bytes.NewReader(right) }, oci.Peer},
+		"untyped": {untyped, func(_ *group, right []byte) io.ReadSeeker { return bytes.NewReader(right) }, oci.Pass},
+		"wrong":   {manifest, func(_ *group, right []byte) io.ReadSeeker { return bytes.NewReader(bytes.ToUpper(right)) }, oci.Pass},
+		"stalls":  {manifest, func(_ *group, right []byte) io.ReadSeeker { return breaks{bytes.NewReader(right), 10_000, time.Hour} }, oci.Pass},
+	} {
+		t.Run(name, func(t *testing.T) {
+			together(t, func(g *group) {
+				a, b := g.add("a"), g.add("b")
+				g.ref = ocitest.ManifestRef(g.T, b.fake.AddManifest(ocitest.Repo, "", "application/vnd.oci.image.manifest.v1+json", test.wants).String())
+				a.holds()
+				a.serves(func(context.Context, oci.Digest) (*oci.Content, error) {
+					return g.content(test.sends(g, test.wants)), nil
+				})
+				begun := time.Now()
+				wantRead(g.T, b.registry, g.ref, test.wants, test.via)
+				if took := time.Since(begun); took > 6*time.Second {
+					g.Errorf("took %v", took)
+				}
+				if name == "wrong" {
+					wantRead(g.T, b.registry, g.ref, test.wants, oci.Pass)
+					if b.corrupt != 1 {
+						g.Errorf("reported %d times", b.corrupt)
+					}
+				}
+				time.Sleep(2 * time.Hour) // what stalls ends
+			})
+		})
+	}
+}

@@ -26,7 +26,9 @@ func (s *Stack) joinFleet(next oci.Registry, hooks *cache.Hooks) oci.Registry {
 	options := fleet.Options{Next: next, Bucket: o.Bucket, Hooks: o.Hooks}
 	if w := o.Work; w != nil {
 		s.Leases = lease.New(lease.Options{Bucket: o.Bucket, Secret: o.Secret, Self: w.Self})
-		options.Work = &fleet.Work{Leases: s.Leases, Siblings: w.Siblings, Ready: w.Ready, Public: s.isKnownPublic}
+		options.Work = &fleet.Work{Leases: s.Leases, Siblings: w.Siblings, Public: s.isKnownPublic, Ready: func() bool {
+			return !s.offline.Load() && w.Ready() // a mirror that is offline could not fetch for the others
+		}}
 	}
 	registry := fleet.New(options)
 	s.Uploads = fleet.NewUploads(fleet.UploadOptions{
