@@ -18,7 +18,8 @@ import (
 	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
 )
 
-// overlays are what people build: the variants as they are, and with components.
+// overlays are what people build for mirrors that know of no other: the variants as they
+// are, and with components.
 var overlays = map[string]string{
 	"base":      "resources: [../base]\n",
 	"daemonset": "resources: [../daemonset]\n",
@@ -35,9 +36,29 @@ components: [../components/containerd, ../components/nonroot]
 `,
 }
 
-// eachOverlay builds each of overlays.
+// fleets are those for mirrors that share a bucket.
+var fleets = map[string]string{
+	"fleet": "resources: [../fleet]\n",
+	"fleet, servicemonitor": `namespace: mirrord-fleet
+resources: [../fleet]
+components: [../components/servicemonitor]
+`,
+	"daemonset, fleet": `resources: [../daemonset]
+components: [../components/fleet]
+`,
+	"daemonset, fleet, nonroot": `resources: [../daemonset]
+components: [../components/fleet, ../components/containerd, ../components/nonroot]
+`,
+}
+
+// eachOverlay builds all of them.
 func eachOverlay(t *testing.T, test func(t *testing.T, m manifests)) {
-	for name, text := range overlays {
+	eachOf(t, overlays, test)
+	eachOf(t, fleets, test)
+}
+
+func eachOf(t *testing.T, some map[string]string, test func(t *testing.T, m manifests)) {
+	for name, text := range some {
 		t.Run(name, func(t *testing.T) {
 			test(t, build(t, map[string]string{"kustomization.yaml": text}))
 		})
@@ -55,6 +76,7 @@ type manifests struct {
 	claims      []corev1.PersistentVolumeClaim
 	deployments []appsv1.Deployment
 	daemonSets  []appsv1.DaemonSet
+	statefuls   []appsv1.StatefulSet
 	policies    []networkingv1.NetworkPolicy
 	disruptions []policyv1.PodDisruptionBudget
 	monitors    []monitoringv1.ServiceMonitor
@@ -101,6 +123,8 @@ func (m *manifests) add(t *testing.T, text []byte) {
 		addTo(t, &m.deployments, text)
 	case "DaemonSet":
 		addTo(t, &m.daemonSets, text)
+	case "StatefulSet":
+		addTo(t, &m.statefuls, text)
 	case "NetworkPolicy":
 		addTo(t, &m.policies, text)
 	case "PodDisruptionBudget":
@@ -121,7 +145,7 @@ func addTo[T any](t *testing.T, list *[]T, text []byte) {
 	*list = append(*list, object)
 }
 
-// pod returns the template of the only pods.
+// pod returns the template of the only pods, with the volumes that a StatefulSet adds.
 func (m manifests) pod(t *testing.T) corev1.PodTemplateSpec {
 	t.Helper()
 	var pods []corev1.PodTemplateSpec
@@ -130,6 +154,14 @@ func (m manifests) pod(t *testing.T) corev1.PodTemplateSpec {
 	}
 	for _, d := range m.daemonSets {
 		pods = append(pods, d.Spec.Template)
+	}
+	for _, s := range m.statefuls {
+		pod := *s.Spec.Template.DeepCopy()
+		for _, claim := range s.Spec.VolumeClaimTemplates {
+			source := corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: claim.Name}}
+			pod.Spec.Volumes = append(pod.Spec.Volumes, corev1.Volume{Name: claim.Name, VolumeSource: source})
+		}
+		pods = append(pods, pod)
 	}
 	if len(pods) != 1 {
 		t.Fatalf("%d kinds of pods, want 1", len(pods))

@@ -14,22 +14,36 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-const composeDir = repository + "/deploy/compose"
+const (
+	composeDir  = repository + "/deploy/compose"
+	composeFile = composeDir + "/compose.yaml"
+)
 
-// loadCompose reads the file as docker compose does.
-func loadCompose(t *testing.T) *types.Project {
+// loadCompose reads files as docker compose does, with the file .env beside the first.
+func loadCompose(t *testing.T, files ...string) *types.Project {
 	t.Helper()
-	options, err := cli.NewProjectOptions([]string{filepath.Join(composeDir, "compose.yaml")}, cli.WithProfiles([]string{"metrics"}))
-	check(t, err)
-	project, err := options.LoadProject(t.Context())
+	project, err := tryCompose(t, files...)
 	check(t, err)
 	return project
 }
 
-// service returns a service, with what is the same for all of them checked.
+func tryCompose(t *testing.T, files ...string) (*types.Project, error) {
+	t.Helper()
+	options, err := cli.NewProjectOptions(files, cli.WithProfiles([]string{"metrics"}), cli.WithOsEnv, cli.WithEnvFiles(), cli.WithDotEnv)
+	check(t, err)
+	return options.LoadProject(t.Context())
+}
+
+// service returns a service of the file of one mirror.
 func service(t *testing.T, name string) types.ServiceConfig {
 	t.Helper()
-	s, err := loadCompose(t).GetService(name)
+	return serviceOf(t, loadCompose(t, composeFile), name)
+}
+
+// serviceOf returns a service, with what is the same for all of them checked.
+func serviceOf(t *testing.T, project *types.Project, name string) types.ServiceConfig {
+	t.Helper()
+	s, err := project.GetService(name)
 	check(t, err)
 	if !s.ReadOnly || !slices.Equal(s.CapDrop, []string{"ALL"}) || !slices.Equal(s.SecurityOpt, []string{"no-new-privileges:true"}) || s.Privileged {
 		t.Errorf("%s may do more than it needs", name)
@@ -93,10 +107,16 @@ func (i image) newVolume(t *testing.T, target string) string {
 	dir := t.TempDir()
 	check(t, os.Chmod(dir, 0o755))
 	if info, err := os.Stat(filepath.Join(i.root, target)); err == nil {
-		owner := info.Sys().(*syscall.Stat_t)
-		check(t, errors.Join(os.Chown(dir, int(owner.Uid), int(owner.Gid)), os.Chmod(dir, info.Mode())))
+		copyOwner(t, dir, info)
 	}
 	return dir
+}
+
+// copyOwner gives path the owner and the mode of another.
+func copyOwner(t *testing.T, path string, of os.FileInfo) {
+	t.Helper()
+	owner := of.Sys().(*syscall.Stat_t)
+	check(t, errors.Join(os.Chown(path, int(owner.Uid), int(owner.Gid)), os.Chmod(path, of.Mode())))
 }
 
 // healthCheck returns a process like what Docker runs in the container c.

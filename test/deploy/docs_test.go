@@ -2,12 +2,12 @@ package deploy
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 
-	"github.com/compose-spec/compose-go/v2/cli"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -68,6 +68,53 @@ func TestDocumentedNodes(t *testing.T) {
 	r.stop(t, grace(t, m))
 }
 
+// createSecret is a command of a document: the namespace, and the files of the Secret.
+var createSecret = regexp.MustCompile(`(?m)^    kubectl -n (\S+) create secret generic mirrord-fleet((?: --from-file=\S+)+)$`)
+
+// TestDocumentedFleets runs the fleets of docs/install.md, with the Secret that it creates.
+func TestDocumentedFleets(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join(repository, "docs/install.md"))
+	check(t, err)
+	secrets := make(map[string]corev1.Secret)
+	for _, found := range createSecret.FindAllStringSubmatch(string(page), -1) {
+		secrets[found[1]] = secretOfFleet(strings.Split(found[2], " --from-file=")[1:]...)
+	}
+	for _, dir := range []string{"fleet-office", "fleet-nodes"} {
+		t.Run(dir, func(t *testing.T) {
+			needRoot(t)
+			files := documented(t, "kubernetes/"+dir)
+			files["mirrord.yaml"] = strings.NewReplacer(
+				"  - docker.io\n", "  - {name: docker.io, url: '"+hub+"'}\n",
+				"https://s3.eu-central-1.amazonaws.com", startStore(t),
+				"acme-mirror", storeBucket, "eu-central-1", "us-east-1\n    path_style: true", "AKIAIOSFODNN7EXAMPLE", storeKey,
+			).Replace(files["mirrord.yaml"])
+			m := build(t, files)
+			wantDocumented(t, m)
+			m.secrets = append(m.secrets, secrets[m.namespaces[0].Name])
+			startHub(t)
+			runFleet(t, m)
+		})
+	}
+}
+
+// TestDocumentedComposeFleet runs the three mirrors of docs/install.md with the secrets that
+// it makes.
+func TestDocumentedComposeFleet(t *testing.T) {
+	needRoot(t)
+	page, err := os.ReadFile(filepath.Join(repository, "docs/install.md"))
+	check(t, err)
+	_, block, _ := strings.Cut(string(page), "\n    cd deploy/compose/fleet\n")
+	block, _, _ = strings.Cut(block, "    docker compose up -d --wait\n")
+	dir := filepath.Join(t.TempDir(), "fleet")
+	check(t, os.CopyFS(dir, os.DirFS(filepath.Join(composeDir, "fleet"))))
+	make := exec.Command("sh", "-ec", strings.ReplaceAll(block, "sudo ", ""))
+	make.Dir = dir
+	if out, err := make.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	runComposeFleet(t, loadCompose(t, filepath.Join(dir, "compose.yaml")))
+}
+
 // wantDocumented checks that manifests are valid and have the image of the document.
 func wantDocumented(t *testing.T, m manifests) {
 	t.Helper()
@@ -86,11 +133,7 @@ func wantDocumented(t *testing.T, m manifests) {
 func TestDocumentedCompose(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "compose.override.yaml")
 	check(t, os.WriteFile(path, []byte(documented(t, "compose")["compose.override.yaml"]), 0o644))
-	options, err := cli.NewProjectOptions([]string{filepath.Join(composeDir, "compose.yaml"), path})
-	check(t, err)
-	project, err := options.LoadProject(t.Context())
-	check(t, err)
-	ports := project.Services["mirrord"].Ports
+	ports := loadCompose(t, composeFile, path).Services["mirrord"].Ports
 	if len(ports) != 1 || ports[0].HostIP != "" || ports[0].Published != "5000" || ports[0].Target != 5000 {
 		t.Errorf("the ports are %v", ports)
 	}

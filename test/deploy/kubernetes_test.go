@@ -17,7 +17,7 @@ const (
 // through it, it writes nowhere but into its volume, and ends in time. A second pod finds
 // what the first has cached.
 func TestPodsServe(t *testing.T) {
-	eachOverlay(t, func(t *testing.T, m manifests) {
+	eachOf(t, overlays, func(t *testing.T, m manifests) {
 		n := newNode(t)
 		if strings.HasSuffix(t.Name(), "nonroot") {
 			n.prepareCache(t)

@@ -79,7 +79,7 @@ func runInNetwork() error {
 	return again.Run()
 }
 
-// prepare builds the image and the simulator of Docker Hub.
+// prepare builds the image, the simulator of Docker Hub and an object store.
 func prepare(dir string) error {
 	root, err := filepath.Abs(repository)
 	if err != nil {
@@ -88,6 +88,7 @@ func prepare(dir string) error {
 	platform := "linux/" + runtime.GOARCH
 	for _, args := range [][]string{
 		{"build", "-o", filepath.Join(dir, "hubsim"), "./cmd/hubsim"},
+		{"-C", "test/tools", "build", "-o", filepath.Join(dir, storeProgram), "github.com/versity/versitygw/cmd/versitygw"},
 		{"-C", "deploy/release", "run", ".", "-root", root, "-out", dir, "-version", imageVersion, "-platforms", platform, "image"},
 	} {
 		c := exec.Command("go", args...)

@@ -8,22 +8,37 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 )
 
-// node is a machine of a cluster: it has the directories of hostPath volumes.
+// node is a machine of a cluster with a pod: it has the directories of hostPath volumes.
 type node struct {
-	root  string
-	image image
+	root    string
+	image   image
+	pod     string     // its name
+	address netip.Addr // of the pod; zero: all are
 }
 
 func newNode(t *testing.T) *node {
 	t.Helper()
 	needRoot(t)
-	return &node{root: t.TempDir(), image: unpackImage(t)}
+	return &node{root: t.TempDir(), image: unpackImage(t), pod: "mirrord-0"}
+}
+
+// all stands for all addresses in what a pod is configured with.
+const all = "0.0.0.0"
+
+// bound returns text with the pod's own address for all of them: the pods of the test
+// share a network.
+func (n *node) bound(text string) string {
+	if !n.address.IsValid() {
+		return text
+	}
+	return strings.ReplaceAll(text, all, n.address.String())
 }
 
 // run does what a kubelet does: init containers one after the other, then the container,
@@ -39,7 +54,7 @@ func (n *node) run(t *testing.T, m manifests, extra ...string) *running {
 	c.Env = append(c.Env, extra...)
 	r := c.start(t)
 	for _, probe := range []*corev1.Probe{pod.Containers[0].StartupProbe, pod.Containers[0].ReadinessProbe, pod.Containers[0].LivenessProbe} {
-		r.await(t, probeURL(t, pod.Containers[0], probe))
+		r.await(t, n.probeURL(t, pod.Containers[0], probe))
 	}
 	return r
 }
@@ -51,13 +66,17 @@ func grace(t *testing.T, m manifests) time.Duration {
 }
 
 // probeURL is what the kubelet asks.
-func probeURL(t *testing.T, c corev1.Container, probe *corev1.Probe) string {
+func (n *node) probeURL(t *testing.T, c corev1.Container, probe *corev1.Probe) string {
 	t.Helper()
 	i := slices.IndexFunc(c.Ports, func(p corev1.ContainerPort) bool { return p.Name == probe.HTTPGet.Port.StrVal })
 	if i < 0 {
 		t.Fatalf("the container has no port %v", probe.HTTPGet.Port)
 	}
-	return fmt.Sprintf("http://%s:%d%s", netip.AddrFrom4(podAddress), c.Ports[i].ContainerPort, probe.HTTPGet.Path)
+	address := netip.AddrFrom4(podAddress)
+	if n.address.IsValid() {
+		address = n.address
+	}
+	return fmt.Sprintf("http://%s:%d%s", address, c.Ports[i].ContainerPort, probe.HTTPGet.Path)
 }
 
 // container makes one of a pod.
@@ -67,9 +86,7 @@ func (n *node) container(t *testing.T, m manifests, pod corev1.PodSpec, c corev1
 	made.Args = n.image.command(c.Command, c.Args)
 	made.ReadOnlyRoot = *c.SecurityContext.ReadOnlyRootFilesystem
 	made.Env = slices.Clone(made.Env)
-	for _, e := range c.Env {
-		made.Env = append(made.Env, e.Name+"="+e.Value)
-	}
+	made.Env = append(made.Env, n.variables(t, c.Env)...)
 	made.setUser(t, *pod.SecurityContext, *c.SecurityContext)
 	for _, vm := range c.VolumeMounts {
 		i := slices.IndexFunc(pod.Volumes, func(v corev1.Volume) bool { return v.Name == vm.Name })
@@ -79,6 +96,37 @@ func (n *node) container(t *testing.T, m manifests, pod corev1.PodSpec, c corev1
 		made.Mounts = append(made.Mounts, mount{n.volume(t, m, pod, pod.Volumes[i]), vm.MountPath, vm.ReadOnly})
 	}
 	return made
+}
+
+// variables returns the environment of a container, as NAME=value.
+func (n *node) variables(t *testing.T, all []corev1.EnvVar) (env []string) {
+	t.Helper()
+	var known []string // $(NAME) and its value, by turns
+	for _, e := range all {
+		value := strings.NewReplacer(known...).Replace(e.Value)
+		if e.ValueFrom != nil {
+			value = n.field(t, e.ValueFrom.FieldRef.FieldPath)
+		}
+		value = n.bound(value)
+		known = append(known, "$("+e.Name+")", value)
+		env = append(env, e.Name+"="+value)
+	}
+	return env
+}
+
+// field is what the pod learns of itself by the downward API.
+func (n *node) field(t *testing.T, path string) string {
+	t.Helper()
+	switch path {
+	case "metadata.name":
+		return n.pod
+	case "spec.nodeName":
+		return "node-of-" + n.pod
+	case "status.podIP":
+		return n.address.String()
+	}
+	t.Fatalf("the test knows no field %s", path)
+	return ""
 }
 
 // setUser applies the security contexts, of which that of the container counts more.
@@ -133,10 +181,14 @@ func (n *node) volume(t *testing.T, m manifests, pod corev1.PodSpec, v corev1.Vo
 		if i < 0 {
 			t.Fatalf("there is no config map %s", v.ConfigMap.Name)
 		}
-		return writeFiles(t, m.configMaps[i].Data, 0o644, group)
+		files := make(map[string]string)
+		for name, text := range m.configMaps[i].Data {
+			files[name] = n.bound(text)
+		}
+		return writeFiles(t, files, 0o644, group)
 	case v.Secret != nil:
 		i := slices.IndexFunc(m.secrets, func(s corev1.Secret) bool { return s.Name == v.Secret.SecretName })
-		if i < 0 && !*v.Secret.Optional {
+		if i < 0 && (v.Secret.Optional == nil || !*v.Secret.Optional) {
 			t.Fatalf("there is no secret %s", v.Secret.SecretName)
 		}
 		files := make(map[string]string)

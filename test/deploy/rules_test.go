@@ -87,7 +87,7 @@ func TestPodSecurity(t *testing.T) {
 	eachOverlay(t, func(t *testing.T, m manifests) {
 		level, err := api.ParseLevel(m.namespaces[0].Labels[api.EnforceLevelLabel])
 		check(t, err)
-		if strictest := level == api.LevelRestricted; strictest != (len(m.deployments) > 0) {
+		if strictest := level == api.LevelRestricted; strictest != (len(m.daemonSets) == 0) {
 			t.Errorf("the namespace enforces %s", level)
 		}
 		pod := m.pod(t)
@@ -111,6 +111,11 @@ func TestOneWriter(t *testing.T) {
 				t.Errorf("max surge is %v", surge)
 			}
 		}
+		for _, s := range m.statefuls {
+			if len(s.Spec.VolumeClaimTemplates) != 1 || s.Spec.VolumeClaimTemplates[0].Name != "cache" {
+				t.Errorf("the claims of each pod are %v", s.Spec.VolumeClaimTemplates)
+			}
+		}
 	})
 }
 
@@ -121,6 +126,9 @@ func TestNamespaces(t *testing.T) {
 		want := "mirrord"
 		if len(m.daemonSets) > 0 {
 			want = "mirrord-nodes"
+		}
+		if len(m.statefuls) > 0 {
+			want = "mirrord-fleet"
 		}
 		if got := m.namespaces[0].Name; got != want {
 			t.Errorf("the namespace is %s, want %s", got, want)
@@ -151,6 +159,10 @@ func TestSelectors(t *testing.T) {
 		}
 		for _, d := range m.daemonSets {
 			selects("the daemon set", d.Spec.Selector, pod.Labels)
+		}
+		for _, s := range m.statefuls {
+			selects("the stateful set", s.Spec.Selector, pod.Labels)
+			selects("the spread of the pods", pod.Spec.TopologySpreadConstraints[0].LabelSelector, pod.Labels)
 		}
 		for _, p := range m.policies {
 			selects("the network policy", &p.Spec.PodSelector, pod.Labels)
@@ -202,10 +214,14 @@ func TestPorts(t *testing.T) {
 	})
 }
 
-// checkEgress checks that the mirror reaches DNS and upstreams, and no other port.
+// checkEgress checks that the mirror reaches DNS and upstreams, and no other port of others
+// than mirrors.
 func checkEgress(t *testing.T, rules []networkingv1.NetworkPolicyEgressRule) {
 	var open []string
 	for _, rule := range rules {
+		if len(rule.To) > 0 {
+			continue // TestSiblings
+		}
 		for _, port := range rule.Ports {
 			protocol := corev1.ProtocolTCP
 			if port.Protocol != nil {
