@@ -9,7 +9,7 @@ func (s *Stack) shareBudget(u Upstream) *budget.Ledger {
 	if o == nil || o.Secret.IsZero() {
 		return nil
 	}
-	return budget.New(budget.Options{Upstream: u.Name, Bucket: o.Bucket, Secret: o.Secret, Reserve: u.Reserve})
+	return budget.New(budget.Options{Upstream: u.Name, Bucket: o.Bucket, Secret: o.Secret, Reserve: u.Reserve, Ready: o.mayShareState})
 }
 
 // SharedBudgets returns how pulls were divided, by upstream; it is empty when they are not.

@@ -4,12 +4,14 @@ import (
 	"errors"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"mirrord/internal/fleet/bucket"
 	"mirrord/internal/fleet/bucket/buckettest"
+	"mirrord/internal/fleet/budget"
 )
 
 var errStore = errors.New("the store says 500")
@@ -135,6 +137,23 @@ func TestLostResponses(t *testing.T) {
 		pullAll(t, nodes, 2, (*node).refresh, 2*time.Minute)
 		if counted, refused := h.counted(); counted != limit-reserved || refused > 0 {
 			t.Errorf("%d were pulled, %d refused; want %d and none", counted, refused, limit-reserved)
+		}
+	})
+}
+
+// A store that is not known to heed conditions is not asked; each mirror goes on by itself.
+func TestNotReady(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var ready atomic.Bool
+		n := startWith(t, &hub{limit: 1000, window: time.Hour}, memory(), "office", ready.Load)
+		pullEach(t, []*node{n}, 1, (*node).pull, 10*time.Second, time.Second)
+		if gets, puts := n.bucket.counts(); gets+puts > 0 || n.ledger.Stats().Pulls[budget.Alone] < 9 {
+			t.Errorf("%d gets, %d puts, %+v", gets, puts, n.ledger.Stats())
+		}
+		ready.Store(true)
+		pullEach(t, []*node{n}, 1, (*node).pull, 10*time.Second, time.Second)
+		if s := n.ledger.Stats(); s.Pulls[budget.Granted] < 9 {
+			t.Errorf("once it is ready: %+v", s)
 		}
 	})
 }

@@ -139,9 +139,15 @@ const reserved = 20
 // start starts a mirror until the test ends. Its login is user; empty: none.
 func start(t *testing.T, h *hub, b bucket.Bucket, user string) *node {
 	t.Helper()
+	return startWith(t, h, b, user, nil)
+}
+
+// startWith is start for a bucket of which ready says whether it is used; nil: always.
+func startWith(t *testing.T, h *hub, b bucket.Bucket, user string, ready func() bool) *node {
+	t.Helper()
 	lost := new(atomic.Int32)
 	n := &node{Transport: ratelimit.New("docker.io", "login", lossy{h, lost}), bucket: &counting{Bucket: b}, lost: lost}
-	n.ledger = budget.New(budget.Options{Upstream: "docker.io", Bucket: n.bucket, Secret: secret(t), Reserve: func(int) int { return reserved }})
+	n.ledger = budget.New(budget.Options{Upstream: "docker.io", Bucket: n.bucket, Secret: secret(t), Reserve: func(int) int { return reserved }, Ready: ready})
 	n.Share(n.ledger, func() string { return user })
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)

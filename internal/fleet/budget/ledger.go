@@ -18,12 +18,13 @@ import (
 	"mirrord/internal/ratelimit"
 )
 
-// Options of a Ledger. All are required.
+// Options of a Ledger. All but Ready are required.
 type Options struct {
 	Upstream string
 	Bucket   bucket.Bucket
 	Secret   keys.Secret
 	Reserve  func(limit int) int // how many of the last pulls are left to images that were never pulled
+	Ready    func() bool         // whether the bucket can be trusted with budgets; nil: always
 }
 
 // Ledger is the budgets of the accounts at one upstream. It is a ratelimit.Shared. New makes
@@ -132,6 +133,9 @@ func (l *Ledger) flush() time.Duration {
 			continue
 		}
 		wait := max(a.flushAt.Sub(now), l.aloneUntil.Sub(now))
+		if !l.ready() {
+			wait = max(wait, minAlone)
+		}
 		if wait <= 0 {
 			l.start(a)
 		} else {
@@ -140,6 +144,9 @@ func (l *Ledger) flush() time.Duration {
 	}
 	return next
 }
+
+// ready reports whether the bucket may be used.
+func (l *Ledger) ready() bool { return l.opts.Ready == nil || l.opts.Ready() }
 
 // start joins the turn of an account, or starts one. The caller holds mu.
 func (l *Ledger) start(a *account) *call.Call[struct{}] {

@@ -58,7 +58,7 @@ func (l *Ledger) try(name string, mayUseReserve, last bool) (*account, step, err
 	}
 	k, _ := l.clock()
 	v := a.view(k, l.boot)
-	fails := now.Before(l.aloneUntil)
+	fails := now.Before(l.aloneUntil) || !l.ready()
 	switch fresh := a.isFresh(now); {
 	case (!fresh || a.reread) && !last && !fails:
 		return a, ask, nil

@@ -111,7 +111,7 @@ func (l *Ledger) prepare(a *account) (c change, etag string, ok bool) {
 // read reads the object. One that is not of this fleet is as good as absent, and is replaced
 // by the next write.
 func (l *Ledger) read(ctx context.Context, a *account) (state, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTime)
+	ctx, cancel := context.WithTimeoutCause(ctx, requestTime, bucket.ErrTimeout)
 	defer cancel()
 	sent := time.Now()
 	s, etag, err := l.get(ctx, a.key)
@@ -156,7 +156,7 @@ func (l *Ledger) write(ctx context.Context, a *account, c change, etag string) e
 		cond = bucket.IfMatch(etag)
 	}
 	sent := time.Now()
-	put, cancel := context.WithTimeout(ctx, requestTime)
+	put, cancel := context.WithTimeoutCause(ctx, requestTime, bucket.ErrTimeout)
 	etag, err = l.opts.Bucket.Put(put, a.key, raw, cond)
 	cancel()
 	if err == nil {
