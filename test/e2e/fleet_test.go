@@ -71,10 +71,18 @@ func startMemberWith(t *testing.T, hub *hubsim.Hub, s *objectStore, settings ...
 		"--fleet-s3", "endpoint=http://"+s.address+",bucket="+storeBucket+",prefix=office,region=us-east-1,path_style=true,access_key=access,secret_key_file="+s.home.path("secret"))...)
 }
 
-// uploaded returns when the mirror has nothing to upload.
+// uploaded returns when the mirror has nothing to store or to upload: a client has its last
+// byte before that, and what is stored is queued a moment later.
 func (m *mirror) uploaded(t *testing.T) {
 	t.Helper()
-	m.process.await(t, 2*time.Minute, func() bool { return m.metrics(t)["mirrord_fleet_uploads_waiting"] == 0 })
+	quiet := 0
+	m.process.await(t, 2*time.Minute, func() bool {
+		now := m.metrics(t)
+		if quiet++; now["mirrord_fills_in_flight"]+now["mirrord_fleet_uploads_waiting"] > 0 {
+			quiet = 0
+		}
+		return quiet > 2
+	})
 }
 
 // What one mirror has fetched, the others get from the bucket, and Docker Hub counts it
