@@ -159,6 +159,11 @@ func (l *Leases) acquire(ctx context.Context, d oci.Digest, seen *Seen) (*Lease,
 			seen = nil
 		case now.record.Nonce == mine.Nonce: // it was written, and the response was lost
 			return l.hold(d, mine, now.etag, sent), nil
+		case now.Boot == l.opts.Self.Boot: // from another attempt: nobody waits for itself
+			if l.holds(d) {
+				return nil, nil
+			}
+			seen = now
 		case !now.Over():
 			return nil, now
 		case now.State == Failed && now.Code != oci.Unavailable && !now.Expired(): // each may be answered otherwise
@@ -168,6 +173,12 @@ func (l *Leases) acquire(ctx context.Context, d oci.Digest, seen *Seen) (*Lease,
 		}
 	}
 	return nil, nil
+}
+
+func (l *Leases) holds(d oci.Digest) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.held[d] != nil
 }
 
 // triesNow is how often s was taken over a moment ago.

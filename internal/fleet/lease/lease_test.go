@@ -359,3 +359,14 @@ func TestForeign(t *testing.T) {
 		}
 	})
 }
+
+// TestOwn finds that a mirror does not wait for itself: it goes on alone while it holds the
+// lease, and takes over what it held before.
+func TestOwn(t *testing.T) {
+	run(t, 1, func(f *fleet) {
+		f.acquire(f.nodes[0], "holder")
+		f.acquire(f.nodes[0], "alone")
+		f.nodes[0].Done(digest)
+		f.acquire(f.nodes[0], "holder")
+	})
+}
