@@ -16,7 +16,7 @@ func TestFleetDashboards(t *testing.T) {
 	p := startPrometheus(t, second)
 	img := publishLayers(t, hub, 2, 512<<10)
 	first.pull(t, img)
-	first.uploaded(t)
+	first.uploaded(t, store, img)
 	p.await(t, `mirrord_fleet_bucket_corrupt_total == 0`)
 	second.pull(t, img)
 	p.await(t, `sum(increase(mirrord_fleet_bucket_bytes_total{direction="read"}[10m])) > 0`)
@@ -24,7 +24,7 @@ func TestFleetDashboards(t *testing.T) {
 
 	img = publishLayers(t, hub, 3, 512<<10)
 	first.pull(t, img)
-	first.uploaded(t)
+	first.uploaded(t, store, img)
 	object := store.object(img.blobs[len(img.blobs)-1])
 	raw, err := os.ReadFile(object)
 	if err != nil {

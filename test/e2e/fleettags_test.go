@@ -42,7 +42,7 @@ func TestFleetTags(t *testing.T) {
 	if n := pull(first, "first"); n != 1 {
 		t.Errorf("the first mirror sends %d HEADs", n)
 	}
-	first.uploaded(t)
+	first.uploaded(t, store, img)
 	first.process.await(t, time.Minute, func() bool { return len(store.tags(t)) == 1 })
 	if n := pull(second, "second"); n != 0 {
 		t.Errorf("the second mirror sends %d HEADs", n)
