@@ -10,6 +10,7 @@ import (
 
 	"mirrord/internal/cache/spool"
 	"mirrord/internal/call"
+	"mirrord/internal/health"
 	"mirrord/internal/oci"
 )
 
@@ -211,7 +212,7 @@ func (c *Cache) Hold(ds ...oci.Digest) (missing []oci.Digest, release func()) {
 }
 
 // Fetch caches ref, by digest, as Open does, and returns when it is on the disk. It fails
-// as Open does, or with ErrNoSpace when it was fetched and could not be cached.
+// as Open does, and as Stored.
 func (c *Cache) Fetch(ctx context.Context, ref oci.Ref) error {
 	content, err := c.OpenWithin(ctx, ref, call.Endless)
 	if err != nil {
@@ -221,18 +222,30 @@ func (c *Cache) Fetch(ctx context.Context, ref oci.Ref) error {
 	if err := errors.Join(err, content.Close()); err != nil {
 		return err
 	}
+	return c.Stored(ctx, ref)
+}
+
+// Stored waits until ref, by digest, which was read to its end, is on the disk: the last
+// byte comes before the file is in place. It fails when ref is not cached, with ErrNoSpace
+// unless the disk fails, and when ctx ends.
+func (c *Cache) Stored(ctx context.Context, ref oci.Ref) error {
 	c.mu.Lock()
 	f := c.flights.of(ref)
 	c.mu.Unlock()
-	if f != nil { // the last byte came before the file
+	if f != nil {
 		select {
 		case <-f.ctx.Done():
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
 	}
-	if !c.has(ref.Digest()) {
-		return fmt.Errorf("%s was fetched: %w", ref, ErrNoSpace)
+	switch disk := c.health.Degraded()[health.Disk]; {
+	case c.has(ref.Digest()):
+		return nil
+	case c.runner.Stopped():
+		return call.ErrShutdown
+	case disk != nil:
+		return fmt.Errorf("%s was fetched and is not cached: %w; mirrord doctor says more", ref, disk)
 	}
-	return nil
+	return fmt.Errorf("%s was fetched and is not cached: %w; raise cache.max_size, or free space on the disk", ref, ErrNoSpace)
 }

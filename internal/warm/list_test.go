@@ -118,7 +118,7 @@ func TestParseListProblems(t *testing.T) {
 		"no registry":   {"colour: red\n", `f:1: "colour" has no images, and this is neither`},
 		"regex":         {"docker.io:\n  images-by-tag-regex:\n    a: '['\n", `f:3: "[" is not a regular expression of tags`},
 		"no tag list":   {"docker.io:\n  images:\n    a: latest\n", `f:3: the tags of "docker.io/a" are not a list`},
-		"text":          {"this is no list\n", "f:1: is no list of images"},
+		"text":          {"this is no list\n", "f:1: not a list of images"},
 		"not UTF-8":     {"\xff\xfe", "f is not UTF-8 text"},
 		"too large":     {strings.Repeat("a\n", 1<<20), "f has more than 1048576 bytes; split it"},
 		"too many":      {manyNames(maxImages + 1), "f:10001: more than 10000 images; split the list"},

@@ -74,10 +74,11 @@ type blob struct {
 	size int64
 }
 
-// blobs returns what an image names and its registry has: not the layers that are at
-// another place only.
+// blobs returns what an image names and its registry has, each once: not the layers that
+// are at another place only.
 func (m manifest) blobs(ref oci.Ref) ([]blob, error) {
 	var all []blob
+	named := make(map[oci.Ref]bool)
 	for _, d := range append([]ocispec.Descriptor{m.Config}, m.Layers...) {
 		if d.Digest == "" || len(d.URLs) > 0 || strings.Contains(d.MediaType, "foreign") || strings.Contains(d.MediaType, "nondistributable") {
 			continue
@@ -86,7 +87,10 @@ func (m manifest) blobs(ref oci.Ref) ([]blob, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", ref, err)
 		}
-		all = append(all, blob{b, max(d.Size, 0)})
+		if !named[b] {
+			named[b] = true
+			all = append(all, blob{b, max(d.Size, 0)})
+		}
 	}
 	return all, nil
 }

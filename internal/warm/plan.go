@@ -32,7 +32,9 @@ type Entry struct {
 	Cached bool   `json:"cached"`
 	Error  string `json:"error,omitempty"`
 
-	ref oci.Ref
+	ref       oci.Ref
+	manifests []oci.Ref // of it, by digest, that are cached; some may be in memory only
+	missing   int       // blobs that these name and that are not cached
 }
 
 // TotalPulls is the sum of all upstreams.
@@ -114,7 +116,7 @@ func (w *Warmer) planEntry(ctx context.Context, e *Entry, want wanted) {
 	if err != nil {
 		e.Error = err.Error()
 	}
-	e.Cached = err == nil && e.Pulls == 0 && e.Bytes == 0
+	e.Cached = err == nil && e.Pulls == 0 && e.missing == 0
 }
 
 // resolve returns what ref names now, by digest, and whether that is said to be an index.
@@ -142,6 +144,7 @@ func (w *Warmer) cost(ctx context.Context, e *Entry, ref oci.Ref, index bool, wa
 		}
 		return nil
 	}
+	e.manifests = append(e.manifests, ref)
 	children, err := m.children(ref, want, seen)
 	if err != nil {
 		return fmt.Errorf("%s %w", e.Image, err)
@@ -152,6 +155,7 @@ func (w *Warmer) cost(ctx context.Context, e *Entry, ref oci.Ref, index bool, wa
 		}
 	}
 	missing, err := w.missing(ref, m)
+	e.missing += len(missing)
 	for _, b := range missing {
 		e.Bytes += b.size
 	}

@@ -99,9 +99,9 @@ func (r *run) do(ctx context.Context, e *Entry) {
 		err = limit
 	case !e.Cached:
 		result.Outcome = Warmed
-		err = r.image(ctx, e.ref, make(visited))
-	case !e.ref.ByDigest(): // the tag is confirmed, which costs nothing
-		_, err = r.opts.Registry.Resolve(ctx, e.ref)
+		err = r.fetch(ctx, e)
+	default:
+		err = r.confirm(ctx, e)
 	}
 	var limit *oci.LimitError
 	switch {
@@ -120,24 +120,57 @@ func (r *run) do(ctx context.Context, e *Entry) {
 	r.done(result)
 }
 
-// image fetches what is missing of what ref names now, but for manifests in seen.
-func (r *run) image(ctx context.Context, ref oci.Ref, seen visited) error {
-	top, m, err := r.manifest(ctx, ref)
+// confirm confirms the tag of an image that is cached, which costs nothing, and waits until
+// all of it is on the disk: its manifests may be in memory only.
+func (r *run) confirm(ctx context.Context, e *Entry) error {
+	for _, m := range e.manifests {
+		if err := r.opts.Cache.Stored(ctx, m); err != nil {
+			return err
+		}
+	}
+	if e.ref.ByDigest() {
+		return nil
+	}
+	_, err := r.opts.Registry.Resolve(ctx, e.ref)
+	return err
+}
+
+// fetch fetches what is missing of an image. It fails unless all of it is on the disk in
+// the end: the cache may have evicted the first blobs for the last ones.
+func (r *run) fetch(ctx context.Context, e *Entry) error {
+	top, err := r.image(ctx, e.ref, make(visited))
 	if err != nil {
 		return err
 	}
+	var left Entry
+	if err := r.cost(ctx, &left, top, false, r.want, make(visited)); err != nil {
+		return err
+	}
+	if left.Pulls+left.missing > 0 {
+		return fmt.Errorf("%s was fetched, and %d parts of it were evicted again: raise cache.max_size, or warm less at once", e.Image, left.Pulls+left.missing)
+	}
+	return nil
+}
+
+// image fetches what is missing of what ref names now, but for manifests in seen, and
+// returns when that is on the disk. It returns the digest of ref.
+func (r *run) image(ctx context.Context, ref oci.Ref, seen visited) (oci.Ref, error) {
+	top, m, err := r.manifest(ctx, ref)
+	if err != nil {
+		return top, err
+	}
 	children, err := m.children(top, r.want, seen)
 	if err != nil {
-		return fmt.Errorf("%s %w", ref, err)
+		return top, fmt.Errorf("%s %w", ref, err)
 	}
 	for _, child := range children {
-		if err := r.image(ctx, child, seen); err != nil {
-			return err
+		if _, err := r.image(ctx, child, seen); err != nil {
+			return top, err
 		}
 	}
 	missing, err := r.missing(top, m)
 	if err != nil {
-		return err
+		return top, err
 	}
 	r.expect(missing)
 	group, ctx := errgroup.WithContext(ctx)
@@ -145,7 +178,8 @@ func (r *run) image(ctx context.Context, ref oci.Ref, seen visited) error {
 	for _, b := range missing {
 		group.Go(func() error { return r.blob(ctx, b) })
 	}
-	return group.Wait()
+	group.Go(func() error { return r.opts.Cache.Stored(ctx, top) })
+	return top, group.Wait()
 }
 
 // manifest returns the manifest of ref and its own name, fetched if it is not cached.
@@ -182,14 +216,20 @@ func (r *run) manifest(ctx context.Context, ref oci.Ref) (oci.Ref, manifest, err
 	return ref.At(content.Digest), m, err
 }
 
-// blob fetches one.
+// blob fetches one, and returns when it is on the disk. What bypasses the cache is not
+// read: nothing would be gained by it.
 func (r *run) blob(ctx context.Context, b blob) error {
 	content, err := r.opts.Registry.Open(ctx, b.ref)
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(counter(func(n int) { r.received(int64(n)) }), content.Body)
-	return errors.Join(err, content.Close())
+	if content.Via != oci.Pass {
+		_, err = io.Copy(counter(func(n int) { r.received(int64(n)) }), content.Body)
+	}
+	if err := errors.Join(err, content.Close()); err != nil {
+		return err
+	}
+	return r.opts.Cache.Stored(ctx, b.ref)
 }
 
 // counter is a writer that counts.

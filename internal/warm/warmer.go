@@ -19,6 +19,9 @@ type Cache interface {
 	// OpenCached opens ref, by digest, without the upstream. It fails with
 	// fs.ErrNotExist when ref is not cached.
 	OpenCached(ctx context.Context, ref oci.Ref) (*oci.Content, error)
+	// Stored waits until ref, by digest, which was read to its end, is on the disk. It
+	// fails when ref is not cached.
+	Stored(ctx context.Context, ref oci.Ref) error
 }
 
 // Options of a Warmer. All are required.
@@ -86,10 +89,10 @@ func (j Job) check() (wanted, error) {
 type Outcome string
 
 const (
-	Warmed  Outcome = "warmed"  // something of it was fetched
+	Warmed  Outcome = "warmed"  // something of it was fetched, and all of it is on the disk
 	Cached  Outcome = "cached"  // all of it was there
 	Waiting Outcome = "waiting" // for the pull limit of its upstream
-	Failed  Outcome = "failed"
+	Failed  Outcome = "failed"  // also when it was fetched and could not be stored
 )
 
 // Outcomes are all of them.

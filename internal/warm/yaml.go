@@ -91,7 +91,7 @@ func (r *reader) readRoot(t *tree, root ast.Node) error {
 		}
 	}
 	if _, ok := t.resolve(root).(*ast.MappingNode); !ok {
-		return r.wrong(root, "is no list of images: write one image a line, or give a YAML file of skopeo sync, a compose file, manifests of Kubernetes, or the output of docker image ls")
+		return r.wrong(root, "not a list of images: write one image a line, or give a YAML file of skopeo sync, a compose file, manifests of Kubernetes, or the output of docker image ls")
 	}
 	return nil
 }
