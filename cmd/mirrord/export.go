@@ -145,7 +145,7 @@ func printExport(c *cobra.Command, asJSON bool, out string, done archive.Unpacke
 	}
 	text := fmt.Sprintf("wrote %s: %s", out, units.BytesSize(float64(done.Bytes)))
 	if done.Present > 0 {
-		text += fmt.Sprintf("; %d blobs were there already", done.Present)
+		text += "; " + plural(done.Present, "blob") + " already there"
 	}
 	_, err := fmt.Fprintln(c.OutOrStdout(), text)
 	return err

@@ -87,8 +87,8 @@ func headline(s status.Status) string {
 	case t.Requests == 0:
 		return text + "No client has asked for anything today.\n"
 	default:
-		return text + fmt.Sprintf("Today it saved %d pulls and %s, %.0f%% of what clients were sent.\n",
-			t.PullsSaved, bytesText(t.BytesSaved()), 100*t.ByteHitRatio())
+		return text + fmt.Sprintf("Today it saved %s and %s, %.0f%% of what clients were sent.\n",
+			plural(int(t.PullsSaved), "pull"), bytesText(t.BytesSaved()), 100*t.ByteHitRatio())
 	}
 }
 

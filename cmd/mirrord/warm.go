@@ -177,9 +177,9 @@ func (w *warmCommand) ask(c *cobra.Command, p *warm.Plan) error {
 		return nil
 	}
 	if !term.IsTerminal(int(os.Stdin.Fd())) || slices.Contains(w.files, "-") {
-		return refusal{fmt.Errorf("this would spend %d pulls, more than --max-pulls %d; add --yes, or raise it", pulls, w.maxPulls)}
+		return refusal{fmt.Errorf("this would spend %s, more than --max-pulls %d; add --yes, or raise it", plural(pulls, "pull"), w.maxPulls)}
 	}
-	_, _ = fmt.Fprintf(c.ErrOrStderr(), "Spend %d pulls? [y/N] ", pulls)
+	_, _ = fmt.Fprintf(c.ErrOrStderr(), "Spend %s? [y/N] ", plural(pulls, "pull"))
 	answer, _ := bufio.NewReader(c.InOrStdin()).ReadString('\n') // without one it is no
 	if answer = strings.ToLower(strings.TrimSpace(answer)); answer != "y" && answer != "yes" {
 		return errors.New("nothing was warmed")

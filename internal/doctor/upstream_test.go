@@ -242,7 +242,7 @@ func TestHosts(t *testing.T) {
 			ref, err := oci.ParseManifest(oci.DockerHub, fmt.Sprint("library/a", i), "v1")
 			check(t, err)
 			if _, err := u.Pool.Resolve(t.Context(), ref); err == nil {
-				t.Fatal("a 503 is no error")
+				t.Fatal("a response of 503 returned no error")
 			}
 			time.Sleep(time.Second)
 		}

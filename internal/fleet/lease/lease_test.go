@@ -244,7 +244,7 @@ func TestDone(t *testing.T) {
 	run(t, 2, func(f *fleet) {
 		f.acquire(f.nodes[0], "holder")
 		f.nodes[0].Done(digest)
-		f.nodes[0].Done(digest) // is no error
+		f.nodes[0].Done(digest) // does nothing
 		before := f.memory.Counts()[buckettest.Put]
 		time.Sleep(time.Minute)
 		if after := f.memory.Counts()[buckettest.Put]; after != before {
