@@ -126,7 +126,7 @@ func build(cfg *config.Config, load func() (*config.Config, error), passed socke
 	d.mirrors = d.mirrorServers(listeners.mirrors)
 	d.admin = adminServers(listeners, d.audit.Actions(d.api.Handler()), d.api.MetricsHandler(), log)
 	d.siblings = d.fleet.siblingServer(listeners.fleet)
-	quotas := newQuotaWatch(d.events, ledger.Budgets, d.policy.reserve)
+	quotas := newQuotaWatch(d.events, ledger.Budgets, d.policy.reserve, storage.index, log)
 	d.workers = append(append(renewals(d.doors), d.fleet.workers()...), d.events.Run, quotas.run, d.mirror.Run, d.pins.Run, d.lists.Run, d.status.Run, budgets.run, d.audit.Run, d.tracer.Run)
 	return d, nil
 }

@@ -2,14 +2,10 @@ package main
 
 import (
 	"cmp"
-	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"os"
-	"slices"
-	"strings"
-	"time"
 
 	"go.uber.org/zap"
 
@@ -17,7 +13,6 @@ import (
 	"mirrord/internal/health"
 	"mirrord/internal/notify"
 	"mirrord/internal/oci"
-	"mirrord/internal/ratelimit"
 	"mirrord/internal/stack"
 	"mirrord/internal/tagrule"
 	"mirrord/internal/tags"
@@ -147,95 +142,4 @@ func notifyOfTags(n *notify.Notifier, hooks tags.Hooks) tags.Hooks {
 		}
 	}
 	return hooks
-}
-
-// quotaEvent is the data of quota_low and quota_gone.
-type quotaEvent struct {
-	Upstream   string     `json:"upstream"`
-	Credential string     `json:"credential"`
-	Limit      int        `json:"limit,omitempty"`
-	Remaining  int        `json:"remaining"`
-	ResetBy    *time.Time `json:"reset_by,omitempty"`
-}
-
-// quotaWatch sends events when the pulls of a credential run out. newQuotaWatch makes one.
-type quotaWatch struct {
-	events  *notify.Notifier
-	budgets func() []ratelimit.Budget
-	reserve func(limit int) int
-	sent    map[string][]notify.Type // by credential, until its budget is back
-}
-
-// newQuotaWatch returns a quotaWatch that does not send again what the last process has
-// sent: what budgets come to before any upstream has responded to this one.
-func newQuotaWatch(events *notify.Notifier, budgets func() []ratelimit.Budget, reserve func(limit int) int) *quotaWatch {
-	w := &quotaWatch{events: events, budgets: budgets, reserve: reserve, sent: make(map[string][]notify.Type)}
-	for _, b := range budgets() {
-		switch w.stateOf(b, time.Now()) {
-		case notify.QuotaGone:
-			w.sent[keyOf(b)] = []notify.Type{notify.QuotaLow, notify.QuotaGone}
-		case notify.QuotaLow:
-			w.sent[keyOf(b)] = []notify.Type{notify.QuotaLow}
-		}
-	}
-	return w
-}
-
-const quotaWatchEvery = 5 * time.Second
-
-func (w *quotaWatch) run(ctx context.Context) error {
-	tick := time.NewTicker(quotaWatchEvery)
-	defer tick.Stop()
-	for {
-		for _, b := range w.budgets() {
-			w.look(b, time.Now())
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return nil
-		}
-	}
-}
-
-// look sends what b has come to at now. A budget must recover by a tenth of its limit
-// before it is low again: one of a sliding window goes up and down.
-func (w *quotaWatch) look(b ratelimit.Budget, now time.Time) {
-	switch what := w.stateOf(b, now); {
-	case what != "":
-		w.send(what, keyOf(b), b)
-	case !b.Known() || b.Remaining > w.low(b)+b.Limit/10:
-		delete(w.sent, keyOf(b))
-	}
-}
-
-// stateOf returns the event that b is worth at now; empty: none.
-func (w *quotaWatch) stateOf(b ratelimit.Budget, now time.Time) notify.Type {
-	switch {
-	case b.Known() && b.Remaining <= 0 || b.PullsAt.After(now):
-		return notify.QuotaGone
-	case b.Known() && b.Remaining <= w.low(b):
-		return notify.QuotaLow
-	}
-	return ""
-}
-
-// low is how many pulls are few.
-func (w *quotaWatch) low(b ratelimit.Budget) int { return max(b.Limit/10, w.reserve(b.Limit)) }
-
-func keyOf(b ratelimit.Budget) string { return b.Upstream + "/" + b.Credential }
-
-func (w *quotaWatch) send(what notify.Type, key string, b ratelimit.Budget) {
-	if slices.Contains(w.sent[key], what) {
-		return
-	}
-	w.sent[key] = append(w.sent[key], what)
-	data := quotaEvent{Upstream: b.Upstream, Credential: b.Credential, Limit: b.Limit, Remaining: b.Remaining}
-	for _, reset := range []time.Time{b.ResetBy, b.PullsAt} {
-		if !reset.IsZero() {
-			data.ResetBy = new(reset.UTC())
-			break
-		}
-	}
-	w.events.Emit(notify.Event{Type: what, Subject: strings.TrimSuffix(key, "/"), Data: data})
 }

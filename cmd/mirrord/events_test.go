@@ -17,7 +17,6 @@ import (
 	"mirrord/internal/health"
 	"mirrord/internal/notify"
 	"mirrord/internal/oci"
-	"mirrord/internal/ratelimit"
 )
 
 // The page shows what is sent.
@@ -55,48 +54,6 @@ func TestEventsPage(t *testing.T) {
 	}
 	if !slices.Equal(names, config.NotifyEvents) {
 		t.Errorf("the configuration knows %v, not %v", config.NotifyEvents, names)
-	}
-}
-
-// A budget is low once, until it has recovered by a tenth.
-func TestQuotaEvents(t *testing.T) {
-	n := notify.New(notify.Options{})
-	n.Set([]notify.Target{{Name: "a", On: notify.Types}})
-	w := newQuotaWatch(n, func() []ratelimit.Budget { return nil }, func(int) int { return 5 })
-	now := time.Now()
-	for i, step := range []struct {
-		remaining, limit int
-		wait             time.Duration
-		events           int // so far
-	}{
-		{11, 100, 0, 0}, {10, 100, 0, 1}, {9, 100, 0, 1}, {15, 100, 0, 1}, {10, 100, 0, 1},
-		{0, 100, 0, 2}, {-1, 100, 0, 2}, {3, 100, 0, 2}, {21, 100, 0, 2}, {10, 100, 0, 3},
-		{0, 0, 0, 3}, {0, 0, time.Minute, 4}, {0, 0, time.Minute, 4},
-	} {
-		b := ratelimit.Budget{Upstream: "docker.io", Credential: "a", Limit: step.limit, Remaining: step.remaining}
-		if step.wait > 0 {
-			b.PullsAt = now.Add(step.wait)
-		}
-		w.look(b, now)
-		if got := n.Stats()[0].Waiting; got != step.events {
-			t.Errorf("step %d: %d events, want %d", i, got, step.events)
-		}
-	}
-}
-
-// What the last process has sent is sent again only once it has changed.
-func TestQuotaEventsOfRestart(t *testing.T) {
-	n := notify.New(notify.Options{})
-	n.Set([]notify.Target{{Name: "a", On: notify.Types}})
-	low := ratelimit.Budget{Upstream: "docker.io", Credential: "a", Limit: 100, Remaining: 9}
-	w := newQuotaWatch(n, func() []ratelimit.Budget { return []ratelimit.Budget{low} }, func(int) int { return 0 })
-	for i, step := range []struct{ remaining, events int }{{9, 0}, {8, 0}, {0, 1}, {50, 1}, {9, 2}} {
-		b := low
-		b.Remaining = step.remaining
-		w.look(b, time.Now())
-		if got := n.Stats()[0].Waiting; got != step.events {
-			t.Errorf("step %d: %d events, want %d", i, got, step.events)
-		}
 	}
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -108,5 +109,34 @@ func TestQuotaGoneEvent(t *testing.T) {
 	want := map[string]any{"upstream": "docker.io", "credential": "default", "limit": 2.0, "remaining": 0.0, "reset_by": got[0].Data["reset_by"]}
 	if diff := cmp.Diff(want, got[0].Data); diff != "" || want["reset_by"] == nil {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// An event that a webhook has not accepted before a restart is delivered after it, and the
+// same event once more after another one.
+func TestQuotaEventOfRestart(t *testing.T) {
+	hub, err := hubsim.Start(hubsim.Options{Limit: 1})
+	check(t, err)
+	defer hub.Close()
+	check(t, addImage(hub, "first:1", "1", "1"))
+	m := newMirror(t)
+	h, config := m.tellHook(t)
+	h.status = http.StatusServiceUnavailable
+	flags := []string{config, "--upstream=name=docker.io,url=" + hub.URL(), "--quota-reserve=0"}
+	check(t, m.serve(flags...))
+	p := puller{base: "http://" + m.mirror + "/v2/library/first"}
+	check(t, p.pull("1"))
+	check(t, m.poll("an attempt", func() bool { return h.has("refused") }))
+	check(t, m.end(terminate))
+	h.mu.Lock()
+	h.status = http.StatusNoContent
+	h.mu.Unlock()
+	for range 2 {
+		check(t, m.serve(flags...))
+		check(t, m.poll("quota_gone", func() bool { return h.has("quota_gone") }))
+		check(t, m.end(terminate)) // which delivers what waits
+	}
+	if got := h.events(t); len(got) != 2 || h.received[0] != h.received[1] {
+		t.Errorf("received %q", h.received)
 	}
 }

@@ -23,8 +23,11 @@ const (
 	tagPrefix     = "t/"
 	quotaPrefix   = "q/"
 	historyPrefix = "h/"
-	blobVersion   = 3 // 1 had no Verified; 3 only for records with an Origin, so that an older mirrord can read the others
-	tagVersion    = 3 // 1 had no Confirmed, 2 no Refused
+
+	quotaEventPrefix = "e/"
+
+	blobVersion = 3 // 1 had no Verified; 3 only for records with an Origin, so that an older mirrord can read the others
+	tagVersion  = 3 // 1 had no Confirmed, 2 no Refused
 )
 
 var (

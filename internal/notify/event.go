@@ -3,6 +3,7 @@
 package notify
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/json"
 	"time"
@@ -28,6 +29,8 @@ var Types = []Type{QuotaLow, QuotaGone, UpstreamDown, UpstreamUp, Degraded, Reco
 
 // Event is something that has happened.
 type Event struct {
+	ID      string    // of an event that may have been sent before; empty: a new one
+	Time    time.Time // when it happened; zero: now
 	Type    Type
 	Subject string  // what it happened to
 	Ref     oci.Ref // of TagMoved
@@ -59,11 +62,15 @@ type message struct {
 }
 
 func newMessage(source string, e Event) (message, error) {
-	m := message{id: rand.Text(), created: time.Now()}
+	m := message{id: cmp.Or(e.ID, rand.Text()), created: time.Now()}
+	happened := e.Time
+	if happened.IsZero() {
+		happened = m.created
+	}
 	var err error
 	m.body, err = json.Marshal(cloudEvent{
 		SpecVersion: "1.0", ID: m.id, Source: source, Type: typePrefix + string(e.Type), Subject: e.Subject,
-		Time: m.created.UTC(), ContentType: "application/json", Data: e.Data,
+		Time: happened.UTC(), ContentType: "application/json", Data: e.Data,
 	})
 	return m, err
 }

@@ -21,6 +21,7 @@ type Budget struct {
 
 	LimitedAt  time.Time // of the last 429; zero: never
 	LimitedBy  oci.LimitKind
+	RefusedAt  time.Time // of the last 429 of the pull limit; zero: never
 	PullsAt    time.Time // no manifest GET is sent before; zero: no limit now
 	RequestsAt time.Time // no request at all is sent before; zero: no limit now
 
@@ -55,6 +56,7 @@ func (t *Transport) budget(now time.Time) Budget {
 		Observed:   known.observed,
 		LimitedAt:  known.limitedAt,
 		LimitedBy:  known.limitedBy,
+		RefusedAt:  known.refusedAt,
 		PullsAt:    t.pulls.next(now),
 		RequestsAt: t.upstream.all.next(now),
 		Spent:      t.spent,

@@ -84,6 +84,7 @@ func (t *Transport) updateGates(p admission, err error, now time.Time) error {
 		t.upstream.all.close(limit, p.probesAll, now)
 		return err
 	}
+	t.report.refusedAt = now
 	known := t.report.at(now)
 	limit.Limit, limit.Window, limit.ResetBy = known.limit, known.window, known.resetBy()
 	t.pulls.exhausted = known.limit > 0 && known.remaining <= 0

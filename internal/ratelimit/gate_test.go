@@ -266,7 +266,11 @@ func TestBothGates(t *testing.T) {
 		tr := New("docker.io", "login", l)
 		try(t, tr, pull)
 		l.refuse = func(*http.Request) *http.Response { return refusal(abuseBody, "60") }
+		<-time.After(time.Second)
 		try(t, tr, head)
+		if b := tr.Budget(); b.LimitedBy != oci.LimitRequests || b.LimitedAt.Sub(b.RefusedAt) != time.Second {
+			t.Errorf("limited by %s at %v, refused at %v", b.LimitedBy, b.LimitedAt, b.RefusedAt)
+		}
 		l.refuse = nil
 		<-time.After(time.Minute)
 		if limit := try(t, tr, pull); limit == nil || limit.Kind != oci.LimitPulls {

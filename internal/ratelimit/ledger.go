@@ -98,6 +98,7 @@ type record struct {
 	Since     time.Time
 	LimitedAt time.Time
 	LimitedBy oci.LimitKind
+	RefusedAt time.Time
 	Pulls     *oci.LimitError
 	Exhausted bool `json:"Told"`
 	Closed    time.Time
@@ -113,7 +114,7 @@ func (t *Transport) record() []byte {
 	raw, err := json.Marshal(record{
 		Limit: f.limit, Window: f.window, Remaining: f.remaining, Reset: f.reset,
 		Source: f.source, Observed: f.observed, Since: f.since,
-		LimitedAt: f.limitedAt, LimitedBy: f.limitedBy,
+		LimitedAt: f.limitedAt, LimitedBy: f.limitedBy, RefusedAt: f.refusedAt,
 		Pulls: t.pulls.closed, Exhausted: t.pulls.exhausted, Closed: t.pulls.since,
 		All: t.upstream.all.closed,
 	})
@@ -133,10 +134,10 @@ func (t *Transport) restore(raw []byte) error {
 	t.report = report{
 		quota:  quota{limit: r.Limit, window: r.Window, remaining: r.Remaining, reset: r.Reset},
 		source: r.Source, observed: r.Observed, since: r.Since,
-		limitedAt: r.LimitedAt, limitedBy: r.LimitedBy,
+		limitedAt: r.LimitedAt, limitedBy: r.LimitedBy, refusedAt: r.RefusedAt,
 	}
 	now := time.Now()
-	if r.Observed.After(now) {
+	if r.Observed.After(now) || r.RefusedAt.After(now) {
 		t.report = report{}
 	}
 	t.pulls = gate{closed: clamp(r.Pulls, now), exhausted: r.Exhausted, since: r.Closed}

@@ -18,6 +18,7 @@ type report struct {
 
 	limitedAt time.Time // of the last 429
 	limitedBy oci.LimitKind
+	refusedAt time.Time // of the last 429 of the pull limit
 }
 
 // unknownWindow is how long a report without a window is valid.
@@ -54,7 +55,7 @@ func (r *report) at(now time.Time) report {
 	}
 	over := !now.Before(r.observed.Add(window)) || !r.reset.IsZero() && !now.Before(r.reset)
 	if r.observed.IsZero() || over {
-		return report{observed: r.observed, limitedAt: r.limitedAt, limitedBy: r.limitedBy}
+		return report{observed: r.observed, limitedAt: r.limitedAt, limitedBy: r.limitedBy, refusedAt: r.refusedAt}
 	}
 	return *r
 }

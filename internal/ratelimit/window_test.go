@@ -165,7 +165,7 @@ func TestRestart(t *testing.T) {
 		after := second.Budgets()
 		for i, b := range before {
 			a := after[i]
-			if a.Limit != b.Limit || a.Remaining != b.Remaining || !a.ResetBy.Equal(b.ResetBy) || !a.Observed.Equal(b.Observed) || !a.PullsAt.Equal(b.PullsAt) || a.LimitedBy != b.LimitedBy {
+			if a.Limit != b.Limit || a.Remaining != b.Remaining || !a.ResetBy.Equal(b.ResetBy) || !a.Observed.Equal(b.Observed) || !a.PullsAt.Equal(b.PullsAt) || a.LimitedBy != b.LimitedBy || !a.RefusedAt.Equal(b.RefusedAt) {
 				t.Errorf("after the restart %+v, before %+v", a, b)
 			}
 		}

@@ -8,13 +8,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// The history is what was put last under each name, and nothing of other records.
-func TestHistory(t *testing.T) {
+// Values are what was put last under each name, and nothing of other records.
+func TestValues(t *testing.T) {
 	dir := t.TempDir()
 	ix, err := Open(dir, Options{})
 	check(t, err)
 	check(t, ix.PutBlobs(blob(1)))
 	check(t, ix.PutQuotas(map[string][]byte{"a": []byte("quota")}))
+	check(t, ix.PutQuotaEvents(map[string][]byte{"a": []byte("event")}))
 	check(t, ix.PutHistory(map[string][]byte{"m0001": []byte("old"), "d001": nil}))
 	check(t, ix.PutHistory(map[string][]byte{"m0001": []byte("new")}))
 	check(t, ix.Close())
@@ -24,6 +25,13 @@ func TestHistory(t *testing.T) {
 	check(t, err)
 	if diff := cmp.Diff(map[string][]byte{"m0001": []byte("new"), "d001": nil}, got); diff != "" {
 		t.Error(diff)
+	}
+	for want, read := range map[string]func() (map[string][]byte, error){"quota": ix.Quotas, "event": ix.QuotaEvents} {
+		got, err := read()
+		check(t, err)
+		if diff := cmp.Diff(map[string][]byte{"a": []byte(want)}, got); diff != "" {
+			t.Error(diff)
+		}
 	}
 	if n := len(blobs(t, ix)); n != 1 {
 		t.Errorf("%d blobs", n)
