@@ -7,6 +7,8 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math/rand/v2"
+	"time"
 
 	"mirrord/internal/fleet/bucket"
 )
@@ -45,7 +47,11 @@ func (b *Bucket) Get(ctx context.Context, key string, from int64, etag string) (
 	if err := b.bodies.allow(); err != nil {
 		return nil, err
 	}
-	o, err := b.Bucket.Get(ctx, key, from, etag)
+	var o *bucket.Object
+	err := again(ctx, func() (err error) {
+		o, err = b.Bucket.Get(ctx, key, from, etag)
+		return err
+	})
 	b.gets.note(ctx, err)
 	if err == nil {
 		o.Body = &body{o.Body, ctx, b.bodies, o.Size - from}
@@ -58,9 +64,34 @@ func (b *Bucket) Put(ctx context.Context, key string, data []byte, c bucket.Cond
 	if err := b.puts.allow(); err != nil {
 		return "", err
 	}
-	etag, err := b.Bucket.Put(ctx, key, data, c)
+	var etag string
+	err := again(ctx, func() (err error) {
+		etag, err = b.Bucket.Put(ctx, key, data, c)
+		return err
+	})
 	b.puts.note(ctx, err)
 	return etag, err
+}
+
+const maxRepeats = 2
+
+// again sends a request, and sends it again after 50 to 400 ms, at random, when the store
+// wants fewer: it has done nothing then, and without this each such response would cost a
+// request to the upstream.
+func again(ctx context.Context, send func() error) error {
+	for repeats := 0; ; repeats++ {
+		err := send()
+		if !errors.Is(err, bucket.ErrSlow) || repeats == maxRepeats {
+			return err
+		}
+		timer := time.NewTimer(50*time.Millisecond + rand.N(350*time.Millisecond))
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return err
+		}
+	}
 }
 
 // Upload is of the interface.

@@ -136,3 +136,49 @@ func (s stalled) Read([]byte) (int, error) {
 	<-s.ctx.Done()
 	return 0, context.Cause(s.ctx)
 }
+
+// TestFewer finds that a request is sent again when the store wants fewer, twice at the most,
+// and that nothing else is repeated.
+func TestFewer(t *testing.T) {
+	for name, test := range map[string]struct {
+		refused int
+		err     error
+		want    error
+		sent    int
+	}{
+		"once":     {1, bucket.ErrSlow, nil, 2},
+		"always":   {100, bucket.ErrSlow, bucket.ErrSlow, 3},
+		"it fails": {100, bucket.ErrDenied, bucket.ErrDenied, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				for op, request := range map[buckettest.Op]func(b bucket.Bucket) error{
+					buckettest.Get: func(b bucket.Bucket) error { return read(t.Context(), b, "a") },
+					buckettest.Put: func(b bucket.Bucket) error {
+						_, err := b.Put(t.Context(), "a", []byte("new"), bucket.Cond{})
+						return err
+					},
+				} {
+					memory := buckettest.NewMemory()
+					if _, err := memory.Put(t.Context(), "a", []byte("old"), bucket.Cond{}); err != nil {
+						t.Fatal(err)
+					}
+					var sent atomic.Int32
+					memory.Faults = func(buckettest.Op, string) buckettest.Fault {
+						if int(sent.Add(1)) <= test.refused {
+							return buckettest.Fault{Err: test.err}
+						}
+						return buckettest.Fault{}
+					}
+					begun := time.Now()
+					if err := request(guard.New(memory, guard.Hooks{})); !errors.Is(err, test.want) || int(sent.Load()) != test.sent {
+						t.Errorf("%s: %d requests, %v; want %d, %v", op, sent.Load(), err, test.sent, test.want)
+					}
+					if took := time.Since(begun); took > time.Second {
+						t.Errorf("%s: took %v", op, took)
+					}
+				}
+			})
+		})
+	}
+}
