@@ -111,6 +111,9 @@ func (s *Seen) Expired() bool {
 	return s.age+time.Since(s.at) >= expiredAt || time.Since(s.at) >= unchangedFor
 }
 
+// Whole reports whether the holder has all of the content, and uploads it.
+func (s *Seen) Whole() bool { return s.Size >= 0 && s.Have >= s.Size }
+
 // Over reports whether nobody fetches for s any more.
 func (s *Seen) Over() bool { return s.State == Failed || s.Expired() }
 
@@ -118,7 +121,12 @@ func (s *Seen) Over() bool { return s.State == Failed || s.Expired() }
 // otherwise who holds it. Neither of them says to go on alone: the store cannot be asked, or
 // others have tried too often.
 func (l *Leases) Acquire(ctx context.Context, d oci.Digest) (*Lease, *Seen) {
-	return l.acquire(ctx, d, nil)
+	now, err := l.read(ctx, d) // of many mirrors most only need this, and a write costs more
+	seen, free := l.judge(d, now, err)
+	if !free {
+		return nil, seen
+	}
+	return l.acquire(ctx, d, seen)
 }
 
 // TakeOver takes the lease s over, whose holder cannot be reached, has failed or has not
@@ -151,28 +159,36 @@ func (l *Leases) acquire(ctx context.Context, d oci.Digest, seen *Seen) (*Lease,
 			return nil, nil
 		}
 		now, err := l.read(ctx, d)
-		switch {
-		case err != nil:
-			if !errors.Is(err, bucket.ErrAbsent) {
-				return nil, nil
-			}
-			seen = nil
-		case now.record.Nonce == mine.Nonce: // it was written, and the response was lost
+		if err == nil && now.record.Nonce == mine.Nonce { // it was written, and the response was lost
 			return l.hold(d, mine, now.etag, sent), nil
-		case now.Boot == l.opts.Self.Boot: // from another attempt: nobody waits for itself
-			if l.holds(d) {
-				return nil, nil
-			}
-			seen = now
-		case !now.Over():
-			return nil, now
-		case now.State == Failed && now.Code != oci.Unavailable && !now.Expired(): // each may be answered otherwise
-			return nil, nil
-		default:
-			seen = now
+		}
+		var free bool
+		if seen, free = l.judge(d, now, err); !free {
+			return nil, seen
 		}
 	}
 	return nil, nil
+}
+
+// judge says what to make of the lease for d that was read with err: whether this mirror may
+// write one, over seen if that is not nil. If not, seen is who holds it, or nil to go on
+// alone.
+func (l *Leases) judge(d oci.Digest, now *Seen, err error) (seen *Seen, free bool) {
+	switch {
+	case errors.Is(err, bucket.ErrAbsent):
+		return nil, true
+	case err != nil:
+		return nil, false
+	case now.Boot == l.opts.Self.Boot: // from another attempt: nobody waits for itself
+		if l.holds(d) {
+			return nil, false
+		}
+	case !now.Over():
+		return now, false
+	case now.State == Failed && now.Code != oci.Unavailable && !now.Expired(): // each may be answered otherwise
+		return nil, false
+	}
+	return now, true
 }
 
 func (l *Leases) holds(d oci.Digest) bool {

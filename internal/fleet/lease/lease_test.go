@@ -279,23 +279,28 @@ func TestEnd(t *testing.T) {
 func TestFaults(t *testing.T) {
 	broken := errors.New("connection reset")
 	for name, test := range map[string]struct {
-		fault func(op buckettest.Op, n int) buckettest.Fault
+		fault func(op buckettest.Op, puts int) buckettest.Fault
 		want  string
 	}{
 		"down":                 {func(buckettest.Op, int) buckettest.Fault { return buckettest.Fault{Err: broken} }, "alone"},
 		"hangs":                {func(buckettest.Op, int) buckettest.Fault { return buckettest.Fault{Before: time.Hour} }, "alone"},
-		"the response is lost": {first(buckettest.Put, buckettest.Fault{Err: broken, Applied: true}), "holder"},
-		"it comes too late":    {first(buckettest.Put, buckettest.Fault{Applied: true, After: time.Hour}), "holder"},
-		"another write":        {first(buckettest.Put, buckettest.Fault{Err: bucket.ErrConflict}), "holder"},
-		"asks for fewer":       {first(buckettest.Put, buckettest.Fault{Err: bucket.ErrSlow}), "holder"},
+		"the response is lost": {first(buckettest.Fault{Err: broken, Applied: true}), "holder"},
+		"it comes too late":    {first(buckettest.Fault{Applied: true, After: time.Hour}), "holder"},
+		"another write":        {first(buckettest.Fault{Err: bucket.ErrConflict}), "holder"},
+		"asks for fewer":       {first(buckettest.Fault{Err: bucket.ErrSlow}), "holder"},
 		"lost, and cannot be read": {func(op buckettest.Op, n int) buckettest.Fault {
 			return buckettest.Fault{Err: broken, Applied: op == buckettest.Put}
 		}, "alone"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			run(t, 1, func(f *fleet) {
-				var n atomic.Int32
-				f.memory.Faults = func(op buckettest.Op, _ string) buckettest.Fault { return test.fault(op, int(n.Add(1))) }
+				var puts atomic.Int32
+				f.memory.Faults = func(op buckettest.Op, _ string) buckettest.Fault {
+					if op == buckettest.Put {
+						puts.Add(1)
+					}
+					return test.fault(op, int(puts.Load()))
+				}
 				begun := time.Now()
 				held, seen := f.nodes[0].Acquire(f.Context(), digest)
 				f.wantRole(held, seen, test.want)
@@ -307,10 +312,10 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// first is the fault of the first request, if it is of that kind.
-func first(of buckettest.Op, fault buckettest.Fault) func(buckettest.Op, int) buckettest.Fault {
+// first is the fault of the first write.
+func first(fault buckettest.Fault) func(buckettest.Op, int) buckettest.Fault {
 	return func(op buckettest.Op, n int) buckettest.Fault {
-		if op == of && n == 1 {
+		if op == buckettest.Put && n == 1 {
 			return fault
 		}
 		return buckettest.Fault{}
