@@ -69,6 +69,12 @@ func (b *body) usePeer(f found) {
 	b.peer, b.source = &f, &peerStream{f, b.registry.opts.Work.Leases}
 }
 
+// waitForPeer reads from another mirror once that can send something.
+func (b *body) waitForPeer(f found) {
+	b.known, b.size = true, f.seen.Size
+	b.peer = &f
+}
+
 func (b *body) setSize(size int64) error {
 	if b.known && size != b.size {
 		return fmt.Errorf("%s has %d bytes now, and %d before", b.ref, size, b.size)
@@ -150,10 +156,8 @@ func (b *body) goOnFromPeer(broken bool) error {
 	if !wait(b.ctx, breakPause) {
 		return context.Cause(b.ctx)
 	}
-	waiting, cancel := context.WithTimeout(b.ctx, stallTime)
-	defer cancel()
-	f := follow{registry: b.registry, ref: b.ref, seen: b.peer.seen, from: b.offset, broken: broken}
-	switch next := f.next(b.ctx, waiting); {
+	f := follow{registry: b.registry, ref: b.ref, seen: b.peer.seen, from: b.offset, broken: broken, begun: true}
+	switch next := f.next(b.ctx, b.ctx); {
 	case next.stream != nil:
 		b.usePeer(next)
 		return nil

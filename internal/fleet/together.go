@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"time"
 
 	"mirrord/internal/fleet/bucket"
@@ -36,6 +37,7 @@ const (
 	stuckTime   = 30 * time.Second // for which a holder may renew its lease and fetch nothing
 	avoidTime   = 10 * time.Minute // for which a mirror that has sent wrong bytes is not read from
 	maxSwitches = 8                // of one body from one mirror to the next
+	slowStore   = 8 << 20          // bytes a second: slower uploads are not waited for
 )
 
 func (r *Registry) noteRole(role Role) {
@@ -86,6 +88,11 @@ func (r *Registry) openFound(ctx context.Context, ref oci.Ref, found found) (*oc
 		b := r.newBody(ctx, ref)
 		b.usePeer(found)
 		return b.content(oci.Peer), nil
+	case found.later:
+		r.noteRole(Waiter)
+		b := r.newBody(ctx, ref)
+		b.waitForPeer(found)
+		return b.content(oci.Peer), nil
 	case found.object:
 		content, err := r.openShared(ctx, ref)
 		return r.orUpstream(ctx, ref, content, err)
@@ -113,6 +120,7 @@ func (r *Registry) openLeased(ctx context.Context, ref oci.Ref, held *lease.Leas
 		held.Fail(oci.CodeOf(err))
 		return nil, err
 	}
+	held.Progress(0, content.Size)
 	content.Body = oci.Verify(newLeased(oci.Unverified(content.Body), held, content.Size), content.Descriptor)
 	return content, nil
 }
@@ -142,6 +150,7 @@ type follow struct {
 	seen     *lease.Seen // nil: nobody
 	from     int64
 	broken   bool // seen has broken off, and is not asked again
+	begun    bool // the client has its response, and waits as long as there is progress
 }
 
 // found is what a follow has come to; zero: the mirror is alone.
@@ -151,16 +160,18 @@ type found struct {
 	cancel context.CancelCauseFunc
 	lease  *lease.Lease // that was taken over
 	object bool         // it is in the bucket by now
+	later  bool         // seen says the size, and cannot send anything yet
 }
 
-// next finds the next source. It stops waiting when waiting ends; ctx bounds a stream.
+// next finds the next source. It stops waiting when waiting ends, and when the holder makes no
+// progress or cannot be reached; ctx bounds a stream.
 func (f *follow) next(ctx, waiting context.Context) found {
-	have, since := int64(-1), time.Now()
+	have, since, reached := int64(-1), time.Now(), true
 	for f.seen != nil && waiting.Err() == nil && !f.registry.avoids(f.seen.Boot) {
-		if f.seen.Have > have {
+		if f.seen.Have > have && reached {
 			have, since = f.seen.Have, time.Now()
 		}
-		if time.Since(since) > stuckTime {
+		if time.Since(since) > f.limit() {
 			break
 		}
 		if !f.broken && !f.seen.Over() {
@@ -169,11 +180,16 @@ func (f *follow) next(ctx, waiting context.Context) found {
 				return got
 			}
 			if errors.Is(err, sibling.ErrBusy) {
-				f.look(waiting)
+				if f.look(waiting); f.answerable() {
+					return found{seen: f.seen, later: true}
+				}
+				if f.mayBeShared() && f.inBucket(waiting) {
+					return found{object: true}
+				}
 				continue
 			}
 		}
-		f.broken = false
+		f.broken, reached = false, false
 		if f.inBucket(waiting) {
 			return found{object: true}
 		}
@@ -183,6 +199,26 @@ func (f *follow) next(ctx, waiting context.Context) found {
 		}
 	}
 	return found{}
+}
+
+// limit is how long to wait while the holder makes no progress.
+func (f *follow) limit() time.Duration {
+	if f.seen.Whole() {
+		return stuckTime + time.Duration(f.seen.Size/slowStore)*time.Second
+	}
+	return stallTime
+}
+
+// answerable reports whether a client that has waited for nothing but a stream can have its
+// response: the size is all that it needs.
+func (f *follow) answerable() bool {
+	return !f.begun && f.seen != nil && f.ref.Kind() == oci.Blob && f.seen.Size > 0
+}
+
+// mayBeShared reports whether the bucket is worth a request: the holder uploads what it has
+// whole. Of what is small it never says how much it has.
+func (f *follow) mayBeShared() bool {
+	return f.seen != nil && (f.seen.Size < 0 || f.seen.Whole())
 }
 
 // ask asks the holder. When waiting ends before it answers, that fails.
@@ -206,22 +242,22 @@ func (f *follow) ask(ctx, waiting context.Context) (found, error) {
 // look waits, and reads the lease again: its holder may have something to send by now, or
 // another one holds it.
 func (f *follow) look(waiting context.Context) {
-	timer := time.NewTimer(busyPause)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-waiting.Done():
+	if !wait(waiting, busyPause/2+rand.N(busyPause)) {
 		return
 	}
 	now, err := f.registry.opts.Work.Leases.Watch(waiting, f.seen)
-	if err != nil {
-		now = nil
+	if err == nil || errors.Is(err, bucket.ErrAbsent) {
+		f.seen = now // else it expires
 	}
-	f.seen = now
 }
 
+// inBucket reports whether the bucket has ref. Of what is large it asks for the last byte.
 func (f *follow) inBucket(ctx context.Context) bool {
-	o, err := f.registry.get(ctx, keys.Blob(f.ref.Digest()), f.from, "")
+	from := f.from
+	if f.seen != nil {
+		from = max(from, f.seen.Size-1)
+	}
+	o, err := f.registry.get(ctx, keys.Blob(f.ref.Digest()), from, "")
 	if err != nil {
 		return false
 	}

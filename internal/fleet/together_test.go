@@ -216,7 +216,7 @@ func TestHolderBreaks(t *testing.T) {
 				<-ctx.Done()
 				return nil, ctx.Err()
 			})
-		}, 1, []fleet.Role{fleet.Alone}, 16 * time.Second},
+		}, 1, []fleet.Role{fleet.Alone}, 20 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			together(t, func(g *group) {
@@ -233,6 +233,50 @@ func TestHolderBreaks(t *testing.T) {
 				if took > test.within {
 					t.Errorf("took %v, want %v at most", took, test.within)
 				}
+			})
+		})
+	}
+}
+
+// TestBusy finds that who gets no stream for a long time waits as long as the holder makes
+// progress, and asks the upstream only when it makes none.
+func TestBusy(t *testing.T) {
+	for name, test := range map[string]struct {
+		then     func(g *group, a *member)
+		upstream int
+		roles    []fleet.Role
+	}{
+		"it sends later":                 {func(g *group, a *member) { a.serves(g.all) }, 0, []fleet.Role{fleet.Waiter}},
+		"it is in the bucket later":      {func(g *group, _ *member) { put(g.T, g.memory, g.ref.Digest(), g.blob) }, 0, []fleet.Role{fleet.Waiter}},
+		"it never sends or has anything": {func(*group, *member) {}, 1, []fleet.Role{fleet.Waiter, fleet.Alone}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			together(t, func(g *group) {
+				a, b := g.add("a"), g.add("b")
+				held := a.holds()
+				a.serves(func(context.Context, oci.Digest) (*oci.Content, error) { return nil, errors.New("too many streams") })
+				var fetching sync.WaitGroup
+				fetching.Go(func() {
+					size := int64(len(g.blob))
+					held.Progress(0, size)
+					for have := size / 20; have <= size; have += size / 20 { // in a minute
+						time.Sleep(3 * time.Second)
+						held.Progress(have, size)
+					}
+					test.then(g, a)
+				})
+				begun := time.Now()
+				content, err := b.registry.Open(g.Context(), g.ref)
+				if err != nil || content.Via != oci.Peer || time.Since(begun) > 6*time.Second {
+					t.Errorf("%v after %v", err, time.Since(begun))
+				}
+				_ = content.Close()
+				b.roles = nil
+				took := b.want(oci.Peer, test.upstream, test.roles...)
+				if took < time.Minute-6*time.Second || took > 2*time.Minute {
+					t.Errorf("took %v", took)
+				}
+				fetching.Wait()
 			})
 		})
 	}
