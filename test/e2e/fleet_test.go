@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"mirrord/internal/hubsim"
+	"mirrord/test/objectstore"
 )
 
 // objectStore is versitygw, a server of S3, over a directory. It can be started again.
@@ -27,11 +28,11 @@ const storeBucket = "fleet"
 // startStore builds and starts an object store with an empty bucket.
 func startStore(t *testing.T) *objectStore {
 	t.Helper()
-	s := &objectStore{home: newHome(t), address: freeAddress(t)}
-	s.program = s.home.path("versitygw")
-	if err := command("../tools", "go", "build", "-o", s.program, "github.com/versity/versitygw/cmd/versitygw"); err != nil {
+	program, err := objectstore.Program()
+	if err != nil {
 		t.Fatal(err)
 	}
+	s := &objectStore{home: newHome(t), address: freeAddress(t), program: program}
 	if err := os.MkdirAll(s.home.path("data", storeBucket), 0o755); err != nil { // buckets are directories
 		t.Fatal(err)
 	}

@@ -32,7 +32,7 @@ type Store struct {
 
 // New makes a Store in an empty directory, which does not run yet.
 func New(dir string) (*Store, error) {
-	program, err := build()
+	program, err := Program()
 	if err != nil {
 		return nil, err
 	}
@@ -44,8 +44,8 @@ func New(dir string) (*Store, error) {
 	return s, errors.Join(l.Close(), os.MkdirAll(filepath.Join(dir, "data", Bucket), 0o755)) // buckets are directories
 }
 
-// build builds the server, unless the go command has it cached, and returns its path.
-var build = sync.OnceValues(func() (string, error) {
+// Program builds the server, unless the go command has it cached, and returns its path.
+var Program = sync.OnceValues(func() (string, error) {
 	module, err := exec.Command("go", "env", "GOMOD").Output()
 	if err != nil {
 		return "", err
