@@ -25,6 +25,7 @@ type breaker struct {
 	failures int        // in a row
 	since    time.Time  // of the first of them
 	open     bool
+	trying   bool // since it is open a request was let through, and has not ended yet
 	retryAt  time.Time
 	pause    time.Duration // before the next try
 	err      error         // the last failure
@@ -44,6 +45,7 @@ func (b *breaker) allow() error {
 	if now.Before(b.retryAt) {
 		return fmt.Errorf("the bucket fails: %w", b.err)
 	}
+	b.trying = true
 	b.retryAt = now.Add(b.pause)
 	return nil
 }
@@ -75,13 +77,15 @@ func isFailure(err error) bool {
 func (b *breaker) succeed() {
 	b.mu.Lock()
 	recovered := b.open
-	b.failures, b.open, b.pause, b.err = 0, false, firstPause, nil
+	b.failures, b.open, b.trying, b.pause, b.err = 0, false, false, firstPause, nil
 	b.mu.Unlock()
 	if recovered && b.hooks.Recovered != nil {
 		b.hooks.Recovered()
 	}
 }
 
+// fail notes a failure. Of the requests that were in flight when the bucket was left alone
+// the others do not make that any longer: only one that was let through since does.
 func (b *breaker) fail(err error) {
 	now := time.Now()
 	b.mu.Lock()
@@ -91,8 +95,8 @@ func (b *breaker) fail(err error) {
 	b.failures++
 	b.err = err
 	opens := !b.open && b.failures >= maxFailures && now.Sub(b.since) >= minFailureTime
-	if opens || b.open {
-		b.open = true
+	if opens || b.trying {
+		b.open, b.trying = true, false
 		b.retryAt = now.Add(b.pause)
 		b.pause = min(2*b.pause, maxPause)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -77,6 +78,39 @@ func TestSlow(t *testing.T) {
 		}
 		if failing != 1 || recovered != 1 || b.Failure() != nil {
 			t.Errorf("reported as failing %d times, as recovered %d times; %v", failing, recovered, b.Failure())
+		}
+	})
+}
+
+// TestTogether finds that requests that fail at the same time leave the bucket alone for no
+// longer than one after the other, and that each try that fails doubles that.
+func TestTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := buckettest.NewMemory()
+		memory.Faults = func(buckettest.Op, string) buckettest.Fault {
+			return buckettest.Fault{Before: time.Second, Err: bucket.ErrSlow}
+		}
+		b := guard.New(memory, guard.Hooks{})
+		together := func() (tried bool) {
+			begun := time.Now()
+			var all sync.WaitGroup
+			for range 20 {
+				all.Go(func() { _ = read(t.Context(), b, "a") })
+			}
+			all.Wait()
+			return time.Since(begun) > 0
+		}
+		together()
+		together()
+		for _, pause := range []time.Duration{5, 10, 20, 40, 60, 60} {
+			time.Sleep(pause*time.Second - time.Second)
+			if together() {
+				t.Errorf("tried again before %d s", pause)
+			}
+			time.Sleep(time.Second)
+			if !together() {
+				t.Errorf("not tried again after %d s", pause)
+			}
 		}
 	})
 }
