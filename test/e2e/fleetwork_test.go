@@ -12,16 +12,29 @@ import (
 )
 
 // startSharing starts a mirror that agrees with others on who fetches what, and waits until
-// it knows that the bucket can do what that needs.
+// it can.
 func startSharing(t *testing.T, hub *hubsim.Hub, s *objectStore) *mirror {
 	t.Helper()
 	s.home.write(t, "fleet", "the secret of all mirrors\n")
 	m := startMemberWith(t, hub, s, "--tags-fresh", "10m", "--fleet-secret-file", s.home.path("fleet"), "--fleet-listen", freeAddress(t))
+	m.awaitSharing(t)
+	return m
+}
+
+// awaitSharing returns when the mirror knows that the bucket can do what agreeing needs: until
+// then it fetches by itself.
+func (m *mirror) awaitSharing(t *testing.T) {
+	t.Helper()
 	m.process.await(t, time.Minute, func() bool {
 		now := m.metrics(t)
 		return now[`mirrord_fleet_capability{capability="conditions"}`] == 1 && now[`mirrord_fleet_capability{capability="secret"}`] == 1
 	})
-	return m
+}
+
+// startThree starts three mirrors that agree on who fetches what.
+func startThree(t *testing.T, hub *hubsim.Hub, s *objectStore) []*mirror {
+	t.Helper()
+	return []*mirror{startSharing(t, hub, s), startSharing(t, hub, s), startSharing(t, hub, s)}
 }
 
 // pullTogether pulls with so many clients of each mirror at once, each into a directory of its
@@ -48,7 +61,7 @@ func pullTogether(t *testing.T, img image, clients int, meanwhile func(), mirror
 // fetches, and the others read from it while it does.
 func TestFleetTogether(t *testing.T) {
 	hub, store := startHub(t), startStore(t)
-	mirrors := []*mirror{startSharing(t, hub, store), startSharing(t, hub, store), startSharing(t, hub, store)}
+	mirrors := startThree(t, hub, store)
 	img := publishLayers(t, hub, 8, 2<<20)
 	defer hub.Inject(hubsim.Fault{Op: "cdn", Bandwidth: 1 << 20})()
 	n := spent(t, hub, mirrors[0], "together", func() { pullTogether(t, img, 4, func() {}, mirrors...) })
