@@ -16,6 +16,7 @@ import (
 	"mirrord/internal/archive"
 	"mirrord/internal/cache"
 	"mirrord/internal/config"
+	"mirrord/internal/doctor"
 	"mirrord/internal/images"
 	"mirrord/internal/index"
 	"mirrord/internal/membership"
@@ -52,7 +53,8 @@ type daemon struct {
 	warmer  *warm.Warmer
 	lists   *warm.Scheduler
 	fleet   *fleetOps
-	id      string // of this process in Via
+	disk    *doctor.Disk // of the cache
+	id      string       // of this process in Via
 	self    self
 
 	doors    []door     // of the listeners, in the order of cfg.AllListeners
@@ -78,7 +80,7 @@ func build(cfg *config.Config, load func() (*config.Config, error), passed socke
 			err = errors.Join(err, storage.close())
 		}
 	}()
-	d = &daemon{cfg: cfg, load: load, log: log, level: level, policy: newPolicy(cfg), metrics: telemetry.NewMetrics(thisBuild().Version), id: newID(), self: newSelf(), close: storage.close}
+	d = &daemon{cfg: cfg, load: load, log: log, level: level, policy: newPolicy(cfg), metrics: telemetry.NewMetrics(thisBuild().Version), disk: doctor.NewDisk(), id: newID(), self: newSelf(), close: storage.close}
 	if err := d.openOutputs(); err != nil {
 		return nil, refusal{err}
 	}

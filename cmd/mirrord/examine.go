@@ -22,12 +22,14 @@ func (d *daemon) examine(ctx context.Context, report func(doctor.Check)) doctor.
 	if err != nil {
 		report(*err)
 	}
-	m.Process = true
+	m.Process, m.Disk = true, d.disk
+	m.CheckDisk(ctx, report)
 	known := confirmed(d.mirror.Tags.All())
+	layers := d.layersOf(ctx, known)
 	for _, s := range d.mirror.Sources() {
-		u := doctor.Upstream{Pool: s.Pool, Hosts: s.Hosts, Reserve: d.policy.reserve, Image: exampleOf(s.Upstream(), known)}
-		u.Blob = d.layerOf(ctx, s.Upstream(), known)
-		m.Upstreams = append(m.Upstreams, u)
+		m.Upstreams = append(m.Upstreams, doctor.Upstream{
+			Pool: s.Pool, Hosts: s.Hosts, Reserve: d.policy.reserve, Image: exampleOf(s.Upstream(), known), Blob: layers[s.Upstream()],
+		})
 	}
 	m.Check(ctx, report)
 	for _, c := range d.fleet.checks() {
@@ -43,6 +45,8 @@ func examineHere(ctx context.Context, cfg *config.Config, report func(doctor.Che
 	if err != nil {
 		report(*err)
 	}
+	m.Disk = doctor.NewDisk()
+	m.CheckDisk(ctx, report)
 	for _, u := range cfg.Upstreams {
 		if cfg.Offline {
 			report(doctor.Check{Name: "upstream " + u.Name, State: doctor.OK, Detail: "not asked, because of offline: true"})
@@ -105,6 +109,22 @@ func exampleOf(name string, known []tags.Known) oci.Ref {
 		}
 	}
 	return oci.Ref{}
+}
+
+// layersOf returns what layerOf does, by upstream. That reads manifests from the disk: of one
+// that hangs nothing is known.
+func (d *daemon) layersOf(ctx context.Context, known []tags.Known) map[string]oci.Ref {
+	layers, err := doctor.Use(ctx, d.disk, func() map[string]oci.Ref {
+		found := make(map[string]oci.Ref)
+		for _, s := range d.mirror.Sources() {
+			found[s.Upstream()] = d.layerOf(ctx, s.Upstream(), known)
+		}
+		return found
+	})
+	if err != nil {
+		return nil
+	}
+	return layers
 }
 
 // layerOf returns a layer of the first tag of an upstream that has one that is large enough.

@@ -19,7 +19,7 @@ type DoctorLine struct {
 // doctor checks the mirror and its surroundings, by requests to the upstreams.
 func (a *API) doctor(r *http.Request, lines *lineWriter) error {
 	if !a.examining.TryLock() {
-		return refuse(http.StatusConflict, errors.New("the mirror is being checked already; try again in half a minute"))
+		return refuse(http.StatusConflict, errors.New("the mirror is being checked already; try again in a minute"))
 	}
 	defer a.examining.Unlock()
 	lines.begin() // the first check may take long

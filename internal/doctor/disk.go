@@ -1,10 +1,13 @@
 package doctor
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"os/user"
+	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -20,55 +23,117 @@ const (
 // local disk.
 var networkFileSystems = map[int64]string{0x6969: "NFS", 0xff534d42: "CIFS", 0xfe534d42: "SMB2", 0x65735546: "FUSE"}
 
-// Disk checks the cache directory: whether it takes files of this user, how long four
-// synced writes of 1 MiB take, and whether the file system has maxSize bytes for blobs
-// beside the minFree bytes that stay free. It leaves nothing there. A write that the
-// kernel holds cannot be cut short.
-func Disk(dir string, maxSize, minFree int64) []Check {
-	var stat unix.Statfs_t
-	if err := unix.Statfs(dir, &stat); err != nil {
-		return []Check{{"cache directory", Warn, fmt.Sprintf("%s: %v", dir, err), "mirrord serve makes it if it may; name another with cache.dir"}}
+// disk checks the cache directory: whether it takes files of this process, how long four
+// synced writes of 1 MiB take, and whether the file system has MaxSize bytes for blobs
+// beside the MinFree bytes that stay free. It leaves nothing there.
+func (m Mirror) disk(ctx context.Context) []Check {
+	all, err := Use(ctx, m.Disk, m.look)
+	if errors.Is(err, ErrDiskHangs) {
+		return []Check{{"cache directory", Fail, fmt.Sprintf("%s: %v", m.Dir, err),
+			"the disk hangs, or the server of a network file system is gone: see dmesg and its health; clients are served from memory and the upstreams meanwhile"}}
 	}
-	return []Check{writes(dir), space(dir, int64(stat.Bavail)*stat.Bsize, int64(stat.Blocks)*stat.Bsize, maxSize, minFree), fileSystem(dir, int64(stat.Type))}
+	return all // none when ctx has ended
 }
 
-func writes(dir string) Check {
-	const what = "disk writes"
-	start := time.Now()
-	err := write(dir)
-	took := time.Since(start).Round(time.Millisecond)
-	detail := fmt.Sprintf("%d synced writes of 1 MiB to %s took %s", diskChunks, dir, took)
+// look does what disk says, as long as the disk takes for it.
+func (m Mirror) look() []Check {
+	var stat unix.Statfs_t
+	if err := unix.Statfs(m.Dir, &stat); err != nil {
+		return []Check{m.noDirectory(err)}
+	}
+	block := stat.Frsize // which the numbers of blocks are of, and not Bsize
+	return []Check{m.writes(), space(m.Dir, int64(stat.Bavail)*block, int64(stat.Blocks)*block, m.MaxSize, m.MinFree), fileSystem(m.Dir, int64(stat.Type))}
+}
+
+// noDirectory is the check of a cache directory that cannot be looked at because of err.
+func (m Mirror) noDirectory(err error) Check {
+	c := Check{"cache directory", Warn, fmt.Sprintf("%s: %v", m.Dir, err), "mirrord serve makes it if it may; name another with cache.dir"}
 	switch {
+	case m.Process:
+		c.State, c.Hint = Fail, "the mirror has it as its cache: mount it or make it again, owned by "+processUser()+", and restart the mirror"
 	case errors.Is(err, fs.ErrPermission):
-		return Check{what, Warn, err.Error(), "run mirrord doctor as the user of the mirror, such as with sudo -u mirrord"}
-	case err != nil:
-		return Check{what, Fail, err.Error(), "free space, or repair or remount the file system"}
-	case took > slowDisk:
+		c.Hint = hintAsMirror
+	}
+	return c
+}
+
+const hintAsMirror = "run mirrord doctor as the user of the mirror, such as with sudo -u mirrord"
+
+func (m Mirror) writes() Check {
+	start := time.Now()
+	n, err := write(m.Dir)
+	return m.written(n, time.Since(start).Round(time.Millisecond), err)
+}
+
+// written is the check of n synced writes that took a time and ended with err.
+func (m Mirror) written(n int, took time.Duration, err error) Check {
+	const what = "disk writes"
+	if err != nil {
+		return Check{what, m.failedState(err), err.Error(), m.hintWrite(err)}
+	}
+	detail := fmt.Sprintf("%d synced writes of 1 MiB to %s took %s", n, m.Dir, took)
+	if n == 1 {
+		detail = fmt.Sprintf("1 synced write of 1 MiB to %s took %s", m.Dir, took)
+	}
+	if took > slowDisk {
 		return Check{what, Warn, detail, "pulls of what is not cached wait for this disk: use a faster one for cache.dir"}
 	}
 	return Check{what, OK, detail, ""}
 }
 
-// write writes chunks to a file in dir, each synced, and removes it.
-func write(dir string) (err error) {
+// failedState is the state of a write that failed: what this user may not do says nothing of
+// a mirror that runs, or will run, as another.
+func (m Mirror) failedState(err error) State {
+	if errors.Is(err, fs.ErrPermission) && !m.Process {
+		return Warn
+	}
+	return Fail
+}
+
+// hintWrite says what to do about a write that failed.
+func (m Mirror) hintWrite(err error) string {
+	switch {
+	case errors.Is(err, fs.ErrPermission) && !m.Process:
+		return hintAsMirror
+	case errors.Is(err, fs.ErrPermission):
+		return "nothing new is cached: let " + processUser() + ", as which the mirror runs, write there: chown it, and see ReadWritePaths of the unit or the volume of the container"
+	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
+		return "nothing new is cached: free space or inodes there (df -h and df -i say which), or raise the quota"
+	case errors.Is(err, unix.EROFS):
+		return "nothing new is cached: remount it read-write; dmesg says if the kernel made it read-only after an error"
+	case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE):
+		return "no file descriptors are left: raise LimitNOFILE of the unit, or nofile of the container, to 65536"
+	}
+	return "nothing new is cached: see dmesg, and repair or replace the disk"
+}
+
+// processUser names the user of this process, for a person.
+func processUser() string {
+	id := os.Geteuid()
+	if known, err := user.LookupId(strconv.Itoa(id)); err == nil {
+		return fmt.Sprintf("user %s (uid %d)", known.Username, id)
+	}
+	return fmt.Sprintf("uid %d", id)
+}
+
+// write writes up to diskChunks chunks to a file in dir, each synced, and removes it. It
+// returns how many: a slow disk is not given all of them.
+func write(dir string) (n int, err error) {
 	f, err := os.CreateTemp(dir, ".doctor-*")
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer func() { err = errors.Join(err, f.Close(), os.Remove(f.Name())) }()
 	chunk := make([]byte, diskChunk)
-	for start := time.Now(); time.Since(start) < 5*slowDisk; {
+	for start := time.Now(); n < diskChunks && time.Since(start) < 5*slowDisk; n++ {
 		if _, err := f.Write(chunk); err != nil {
-			return err
+			return n, err
 		}
 		if err := f.Sync(); err != nil {
-			return err
-		}
-		if at, err := f.Seek(0, 1); err != nil || at >= diskChunks*diskChunk {
-			return err
+			return n, err
 		}
 	}
-	return nil
+	return n, nil
 }
 
 func space(dir string, free, total, maxSize, minFree int64) Check {
@@ -76,7 +141,7 @@ func space(dir string, free, total, maxSize, minFree int64) Check {
 	detail := fmt.Sprintf("%s has %.1f of %.1f GiB free; cache.max_size is %.1f GiB, cache.min_free %.1f GiB", dir, gib(free), gib(total), gib(maxSize), gib(minFree))
 	switch {
 	case free < minFree:
-		return Check{what, Warn, detail, "the cache evicts to leave cache.min_free: free space, or lower it"}
+		return Check{what, Warn, detail, "the cache evicts to leave cache.min_free: free space there, or lower cache.min_free"}
 	case total < maxSize+minFree:
 		return Check{what, Warn, detail, "the file system is too small for cache.max_size: lower that, or use a larger disk"}
 	}

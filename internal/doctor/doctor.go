@@ -30,7 +30,8 @@ type Check struct {
 
 // Mirror is what is checked of a mirror.
 type Mirror struct {
-	Dir              string // of the cache
+	Disk             *Disk  // of the cache
+	Dir              string // of it
 	MaxSize, MinFree int64  // of the cache, in bytes
 	Process          bool   // this process is the mirror, so that its own limits count
 	Upstreams        []Upstream
@@ -38,20 +39,22 @@ type Mirror struct {
 	BucketName       string        // for a person
 }
 
-// Check checks all of it and passes each Check to report, from one goroutine. Upstreams
-// are asked at the same time, and take 34 seconds at most.
+// Check checks all of it but the disk, see CheckDisk, and passes each Check to report, from
+// one goroutine. Upstreams and the bucket are asked at the same time, and take 34 seconds at
+// most.
 func (m Mirror) Check(ctx context.Context, report func(Check)) {
-	all := Disk(m.Dir, m.MaxSize, m.MinFree)
 	if m.Process {
-		all = append(all, files()...)
+		for _, c := range files() {
+			report(c)
+		}
 	}
-	for _, c := range all {
-		report(c)
-	}
-	found := make([][]Check, len(m.Upstreams))
+	found := make([][]Check, len(m.Upstreams)+1) // the last are of the bucket
 	var asked sync.WaitGroup
 	for i, u := range m.Upstreams {
 		asked.Go(func() { found[i] = u.check(ctx) })
+	}
+	if m.Bucket != nil {
+		asked.Go(func() { found[len(m.Upstreams)] = []Check{Bucket(ctx, m.BucketName, m.Bucket)} })
 	}
 	asked.Wait()
 	for _, checks := range found {
@@ -59,7 +62,12 @@ func (m Mirror) Check(ctx context.Context, report func(Check)) {
 			report(c)
 		}
 	}
-	if m.Bucket != nil {
-		report(Bucket(ctx, m.BucketName, m.Bucket))
+}
+
+// CheckDisk checks the disk of the cache, and passes each Check to report. It takes ten
+// seconds at most.
+func (m Mirror) CheckDisk(ctx context.Context, report func(Check)) {
+	for _, c := range m.disk(ctx) {
+		report(c)
 	}
 }

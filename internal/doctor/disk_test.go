@@ -1,0 +1,119 @@
+package doctor
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"mirrord/test/smalldisk"
+)
+
+// checkDisk returns the checks of the disk of m.
+func checkDisk(t *testing.T, m Mirror) (all []Check) {
+	t.Helper()
+	m.Disk = NewDisk()
+	m.CheckDisk(t.Context(), func(c Check) { all = append(all, c) })
+	return all
+}
+
+func TestDisk(t *testing.T) {
+	dir := t.TempDir()
+	all := checkDisk(t, Mirror{Dir: dir, MaxSize: 1})
+	want(t, all, "disk space", OK, "GiB free")
+	if len(all) != 3 {
+		t.Errorf("%+v", all)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left %v, %v", left, err)
+	}
+	for _, tt := range []struct {
+		free, total, maxSize int64
+		want                 State
+	}{{9, 100, 50, Warn}, {10, 100, 90, OK}, {10, 100, 91, Warn}} {
+		if c := space(dir, tt.free, tt.total, tt.maxSize, 10); c.State != tt.want {
+			t.Errorf("%+v: %+v", tt, c)
+		}
+	}
+	if c := fileSystem(dir, 0x6969); c.State != Warn {
+		t.Errorf("%+v", c)
+	}
+	want(t, checkDisk(t, Mirror{Dir: dir + "/none"}), "cache directory", Warn, "mirrord serve makes it")
+	want(t, checkDisk(t, Mirror{Dir: dir + "/none", Process: true}), "cache directory", Fail, "owned by "+processUser())
+}
+
+// What was written is counted, and a write that fails is the mirror's failure, unless it is
+// another user's who runs the command.
+func TestDiskWrites(t *testing.T) {
+	const dir = "/cache"
+	denied := &fs.PathError{Op: "open", Path: dir, Err: unix.EACCES}
+	for _, test := range []struct {
+		mirror bool
+		n      int
+		took   time.Duration
+		err    error
+		state  State
+		words  string
+	}{
+		{true, 4, time.Millisecond, nil, OK, "4 synced writes of 1 MiB to /cache took 1ms"},
+		{true, 2, 6 * time.Second, nil, Warn, "2 synced writes of 1 MiB"},
+		{true, 1, 9 * time.Second, nil, Warn, "1 synced write of 1 MiB"},
+		{true, 0, 0, denied, Fail, "let " + processUser()},
+		{false, 0, 0, denied, Warn, "as the user of the mirror"},
+		{false, 1, 0, unix.ENOSPC, Fail, "df -i"},
+		{true, 0, 0, unix.EROFS, Fail, "read-write"},
+		{true, 0, 0, unix.EMFILE, Fail, "LimitNOFILE"},
+		{true, 0, 0, unix.EIO, Fail, "dmesg"},
+	} {
+		want(t, []Check{Mirror{Dir: dir, Process: test.mirror}.written(test.n, test.took, test.err)}, "disk writes", test.state, test.words)
+	}
+	if who := processUser(); !strings.Contains(who, fmt.Sprint("uid ", os.Geteuid())) {
+		t.Errorf("%q", who)
+	}
+}
+
+// A real disk that is full, and one that is read-only.
+func TestDiskFull(t *testing.T) {
+	dir := smalldisk.Mount(t, "", "size=2m")
+	want(t, checkDisk(t, Mirror{Dir: dir, Process: true}), "disk writes", Fail, "df -h")
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left %v, %v", left, err)
+	}
+	check(t, unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""))
+	want(t, checkDisk(t, Mirror{Dir: dir, Process: true}), "disk writes", Fail, "remount it read-write")
+}
+
+// A disk that hangs is given up after ten seconds, as often as it is checked, and holds one
+// goroutine until it answers. Then it is checked again.
+func TestDiskHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk, answer, begun := NewDisk(), make(chan struct{}), 0
+		hang := func() int {
+			begun++
+			<-answer
+			return begun
+		}
+		for range 3 {
+			start := time.Now()
+			if _, err := Use(t.Context(), disk, hang); !errors.Is(err, ErrDiskHangs) || time.Since(start) != 10*time.Second {
+				t.Errorf("%v after %s", err, time.Since(start))
+			}
+		}
+		if begun != 1 {
+			t.Errorf("%d probes were begun", begun)
+		}
+		var all []Check
+		Mirror{Disk: disk, Dir: "/cache", Process: true}.CheckDisk(t.Context(), func(c Check) { all = append(all, c) })
+		want(t, all, "cache directory", Fail, "/cache: it did not answer within 10s")
+		close(answer)
+		if n, err := Use(t.Context(), disk, hang); n != 2 || err != nil {
+			t.Errorf("%d, %v", n, err)
+		}
+	})
+}
