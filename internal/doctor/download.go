@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"mirrord/internal/oci"
+	"mirrord/internal/upstream"
 )
 
 const (
@@ -25,12 +26,16 @@ const (
 const tagsOfHub = "library/busybox"
 
 // download checks whether full-size packets arrive, after small ones did: it gets the
-// beginning of a blob, or a long list of tags. Neither counts as a pull.
-func (u Upstream) download(ctx context.Context) Check {
+// beginning of a blob, or a long list of tags. Neither counts as a pull. A login that was
+// refused is not sent again: registry is that of another, nil if there is none.
+func (u Upstream) download(ctx context.Context, registry *upstream.Registry) Check {
+	if registry == nil {
+		return Check{"download from " + u.Pool.Name(), Info, "not checked: no login works", "see what is said of the logins"}
+	}
 	ctx, cancel := context.WithTimeout(ctx, downloadTimeout)
 	defer cancel()
 	var r reached
-	what, n, err := u.large(r.watch(ctx))
+	what, n, err := u.large(r.watch(ctx), registry)
 	c := Check{Name: "download from " + u.Pool.Name()}
 	switch {
 	case what == "":
@@ -62,21 +67,21 @@ func isFree(err error) bool {
 
 // large gets something large and returns what, empty if nothing is known, and how many bytes
 // arrived.
-func (u Upstream) large(ctx context.Context) (what string, n int64, err error) {
+func (u Upstream) large(ctx context.Context, registry *upstream.Registry) (what string, n int64, err error) {
 	switch {
 	case u.Blob != (oci.Ref{}):
-		n, err = u.beginning(ctx, u.Blob)
+		n, err = beginning(ctx, registry, u.Blob)
 		return "the beginning of a layer of " + u.Blob.Upstream() + "/" + u.Blob.Repository(), n, err
 	case u.Pool.Name() == oci.DockerHub:
-		n, err = u.tags(ctx, tagsOfHub)
+		n, err = listTags(ctx, registry, tagsOfHub)
 		return "the list of tags of " + oci.DockerHub + "/" + tagsOfHub, n, err
 	}
 	return "", 0, nil
 }
 
 // beginning gets the beginning of a blob.
-func (u Upstream) beginning(ctx context.Context, blob oci.Ref) (n int64, err error) {
-	content, err := u.Pool.Open(oci.WithPartHint(ctx, oci.Span{End: LeastBlob}), blob)
+func beginning(ctx context.Context, registry *upstream.Registry, blob oci.Ref) (n int64, err error) {
+	content, err := registry.Open(oci.WithPartHint(ctx, oci.Span{End: LeastBlob}), blob)
 	if err != nil {
 		return 0, err
 	}
@@ -85,12 +90,13 @@ func (u Upstream) beginning(ctx context.Context, blob oci.Ref) (n int64, err err
 	return n, errors.Join(err, content.Close())
 }
 
-func (u Upstream) tags(ctx context.Context, repository string) (n int64, err error) {
+// listTags returns about how many bytes the tags of a repository took.
+func listTags(ctx context.Context, registry *upstream.Registry, repository string) (n int64, err error) {
 	listing, err := oci.ParseTags(oci.DockerHub, repository, "n=1000")
 	if err != nil {
 		return 0, err
 	}
-	page, err := u.Pool.List(ctx, listing)
+	page, err := registry.List(ctx, listing)
 	if err != nil {
 		return 0, err
 	}

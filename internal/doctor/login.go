@@ -15,40 +15,56 @@ import (
 const loginTimeout = 14 * time.Second
 
 // credential checks whether the registry lets in one member of the pool: it gets a new
-// token, and sends a HEAD of an image with it.
-func (u Upstream) credential(ctx context.Context, m upstream.Member) Check {
+// token, and sends a HEAD of an image with it. It returns the Registry that has the token,
+// nil when the login cannot be read or is refused.
+func (u Upstream) credential(ctx context.Context, m upstream.Member) (Check, *upstream.Registry) {
 	ctx, cancel := context.WithTimeout(ctx, loginTimeout)
 	defer cancel()
 	what := fmt.Sprintf("login %s of %s", m.Name, u.Pool.Name())
 	loggedIn, err := m.Registry.HasLogin(ctx)
 	if err != nil {
-		return unreadable(what, err)
+		return unreadable(what, err), nil
 	}
 	var r reached
 	ctx = r.watch(ctx)
 	sent := time.Now()
-	if u.Image == (oci.Ref{}) {
-		err = m.Registry.Afresh().LogIn(ctx)
-	} else {
-		_, err = m.Registry.Afresh().Resolve(ctx, u.Image)
-	}
+	fresh := m.Registry.Afresh()
+	err = u.logIn(ctx, fresh, loggedIn)
 	c := u.outcome(what, loggedIn, time.Since(sent), err)
-	if c.State == Fail && !errors.Is(err, oci.ErrLogin) {
+	if errors.Is(err, oci.ErrLogin) {
+		return c, nil
+	}
+	if c.State == Fail {
 		c.Detail, c.Hint = r.detail(err), r.hint(err, c.Hint)
 		if r.address() == "" {
 			c.Hint = hintNotSent
 		}
 	}
 	if c.State == OK && !u.usable(m.Name) {
-		return Check{what, Warn, "it works now, and failed before: the mirror tries it again within 5 minutes", "systemctl reload mirrord makes it try at once"}
+		c = Check{what, Warn, "it works now, and failed before: the mirror tries it again within 5 minutes", "systemctl reload mirrord makes it try at once"}
 	}
-	return c
+	return c, fresh
+}
+
+// logIn makes the requests of credential. What docker login does comes first: a token for an
+// image that is refused would have to be followed by that to tell a wrong password from a
+// missing permission, and registries count wrong passwords towards locking an account. Any
+// other failure of it is not conclusive while there is an image to ask for.
+func (u Upstream) logIn(ctx context.Context, r *upstream.Registry, loggedIn bool) error {
+	if loggedIn || u.Image == (oci.Ref{}) {
+		err := r.LogIn(ctx)
+		if errors.Is(err, oci.ErrLogin) || u.Image == (oci.Ref{}) {
+			return err
+		}
+	}
+	_, err := r.Resolve(ctx, u.Image)
+	return err
 }
 
 // unreadable is the check of a login that cannot be read.
 func unreadable(what string, err error) Check {
 	if errors.Is(err, fs.ErrPermission) {
-		return Check{what, Fail, err.Error(), "let the user of the mirror read that file; run mirrord doctor as that user, such as with sudo -u mirrord"}
+		return Check{what, Fail, err.Error(), "this was checked as " + processUser() + ": let the user of the mirror read that file, and if that is another, run mirrord doctor as that one, such as with sudo -u mirrord"}
 	}
 	return Check{what, Fail, err.Error(), "correct the file, or its path under credentials; with docker_config or a helper, run docker login again"}
 }

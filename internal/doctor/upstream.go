@@ -37,7 +37,8 @@ func (u Upstream) check(ctx context.Context) []Check {
 		all = append(all, Check{"hosts of " + u.Pool.Name(), Fail, err.Error(), "the mirror asks it for /v2/ every 5 s, and uses it again once it responds: see what it says above, and the log"})
 	}
 	if responds {
-		all = append(append(all, u.credentials(ctx)...), u.download(ctx))
+		checks, registry := u.credentials(ctx)
+		all = append(append(all, checks...), u.download(ctx, registry))
 	}
 	for _, m := range u.Pool.Members() {
 		all = append(all, limit(m.Budget(), u.Reserve))
@@ -45,15 +46,22 @@ func (u Upstream) check(ctx context.Context) []Check {
 	return all
 }
 
-// credentials checks all of them at the same time.
-func (u Upstream) credentials(ctx context.Context) []Check {
-	all := make([]Check, len(u.Pool.Members()))
+// credentials checks all of them at the same time. It returns the Registry of the one that
+// works best, nil when all logins are refused.
+func (u Upstream) credentials(ctx context.Context) (all []Check, best *upstream.Registry) {
+	all = make([]Check, len(u.Pool.Members()))
+	registries := make([]*upstream.Registry, len(all))
 	var asked sync.WaitGroup
 	for i, m := range u.Pool.Members() {
-		asked.Go(func() { all[i] = u.credential(ctx, m) })
+		asked.Go(func() { all[i], registries[i] = u.credential(ctx, m) })
 	}
 	asked.Wait()
-	return all
+	for i, r := range registries {
+		if best == nil || r != nil && all[i].State == OK {
+			best = r
+		}
+	}
+	return all, best
 }
 
 // ping sends one GET of /v2/, which no pull limit counts, without a login. It checks the

@@ -200,6 +200,37 @@ func TestLogins(t *testing.T) {
 	want(t, u.check(t.Context()), "login c0", Warn, "set credentials")
 }
 
+// A run sends a wrong password once, with an image to ask for and a layer to download too:
+// registries count them towards locking the account.
+func TestWrongPasswordIsSentOnce(t *testing.T) {
+	for _, name := range []string{"hub", "gitlab", "quay", "ecr"} {
+		profile, ok := hubsim.ProfileNamed(name)
+		if !ok {
+			t.Fatalf("there is no profile %s", name)
+		}
+		hub := startHub(t, hubsim.Options{Users: map[string]string{"me": password}, Profile: profile})
+		u := connect(t, hub.URL(), passwordFile(t, "swordfish-7"))
+		u.Blob = addLayer(t, hub)
+		for _, image := range []oci.Ref{{}, upstream.Preview()} {
+			before := hub.Counters().TokenFailures
+			u.Image = image
+			all := u.check(t.Context())
+			want(t, all, "login c0", Fail, "refuses the login")
+			want(t, all, "download", Info, "no login works")
+			if n := hub.Counters().TokenFailures - before; n != 1 {
+				t.Errorf("%s, image %s: it was sent %d times", name, image, n)
+			}
+		}
+		u = connect(t, hub.URL(), passwordFile(t, "swordfish-7"), login.Anonymous(), passwordFile(t, password))
+		u.Blob, u.Image = addLayer(t, hub), oci.Ref{}
+		before := hub.Counters().TokenFailures
+		want(t, u.check(t.Context()), "download", OK, "of a layer")
+		if n := hub.Counters().TokenFailures - before; n != 1 {
+			t.Errorf("%s: it was sent %d times beside one that works", name, n)
+		}
+	}
+}
+
 // Neither a cached token nor a login that failed earlier hides what is so now.
 func TestNow(t *testing.T) {
 	hub := startHub(t, hubsim.Options{Users: map[string]string{"me": "changed"}})
@@ -301,7 +332,7 @@ func TestSilentTokenService(t *testing.T) {
 		hub.Inject(hubsim.Fault{Op: "token", Latency: time.Hour})
 		all := connectBy(t, network, hub.URL(), login.Anonymous()).check(t.Context())
 		want(t, all, "login", Fail, "hub.example:80 does not respond in time")
-		want(t, all, "login", Fail, "the MTU of the way")
+		want(t, all, "login", Fail, "the MTU of this network")
 	})
 }
 

@@ -33,7 +33,11 @@ func (b *Breakers) Reach(ctx context.Context) error {
 	if errors.Is(err, oci.ErrOffline) {
 		return oci.ErrOffline
 	}
-	return hostFailure(ctx, resp, err)
+	failed := hostFailure(ctx, resp, err)
+	if errors.Is(failed, errInconclusive) {
+		return err // such as an address that is not allowed
+	}
+	return failed
 }
 
 // Ping requests the registry's /v2/, even when its breaker is open, and returns the

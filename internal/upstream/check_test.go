@@ -1,7 +1,10 @@
 package upstream
 
 import (
+	"errors"
 	"net/http"
+	"net/url"
+	"strings"
 	"testing"
 )
 
@@ -23,4 +26,15 @@ func TestReach(t *testing.T) {
 			t.Error("a registry that answers 502 is said to be well")
 		}
 	})
+}
+
+// An upstream whose address is not allowed is told so.
+func TestReachPrivate(t *testing.T) {
+	at := &url.URL{Scheme: "http", Host: "127.0.0.1:1"}
+	transport := NewTransport(TransportOptions{URL: &url.URL{Scheme: "https", Host: "registry.example"}})
+	defer transport.CloseIdleConnections()
+	b := NewBreakers(BreakerOptions{Name: "a", URL: at, Next: transport, Opened: func(string, error) {}, Closed: func(string) {}})
+	if err := b.Reach(t.Context()); !errors.Is(err, errPrivate) || !strings.Contains(err.Error(), "127.0.0.1") {
+		t.Error(err)
+	}
 }
