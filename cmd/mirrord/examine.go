@@ -67,7 +67,12 @@ func examineHere(ctx context.Context, cfg *config.Config, report func(doctor.Che
 
 // served is what clients of a mirror of that configuration have to know.
 func served(cfg *config.Config) doctor.Served {
-	s := doctor.Served{Upstreams: names(cfg)}
+	s := doctor.Served{Upstreams: names(cfg), Aliases: make(map[string]string)}
+	for _, u := range cfg.Upstreams {
+		for _, alias := range u.Aliases {
+			s.Aliases[alias] = u.Name
+		}
+	}
 	for _, l := range cfg.AllListeners() {
 		s.Listeners = append(s.Listeners, doctor.Listener{Address: l.Address, TLS: scheme(l) == "https", Upstream: l.Upstream})
 	}

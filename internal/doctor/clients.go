@@ -22,6 +22,25 @@ import (
 type Served struct {
 	Listeners []Listener `json:"listeners"`
 	Upstreams []string   `json:"upstreams"` // by name; the first is the one of requests that name none
+
+	Aliases map[string]string `json:"aliases,omitempty"` // other names of upstreams, and which they are of
+}
+
+// upstream returns the upstream of that name or alias.
+func (s Served) upstream(name string) (upstream string, ok bool) {
+	if alias, ok := s.Aliases[name]; ok {
+		return alias, true
+	}
+	return name, slices.Contains(s.Upstreams, name)
+}
+
+// byDefault returns the upstream that a request to l is for when its repository names none;
+// empty if there is none.
+func (s Served) byDefault(l Listener) string {
+	if l.Upstream == "" && len(s.Upstreams) > 0 {
+		return s.Upstreams[0]
+	}
+	return l.Upstream
 }
 
 // Listener is where a mirror serves clients.
@@ -38,6 +57,8 @@ func Clients(ctx context.Context, root string, s Served) []Check {
 	if len(s.Upstreams) == 0 {
 		return nil // of a mirror of another version
 	}
+	ctx, cancel := context.WithTimeout(ctx, lookupsTimeout)
+	defer cancel()
 	h := host{ctx: ctx, root: root, served: s}
 	return []Check{h.docker(), h.containerd(), h.podman()}
 }
@@ -83,7 +104,10 @@ func (h host) find(address, scheme string) (Listener, bool) {
 	return Listener{}, false
 }
 
-const lookupTimeout = 2 * time.Second
+const (
+	lookupTimeout  = 2 * time.Second // of one name
+	lookupsTimeout = 10 * time.Second
+)
 
 // isHere reports whether name, a host, is this one.
 func (h host) isHere(name string) bool {
@@ -93,6 +117,9 @@ func (h host) isHere(name string) bool {
 	}
 	if address, err := netip.ParseAddr(name); err == nil {
 		return isOwn(address)
+	}
+	if strings.Contains(name, "@") { // a login, which is not for the DNS
+		return false
 	}
 	ctx, cancel := context.WithTimeout(h.ctx, lookupTimeout)
 	defer cancel()

@@ -15,6 +15,7 @@ var (
 	secure = Served{Listeners: []Listener{{Address: "127.0.0.1:5000", TLS: true}}, Upstreams: []string{"docker.io", "ghcr.io"}}
 	second = Served{Listeners: plain.Listeners, Upstreams: []string{"ghcr.io", "docker.io"}}
 	noHub  = Served{Listeners: plain.Listeners, Upstreams: []string{"ghcr.io"}}
+	bound  = Served{Listeners: []Listener{{Address: ":5000", Upstream: "ghcr.io"}}, Upstreams: []string{"docker.io", "ghcr.io"}, Aliases: map[string]string{"hub": "docker.io", "gh": "ghcr.io"}}
 )
 
 // What a person may have written, and what is said of it. Nothing of it is a secret told.
@@ -26,6 +27,13 @@ func TestClients(t *testing.T) {
 		config     = "etc/containerd/config.toml"
 		registries = "etc/containers/registries.conf.d/mirrord.conf"
 		named      = `[host."http://127.0.0.1:5000/docker.io"]`
+		everything = `[host."http://127.0.0.1:5000"]`
+		cri1       = "[plugins.'io.containerd.grpc.v1.cri'.registry]\nconfig_path = '%s'\n"
+		cri2       = "[plugins.'io.containerd.cri.v1.images'.registry]\nconfig_path = '%s'\n"
+		certs      = "/etc/containerd/certs.d"
+		imports    = "imports = ['conf.d/*.toml']\n"
+		first      = "etc/containerd/conf.d/1.toml"
+		last       = "etc/containerd/conf.d/2.toml"
 		mirrorOf   = "[[registry]]\nprefix = %q\nlocation = %[1]q\n[[registry.mirror]]\n%s\n"
 	)
 	for _, test := range []struct {
@@ -58,7 +66,19 @@ func TestClients(t *testing.T) {
 		{plain, map[string]string{hosts: named, config: "[plugins.'io.containerd.grpc.v1.cri'.registry]\nconfig_path = '/etc/containerd/certs.d'"}, "containerd", OK, "for docker.io"},
 		{plain, map[string]string{hosts: named, config: "imports = ['conf.d/*.toml']", "etc/containerd/conf.d/a.toml": "[plugins.'io.containerd.cri.v1.images'.registry]\nconfig_path = '/etc/elsewhere:/etc/containerd/certs.d'"}, "containerd", OK, "for docker.io"},
 		{plain, map[string]string{hosts: named, config: "[plugins.'io.containerd.grpc.v1.cri'.registry]\nconfig_path = '/etc/elsewhere'"}, "containerd", Info, "below /etc/elsewhere"},
-		{plain, map[string]string{fallback: named, config: "[plugins.a.registry]\nconfig_path = '/etc/containerd/certs.d'"}, "containerd", OK, "_default"},
+		{plain, map[string]string{fallback: everything, config: fmt.Sprintf(cri1, certs)}, "containerd", OK, "_default"},
+		{plain, map[string]string{fallback: named, config: fmt.Sprintf(cri1, certs)}, "containerd", Warn, "write nothing after the port"},
+		{plain, map[string]string{hosts: `[host."http://127.0.0.1:5000/v2/ghcr.io"]`, config: fmt.Sprintf(cri1, certs)}, "containerd", Warn, "write /docker.io after the port"},
+		{bound, map[string]string{hosts: `[host."http://127.0.0.1:5000/hub"]`, config: fmt.Sprintf(cri1, certs)}, "containerd", OK, "docker.io"},
+		{plain, map[string]string{hosts: named, config: "[plugins.a.registry]\nconfig_path = '/etc/containerd/certs.d'"}, "containerd", Warn, "before 2.2"},
+		{plain, map[string]string{hosts: named, config: "version = 3\n" + fmt.Sprintf(cri1, certs)}, "containerd", Warn, "no config_path"},
+		{plain, map[string]string{hosts: named, config: "version = 3\n" + fmt.Sprintf(cri1, "/a") + fmt.Sprintf(cri2, certs)}, "containerd", OK, "docker.io"},
+		{plain, map[string]string{hosts: named, config: "version = 2\n" + fmt.Sprintf(cri1, certs) + fmt.Sprintf(cri2, "/a")}, "containerd", OK, "docker.io"},
+		{plain, map[string]string{hosts: named, config: imports + fmt.Sprintf(cri1, "/a"), first: fmt.Sprintf(cri1, certs)}, "containerd", OK, "docker.io"},
+		{plain, map[string]string{hosts: named, config: imports + fmt.Sprintf(cri1, certs), first: fmt.Sprintf(cri1, "/a")}, "containerd", Info, "below /a"},
+		{plain, map[string]string{hosts: named, config: imports, first: fmt.Sprintf(cri1, "/a"), last: fmt.Sprintf(cri2, certs)}, "containerd", OK, "docker.io"},
+		{plain, map[string]string{hosts: named, config: imports + fmt.Sprintf(cri1, certs), first: "[plugins.'io.containerd.grpc.v1.cri']\nx = 1\n"}, "containerd", Info, "before containerd 2.1, because /etc/containerd/conf.d/1.toml"},
+		{plain, map[string]string{hosts: named, config: imports, first: "imports = ['2.toml', '1.toml', '../config.toml']\n", last: fmt.Sprintf(cri2, certs)}, "containerd", OK, "docker.io"},
 		{secure, map[string]string{hosts: named}, "containerd", Warn, "write https"},
 		{plain, map[string]string{hosts: `server = "swordfish`}, "containerd", Warn, "in line 1"},
 		{plain, map[string]string{hosts: named, config: "auth = 'swordfish"}, "containerd", Warn, "config.toml is invalid"},
@@ -70,6 +90,17 @@ func TestClients(t *testing.T) {
 		{plain, map[string]string{registries: fmt.Sprintf(mirrorOf, "docker.io", `location = "http://127.0.0.1:5000/docker.io"`)}, "podman", Warn, "has a scheme"},
 		{plain, map[string]string{registries: fmt.Sprintf(mirrorOf, "ghcr.io", `location = "127.0.0.1:5000"`+"\ninsecure = true")}, "podman", Warn, "127.0.0.1:5000/ghcr.io"},
 		{plain, map[string]string{registries: fmt.Sprintf(mirrorOf, "docker.io/library", `location = "127.0.0.1:5000/library"`+"\ninsecure = true")}, "podman", OK, "docker.io/library"},
+		{plain, map[string]string{registries: fmt.Sprintf(mirrorOf, "docker.io/acme", `location = "127.0.0.1:5000/docker.io"`+"\ninsecure = true")}, "podman", Warn, `serves "docker.io/" in the place of "docker.io/acme"write its location as 127.0.0.1:5000/docker.io/acme`},
+		{plain, map[string]string{registries: fmt.Sprintf(mirrorOf, "docker.io/acme", `location = "127.0.0.1:5000/docker.io/acme/"`+"\ninsecure = true")}, "podman", OK, "docker.io/acme"},
+		{plain, map[string]string{registries: fmt.Sprintf(mirrorOf, "docker.io", `location = "127.0.0.1:5000/library"`+"\ninsecure = true")}, "podman", Warn, "in the place of"},
+		{plain, map[string]string{registries: fmt.Sprintf(mirrorOf, "quay.io", `location = "127.0.0.1:5000/quay.io"`+"\ninsecure = true")}, "podman", Warn, "add quay.io to the upstreams"},
+		{plain, map[string]string{registries: fmt.Sprintf(mirrorOf, "quay.io", `location = "127.0.0.1:5000"`+"\ninsecure = true")}, "podman", Warn, "add quay.io to the upstreams"},
+		{plain, map[string]string{registries: fmt.Sprintf(mirrorOf, "corp.example/hub", `location = "127.0.0.1:5000/docker.io"`+"\ninsecure = true")}, "podman", OK, "corp.example/hub"},
+		{bound, map[string]string{registries: fmt.Sprintf(mirrorOf, "ghcr.io", `location = "127.0.0.1:5000"`+"\ninsecure = true")}, "podman", OK, "ghcr.io"},
+		{bound, map[string]string{registries: fmt.Sprintf(mirrorOf, "ghcr.io", `location = "127.0.0.1:5000/gh"`+"\ninsecure = true")}, "podman", OK, "ghcr.io"},
+		{bound, map[string]string{registries: fmt.Sprintf(mirrorOf, "docker.io", `location = "127.0.0.1:5000/docker.io"`+"\ninsecure = true")}, "podman", Warn, "at the listener of ghcr.io"},
+		{bound, map[string]string{daemon: `{"registry-mirrors": ["http://127.0.0.1:5000"]}`}, "docker", Warn, "the listener of ghcr.io"},
+		{plain, map[string]string{registries: fmt.Sprintf(mirrorOf, "docker.io", `location = "swordfish@127.0.0.1:5000"`)}, "podman", Info, "not configured"},
 		{plain, map[string]string{"etc/containers/registries.conf": "unqualified = 'swordfish"}, "podman", Warn, "pull nothing"},
 	} {
 		root := t.TempDir()
@@ -109,5 +140,13 @@ func TestInstalledClients(t *testing.T) {
 	}
 	if all := Clients(t.Context(), t.TempDir(), Served{}); all != nil {
 		t.Errorf("%+v", all)
+	}
+}
+
+// A mirror without upstreams has no default one.
+func TestNoUpstreams(t *testing.T) {
+	h := host{ctx: t.Context(), root: t.TempDir(), served: Served{Listeners: plain.Listeners}}
+	if found, problem := h.podmanMirror("docker.io", mirrorOfOther{Location: "127.0.0.1:5000", Insecure: true}); found || problem == nil {
+		t.Errorf("%t, %+v", found, problem)
 	}
 }

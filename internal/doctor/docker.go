@@ -46,13 +46,15 @@ func (h host) docker() Check {
 // dockerMirror is the check of a URL in registry-mirrors that leads to l.
 func (h host) dockerMirror(what string, u *url.URL, l Listener) Check {
 	path := ""
-	if l.Upstream == "" && h.served.Upstreams[0] != oci.DockerHub {
+	if h.served.byDefault(l) != oci.DockerHub {
 		path = "/" + oci.DockerHub
 	}
 	detail, hint := wrongScheme(u, l)
 	switch has := strings.TrimSuffix(u.Path, "/"); {
 	case detail != "":
 		return Check{what, Warn, "registry-mirrors: " + detail, hint + ", in " + daemonJSON + ", and restart Docker"}
+	case l.Upstream != "" && l.Upstream != oci.DockerHub:
+		return Check{what, Warn, "registry-mirrors has " + shown(u.String()) + ", the listener of " + l.Upstream, "write the address of a listener for docker.io: Docker asks mirrors for its images only"}
 	case has != path && has != "" && path == "":
 		return Check{what, Warn, "registry-mirrors has " + shown(u.String()) + ", with a path", "remove the path: Docker asks the mirror for docker.io, which needs none, and before version 28 does not start with one"}
 	case has != path:

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"strings"
 )
 
@@ -68,22 +67,46 @@ func (h host) podmanMirror(prefix string, m mirrorOfOther) (found bool, problem 
 	}
 	address, path, _ := strings.Cut(rest, "/")
 	l, ok := h.find(address, scheme)
-	upstream, _, _ := strings.Cut(prefix, "/")
-	serves, _, _ := strings.Cut(path, "/")
-	if !slices.Contains(h.served.Upstreams, serves) {
-		serves = cmp.Or(l.Upstream, h.served.Upstreams[0])
-	}
-	switch {
-	case !ok:
+	if !ok {
 		return false, nil
+	}
+	detail, hint := h.wrongPath(prefix, address, strings.TrimSuffix(path, "/"), l)
+	upstream, _, _ := strings.Cut(prefix, "/")
+	switch {
 	case hasScheme:
 		return false, &Check{Detail: "the location " + shown(m.Location) + " has a scheme", Hint: "write it as HOST:PORT/" + upstream + ", and insecure = true below it for plain HTTP"}
 	case !l.TLS && !m.Insecure:
 		return false, &Check{Detail: "the mirror at " + shown(m.Location) + " speaks plain HTTP, and insecure = true is missing", Hint: "write insecure = true below its location"}
-	case upstream != serves && slices.Contains(h.served.Upstreams, upstream):
-		return false, &Check{Detail: "the mirror of " + shown(prefix) + " at " + shown(m.Location) + " serves " + serves, Hint: "write its location as " + address + "/" + prefix}
+	case detail != "":
+		return false, &Check{Detail: "the mirror of " + shown(prefix) + " at " + shown(m.Location) + " " + detail, Hint: hint}
 	}
 	return true, nil
+}
+
+// wrongPath says what is wrong with path, after the address of l in the location of a mirror,
+// or nothing. podman writes the location in the place of the prefix.
+func (h host) wrongPath(prefix, address, path string, l Listener) (detail, hint string) {
+	name, wanted, _ := strings.Cut(prefix, "/")
+	upstream, has := h.served.upstream(name)
+	first, repositories, _ := strings.Cut(path, "/")
+	serves, named := h.served.upstream(first)
+	if !named {
+		serves, repositories = h.served.byDefault(l), path
+	}
+	write := "write its location as " + address + "/" + prefix
+	switch {
+	case !has && named: // a name of its own for that upstream
+		return "", ""
+	case !has:
+		return "is of an upstream that this mirror does not have", "remove that mirror, or add " + name + " to the upstreams of mirrord"
+	case l.Upstream != "" && l.Upstream != upstream:
+		return "is at the listener of " + l.Upstream, "write the address of a listener for " + upstream
+	case serves != upstream:
+		return "serves " + serves, write
+	case repositories != wanted:
+		return fmt.Sprintf("serves %.200q in the place of %.200q", upstream+"/"+repositories, prefix), write
+	}
+	return "", ""
 }
 
 // glob returns the files on this host that pattern matches.
