@@ -7,11 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"mirrord/internal/admin"
 	"mirrord/internal/config"
 	"mirrord/internal/doctor"
 )
@@ -77,13 +79,21 @@ func diagnose(c *cobra.Command, report func(doctor.Check)) {
 	}
 }
 
+// sentence returns the text of err with a mark at its end.
+func sentence(err error) string {
+	if text := err.Error(); strings.HasSuffix(text, "?") {
+		return text
+	}
+	return err.Error() + "."
+}
+
 // examineThere has the running mirror check itself, and returns what its clients have to
-// know. It reports whether there is one that did.
+// know. It reports whether there is one that did, or does for somebody else.
 func examineThere(ctx context.Context, cfg *config.Config, report func(doctor.Check)) (served doctor.Served, ok bool) {
 	const what = "mirror"
 	found, err := locate(ctx, cfg)
 	if err != nil {
-		report(doctor.Check{Name: what, State: doctor.Warn, Detail: err.Error() + " What follows is checked by this command, as this user",
+		report(doctor.Check{Name: what, State: doctor.Warn, Detail: sentence(err) + " What follows is checked by this command, as this user",
 			Hint: "start it with mirrord serve, or name it with --admin-listen or --admin-socket"})
 		return served, false
 	}
@@ -97,7 +107,11 @@ func examineThere(ctx context.Context, cfg *config.Config, report func(doctor.Ch
 		report(doctor.Check{Name: what, State: doctor.OK, Detail: "ready at " + found.at + "; it checks what follows"})
 	}
 	served, err = found.client.Doctor(ctx, report)
-	if err != nil {
+	var refused *admin.Refusal
+	switch {
+	case errors.As(err, &refused) && refused.Status == http.StatusConflict: // another check there would send logins once more
+		report(doctor.Check{Name: what, State: doctor.Fail, Detail: err.Error(), Hint: "another mirrord doctor is running: run this again when it has ended"})
+	case err != nil:
 		report(doctor.Check{Name: what, State: doctor.Warn, Detail: "it did not check everything: " + err.Error() + "; what follows is checked by this command, as this user",
 			Hint: "run this as root or as the user of the mirror, with its version of mirrord"})
 		return served, false
