@@ -82,7 +82,7 @@ func served(cfg *config.Config) doctor.Served {
 // patient returns what of a configuration is checked, but for the upstreams, and what
 // failed in that.
 func patient(cfg *config.Config) (m doctor.Mirror, failed *doctor.Check) {
-	m = doctor.Mirror{Dir: cfg.Cache.Dir, MaxSize: int64(cfg.Cache.MaxSize), MinFree: int64(cfg.Cache.MinFree)}
+	m = doctor.Mirror{Dir: cfg.Cache.Dir, Fills: fillsDir(cfg.Cache.Dir), MaxSize: int64(cfg.Cache.MaxSize), MinFree: int64(cfg.Cache.MinFree)}
 	if !cfg.Fleet.S3.Enabled() {
 		return m, nil
 	}

@@ -29,7 +29,7 @@ func openStorage(dir string, log *zap.Logger) (*storage, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &storage{parts: filepath.Join(dir, "fills")}
+	s := &storage{parts: fillsDir(dir)}
 	err = disk.CheckFormat(dir)
 	if err == nil {
 		err = s.openFiles(dir)
@@ -43,6 +43,9 @@ func openStorage(dir string, log *zap.Logger) (*storage, error) {
 	s.close = func() error { return errors.Join(s.index.Close(), unlock()) }
 	return s, nil
 }
+
+// fillsDir is the directory of unfinished fills in a cache directory.
+func fillsDir(dir string) string { return filepath.Join(dir, "fills") }
 
 // openFiles opens the blobs and the directory of unfinished fills, which a
 // read-only disk may lack.

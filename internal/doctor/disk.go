@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/docker/go-units"
 	"golang.org/x/sys/unix"
 )
 
@@ -61,8 +62,17 @@ const hintAsMirror = "run mirrord doctor as the user of the mirror, such as with
 
 func (m Mirror) writes() Check {
 	start := time.Now()
-	n, err := write(m.Dir)
+	n, err := write(m.writable())
 	return m.written(n, time.Since(start).Round(time.Millisecond), err)
+}
+
+// writable returns the directory that the mirror writes to: what is left there by a crash is
+// removed by its next start. Before its first one there is the cache directory only.
+func (m Mirror) writable() string {
+	if stat, err := os.Stat(m.Fills); err == nil && stat.IsDir() {
+		return m.Fills
+	}
+	return m.Dir
 }
 
 // written is the check of n synced writes that took a time and ended with err.
@@ -138,7 +148,7 @@ func write(dir string) (n int, err error) {
 
 func space(dir string, free, total, maxSize, minFree int64) Check {
 	const what = "disk space"
-	detail := fmt.Sprintf("%s has %.1f of %.1f GiB free; cache.max_size is %.1f GiB, cache.min_free %.1f GiB", dir, gib(free), gib(total), gib(maxSize), gib(minFree))
+	detail := fmt.Sprintf("%s has %s of %s free; cache.max_size is %s, cache.min_free %s", dir, size(free), size(total), size(maxSize), size(minFree))
 	switch {
 	case free < minFree:
 		return Check{what, Warn, detail, "the cache evicts to leave cache.min_free: free space there, or lower cache.min_free"}
@@ -148,7 +158,7 @@ func space(dir string, free, total, maxSize, minFree int64) Check {
 	return Check{what, OK, detail, ""}
 }
 
-func gib(bytes int64) float64 { return float64(bytes) / (1 << 30) }
+func size(bytes int64) string { return units.BytesSize(float64(bytes)) }
 
 func fileSystem(dir string, kind int64) Check {
 	if name, ok := networkFileSystems[kind]; ok {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -26,12 +27,17 @@ func checkDisk(t *testing.T, m Mirror) (all []Check) {
 func TestDisk(t *testing.T) {
 	dir := t.TempDir()
 	all := checkDisk(t, Mirror{Dir: dir, MaxSize: 1})
-	want(t, all, "disk space", OK, "GiB free")
+	want(t, all, "disk space", OK, "free; cache.max_size is 1B, cache.min_free 0B")
 	if len(all) != 3 {
 		t.Errorf("%+v", all)
 	}
 	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
 		t.Errorf("left %v, %v", left, err)
+	}
+	if m := (Mirror{Dir: dir, Fills: filepath.Join(dir, "fills")}); m.writable() != dir {
+		t.Error(m.writable())
+	} else if check(t, os.Mkdir(m.Fills, 0o700)); m.writable() != m.Fills {
+		t.Error(m.writable())
 	}
 	for _, tt := range []struct {
 		free, total, maxSize int64

@@ -32,6 +32,7 @@ type Check struct {
 type Mirror struct {
 	Disk             *Disk  // of the cache
 	Dir              string // of it
+	Fills            string // below Dir, of unfinished fills
 	MaxSize, MinFree int64  // of the cache, in bytes
 	Process          bool   // this process is the mirror, so that its own limits count
 	Upstreams        []Upstream
