@@ -31,7 +31,7 @@ func (m Mirror) disk(ctx context.Context) []Check {
 	all, err := Use(ctx, m.Disk, m.look)
 	if errors.Is(err, ErrDiskHangs) {
 		return []Check{{"cache directory", Fail, fmt.Sprintf("%s: %v", m.Dir, err),
-			"the disk hangs, or the server of a network file system is gone: see dmesg and its health; clients are served from memory and the upstreams meanwhile"}}
+			"the disk hangs, or the server of a network file system is gone: see dmesg, and findmnt -T for what it is on"}}
 	}
 	return all // none when ctx has ended
 }
