@@ -30,6 +30,7 @@ type body struct {
 
 	source   io.ReadCloser // at offset, of the bucket or a mirror; nil when not connected
 	peer     *found        // the mirror that is read; nil: the bucket
+	peers    []*lease.Seen // all mirrors that were read
 	upstream *upstream     // once it is read instead
 	held     *lease.Lease  // that was taken over with it
 }
@@ -46,7 +47,7 @@ func (b *body) content(via oci.Via) *oci.Content {
 
 // connectBucket opens the object at the offset. It fails for one of another size than before.
 func (b *body) connectBucket() error {
-	o, err := b.registry.get(b.ctx, keys.Blob(b.ref.Digest()), b.offset, b.etag)
+	o, err := b.registry.getAgain(b.ctx, keys.Blob(b.ref.Digest()), b.offset, b.etag)
 	if err != nil {
 		return err
 	}
@@ -67,6 +68,7 @@ func (b *body) usePeer(f found) {
 		return
 	}
 	b.peer, b.source = &f, &peerStream{f, b.registry.opts.Work.Leases}
+	b.peers = append(b.peers, f.seen)
 }
 
 // waitForPeer reads from another mirror once that can send something.
@@ -157,6 +159,7 @@ func (b *body) goOnFromPeer(broken bool) error {
 		return context.Cause(b.ctx)
 	}
 	f := follow{registry: b.registry, ref: b.ref, seen: b.peer.seen, from: b.offset, broken: broken, begun: true}
+	f.watch(b.ctx) // what was seen before the stream began has expired
 	switch next := f.next(b.ctx, b.ctx); {
 	case next.stream != nil:
 		b.usePeer(next)
@@ -246,7 +249,7 @@ func (b *body) Reopen(ctx context.Context, part oci.Span) (io.ReadCloser, error)
 	var err error
 	if b.etag != "" {
 		var o *bucket.Object
-		if o, err = b.registry.get(ctx, keys.Blob(b.ref.Digest()), part.Begin, b.etag); err == nil {
+		if o, err = b.registry.getAgain(ctx, keys.Blob(b.ref.Digest()), part.Begin, b.etag); err == nil {
 			from = o.Body
 		}
 	}
@@ -261,7 +264,8 @@ func (b *body) Reopen(ctx context.Context, part oci.Span) (io.ReadCloser, error)
 	}{io.LimitReader(from, part.End-part.Begin), from}, nil
 }
 
-// Checked implements oci.Checked.
+// Checked implements oci.Checked. Who of several sources has sent the wrong bytes is not
+// known: all of them are left alone.
 func (b *body) Checked(err error) {
 	if !errors.Is(err, oci.ErrCorrupt) {
 		return
@@ -269,9 +273,8 @@ func (b *body) Checked(err error) {
 	if b.held != nil {
 		b.held.Fail(oci.Unavailable)
 	}
-	if b.peer != nil {
-		b.registry.avoid(b.ref, b.peer.seen)
-		return
+	for _, seen := range b.peers {
+		b.registry.avoid(seen)
 	}
 	b.registry.noteCorrupt(b.ref, b.etag)
 }

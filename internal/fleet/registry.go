@@ -195,6 +195,16 @@ func (r *Registry) get(ctx context.Context, key string, from int64, etag string)
 	return o, nil
 }
 
+// getAgain opens an object of which a part was read before, with that ETag. A touch may have
+// changed that since: the bytes are verified anyway.
+func (r *Registry) getAgain(ctx context.Context, key string, from int64, etag string) (*bucket.Object, error) {
+	o, err := r.get(ctx, key, from, etag)
+	if etag != "" && errors.Is(err, bucket.ErrPrecondition) {
+		o, err = r.get(ctx, key, from, "")
+	}
+	return o, err
+}
+
 // watched is the body of an object that fails when a Read takes too long. While nobody
 // reads, it may wait.
 type watched struct {

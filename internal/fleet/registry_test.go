@@ -152,24 +152,49 @@ func TestBreaks(t *testing.T) {
 	}
 }
 
-// TestReplaced replaces the object while it is read: the rest of another one is not
-// taken for that of the first.
+// TestReplaced replaces the object while it is read: the rest is read whatever its ETag is
+// then, as a touch may change that, and is verified with what came before.
 func TestReplaced(t *testing.T) {
-	fake, memory := new(ocitest.Fake), buckettest.NewMemory()
 	blob := ocitest.Content(100_000, 1)
-	ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, blob))
-	put(t, memory, ref.Digest(), blob)
-	b := &breaking{Bucket: memory, after: 30_000}
-	b.times.Store(1)
-	content, err := fleet.New(fleet.Options{Next: fake, Bucket: b}).Open(t.Context(), ref)
-	if err != nil {
-		t.Fatal(err)
+	for name, test := range map[string]struct {
+		by   []byte
+		want error
+	}{
+		"touched":     {blob, nil},
+		"other bytes": {ocitest.Content(100_000, 2), oci.ErrCorrupt},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fake, memory := new(ocitest.Fake), buckettest.NewMemory()
+			ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, blob))
+			put(t, memory, ref.Digest(), blob)
+			b := &breaking{Bucket: retagging{memory}, after: 30_000}
+			b.times.Store(1)
+			r := fleet.New(fleet.Options{Next: fake, Bucket: b})
+			content, err := r.Open(t.Context(), ref)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = content.Close() }()
+			put(t, memory, ref.Digest(), test.by)
+			got, err := io.ReadAll(content.Body)
+			if !errors.Is(err, test.want) || err == nil && !bytes.Equal(got, blob) {
+				t.Errorf("%d bytes, %v", len(got), err)
+			}
+			if n := fake.Calls("Open", ref.Reference()); n != 0 {
+				t.Errorf("the upstream was asked %d times", n)
+			}
+		})
 	}
-	defer func() { _ = content.Close() }()
-	put(t, memory, ref.Digest(), ocitest.Content(100_000, 2))
-	if got, err := io.ReadAll(content.Body); err != nil || !bytes.Equal(got, blob) {
-		t.Errorf("%d bytes, %v", len(got), err)
+}
+
+// retagging is a Bucket whose objects have another ETag than a moment ago.
+type retagging struct{ bucket.Bucket }
+
+func (b retagging) Get(ctx context.Context, key string, from int64, etag string) (*bucket.Object, error) {
+	if etag != "" {
+		return nil, bucket.ErrPrecondition
 	}
+	return b.Bucket.Get(ctx, key, from, etag)
 }
 
 // fill reads ref like a fill of the cache, which hashes itself.

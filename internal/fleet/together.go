@@ -3,6 +3,7 @@ package fleet
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"time"
@@ -108,7 +109,8 @@ func (r *Registry) readPeerManifest(ref oci.Ref, found found) (*oci.Content, err
 	defer found.cancel(nil)
 	content, err := readManifest(ref, found.stream, oci.Peer)
 	if errors.Is(err, oci.ErrCorrupt) {
-		r.avoid(ref, found.seen)
+		r.avoid(found.seen)
+		r.noteCorrupt(ref, "")
 	}
 	return content, err
 }
@@ -132,10 +134,7 @@ func (r *Registry) release(d oci.Digest) {
 	}
 }
 
-func (r *Registry) avoid(ref oci.Ref, seen *lease.Seen) {
-	r.avoided.Add(seen.Boot, time.Now())
-	r.noteCorrupt(ref, "")
-}
+func (r *Registry) avoid(seen *lease.Seen) { r.avoided.Add(seen.Boot, time.Now()) }
 
 func (r *Registry) avoids(boot string) bool {
 	since, ok := r.avoided.Get(boot)
@@ -229,6 +228,10 @@ func (f *follow) ask(ctx, waiting context.Context) (found, error) {
 	if !stop() && err == nil {
 		err = errors.Join(context.Cause(waiting), stream.Close())
 	}
+	if err == nil && f.seen.Size >= 0 && stream.Size != f.seen.Size { // a client would be told the wrong size
+		err = fmt.Errorf("%w: it has %d bytes of %s, and its lease says %d", oci.ErrCorrupt, stream.Size, f.ref, f.seen.Size)
+		_ = stream.Close()
+	}
 	if err != nil {
 		cancel(nil)
 		return found{}, err
@@ -249,6 +252,16 @@ func (f *follow) look(waiting context.Context) {
 	if err == nil || errors.Is(err, bucket.ErrAbsent) {
 		f.seen = now // else it expires
 	}
+}
+
+// watch reads the lease again after a stream of its holder has ended.
+func (f *follow) watch(waiting context.Context) {
+	now, err := f.registry.opts.Work.Leases.Watch(waiting, f.seen)
+	if err != nil {
+		return // TakeOver finds out
+	}
+	f.broken = f.broken && now.Boot == f.seen.Boot
+	f.seen = now
 }
 
 // inBucket reports whether the bucket has ref. Of what is large it asks for the last byte.
