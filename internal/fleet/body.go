@@ -222,8 +222,12 @@ func (b *body) Seek(offset int64, whence int) (int64, error) {
 // Close ends the download. What was taken over and is not whole is given up.
 func (b *body) Close() error {
 	b.disconnect()
-	if b.held != nil && b.offset < b.size {
+	switch {
+	case b.held == nil:
+	case b.offset < b.size:
 		b.held.Fail(oci.Unavailable)
+	default:
+		b.held.Fetched()
 	}
 	if b.upstream != nil {
 		return b.upstream.Close()

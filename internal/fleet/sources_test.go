@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"mirrord/internal/fleet"
+	"mirrord/internal/fleet/bucket"
 	"mirrord/internal/fleet/bucket/buckettest"
 	"mirrord/internal/oci"
 	"mirrord/internal/oci/ocitest"
@@ -102,4 +103,54 @@ func TestBlame(t *testing.T) {
 			b.want(oci.Pass, 1, fleet.Alone)
 		}
 	})
+}
+
+// TestNotStored finds that a lease is not held for content that does not get into the bucket,
+// and that it is held for as long as it takes to get there.
+func TestNotStored(t *testing.T) {
+	for name, test := range map[string]struct {
+		stored bool
+		after  time.Duration
+		held   int
+	}{"stored": {true, 18 * time.Minute, 1}, "not stored": {false, 2 * time.Minute, 0}} {
+		t.Run(name, func(t *testing.T) {
+			together(t, func(g *group) {
+				m := newMirror(g.T)
+				a := g.add("a")
+				m.registry = fleet.New(fleet.Options{
+					Next: a.fake, Bucket: dribbling{g.memory},
+					Work: &fleet.Work{Leases: a.leases, Ready: func() bool { return true }, Public: func(oci.Ref) bool { return true }},
+				})
+				m.cache(g.blob)
+				m.run(20*time.Minute, func(u *fleet.Uploads) {
+					wantRead(g.T, m.registry, g.ref, g.blob, oci.Pass)
+					if test.stored {
+						u.Stored(g.ref, oci.Pass)
+					}
+					time.AfterFunc(test.after, func() {
+						if n := len(a.leases.Held()); n != test.held {
+							g.Errorf("holds %d, want %d", n, test.held)
+						}
+					})
+				})
+				if n := len(a.leases.Held()); n != 0 {
+					g.Errorf("holds %d at the end", n)
+				}
+			})
+		})
+	}
+}
+
+// dribbling is a Bucket into which a thousand bytes go in ten seconds, after a while.
+type dribbling struct{ *buckettest.Memory }
+
+func (b dribbling) Upload(ctx context.Context, key string, from io.ReaderAt, size int64, c bucket.Cond) error {
+	time.Sleep(2 * time.Minute)
+	for off := int64(0); off < size; off += 1000 {
+		time.Sleep(10 * time.Second)
+		if _, err := from.ReadAt(make([]byte, 1000), off); err != nil && err != io.EOF {
+			return err
+		}
+	}
+	return b.Memory.Upload(context.WithoutCancel(ctx), key, from, size, c)
 }

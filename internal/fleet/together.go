@@ -127,6 +127,13 @@ func (r *Registry) openLeased(ctx context.Context, ref oci.Ref, held *lease.Leas
 	return content, nil
 }
 
+// keep holds the lease for d while that is on its way into the bucket.
+func (r *Registry) keep(d oci.Digest) {
+	if w := r.opts.Work; w != nil {
+		w.Leases.Keep(d)
+	}
+}
+
 // release ends the lease for d, which is in the bucket now or will not get there.
 func (r *Registry) release(d oci.Digest) {
 	if w := r.opts.Work; w != nil {
@@ -378,7 +385,9 @@ func (l *leased) Checked(err error) {
 
 // Close gives the lease up, unless all was read: then it stays until it is in the bucket.
 func (l *leased) Close() error {
-	if !l.whole {
+	if l.whole {
+		l.lease.Fetched()
+	} else {
 		l.lease.Fail(oci.CodeOf(l.err))
 	}
 	return l.ReadCloser.Close()

@@ -76,6 +76,7 @@ func (u *Uploads) Stored(ref oci.Ref, via oci.Via) {
 // Add adds what was fetched for ref, by digest, from the upstream, unless so many wait
 // that there is no end to be seen.
 func (u *Uploads) Add(ref oci.Ref) {
+	u.opts.Registry.keep(ref.Digest())
 	if !u.enqueue(ref) {
 		return
 	}
@@ -193,13 +194,13 @@ func (u *Uploads) putBack(ref oci.Ref) {
 }
 
 func (u *Uploads) done(ref oci.Ref) {
-	u.mu.Lock()
-	delete(u.known, ref.Digest())
-	u.mu.Unlock()
-	u.opts.Registry.release(ref.Digest())
 	if err := u.opts.Queue.RemoveUpload(ref); err != nil {
 		u.refused(ref, fmt.Errorf("forget an upload: %w", err)) // it is found in the bucket after the next start
 	}
+	u.mu.Lock()
+	delete(u.known, ref.Digest()) // at last, or what is added again meanwhile would be forgotten
+	u.mu.Unlock()
+	u.opts.Registry.release(ref.Digest())
 }
 
 func (u *Uploads) refused(ref oci.Ref, err error) {
@@ -242,10 +243,22 @@ func (u *Uploads) upload(ctx context.Context, ref oci.Ref) error {
 	return u.send(ctx, ref, body, content.Size)
 }
 
+// kept is content whose lease is held for as long as it is being read.
+type kept struct {
+	io.ReaderAt
+	keep func()
+}
+
+func (k kept) ReadAt(p []byte, off int64) (int, error) {
+	k.keep()
+	return k.ReaderAt.ReadAt(p, off)
+}
+
 func (u *Uploads) send(ctx context.Context, ref oci.Ref, body io.ReaderAt, size int64) error {
 	r := u.opts.Registry
 	ctx, cancel := context.WithTimeoutCause(ctx, uploadTime+time.Duration(size/slowestUpload)*time.Second, bucket.ErrTimeout)
 	defer cancel()
+	body = kept{body, func() { r.keep(ref.Digest()) }}
 	err := r.opts.Bucket.Upload(ctx, keys.Blob(ref.Digest()), body, size, r.cond(ref.Digest()))
 	switch {
 	case errors.Is(err, bucket.ErrPrecondition): // another mirror was faster

@@ -23,7 +23,9 @@ import (
 
 // queue is a Queue that outlives Uploads.
 type queue struct {
-	mu   sync.Mutex
+	removing func(ref oci.Ref) // is called before; may be nil
+
+	mu   sync.Mutex // guards refs
 	refs map[oci.Ref]bool
 }
 
@@ -51,6 +53,9 @@ func (q *queue) PutUpload(ref oci.Ref) error {
 }
 
 func (q *queue) RemoveUpload(ref oci.Ref) error {
+	if q.removing != nil {
+		q.removing(ref)
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	delete(q.refs, ref)
@@ -202,6 +207,18 @@ func TestUploads(t *testing.T) {
 			m.wantWaiting(0)
 			if len(m.refused) != 1 || !errors.Is(m.refused[0], oci.ErrCorrupt) {
 				m.Errorf("refused: %v", m.refused)
+			}
+		},
+		"added again while it is forgotten": func(m *mirror) {
+			ref := m.cache(ocitest.Content(1000, 1))
+			m.run(0, func(u *fleet.Uploads) {
+				var once sync.Once
+				m.queue.removing = func(ref oci.Ref) { once.Do(func() { u.Add(ref) }) }
+				u.Add(ref)
+			})
+			m.wantWaiting(0)
+			if n := m.memory.Counts()[buckettest.Upload]; n != 1 {
+				m.Errorf("%d uploads; the queue does not know of the second", n)
 			}
 		},
 		"another was faster": func(m *mirror) {

@@ -26,12 +26,15 @@ type Lease struct {
 
 	mu         sync.Mutex // guards the rest
 	size, have int64
-	failed     oci.Code // empty: it has not
+	moved      time.Time // when it last came nearer to the bucket
+	fetched    bool      // the upstream has sent all
+	kept       bool      // it is to be uploaded
+	failed     oci.Code  // empty: it has not
 }
 
 // hold holds the lease that was written as r at the time sent, and renews it.
 func (l *Leases) hold(d oci.Digest, r record, etag string, sent time.Time) *Lease {
-	h := &Lease{leases: l, digest: d, ended: make(chan struct{}), record: r, etag: etag, renewed: sent, size: r.Size}
+	h := &Lease{leases: l, digest: d, ended: make(chan struct{}), record: r, etag: etag, renewed: sent, size: r.Size, moved: time.Now()}
 	l.mu.Lock()
 	before, stopped := l.held[d], l.stopped
 	if !stopped {
@@ -48,8 +51,36 @@ func (l *Leases) hold(d oci.Digest, r record, etag string, sent time.Time) *Leas
 // Progress notes how much was fetched, for who looks whether that goes on.
 func (h *Lease) Progress(have, size int64) {
 	h.mu.Lock()
+	defer h.mu.Unlock()
+	if have != h.have {
+		h.moved = time.Now()
+	}
 	h.have, h.size = have, size
-	h.mu.Unlock()
+}
+
+// Fetched notes that all was fetched. The lease ends soon unless Leases.Keep is called:
+// what is not stored does not get into the bucket.
+func (h *Lease) Fetched() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.fetched, h.moved = true, time.Now()
+}
+
+func (h *Lease) keep() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.kept, h.moved = true, time.Now()
+}
+
+// lingers reports whether nothing has happened for so long that nothing will.
+func (h *Lease) lingers() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	limit := settleTime
+	if h.fetched && !h.kept {
+		limit = storeTime
+	}
+	return time.Since(h.moved) >= limit
 }
 
 // Fail tells the others that content could not be fetched, and ends the lease. It does not
@@ -91,7 +122,7 @@ func (h *Lease) renewAll() {
 func (h *Lease) renewUntilEnd() bool {
 	ticker := time.NewTicker(renewEvery)
 	defer ticker.Stop()
-	for begun := time.Now(); time.Since(begun) < settleTime; {
+	for !h.lingers() {
 		select {
 		case <-h.ended:
 			return true

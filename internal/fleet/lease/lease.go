@@ -32,8 +32,9 @@ const (
 	expiredAt    = 12 * time.Second // the age of one that was not
 	tryTime      = 30 * time.Second // within which so many may take a lease over:
 	maxTries     = 3
-	maxAttempts  = 3 // of a write that is in somebody's way
-	settleTime   = 15 * time.Minute
+	maxAttempts  = 3                // of a write that is in somebody's way
+	settleTime   = 15 * time.Minute // for which a lease is held while nothing is fetched or uploaded
+	storeTime    = time.Minute      // for which one is held until what was fetched is stored
 )
 
 // Self is how the others know this mirror.
@@ -180,7 +181,7 @@ func (l *Leases) judge(d oci.Digest, now *Seen, err error) (seen *Seen, free boo
 	case err != nil:
 		return nil, false
 	case now.Boot == l.opts.Self.Boot: // from another attempt: nobody waits for itself
-		if l.holds(d) {
+		if l.of(d) != nil {
 			return nil, false
 		}
 	case !now.Over():
@@ -189,12 +190,6 @@ func (l *Leases) judge(d oci.Digest, now *Seen, err error) (seen *Seen, free boo
 		return nil, false
 	}
 	return now, true
-}
-
-func (l *Leases) holds(d oci.Digest) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.held[d] != nil
 }
 
 // triesNow is how often s was taken over a moment ago.
@@ -279,15 +274,27 @@ func (l *Leases) Held() []oci.Digest {
 	return slices.Collect(maps.Keys(l.held))
 }
 
+// Keep notes that d is to be uploaded, or that the upload goes on: the lease for d, if there
+// is one, is held meanwhile.
+func (l *Leases) Keep(d oci.Digest) {
+	if lease := l.of(d); lease != nil {
+		lease.keep()
+	}
+}
+
 // Done ends the lease for d, if there is one: everybody can have it from the bucket, or it
 // will not get there. It expires by itself.
 func (l *Leases) Done(d oci.Digest) {
-	l.mu.Lock()
-	lease := l.held[d]
-	l.mu.Unlock()
-	if lease != nil {
+	if lease := l.of(d); lease != nil {
 		lease.end()
 	}
+}
+
+// of returns the lease for d, or nil.
+func (l *Leases) of(d oci.Digest) *Lease {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.held[d]
 }
 
 // pause waits for 50 to 400 ms, at random, unless ctx ends.
