@@ -104,11 +104,13 @@ func parseAccessKey(s string) (string, error) {
 	return s, nil
 }
 
+const maxNode = 253 // as long as a host name gets (RFC 1123), and that of a node of Kubernetes
+
 // parseNode accepts a name that can be a part of a key.
 func parseNode(s string) (string, error) {
 	const letters = "abcdefghijklmnopqrstuvwxyz"
-	if len(s) > 63 || strings.Trim(s, letters+strings.ToUpper(letters)+"0123456789.-_") != "" {
-		return "", fmt.Errorf("%q is not a name of a mirror; write up to 63 letters, digits, dots, hyphens and underscores", s)
+	if len(s) > maxNode || strings.Trim(s, letters+strings.ToUpper(letters)+"0123456789.-_") != "" {
+		return "", fmt.Errorf("%q is not a name of a mirror; write up to %d letters, digits, dots, hyphens and underscores", s, maxNode)
 	}
 	return s, nil
 }
@@ -118,12 +120,24 @@ func parseAdvertise(s string) (string, error) {
 	if s == "" {
 		return "", nil
 	}
-	host, port, err := net.SplitHostPort(s)
+	host, port, err := splitAddress(s)
 	address, _ := netip.ParseAddr(host)
 	if err != nil || !isPort(port) || port == "0" || !isHost(host) || host == "" || address.IsUnspecified() {
 		return "", fmt.Errorf("%q is not an address that other mirrors can reach; write host:port, such as 10.0.0.7:5003", s)
 	}
-	return s, nil
+	return net.JoinHostPort(host, port), nil
+}
+
+// splitAddress splits host:port. An IPv6 address needs no brackets: a manifest of Kubernetes
+// puts a pod's address before the port and does not know which kind it is.
+func splitAddress(s string) (host, port string, err error) {
+	host, port, err = net.SplitHostPort(s)
+	if i := strings.LastIndexByte(s, ':'); err != nil && i > 0 {
+		if address, bad := netip.ParseAddr(s[:i]); bad == nil && address.Is6() {
+			return s[:i], s[i+1:], nil
+		}
+	}
+	return host, port, err
 }
 
 // parseMaxAge accepts how old objects get.

@@ -56,7 +56,7 @@ mirrord.yaml:1:39: fleet.secret_file: has no effect without fleet.s3; name the b
 		{"leases without siblings", "fleet: {s3: {endpoint: 'http://a', bucket: abc}, leases: require}\n",
 			`mirrord.yaml:1:58: fleet.leases: needs fleet.listen, where the other mirrors read what this one is downloading`},
 		{"name of a mirror", "fleet: {node: 'a/b'}\n",
-			`mirrord.yaml:1:15: fleet.node: "a/b" is not a name of a mirror; write up to 63 letters, digits, dots, hyphens and underscores`},
+			`mirrord.yaml:1:15: fleet.node: "a/b" is not a name of a mirror; write up to 253 letters, digits, dots, hyphens and underscores`},
 		{"short age", "fleet: {max_age: 1h}\n",
 			`mirrord.yaml:1:18: fleet.max_age: "1h" is too short; write 1d or more`},
 
