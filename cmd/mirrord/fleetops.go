@@ -68,7 +68,7 @@ func (d *daemon) watchFleet(f *stack.Fleet) (*fleetOps, error) {
 	})
 	f.Bucket, f.Found = guard.New(o.toucher.Watch(f.Bucket), o.outage.watch(telemetry.GuardHooks(d.log))), o.probe.State
 	o.shareWork(f)
-	d.metrics.WatchCapabilities(o.probe.Capabilities)
+	d.metrics.WatchProbe(o.probe.State)
 	return o, nil
 }
 

@@ -28,26 +28,35 @@ func ProbeHooks(log *zap.Logger) fleetprobe.Hooks {
 
 var fleetCapability = prometheus.NewDesc("mirrord_fleet_capability", "1 if the fleet's object store can do this, or for secret if this mirror has the fleet's; 0 if not, or not known yet.", []string{"capability"}, nil)
 
-// WatchCapabilities exports what the fleet's store can do.
-func (m *Metrics) WatchCapabilities(now func() fleetprobe.Capabilities) {
-	m.registry.MustRegister(capabilityCollector(now))
+var fleetWrongSecret = prometheus.NewDesc("mirrord_fleet_wrong_secret", "1 while the fleet.secret_file of this mirror is not that of its fleet.", nil, nil)
+
+// WatchProbe exports what the fleet's store can do, and whether the secret is wrong.
+func (m *Metrics) WatchProbe(now func() fleetprobe.State) {
+	m.registry.MustRegister(probeCollector(now))
 }
 
-type capabilityCollector func() fleetprobe.Capabilities
+type probeCollector func() fleetprobe.State
 
 // Describe implements prometheus.Collector.
-func (c capabilityCollector) Describe(out chan<- *prometheus.Desc) { out <- fleetCapability }
+func (c probeCollector) Describe(out chan<- *prometheus.Desc) {
+	out <- fleetCapability
+	out <- fleetWrongSecret
+}
 
 // Collect implements prometheus.Collector.
-func (c capabilityCollector) Collect(out chan<- prometheus.Metric) {
+func (c probeCollector) Collect(out chan<- prometheus.Metric) {
 	found := c()
 	for name, has := range map[string]bool{"conditions": found.Conditions, "ages": found.Ages, "touch": found.Touch, "secret": found.SecretOK} {
-		var value float64
-		if has {
-			value = 1
-		}
-		out <- prometheus.MustNewConstMetric(fleetCapability, prometheus.GaugeValue, value, name)
+		out <- prometheus.MustNewConstMetric(fleetCapability, prometheus.GaugeValue, oneIf(has), name)
 	}
+	out <- prometheus.MustNewConstMetric(fleetWrongSecret, prometheus.GaugeValue, oneIf(found.Secret != nil))
+}
+
+func oneIf(yes bool) float64 {
+	if yes {
+		return 1
+	}
+	return 0
 }
 
 // BucketFigures are what the metrics say of the fleet's bucket, for the status.

@@ -44,7 +44,9 @@ func TestBucketFigures(t *testing.T) {
 
 func TestCapabilities(t *testing.T) {
 	m := telemetry.NewMetrics("1.2.3")
-	m.WatchCapabilities(func() fleetprobe.Capabilities { return fleetprobe.Capabilities{Ages: true, SecretOK: true} })
+	var found fleetprobe.State
+	m.WatchProbe(func() fleetprobe.State { return found })
+	found.Ages, found.SecretOK = true, true
 	want := `
 # HELP mirrord_fleet_capability 1 if the fleet's object store can do this, or for secret if this mirror has the fleet's; 0 if not, or not known yet.
 # TYPE mirrord_fleet_capability gauge
@@ -54,6 +56,15 @@ mirrord_fleet_capability{capability="secret"} 1
 mirrord_fleet_capability{capability="touch"} 0
 `
 	if err := testutil.GatherAndCompare(m.Gatherer(), strings.NewReader(want), "mirrord_fleet_capability"); err != nil {
+		t.Error(err)
+	}
+	found.Secret = fleetprobe.ErrSecret
+	want = `
+# HELP mirrord_fleet_wrong_secret 1 while the fleet.secret_file of this mirror is not that of its fleet.
+# TYPE mirrord_fleet_wrong_secret gauge
+mirrord_fleet_wrong_secret 1
+`
+	if err := testutil.GatherAndCompare(m.Gatherer(), strings.NewReader(want), "mirrord_fleet_wrong_secret"); err != nil {
 		t.Error(err)
 	}
 }

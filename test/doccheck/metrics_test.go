@@ -49,7 +49,7 @@ func useBucket(t *testing.T, m *telemetry.Metrics) {
 	telemetry.FleetHooks(zap.NewNop(), m)
 	m.WatchSiblings(func() int { return 0 })
 	telemetry.SiblingOptions(zap.NewNop(), m, sibling.HandlerOptions{})
-	m.WatchCapabilities(func() (none fleetprobe.Capabilities) { return none })
+	m.WatchProbe(func() (none fleetprobe.State) { return none })
 	if _, err := b.Put(t.Context(), "key", []byte("data"), bucket.Cond{}); err != nil {
 		t.Fatal(err)
 	}
