@@ -33,21 +33,33 @@ type breaker struct {
 
 func newBreaker(h Hooks) *breaker { return &breaker{hooks: h, pause: firstPause} }
 
+// try says that a request finds out whether a bucket that is left alone works again.
+type try bool
+
 // allow fails while the bucket is to be left alone. Once that is over, one caller tries,
 // and the others wait for the next pause.
-func (b *breaker) allow() error {
+func (b *breaker) allow() (try, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !b.open {
-		return nil
+		return false, nil
 	}
 	now := time.Now()
 	if now.Before(b.retryAt) {
-		return fmt.Errorf("the bucket fails: %w", b.err)
+		return false, fmt.Errorf("the bucket fails: %w", b.err)
 	}
 	b.trying = true
 	b.retryAt = now.Add(b.pause)
-	return nil
+	return true, nil
+}
+
+// giveBack has the next caller try in the place of one that has found out nothing.
+func (b *breaker) giveBack(t try) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if bool(t) && b.open {
+		b.retryAt = time.Now()
+	}
 }
 
 // failure returns why the bucket is left alone, or nil.
@@ -61,11 +73,14 @@ func (b *breaker) failure() error {
 }
 
 // note notes how a request of ctx has ended. What its caller has given up tells nothing.
-func (b *breaker) note(ctx context.Context, err error) {
-	if !isFailure(err) {
+func (b *breaker) note(ctx context.Context, t try, err error) {
+	switch {
+	case !isFailure(err):
 		b.succeed()
-	} else if ctx.Err() == nil || errors.Is(context.Cause(ctx), bucket.ErrTimeout) {
+	case ctx.Err() == nil || errors.Is(context.Cause(ctx), bucket.ErrTimeout):
 		b.fail(err)
+	default:
+		b.giveBack(t)
 	}
 }
 

@@ -41,35 +41,41 @@ func (b *Bucket) Failure() error {
 
 // Get is of the interface.
 func (b *Bucket) Get(ctx context.Context, key string, from int64, etag string) (*bucket.Object, error) {
-	if err := b.gets.allow(); err != nil {
+	try, err := b.gets.allow()
+	if err != nil {
 		return nil, err
 	}
-	if err := b.bodies.allow(); err != nil {
+	tryBody, err := b.bodies.allow()
+	if err != nil {
+		b.gets.giveBack(try)
 		return nil, err
 	}
 	var o *bucket.Object
-	err := again(ctx, func() (err error) {
+	err = again(ctx, func() (err error) {
 		o, err = b.Bucket.Get(ctx, key, from, etag)
 		return err
 	})
-	b.gets.note(ctx, err)
-	if err == nil {
-		o.Body = &body{o.Body, ctx, b.bodies, o.Size - from}
+	b.gets.note(ctx, try, err)
+	if err != nil {
+		b.bodies.giveBack(tryBody)
+		return nil, err
 	}
-	return o, err
+	o.Body = &body{o.Body, ctx, b.bodies, tryBody, o.Size - from}
+	return o, nil
 }
 
 // Put is of the interface.
 func (b *Bucket) Put(ctx context.Context, key string, data []byte, c bucket.Cond) (string, error) {
-	if err := b.puts.allow(); err != nil {
+	try, err := b.puts.allow()
+	if err != nil {
 		return "", err
 	}
 	var etag string
-	err := again(ctx, func() (err error) {
+	err = again(ctx, func() (err error) {
 		etag, err = b.Bucket.Put(ctx, key, data, c)
 		return err
 	})
-	b.puts.note(ctx, err)
+	b.puts.note(ctx, try, err)
 	return etag, err
 }
 
@@ -96,11 +102,12 @@ func again(ctx context.Context, send func() error) error {
 
 // Upload is of the interface.
 func (b *Bucket) Upload(ctx context.Context, key string, from io.ReaderAt, size int64, c bucket.Cond) error {
-	if err := b.puts.allow(); err != nil {
+	try, err := b.puts.allow()
+	if err != nil {
 		return err
 	}
-	err := b.Bucket.Upload(ctx, key, from, size, c)
-	b.puts.note(ctx, err)
+	err = b.Bucket.Upload(ctx, key, from, size, c)
+	b.puts.note(ctx, try, err)
 	return err
 }
 
@@ -109,6 +116,7 @@ type body struct {
 	io.ReadCloser
 	ctx     context.Context
 	breaker *breaker
+	try     try
 	left    int64 // bytes
 }
 
@@ -117,9 +125,18 @@ func (b *body) Read(p []byte) (int, error) {
 	b.left -= int64(n)
 	switch {
 	case err != nil && err != io.EOF:
-		b.breaker.note(b.ctx, err)
+		b.breaker.note(b.ctx, b.try, err)
+		b.try = false
 	case b.left <= 0:
-		b.breaker.note(b.ctx, nil)
+		b.breaker.note(b.ctx, b.try, nil)
+		b.try = false
 	}
 	return n, err
+}
+
+// Close gives the try back of which nothing was read to its end.
+func (b *body) Close() error {
+	b.breaker.giveBack(b.try)
+	b.try = false
+	return b.ReadCloser.Close()
 }
