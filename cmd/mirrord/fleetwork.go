@@ -6,6 +6,7 @@ import (
 	"go.uber.org/zap"
 
 	"mirrord/internal/config"
+	"mirrord/internal/fleet/guard"
 	"mirrord/internal/fleet/lease"
 	"mirrord/internal/fleet/sibling"
 	"mirrord/internal/server"
@@ -27,6 +28,7 @@ func (o *fleetOps) shareWork(f *stack.Fleet) {
 	o.secret = f.Secret
 	f.Work = &stack.FleetWork{
 		Self:     lease.Self{Node: o.self.Node, Boot: o.self.Boot, Addr: o.self.Address},
+		Bucket:   guard.New(o.bucket, guard.Hooks{}),
 		Siblings: sibling.NewClient(sibling.ClientOptions{Secret: f.Secret, Node: o.self.Node}),
 		Ready: func() bool {
 			s := o.probe.Capabilities()

@@ -7,6 +7,7 @@ import (
 
 	"mirrord/internal/cache"
 	"mirrord/internal/fleet"
+	"mirrord/internal/fleet/bucket"
 	"mirrord/internal/fleet/lease"
 	"mirrord/internal/fleet/sibling"
 	"mirrord/internal/oci"
@@ -15,6 +16,7 @@ import (
 // FleetWork is how mirrors agree on who fetches what the bucket does not have.
 type FleetWork struct {
 	Self     lease.Self
+	Bucket   bucket.Bucket // for leases alone: a request for one is given up soon, which is no reason to leave content alone
 	Siblings *sibling.Client
 	Ready    func() bool // the bucket is known to do what leases need
 }
@@ -25,7 +27,7 @@ func (s *Stack) joinFleet(next oci.Registry, hooks *cache.Hooks) oci.Registry {
 	o := s.options.Fleet
 	options := fleet.Options{Next: next, Bucket: o.Bucket, Hooks: o.Hooks}
 	if w := o.Work; w != nil {
-		s.Leases = lease.New(lease.Options{Bucket: o.Bucket, Secret: o.Secret, Self: w.Self})
+		s.Leases = lease.New(lease.Options{Bucket: w.Bucket, Secret: o.Secret, Self: w.Self})
 		options.Work = &fleet.Work{Leases: s.Leases, Siblings: w.Siblings, Public: s.isKnownPublic, Ready: func() bool {
 			return !s.offline.Load() && w.Ready() // a mirror that is offline could not fetch for the others
 		}}
