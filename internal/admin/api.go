@@ -76,6 +76,7 @@ type API struct {
 	draining  atomic.Bool
 	verifying sync.Mutex    // held while the cache is verified: once at a time
 	examining sync.Mutex    // held while the doctor checks: once at a time
+	testing   sync.Mutex    // held while webhooks are tested: once at a time
 	sweeping  sync.Mutex    // held while the fleet's bucket is cleaned up
 	watchers  chan struct{} // holds one for each client that watches the status
 	drained   chan struct{} // closed by Drain

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"mirrord/internal/doctor"
+	"mirrord/internal/notify"
 )
 
 // A cache is verified by one at a time: two would read the disk for nothing.
@@ -39,6 +40,27 @@ func TestOneDoctorAtATime(t *testing.T) {
 		stream(a.doctor)(w, httptest.NewRequest(http.MethodPost, "/v1/doctor", nil))
 		if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), `"done":true`) {
 			t.Errorf("%d %s", w.Code, w.Body)
+		}
+	}
+}
+
+// Webhooks are tested once at a time: each request would open connections for ten seconds.
+func TestOneTestOfWebhooksAtATime(t *testing.T) {
+	a := New(Options{})
+	status := 0
+	receiver := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		w := httptest.NewRecorder()
+		stream(a.testWebhooks)(w, httptest.NewRequest(http.MethodPost, "/v1/notify/test", nil))
+		status = w.Code
+	}))
+	defer receiver.Close()
+	a.opts.Events = notify.New(notify.Options{Client: receiver.Client()})
+	a.opts.Events.Set([]notify.Target{{Name: "ops", URL: receiver.URL}})
+	for range 2 {
+		w := httptest.NewRecorder()
+		stream(a.testWebhooks)(w, httptest.NewRequest(http.MethodPost, "/v1/notify/test", nil))
+		if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), `"delivered":true`) || status != http.StatusConflict {
+			t.Errorf("%d %s, meanwhile %d", w.Code, w.Body, status)
 		}
 	}
 }

@@ -53,14 +53,18 @@ func (a *API) testWebhooks(r *http.Request, lines *lineWriter) error {
 		}
 		names = []string{name}
 	}
+	if !a.testing.TryLock() {
+		return refuse(http.StatusConflict, errors.New("the webhooks are being tested already; try again in ten seconds"))
+	}
+	defer a.testing.Unlock()
 	lines.begin() // a webhook may take ten seconds
-	for _, result := range a.opts.Events.Test(r.Context(), names) {
+	a.opts.Events.Test(r.Context(), names, func(result notify.TestResult) {
 		test := &WebhookTest{Name: result.Target, Delivered: result.Err == nil}
 		if result.Err != nil {
 			test.Failed, test.Advice = result.Err.Error(), notify.Advice(result.Err)
 		}
 		lines.write(WebhookLine{WebhookTest: test})
-	}
+	})
 	lines.write(WebhookLine{Done: true})
 	return nil
 }

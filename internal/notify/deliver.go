@@ -21,14 +21,14 @@ const (
 	maxAge      = 15 * time.Minute // of an event, after which it is not tried again
 	firstDelay  = time.Second
 	maxDelay    = time.Minute
-	maxResponse = 64 << 10 // bytes that are read so that the connection can be used again
+	maxResponse = 64 << 10 // bytes of headers, and of a body that is read so that the connection can be used again
 )
 
 // NewClient returns a client for webhooks that trusts roots, nil for those of the system. It
 // follows no redirect, and uses HTTP_PROXY and HTTPS_PROXY.
 func NewClient(roots *x509.CertPool) *http.Client {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.MaxIdleConnsPerHost, transport.IdleConnTimeout = 1, time.Minute
+	transport.MaxIdleConnsPerHost, transport.IdleConnTimeout, transport.MaxResponseHeaderBytes = 1, time.Minute, maxResponse
 	transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
 	return &http.Client{
 		Transport:     transport,

@@ -1,9 +1,11 @@
 package notify
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -35,5 +37,19 @@ func TestHeaderProblems(t *testing.T) {
 		if err == nil || !strings.HasPrefix(err.Error(), path) || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("%.20q: %v, want %s", content, err, want)
 		}
+	}
+}
+
+// A pipe that nobody writes to does not stop the mirror.
+func TestPipe(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ReadHeaders(path); !errors.Is(err, errNoHeader) {
+		t.Errorf("headers: %v", err)
+	}
+	if _, err := ReadSecret(path); !errors.Is(err, errSecret) {
+		t.Errorf("secret: %v", err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -38,7 +39,7 @@ func ReadSecret(path string) ([]byte, error) {
 
 // readFile returns what is in a file of at most maxFile bytes.
 func readFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // not waiting for the writer of a pipe
 	if err != nil {
 		return nil, err
 	}

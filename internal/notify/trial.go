@@ -22,23 +22,21 @@ type testData struct {
 }
 
 // Test sends an event of the type Test to each of the targets that are named and there are,
-// to all at once, and returns the results in that order. Nothing is queued, tried again,
-// counted, or reported to Hooks. It takes ten seconds at most.
-func (n *Notifier) Test(ctx context.Context, names []string) []TestResult {
-	var results []TestResult
-	var targets []Target
+// to all at once, and calls report with each result as soon as there is one, one at a time.
+// Nothing is queued, tried again, counted, or reported to Hooks. It takes ten seconds at
+// most.
+func (n *Notifier) Test(ctx context.Context, names []string, report func(TestResult)) {
+	results := make(chan TestResult)
+	var all sync.WaitGroup
 	for _, q := range *n.targets.Load() {
 		if slices.Contains(names, q.name) {
-			targets = append(targets, *q.target.Load())
-			results = append(results, TestResult{Target: q.name})
+			all.Go(func() { results <- TestResult{q.name, n.test(ctx, *q.target.Load())} })
 		}
 	}
-	var all sync.WaitGroup
-	for i, t := range targets {
-		all.Go(func() { results[i].Err = n.test(ctx, t) })
+	go func() { all.Wait(); close(results) }()
+	for r := range results {
+		report(r)
 	}
-	all.Wait()
-	return results
 }
 
 func (n *Notifier) test(ctx context.Context, t Target) error {

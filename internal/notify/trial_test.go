@@ -1,15 +1,20 @@
 package notify
 
 import (
+	"context"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 // receiver is a webhook that remembers the last request.
@@ -36,6 +41,13 @@ func newTested(t *testing.T, targets ...Target) *Notifier {
 	return n
 }
 
+// testAll returns the results by target.
+func testAll(t *testing.T, n *Notifier, names ...string) map[string]error {
+	results := make(map[string]error)
+	n.Test(t.Context(), names, func(r TestResult) { results[r.Target] = r.Err })
+	return results
+}
+
 // An event to test with is sent once, with the headers of the file, to an authority that is
 // trusted for this webhook alone, and counts as no delivery.
 func TestTest(t *testing.T) {
@@ -50,12 +62,12 @@ func TestTest(t *testing.T) {
 		Target{Name: "stranger", URL: server.URL},
 		Target{Name: "other", URL: server.URL},
 	)
-	results := n.Test(t.Context(), []string{"ops", "stranger", "absent"})
-	if len(results) != 2 || results[0] != (TestResult{Target: "ops"}) || results[1].Target != "stranger" {
+	results := testAll(t, n, "ops", "stranger", "absent")
+	if len(results) != 2 || results["ops"] != nil {
 		t.Fatalf("%+v", results)
 	}
-	if !strings.Contains(Advice(results[1].Err), "set ca_file") {
-		t.Errorf("%v: %s", results[1].Err, Advice(results[1].Err))
+	if advice := Advice(results["stranger"]); !strings.Contains(advice, "set ca_file") {
+		t.Errorf("%v: %s", results["stranger"], advice)
 	}
 	if e := r.event; r.got != 1 || e.Type != "mirrord.test" || e.Subject != "ops" || e.Source != "/mirrord/here" {
 		t.Errorf("%d requests, the last %+v", r.got, e)
@@ -76,10 +88,10 @@ func TestAdvice(t *testing.T) {
 	} {
 		r := &receiver{status: status}
 		server := httptest.NewServer(r)
-		result := newTested(t, Target{Name: "ops", URL: server.URL}).Test(t.Context(), []string{"ops"})[0]
+		err := testAll(t, newTested(t, Target{Name: "ops", URL: server.URL}), "ops")["ops"]
 		server.Close()
-		if result.Err == nil || r.got != 1 || !strings.Contains(Advice(result.Err), advice) {
-			t.Errorf("%d requests, %v: %s, want %s", r.got, result.Err, Advice(result.Err), advice)
+		if err == nil || r.got != 1 || !strings.Contains(Advice(err), advice) {
+			t.Errorf("%d requests, %v: %s, want %s", r.got, err, Advice(err), advice)
 		}
 	}
 }
@@ -104,9 +116,93 @@ func TestAdviceOnConnections(t *testing.T) {
 		"headers": {Target{URL: plain.URL, HeadersFile: secret}, "correct the file"},
 		"roots":   {Target{URL: plain.URL, Roots: func() (*x509.CertPool, error) { return nil, errors.New("no certificate") }}, "correct the file"},
 	} {
-		result := newTested(t, test.target).Test(t.Context(), []string{""})[0]
-		if result.Err == nil || strings.Contains(result.Err.Error(), "s3cret") || !strings.Contains(Advice(result.Err), test.advice) {
-			t.Errorf("%s: %v: %s, want %s", name, result.Err, Advice(result.Err), test.advice)
+		err := testAll(t, newTested(t, test.target), "")[""]
+		if err == nil || strings.Contains(err.Error(), "s3cret") || !strings.Contains(Advice(err), test.advice) {
+			t.Errorf("%s: %v: %s, want %s", name, err, Advice(err), test.advice)
 		}
+	}
+}
+
+// A webhook that does not respond does not hold back the result of another one, and is given
+// up after ten seconds.
+func TestSlowWebhook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client := &http.Client{Timeout: attemptTime, Transport: silentAt("slow")}
+		n := New(Options{Client: client})
+		n.Set([]Target{{Name: "a", URL: "http://slow"}, {Name: "b", URL: "http://quick"}})
+		begun := time.Now()
+		var got []string
+		n.Test(t.Context(), n.Targets(), func(r TestResult) {
+			got = append(got, fmt.Sprintf("%s after %v: %v", r.Target, time.Since(begun), r.Err == nil))
+		})
+		if want := []string{"b after 0s: true", "a after 10s: false"}; !slices.Equal(got, want) {
+			t.Errorf("%q, want %q", got, want)
+		}
+	})
+}
+
+// silentAt is a transport to a host that never responds, and to others that do.
+type silentAt string
+
+func (s silentAt) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.URL.Host == string(s) {
+		<-r.Context().Done()
+		return nil, context.Cause(r.Context())
+	}
+	return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody, Request: r}, nil
+}
+
+// A receiver cannot make the mirror read without end, or send its events elsewhere.
+func TestHostileReceivers(t *testing.T) {
+	elsewhere := &receiver{status: http.StatusOK}
+	internal := httptest.NewServer(elsewhere)
+	defer internal.Close()
+	endless := func(write func() error) {
+		for write() == nil {
+		}
+	}
+	for name, test := range map[string]struct {
+		serve http.HandlerFunc
+		fails bool
+	}{
+		"endless body": {serve: func(w http.ResponseWriter, _ *http.Request) {
+			endless(func() error { _, err := w.Write(make([]byte, 1<<10)); return err })
+		}},
+		"endless headers": {fails: true, serve: func(w http.ResponseWriter, _ *http.Request) {
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer func() { _ = conn.Close() }()
+			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\n")
+			sent := 0
+			endless(func() error {
+				n, err := io.WriteString(conn, "X-A: "+strings.Repeat("a", 1<<10)+"\r\n")
+				if sent += n; sent > 8<<20 {
+					t.Error("8 MiB of headers are read")
+					return io.EOF
+				}
+				return err
+			})
+		}},
+		"internal address": {fails: true, serve: func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, internal.URL, http.StatusPermanentRedirect)
+		}},
+		"loop": {fails: true, serve: func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, r.URL.Path, http.StatusTemporaryRedirect)
+		}},
+		"file": {fails: true, serve: func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "file:///etc/passwd", http.StatusTemporaryRedirect)
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := httptest.NewServer(test.serve)
+			defer server.Close()
+			err := testAll(t, newTested(t, Target{Name: "ops", URL: server.URL}), "ops")["ops"]
+			if (err != nil) != test.fails || elsewhere.got != 0 {
+				t.Errorf("%v, %d requests elsewhere", err, elsewhere.got)
+			}
+		})
 	}
 }
