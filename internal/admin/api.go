@@ -74,10 +74,11 @@ type Options struct {
 type API struct {
 	opts      Options
 	draining  atomic.Bool
-	verifying sync.Mutex    // held while the cache is verified: once at a time
-	examining sync.Mutex    // held while the doctor checks: once at a time
-	testing   sync.Mutex    // held while webhooks are tested: once at a time
-	sweeping  sync.Mutex    // held while the fleet's bucket is cleaned up
+	verifying sync.Mutex // held while the cache is verified: once at a time
+	examining sync.Mutex // held while the doctor checks: once at a time
+	testing   sync.Mutex // held while webhooks are tested: once at a time
+	sweeping  sync.Mutex // held while the fleet's bucket is cleaned up
+	checks    checks
 	watchers  chan struct{} // holds one for each client that watches the status
 	drained   chan struct{} // closed by Drain
 	drain     sync.Once
@@ -85,7 +86,7 @@ type API struct {
 
 // New returns the API of a mirror.
 func New(o Options) *API {
-	return &API{opts: o, watchers: make(chan struct{}, maxWatchers), drained: make(chan struct{})}
+	return &API{opts: o, checks: checks{turn: make(chan struct{}, 1)}, watchers: make(chan struct{}, maxWatchers), drained: make(chan struct{})}
 }
 
 // Drain makes the mirror not ready from now on, and ends what is sent to those who watch

@@ -34,12 +34,12 @@ type Budget struct {
 
 // budgets returns the present budgets.
 func (a *API) budgets(r *http.Request) (any, error) {
-	return currentBudgets(r.Context(), a.opts.Pools()), nil
+	return a.currentBudgets(r.Context(), a.opts.Pools()), nil
 }
 
 // currentBudgets returns what each credential can do now: its budget, and what a check
 // of the pools finds wrong.
-func currentBudgets(ctx context.Context, pools []*upstream.Pool) []Budget {
+func (a *API) currentBudgets(ctx context.Context, pools []*upstream.Pool) []Budget {
 	var known []ratelimit.Budget
 	var usable []bool
 	for _, p := range pools {
@@ -48,7 +48,7 @@ func currentBudgets(ctx context.Context, pools []*upstream.Pool) []Budget {
 		}
 		usable = append(usable, p.Usable()...)
 	}
-	problems := checkAll(ctx, pools)
+	problems := a.checks.ask(ctx, pools)
 	all := make([]Budget, len(known))
 	for i, b := range known {
 		all[i] = budgetOf(b)
@@ -82,8 +82,29 @@ func moment(t time.Time) *time.Time {
 	return &t
 }
 
-// checkTime bounds what is asked of the upstreams for one response.
-const checkTime = 5 * time.Second
+const (
+	checkTime  = 5 * time.Second // bounds what is asked of the upstreams for one response
+	checkEvery = time.Second     // at most so often, however many ask for it: it needs no token
+)
+
+// checks asks the upstreams for all who ask at the same time.
+type checks struct {
+	turn  chan struct{} // has one while the upstreams are asked; guards all below
+	at    time.Time     // of the last check
+	pools []*upstream.Pool
+	found []error
+}
+
+// ask returns what is wrong with each credential, in the order of the pools.
+func (c *checks) ask(ctx context.Context, pools []*upstream.Pool) []error {
+	c.turn <- struct{}{}
+	defer func() { <-c.turn }()
+	if time.Since(c.at) >= checkEvery || !slices.Equal(c.pools, pools) {
+		c.found = checkAll(context.WithoutCancel(ctx), pools) // others get it, too
+		c.at, c.pools = time.Now(), slices.Clone(pools)
+	}
+	return c.found
+}
 
 // checkAll returns what is wrong with each credential, in the order of the pools.
 func checkAll(ctx context.Context, pools []*upstream.Pool) []error {

@@ -21,7 +21,7 @@ func guard(next http.Handler, listen string) http.Handler {
 			return
 		}
 		asked := *r
-		if acting {
+		if acting || !isForLinks(r) {
 			asked.Method = http.MethodPost // Check lets safe methods pass
 		}
 		if err := sites.Check(&asked); err != nil {
@@ -35,6 +35,12 @@ func guard(next http.Handler, listen string) http.Handler {
 // acts reports whether r changes something, or costs time and memory as a profile does.
 func acts(r *http.Request) bool {
 	return r.Method != http.MethodGet && r.Method != http.MethodHead || strings.HasPrefix(r.URL.Path, "/debug/")
+}
+
+// isForLinks reports whether a page of another site may link to what r asks for: the status
+// page, metrics and health. All else is for programs, asks the upstreams, or lasts.
+func isForLinks(r *http.Request) bool {
+	return !strings.HasPrefix(r.URL.Path, "/v1/") && r.URL.Path != "/quota" && r.URL.Path != "/verify"
 }
 
 // isOwnName reports whether host, a Host header, is a name that no foreign DNS
