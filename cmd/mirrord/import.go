@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -136,13 +137,14 @@ func printImport(c *cobra.Command, asJSON bool, sum archive.Summary, err error) 
 
 func writeSummary(w io.Writer, sum archive.Summary) {
 	for _, image := range sum.Images {
+		name := printable(cmp.Or(image.Image, image.Digest.String())) // an archive may have any name, or none
 		switch {
 		case image.Error != "":
-			_, _ = fmt.Fprintf(w, "%s: not imported: %s\n", image.Image, image.Error)
+			_, _ = fmt.Fprintf(w, "%s: not imported: %s\n", name, printable(image.Error))
 		case image.Notes != "":
-			_, _ = fmt.Fprintf(w, "%s: imported in part: %s\n", image.Image, image.Notes)
+			_, _ = fmt.Fprintf(w, "%s: imported in part: %s\n", name, printable(image.Notes))
 		default:
-			_, _ = fmt.Fprintf(w, "%s: imported\n", image.Image)
+			_, _ = fmt.Fprintf(w, "%s: imported\n", name)
 		}
 	}
 	_, _ = fmt.Fprintf(w, "blobs: %d new (%s, %d linked), %d there already\n", sum.Blobs, units.BytesSize(float64(sum.Bytes)), sum.Linked, sum.Present)

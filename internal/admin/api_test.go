@@ -3,11 +3,14 @@ package admin
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/iotest"
 
+	"mirrord/internal/archive"
 	"mirrord/internal/doctor"
 	"mirrord/internal/notify"
 )
@@ -72,6 +75,24 @@ func TestLongRefusal(t *testing.T) {
 	defer s.Close()
 	_, err := NewClient(s.Listener.Addr().String(), "").Directory(t.Context())
 	if err == nil || err.Error() != long {
+		t.Errorf("got %v", err)
+	}
+}
+
+// An archive that cannot be read is not a mirror that does not respond.
+func TestUnreadableArchive(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet {
+			_, _ = io.WriteString(w, t.TempDir()+"\n")
+			return
+		}
+		_, _ = io.Copy(io.Discard, r.Body)
+	}))
+	defer s.Close()
+	wrong := errors.New("input/output error")
+	body := io.MultiReader(strings.NewReader("begins"), iotest.ErrReader(wrong))
+	_, err := NewClient(s.Listener.Addr().String(), "").ImportArchive(t.Context(), nil, body, -1, func(archive.Summary) {})
+	if err != wrong {
 		t.Errorf("got %v", err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"mirrord/internal/archive"
@@ -145,7 +146,8 @@ func (b *exportBody) Read(p []byte) (int, error) {
 // ImportArchive sends an archive of that size, or -1, and calls progress with what the
 // mirror has done. The query is that of the API.
 func (c *Client) ImportArchive(ctx context.Context, query url.Values, body io.Reader, size int64, progress func(archive.Summary)) (archive.Summary, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+dialAddress(c.listen)+"/v1/import-archive?"+query.Encode(), body)
+	source := &sourceBody{source: body}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+dialAddress(c.listen)+"/v1/import-archive?"+query.Encode(), source)
 	if err != nil {
 		return archive.Summary{}, err
 	}
@@ -153,11 +155,29 @@ func (c *Client) ImportArchive(ctx context.Context, query url.Values, body io.Re
 	req.Header.Set("Content-Type", "application/x-tar")
 	return c.importLines(progress, func(each func([]byte) error) error {
 		resp, err := c.sendRequest(req)
-		if err != nil {
-			return err
+		if err == nil {
+			err = c.readLines(ctx, resp, each)
 		}
-		return c.readLines(ctx, resp, each)
+		if failed := source.failed.Load(); failed != nil && ctx.Err() == nil {
+			return *failed
+		}
+		return err
 	})
+}
+
+// sourceBody is a body that remembers why it cannot be read: what becomes of the request
+// then says nothing about the mirror.
+type sourceBody struct {
+	source io.Reader
+	failed atomic.Pointer[error]
+}
+
+func (b *sourceBody) Read(p []byte) (int, error) {
+	n, err := b.source.Read(p)
+	if err != nil && err != io.EOF {
+		b.failed.Store(&err)
+	}
+	return n, err
 }
 
 // ImportDirectory has the mirror import the directory of a registry on its host.

@@ -64,6 +64,14 @@ func nameOf(image ocispec.Descriptor) string {
 	return cmp.Or(image.Annotations[nameAnnotation], image.Annotations[ocispec.AnnotationRefName])
 }
 
+// onlyTag says what the name of an image consists of that is not the whole name.
+func onlyTag(name string) string {
+	if name == "" {
+		return ""
+	}
+	return fmt.Sprintf(", only %q", clip(name))
+}
+
 // checkedAt returns when the upstream was asked for a tag: as the archive says, or when
 // that was made. What is to come, or before there were images, is a wrong clock's: then
 // it is now.
@@ -83,7 +91,7 @@ func checkedAt(image ocispec.Descriptor, made time.Time) time.Time {
 func (m *importer) tag(ctx context.Context, name string, d oci.Digest, checked time.Time) Imported {
 	done := Imported{Image: clip(name), Digest: d}
 	if m.o.As == "" && !strings.ContainsAny(name, "/:@") { // a tag alone, or nothing
-		done.Error = fmt.Sprintf("the archive does not say which image this is (only %q): name it with --as UPSTREAM/REPOSITORY:TAG", clip(name))
+		done.Error = fmt.Sprintf("the archive does not say which image this is%s: name it with --as UPSTREAM/REPOSITORY:TAG", onlyTag(name))
 		return done
 	}
 	ref, err := m.o.Parse(name)
