@@ -23,6 +23,9 @@ const (
 	exported      = "done"
 )
 
+// restTime is how long a client has to send what is left of an archive that is refused.
+const restTime = 10 * time.Second
+
 // maxMissing is how many missing parts a refusal lists.
 const maxMissing = 5
 
@@ -76,7 +79,10 @@ func (a *API) importArchive(r *http.Request, lines *lineWriter) error {
 	if r.ContentLength > a.opts.Archives.Cache.MaxSize() {
 		return badRequest(fmt.Errorf("the archive has %d bytes, and cache.max_size is %d: raise it, or export fewer images", r.ContentLength, a.opts.Archives.Cache.MaxSize()))
 	}
-	_ = http.NewResponseController(lines.response).EnableFullDuplex()
+	controller := http.NewResponseController(lines.response)
+	_ = controller.EnableFullDuplex()
+	_ = controller.SetReadDeadline(time.Time{}) // other requests have ten seconds for a body; an archive may take hours
+	defer func() { _ = controller.SetReadDeadline(time.Now().Add(restTime)) }()
 	return a.importing(r, lines, func(o archive.ImportOptions) (archive.Summary, error) {
 		return a.opts.Archives.Import(r.Context(), r.Body, o)
 	})
