@@ -22,6 +22,7 @@ type crash struct {
 	t       *testing.T
 	rand    *rand.Rand
 	mirror  *process
+	flags   []string // of the mirror
 	catalog *catalog
 	crowd   *crowd
 
@@ -42,8 +43,8 @@ func TestCrash(t *testing.T) {
 	seed := setting(t, "CRASH_SEED", rand.Uint64())
 	rounds := setting(t, "CRASH_ROUNDS", 20)
 	t.Logf("CRASH_SEED=%d CRASH_ROUNDS=%d", seed, rounds)
-	c := newCrash(t, seed)
-	c.start()
+	c := newCrash(t, seed, newCrashCatalog(t))
+	c.serve(crashClients, seed)
 	for round := range rounds {
 		if t.Failed() {
 			t.Fatalf("in round %d", round)
@@ -67,33 +68,44 @@ func setting(t *testing.T, name string, standard uint64) uint64 {
 	return n
 }
 
-func newCrash(t *testing.T, seed uint64) *crash {
+// newCrashCatalog has a Docker Hub so slow that a kill hits a fill.
+func newCrashCatalog(t *testing.T) *catalog {
 	t.Helper()
-	c := &crash{t: t, rand: rand.New(rand.NewPCG(seed, 0)), mirror: newMirror(t), catalog: newCatalog(t)}
-	c.catalog.addLayers(t, "library/small", 2, 40_000, 1)
-	c.catalog.addLayers(t, "library/moving", 2, 300_000, 5, 6, 7, 8)
-	c.catalog.addLayers(t, "library/base", 2, 3<<19, 2)
-	c.catalog.addLayers(t, "library/derived", 4, 3<<19, 2)
-	c.catalog.addLayers(t, "library/large", 3, 3<<20, 3)
-	c.catalog.addLayers(t, "library/huge", 1, 5<<20, 4)
-	c.catalog.hub.Inject(hubsim.Fault{Op: "cdn", Bandwidth: 6 << 20}) // so that a kill hits a fill
-	c.crowd = newCrowd(t, c.catalog, c.mirror.mirror)
-	ctx, stop := context.WithCancel(t.Context())
-	t.Cleanup(c.crowd.clients.Wait)
-	t.Cleanup(stop)
-	c.crowd.start(ctx, crashClients, seed)
+	c := newCatalog(t)
+	c.addLayers(t, "library/small", 2, 40_000, 1)
+	c.addLayers(t, "library/moving", 2, 300_000, 5, 6, 7, 8)
+	c.addLayers(t, "library/base", 2, 3<<19, 2)
+	c.addLayers(t, "library/derived", 4, 3<<19, 2)
+	c.addLayers(t, "library/large", 3, 3<<20, 3)
+	c.addLayers(t, "library/huge", 1, 5<<20, 4)
+	c.hub.Inject(hubsim.Fault{Op: "cdn", Bandwidth: 6 << 20})
 	return c
+}
+
+// newCrash returns a mirror that does not run yet, with flags in addition to the usual ones.
+func newCrash(t *testing.T, seed uint64, images *catalog, flags ...string) *crash {
+	t.Helper()
+	c := &crash{t: t, rand: rand.New(rand.NewPCG(seed, 0)), mirror: newMirror(t), catalog: images}
+	c.flags = append(flags, images.upstream(), "--cache-max-size="+strconv.Itoa(crashBudget))
+	c.crowd = newCrowd(t, images, c.mirror.mirror)
+	return c
+}
+
+// serve starts the mirror, and clients of it until the test ends.
+func (c *crash) serve(clients int, seed uint64) {
+	c.t.Helper()
+	c.start()
+	ctx, stop := context.WithCancel(c.t.Context())
+	c.t.Cleanup(c.crowd.clients.Wait)
+	c.t.Cleanup(stop)
+	c.crowd.start(ctx, clients, seed)
 }
 
 // start starts the mirror and waits until it serves.
 func (c *crash) start() {
 	c.t.Helper()
-	check(c.t, c.mirror.serve(c.flags()...))
+	check(c.t, c.mirror.serve(c.flags...))
 	c.crowd.life.Add(1)
-}
-
-func (c *crash) flags() []string {
-	return []string{c.catalog.upstream(), "--cache-max-size=" + strconv.Itoa(crashBudget)}
 }
 
 // within lets a random time pass.
@@ -118,7 +130,7 @@ func (c *crash) round() {
 	}
 	c.kill()
 	if way == 1 { // the start
-		check(c.t, c.mirror.start(c.flags()...))
+		check(c.t, c.mirror.start(c.flags...))
 		c.within(150 * time.Millisecond)
 		c.kill()
 	}
@@ -196,13 +208,20 @@ func (c *crash) inspectLog() {
 // finish ends the mirror as a person does.
 func (c *crash) finish() {
 	c.t.Helper()
+	c.end()
+	if n := c.catalog.hub.Counters().RangeGETs; c.resumed == 0 || n == 0 {
+		c.t.Errorf("%d fills went on where they had ended, by %d range requests", c.resumed, n)
+	}
+}
+
+// end ends the mirror by a signal.
+func (c *crash) end() {
+	c.t.Helper()
 	c.crowd.life.Add(1)
 	if err := c.mirror.end(terminate); err != nil {
 		c.t.Errorf("SIGTERM: %v\n%s", err, c.mirror.text())
 	}
 	c.inspect()
-	c.t.Logf("%d answers were right, %d were cut; of %d unfinished fills %d went on; %d purges ended before the kill", c.crowd.right.Load(), c.crowd.broken.Load(), c.parts, c.resumed, c.purged)
-	if n := c.catalog.hub.Counters().RangeGETs; c.resumed == 0 || n == 0 {
-		c.t.Errorf("%d fills went on where they had ended, by %d range requests", c.resumed, n)
-	}
+	c.t.Logf("%d answers were right, %d were cut, the longest took %.1f s; of %d unfinished fills %d went on; %d purges ended before the kill",
+		c.crowd.right.Load(), c.crowd.broken.Load(), time.Duration(c.crowd.longest.Load()).Seconds(), c.parts, c.resumed, c.purged)
 }

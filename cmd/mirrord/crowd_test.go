@@ -27,7 +27,9 @@ type crowd struct {
 	base    string       // of the mirror: http://HOST/v2/
 	life    atomic.Int64 // one more just before each end of the mirror, and when it is back: odd while it is up
 	right   atomic.Int64 // complete answers
+	peers   atomic.Int64 // of these from another mirror of a fleet
 	broken  atomic.Int64
+	longest atomic.Int64 // of what a client has done, in nanoseconds
 	clients sync.WaitGroup
 }
 
@@ -76,8 +78,9 @@ func (c *crowd) wish(r *rand.Rand) func() error {
 // insist repeats what the end of the mirror has broken.
 func (c *crowd) insist(ctx context.Context, act func() error) {
 	for ctx.Err() == nil {
-		life := c.life.Load()
+		life, begun := c.life.Load(), time.Now()
 		err := act()
+		c.noteTime(time.Since(begun))
 		if err == nil {
 			return
 		}
@@ -90,6 +93,12 @@ func (c *crowd) insist(ctx context.Context, act func() error) {
 	}
 }
 
+func (c *crowd) noteTime(took time.Duration) {
+	for longest := c.longest.Load(); int64(took) > longest && !c.longest.CompareAndSwap(longest, int64(took)); {
+		longest = c.longest.Load()
+	}
+}
+
 func timedOut(err error) bool {
 	var timeout interface{ Timeout() bool }
 	return errors.As(err, &timeout) && timeout.Timeout()
@@ -99,6 +108,11 @@ func (c *crowd) pull(img image) error {
 	p := puller{base: c.base + img.repo}
 	err := p.pull("latest")
 	c.right.Add(int64(len(p.answers)))
+	for _, answer := range p.answers {
+		if answer.via == "peer" {
+			c.peers.Add(1)
+		}
+	}
 	if len(p.answers) > 0 && !slices.Contains(img.versions, p.answers[0].digest.String()) {
 		return fmt.Errorf("%w: %s is %s", errWrong, img.repo, p.answers[0].digest)
 	}
