@@ -53,7 +53,7 @@ measure: ## measure how long each client takes after a refusal, for docs/clients
 CRASH_ROUNDS ?= 200
 
 .PHONY: crash
-crash: cc ## kill the mirror 200 times under load; CRASH_SEED=N repeats a run
+crash: cc ## kill mirrors 200 times under load; CRASH_SEED=N repeats a run
 	CRASH_ROUNDS=$(CRASH_ROUNDS) CGO_ENABLED=1 $(GO) test -race -count=1 -v -timeout 30m -run TestCrash ./cmd/mirrord
 
 .PHONY: docs
