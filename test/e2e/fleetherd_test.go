@@ -43,7 +43,11 @@ func TestFleetHerd(t *testing.T) {
 	alone := herd("one mirror", startMirror(t, hub))
 	mirrors := startThree(t, hub, store)
 	together := herd("three", mirrors...)
-	t.Logf("the last of %d clients: %.2f s with one mirror, %.2f s with three, ratio %.2f", clients, alone.Seconds(), together.Seconds(), together.Seconds()/alone.Seconds())
+	ratio := together.Seconds() / alone.Seconds()
+	t.Logf("the last of %d clients: %.2f s with one mirror, %.2f s with three, ratio %.2f", clients, alone.Seconds(), together.Seconds(), ratio)
+	if ratio > 1.5 { // 0.93 to 1.14 in twelve runs, most of them on a busy machine: the CDN sets the pace
+		t.Errorf("three mirrors take %.2f times as long as one", ratio)
+	}
 	roles := ""
 	for _, role := range []string{"holder", "waiter", "takeover", "alone"} {
 		roles += fmt.Sprintf(" %d %s", sum(t, "mirrord_fleet_fetches_total", `role="`+role+`"`, mirrors...), role)
