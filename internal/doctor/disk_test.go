@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -99,11 +100,12 @@ func TestDiskFull(t *testing.T) {
 // goroutine until it answers. Then it is checked again.
 func TestDiskHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		disk, answer, begun := NewDisk(), make(chan struct{}), 0
-		hang := func() int {
-			begun++
+		disk, answer := NewDisk(), make(chan struct{})
+		var begun atomic.Int32
+		hang := func() int32 {
+			n := begun.Add(1)
 			<-answer
-			return begun
+			return n
 		}
 		for range 3 {
 			start := time.Now()
@@ -111,8 +113,8 @@ func TestDiskHangs(t *testing.T) {
 				t.Errorf("%v after %s", err, time.Since(start))
 			}
 		}
-		if begun != 1 {
-			t.Errorf("%d probes were begun", begun)
+		if n := begun.Load(); n != 1 {
+			t.Errorf("%d probes were begun", n)
 		}
 		var all []Check
 		Mirror{Disk: disk, Dir: "/cache", Process: true}.CheckDisk(t.Context(), func(c Check) { all = append(all, c) })
