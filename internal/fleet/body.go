@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"time"
 
+	"mirrord/internal/call"
 	"mirrord/internal/fleet/bucket"
 	"mirrord/internal/fleet/keys"
 	"mirrord/internal/fleet/lease"
@@ -155,7 +155,7 @@ func (b *body) goOn() error {
 // that the mirror has been asked again already.
 func (b *body) goOnFromPeer(broken bool) error {
 	b.switches++
-	if !wait(b.ctx, breakPause) {
+	if !call.Sleep(b.ctx, breakPause) {
 		return context.Cause(b.ctx)
 	}
 	f := follow{registry: b.registry, ref: b.ref, seen: b.peer.seen, from: b.offset, broken: broken, begun: true}
@@ -174,17 +174,6 @@ func (b *body) goOnFromPeer(broken bool) error {
 		b.registry.noteRole(Alone)
 	}
 	return b.openUpstream()
-}
-
-func wait(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 // openUpstream reads the rest from the upstream.

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"mirrord/internal/call"
 	"mirrord/internal/fleet/bucket"
 	"mirrord/internal/fleet/keys"
 	"mirrord/internal/fleet/lease"
@@ -251,7 +252,7 @@ func (f *follow) ask(ctx, waiting context.Context) (found, error) {
 // look waits, and reads the lease again: its holder may have something to send by now, or
 // another one holds it.
 func (f *follow) look(waiting context.Context) {
-	if !wait(waiting, busyPause/2+rand.N(busyPause)) {
+	if !call.Sleep(waiting, busyPause/2+rand.N(busyPause)) {
 		return
 	}
 	now, err := f.registry.opts.Work.Leases.Watch(waiting, f.seen)

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"mirrord/internal/call"
 	"mirrord/internal/fleet/bucket"
 	"mirrord/internal/fleet/keys"
 	"mirrord/internal/oci"
@@ -150,23 +151,12 @@ func (u *Uploads) next(ctx context.Context) bool {
 	case err == nil:
 	case !errors.Is(err, errLocal): // of the bucket or the upstream: it passes
 		u.putBack(ref)
-		return pause(ctx, idlePause)
+		return call.Sleep(ctx, idlePause)
 	default:
 		u.refused(ref, err)
 	}
 	u.done(ref)
 	return true
-}
-
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 func (u *Uploads) take() (oci.Ref, bool) {

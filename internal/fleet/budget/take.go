@@ -28,7 +28,7 @@ func (l *Ledger) Take(ctx context.Context, name string, mayUseReserve bool) erro
 			return err
 		}
 		if next == pause {
-			last = !sleep(waiting, jitter())
+			last = !call.Sleep(waiting, jitter())
 		}
 		last = last || !l.await(waiting, a, mayUseReserve)
 		if ctx.Err() != nil {

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"mirrord/internal/call"
 	"mirrord/internal/fleet/bucket"
 	"mirrord/internal/fleet/keys"
 )
@@ -32,7 +33,7 @@ func (l *Ledger) turn(ctx context.Context, a *account) error {
 	ctx, cancel := context.WithTimeout(ctx, turnTime)
 	defer cancel()
 	err := l.attempt(ctx, a)
-	for try := 1; try < maxTries && err != nil && !isFinal(err) && sleep(ctx, jitter()); try++ {
+	for try := 1; try < maxTries && err != nil && !isFinal(err) && call.Sleep(ctx, jitter()); try++ {
 		again := l.attempt(ctx, a)
 		if again == nil || ctx.Err() == nil { // else that the time was up is not why
 			err = again
@@ -53,18 +54,6 @@ func isFinal(err error) bool {
 }
 
 func jitter() time.Duration { return minPause + rand.N(maxPause-minPause) }
-
-// sleep reports false when ctx ends first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
 
 // noteBucket leaves the bucket alone for a while when a turn has failed. That another mirror
 // was faster is no failure of the bucket.

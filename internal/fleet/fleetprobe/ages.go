@@ -6,6 +6,7 @@ import (
 	"errors"
 	"time"
 
+	"mirrord/internal/call"
 	"mirrord/internal/fleet/bucket"
 )
 
@@ -23,7 +24,7 @@ func (p *Prober) findAges(ctx context.Context) error {
 	if _, err := t.bucket.Put(ctx, t.key, []byte("age"), bucket.Cond{}); err != nil {
 		return err
 	}
-	if !sleep(ctx, settleTime) {
+	if !call.Sleep(ctx, settleTime) {
 		return context.Cause(ctx)
 	}
 	o, err := t.bucket.Get(ctx, t.key, 0, "")

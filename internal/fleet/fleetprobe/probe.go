@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"mirrord/internal/call"
 	"mirrord/internal/fleet/bucket"
 	"mirrord/internal/fleet/keys"
 )
@@ -138,7 +139,7 @@ func (p *Prober) Run(ctx context.Context) error {
 		p.opts.Hooks.Probed(p.Capabilities())
 	}
 	for p.State().Secret != nil {
-		if !sleep(ctx, maxPause) || !p.persist(ctx, p.findSecret) {
+		if !call.Sleep(ctx, maxPause) || !p.persist(ctx, p.findSecret) {
 			return nil
 		}
 	}
@@ -159,7 +160,7 @@ func (p *Prober) persist(ctx context.Context, attempt func(context.Context) erro
 		if err == nil {
 			return true
 		}
-		if !sleep(ctx, pause) {
+		if !call.Sleep(ctx, pause) {
 			return false
 		}
 	}
@@ -181,15 +182,4 @@ func (p *Prober) set(change func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	change()
-}
-
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

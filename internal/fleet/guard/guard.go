@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"mirrord/internal/call"
 	"mirrord/internal/fleet/bucket"
 )
 
@@ -90,11 +91,7 @@ func again(ctx context.Context, send func() error) error {
 		if !errors.Is(err, bucket.ErrSlow) || repeats == maxRepeats {
 			return err
 		}
-		timer := time.NewTimer(50*time.Millisecond + rand.N(350*time.Millisecond))
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if !call.Sleep(ctx, 50*time.Millisecond+rand.N(350*time.Millisecond)) {
 			return err
 		}
 	}

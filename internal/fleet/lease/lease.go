@@ -19,6 +19,7 @@ import (
 	"sync"
 	"time"
 
+	"mirrord/internal/call"
 	"mirrord/internal/fleet/bucket"
 	"mirrord/internal/fleet/keys"
 	"mirrord/internal/oci"
@@ -299,12 +300,5 @@ func (l *Leases) of(d oci.Digest) *Lease {
 
 // pause waits for 50 to 400 ms, at random, unless ctx ends.
 func pause(ctx context.Context) bool {
-	timer := time.NewTimer(50*time.Millisecond + rnd.N(350*time.Millisecond))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	return call.Sleep(ctx, 50*time.Millisecond+rnd.N(350*time.Millisecond))
 }

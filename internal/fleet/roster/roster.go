@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"mirrord/internal/call"
 	"mirrord/internal/fleet/bucket"
 	"mirrord/internal/fleet/keys"
 )
@@ -70,7 +71,7 @@ func (b Beacon) Run(ctx context.Context) error {
 			b.Failed(err)
 		}
 		last = err
-		if !sleep(ctx, pauseAfter(err)) {
+		if !call.Sleep(ctx, pauseAfter(err)) {
 			break
 		}
 	}
@@ -96,17 +97,6 @@ func (b Beacon) write(ctx context.Context, stopped bool) error {
 	}
 	_, err = b.Bucket.Put(ctx, keys.Node(b.Self.Node, b.Self.Boot), raw, bucket.Cond{})
 	return err
-}
-
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 const (

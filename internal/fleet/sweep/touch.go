@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"mirrord/internal/call"
 	"mirrord/internal/fleet/bucket"
 	"mirrord/internal/fleet/keys"
 )
@@ -92,7 +93,7 @@ func (t *Toucher) touchReads(ctx context.Context) {
 			t.mu.Lock()
 			delete(t.pending, o.key)
 			t.mu.Unlock()
-			sleep(ctx, pauseAfter(err))
+			call.Sleep(ctx, pauseAfter(err))
 		case <-ctx.Done():
 			return
 		}
@@ -103,7 +104,7 @@ func (t *Toucher) touchReads(ctx context.Context) {
 func (t *Toucher) touchUsed(ctx context.Context) {
 	fresh := make(map[string]time.Time)
 	wait := afterStart
-	for sleep(ctx, wait+rand.N(spread)) {
+	for call.Sleep(ctx, wait+rand.N(spread)) {
 		fresh = t.pass(ctx, fresh)
 		wait = day - spread
 	}
@@ -123,7 +124,7 @@ func (t *Toucher) pass(ctx context.Context, fresh map[string]time.Time) map[stri
 		if err == nil {
 			next[key] = time.Now().Add(left)
 		}
-		if !sleep(ctx, pauseAfter(err)) {
+		if !call.Sleep(ctx, pauseAfter(err)) {
 			break
 		}
 	}
@@ -164,17 +165,6 @@ func (t *Toucher) touch(ctx context.Context, o object) (left time.Duration, err 
 		return 0, nil // another mirror touches it, or it was removed
 	}
 	return t.opts.MaxAge / 2, err
-}
-
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 // Watch returns next, of which each Get is noted.
