@@ -84,6 +84,7 @@ func TestLanded(t *testing.T) {
 			blob := ocitest.Content(100_000, byte(3+i))
 			w.hub.AddBlob(publicRepo, blob)
 			w.readBlob(mirror, blob)
+			synctest.Wait() // it is stored
 			content, err := mirror.OpenForSibling(context.Background(), oci.FromBytes(blob))
 			check(t, err)
 			got, err := io.ReadAll(content.Body)
