@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"os"
 	"sync"
@@ -30,6 +31,7 @@ import (
 type fleetOps struct {
 	daemon  *daemon
 	bucket  bucket.Bucket // which is asked also while it is left alone for clients
+	guarded *guard.Bucket // which clients cause to be asked
 	self    roster.Member
 	secret  keys.Secret
 	probe   *fleetprobe.Prober
@@ -66,7 +68,8 @@ func (d *daemon) watchFleet(f *stack.Fleet) (*fleetOps, error) {
 		Bucket: o.bucket, MaxAge: d.cfg.Fleet.MaxAge, Used: d.usedSince,
 		Able: func() bool { c := o.probe.Capabilities(); return c.Ages && c.Touch },
 	})
-	f.Bucket, f.Found = guard.New(o.toucher.Watch(f.Bucket), o.outage.watch(telemetry.GuardHooks(d.log))), o.probe.State
+	o.guarded = guard.New(o.toucher.Watch(f.Bucket), guard.Hooks{Failing: o.bucketFails, Recovered: o.outage.end})
+	f.Bucket, f.Found = o.guarded, o.probe.State
 	o.shareWork(f)
 	d.metrics.WatchProbe(o.probe.State)
 	return o, nil
@@ -97,7 +100,29 @@ func (o *fleetOps) workers() []func(context.Context) error {
 		return nil
 	}
 	o.daemon.mirror.Health.OnRetry(health.Fleet, o.problem)
+	o.daemon.mirror.Health.OnRetry(health.Bucket, o.tryBucket)
 	return []func(context.Context) error{o.probe.Run, roster.Beacon{Bucket: o.bucket, Self: o.self}.Run, o.toucher.Run}
+}
+
+// bucketFails notes that the bucket is left alone from now on.
+func (o *fleetOps) bucketFails(err error) {
+	o.outage.begin(err)
+	o.daemon.mirror.Health.Fail(health.Bucket, err)
+}
+
+const tryTime = 2 * time.Second // for a request that nobody waits for
+
+// tryBucket is why the bucket is left alone, or nil. It reads and writes an object when a
+// try is due: a mirror that no client uses finds out, too, that the bucket works again.
+func (o *fleetOps) tryBucket() error {
+	ctx, cancel := context.WithTimeoutCause(context.Background(), tryTime, bucket.ErrTimeout)
+	defer cancel()
+	if object, err := o.guarded.Get(ctx, keys.Fleet, 0, ""); err == nil {
+		_, _ = io.Copy(io.Discard, io.LimitReader(object.Body, object.Size))
+		_ = object.Body.Close()
+	}
+	_ = roster.Beacon{Bucket: o.guarded, Self: o.self}.Write(ctx)
+	return o.guarded.Failure()
 }
 
 // problem is why less is shared than is configured, or nil.
@@ -209,20 +234,6 @@ type outage struct {
 	mu    sync.Mutex // guards the rest
 	parts int        // of the bucket that fail: reads, writes
 	last  status.FleetError
-}
-
-// watch returns h with o learning of what it reports.
-func (o *outage) watch(h guard.Hooks) guard.Hooks {
-	return guard.Hooks{
-		Failing: func(err error) {
-			o.begin(err)
-			h.Failing(err)
-		},
-		Recovered: func() {
-			o.end()
-			h.Recovered()
-		},
-	}
 }
 
 func (o *outage) begin(err error) {

@@ -99,7 +99,7 @@ func TestFullDisk(t *testing.T) {
 	check(t, m.end(terminate))
 
 	log := m.text()
-	for text, want := range map[string]int{"disk is failing or full": 2, "index is failing": 1, "cache recovered": 3, "fill failed": 0, "panic": 0} {
+	for text, want := range map[string]int{"disk is failing or full": 2, "index is failing": 1, `"recovered"`: 3, "fill failed": 0, "panic": 0} {
 		if got := strings.Count(log, text); got != want {
 			t.Errorf("the log says %q %d times, want %d", text, got, want)
 		}

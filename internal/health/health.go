@@ -17,6 +17,8 @@ const (
 	Disk  Component = "disk"  // blobs cannot be written or read: requests pass through to the upstream
 	Index Component = "index" // what is cached is not remembered across a restart
 	Fleet Component = "fleet" // less is shared with other mirrors than is configured
+
+	Bucket Component = "bucket" // that of the fleet is left alone: the mirror works by itself
 )
 
 // Hooks report changes. Each may be nil, is called without a lock held and must

@@ -19,7 +19,7 @@ const (
 	QuotaGone    Type = "quota_gone"    // none are left
 	UpstreamDown Type = "upstream_down" // nothing is sent to a host of an upstream
 	UpstreamUp   Type = "upstream_up"   // it is used again
-	Degraded     Type = "degraded"      // the mirror works without its disk or index
+	Degraded     Type = "degraded"      // the mirror works without its disk, its index or the bucket of its fleet
 	Recovered    Type = "recovered"     // and with it again
 	TagMoved     Type = "tag_moved"     // a tag names another digest than before
 )

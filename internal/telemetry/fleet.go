@@ -12,7 +12,6 @@ import (
 
 	"mirrord/internal/fleet"
 	"mirrord/internal/fleet/bucket"
-	"mirrord/internal/fleet/guard"
 	"mirrord/internal/oci"
 )
 
@@ -151,16 +150,6 @@ func (b *countedBucket) Sweep(ctx context.Context, age time.Duration) error {
 }
 
 func (b *countedBucket) Now() (time.Time, bool) { return b.next.Now() }
-
-// GuardHooks returns hooks that log when a bucket fails, and when it works again.
-func GuardHooks(log *zap.Logger) guard.Hooks {
-	return guard.Hooks{
-		Failing: func(err error) {
-			log.Warn("the fleet's bucket fails; this mirror goes on without it, and tries it again within a minute", zap.Error(err))
-		},
-		Recovered: func() { log.Info("the fleet's bucket works again") },
-	}
-}
 
 // FleetHooks returns hooks that log what no request reports of the fleet, and count what
 // wrong bytes and what this mirror did for the others.

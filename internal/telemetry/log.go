@@ -36,9 +36,10 @@ func NewLogger(w io.Writer, level zapcore.LevelEnabler, format string) (log *zap
 
 // degradedMessages says what the failure of a component means.
 var degradedMessages = map[health.Component]string{
-	health.Disk:  "disk is failing or full: content that it cannot store or read bypasses the cache until it recovers",
-	health.Fleet: "blobs and manifests are shared with the fleet, and nothing else: no leases, siblings, tags and budgets",
-	health.Index: "index is failing: everything is still served, but a restart loses what it cannot record",
+	health.Disk:   "disk is failing or full: content that it cannot store or read bypasses the cache until it recovers",
+	health.Fleet:  "blobs and manifests are shared with the fleet, and nothing else: no leases, siblings, tags and budgets",
+	health.Bucket: "the fleet's bucket fails; this mirror goes on without it, and tries it again within a minute",
+	health.Index:  "index is failing: everything is still served, but a restart loses what it cannot record",
 }
 
 // CacheHooks returns hooks that log and count events that belong to no request.
@@ -84,7 +85,7 @@ func HealthHooks(log *zap.Logger) health.Hooks {
 			log.Error(degradedMessages[c], zap.String("part", string(c)), zap.Error(err))
 		},
 		Recovered: func(c health.Component) {
-			log.Info("cache recovered", zap.String("part", string(c)))
+			log.Info("recovered", zap.String("part", string(c)))
 		},
 	}
 }

@@ -4,7 +4,9 @@ package e2e
 
 import (
 	"bytes"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -86,6 +88,20 @@ func (m *mirror) uploaded(t *testing.T, s *objectStore, img image) {
 	})
 }
 
+// awaitReadiness waits until /readyz says text.
+func (m *mirror) awaitReadiness(t *testing.T, text string) {
+	t.Helper()
+	m.process.await(t, 2*time.Minute, func() bool {
+		resp, err := http.Get("http://" + m.admin + "/readyz")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		raw, err := io.ReadAll(resp.Body)
+		return err == nil && resp.StatusCode == http.StatusOK && strings.Contains(string(raw), text)
+	})
+}
+
 // What one mirror has fetched, the others get from the bucket, and Docker Hub counts it
 // once. While the bucket is down each goes on alone; what it fetches meanwhile is in the
 // bucket once that is back, across a kill.
@@ -129,10 +145,13 @@ func TestFleet(t *testing.T) {
 	img = publishOne(t, hub, "library/other", 5)
 	n = pull(second, "store down")
 	diff(t, "blob GETs from the first byte by digest", once(img.blobs), n.BlobGETsByDigest)
+	second.awaitReadiness(t, "bucket: ")
 	second.process.kill()
 	second.start(t)
 	wantNothing(pull(second, "killed"))
+	second.awaitReadiness(t, "bucket: ")
 	store.start(t)
+	second.awaitReadiness(t, "ready\n")
 	second.uploaded(t, store, img)
 	wantNothing(pull(startMember(t, hub, store), "third"))
 }

@@ -63,7 +63,7 @@ type Beacon struct {
 func (b Beacon) Run(ctx context.Context) error {
 	var last error
 	for {
-		err := b.write(ctx, false)
+		err := b.Write(ctx)
 		if ctx.Err() != nil {
 			break
 		}
@@ -87,6 +87,9 @@ func pauseAfter(err error) time.Duration {
 	}
 	return every
 }
+
+// Write writes the object of the mirror once.
+func (b Beacon) Write(ctx context.Context) error { return b.write(ctx, false) }
 
 func (b Beacon) write(ctx context.Context, stopped bool) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTime)
