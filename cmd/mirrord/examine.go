@@ -86,7 +86,7 @@ func patient(cfg *config.Config) (m doctor.Mirror, failed *doctor.Check) {
 	if !cfg.Fleet.S3.Enabled() {
 		return m, nil
 	}
-	bucket, err := newBucket(cfg.Fleet.S3)
+	bucket, err := newBucket(cfg.Fleet.S3, 0)
 	if err != nil {
 		return m, &doctor.Check{Name: "fleet bucket", State: doctor.Fail, Detail: err.Error(), Hint: "correct fleet.s3; mirrord config check says more"}
 	}

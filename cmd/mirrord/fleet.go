@@ -24,7 +24,7 @@ func newFleet(cfg *config.Config, queue *index.Index, log *zap.Logger, metrics *
 	if !cfg.Fleet.S3.Enabled() {
 		return nil, nil
 	}
-	b, err := newBucket(cfg.Fleet.S3)
+	b, err := newBucket(cfg.Fleet.S3, int64(cfg.Fleet.UploadBandwidth))
 	if err != nil {
 		return nil, fmt.Errorf("fleet.s3: %w", err)
 	}
@@ -38,7 +38,9 @@ func newFleet(cfg *config.Config, queue *index.Index, log *zap.Logger, metrics *
 	return &stack.Fleet{Bucket: metrics.Bucket(b), Queue: queue, Secret: secret, Hooks: telemetry.FleetHooks(log, metrics)}, nil
 }
 
-func newBucket(c config.S3) (*s3.Bucket, error) {
+// newBucket returns the bucket of c, to which at most limit bytes a second are uploaded; 0
+// means no limit.
+func newBucket(c config.S3, limit int64) (*s3.Bucket, error) {
 	endpoint, err := url.Parse(c.Endpoint)
 	if err != nil {
 		return nil, err
@@ -58,7 +60,7 @@ func newBucket(c config.S3) (*s3.Bucket, error) {
 	}
 	return s3.New(s3.Options{
 		Endpoint: endpoint, Bucket: c.Bucket, Prefix: c.Prefix, Region: c.Region, PathStyle: c.PathStyle,
-		AccessKey: c.AccessKey, SecretKey: secret, Transport: transport,
+		AccessKey: c.AccessKey, SecretKey: secret, Transport: transport, UploadLimit: limit,
 	})
 }
 

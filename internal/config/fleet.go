@@ -18,6 +18,8 @@ type Fleet struct {
 	SecretFile string // what all of them know; empty: only content is shared
 	Leases     string // LeasesAuto, require or off
 	MaxAge     time.Duration
+
+	UploadBandwidth Size // bytes a second, all uploads together; 0: no limit
 }
 
 // Values of Fleet.Leases.
@@ -138,6 +140,18 @@ func splitAddress(s string) (host, port string, err error) {
 		}
 	}
 	return host, port, err
+}
+
+// minUploadRate lets two uploads at once go on before they are given up for being slow.
+const minUploadRate = 256 << 10
+
+// parseUploadRate accepts a rate, or 0 for no limit.
+func parseUploadRate(s string) (Size, error) {
+	size, err := parseSize(s)
+	if err == nil && size != 0 && size < minUploadRate {
+		err = fmt.Errorf("%q is too little for uploads to go on; write 256KiB or more, or 0 for no limit", s)
+	}
+	return size, err
 }
 
 // parseMaxAge accepts how old objects get.

@@ -79,6 +79,7 @@ status:
 offline: false
 fleet:
   leases: auto
+  upload_bandwidth: 0
   max_age: 720h
 upstreams:
   - name: docker.io

@@ -36,11 +36,7 @@ func (c *clock) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // CloseIdleConnections is what http.Client looks for.
-func (c *clock) CloseIdleConnections() {
-	if t, ok := c.next.(interface{ CloseIdleConnections() }); ok {
-		t.CloseIdleConnections()
-	}
-}
+func (c *clock) CloseIdleConnections() { closeIdle(c.next) }
 
 // now is the store's time; before the first response that of this machine, and false.
 func (c *clock) now() (time.Time, bool) {

@@ -37,6 +37,10 @@ type Options struct {
 
 	Transport http.RoundTripper // nil: the default
 
+	// UploadLimit is how many bytes of objects are sent in a second, all uploads
+	// together. 0: no limit.
+	UploadLimit int64
+
 	// PartSize is the size up to which an object is written by one request, and that of
 	// the parts of a larger one, in bytes. 0: 64 MiB.
 	PartSize int64
@@ -64,6 +68,9 @@ func New(o Options) (*Bucket, error) {
 			return nil, err
 		}
 		clock.next = transport
+	}
+	if o.UploadLimit > 0 {
+		clock.next = newThrottle(clock.next, o.UploadLimit)
 	}
 	lookup := minio.BucketLookupAuto
 	if o.PathStyle {
