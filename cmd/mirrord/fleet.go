@@ -35,7 +35,7 @@ func newFleet(cfg *config.Config, queue *index.Index, log *zap.Logger, metrics *
 	if secret.IsZero() {
 		log.Info("the mirrors of the fleet share content alone; give all of them one fleet.secret_file to share downloads in flight, what tags name and the pull limit, too")
 	}
-	return &stack.Fleet{Bucket: metrics.Bucket(b), Queue: queue, Secret: secret, Hooks: telemetry.FleetHooks(log, metrics)}, nil
+	return &stack.Fleet{Bucket: metrics.Bucket(b), Queue: queue, Secret: secret, SharePrivate: cfg.Fleet.Private == config.PrivateShare, Hooks: telemetry.FleetHooks(log, metrics)}, nil
 }
 
 // newBucket returns the bucket of c, to which at most limit bytes a second are uploaded; 0

@@ -57,7 +57,7 @@ func defaultConfig() *Config {
 	c.Cache.MaxPinned = Part{Percent: 50}
 	c.Cache.MaxFills = 32
 	c.Cache.Scrub = 7 * 24 * time.Hour
-	c.Fleet.Leases, c.Fleet.MaxAge = LeasesAuto, 30*24*time.Hour
+	c.Fleet.Leases, c.Fleet.Private, c.Fleet.MaxAge = LeasesAuto, PrivateOff, 30*24*time.Hour
 	c.Clients.MaxRequests = 256
 	c.Tags.Fresh = time.Minute
 	c.Tags.MaxStale = 30 * 24 * time.Hour

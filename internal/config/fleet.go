@@ -17,6 +17,7 @@ type Fleet struct {
 	Advertise  string // host:port that they reach it at; set if Listen is
 	SecretFile string // what all of them know; empty: only content is shared
 	Leases     string // LeasesAuto, require or off
+	Private    string // PrivateOff or PrivateShare
 	MaxAge     time.Duration
 
 	UploadBandwidth Size // bytes a second, all uploads together; 0: no limit
@@ -27,6 +28,12 @@ const (
 	LeasesAuto    = "auto"    // if the store can
 	LeasesRequire = "require" // the mirror does not run without
 	LeasesOff     = "off"
+)
+
+// Values of Fleet.Private.
+const (
+	PrivateOff   = "off"   // only what is everybody's is shared
+	PrivateShare = "share" // the rest, too, among mirrors that the upstream lets have it
 )
 
 // S3 is a bucket on an object store.
@@ -47,6 +54,7 @@ const (
 	fleetAdvertiseKey = "fleet.advertise"
 	fleetSecretKey    = "fleet.secret_file"
 	fleetLeasesKey    = "fleet.leases"
+	fleetPrivateKey   = "fleet.private"
 )
 
 var s3Table = table[S3]{
@@ -169,7 +177,7 @@ func (l *loader) finishFleet() {
 	for _, setting := range []struct {
 		key string
 		set bool
-	}{{fleetListenKey, f.Listen != ""}, {fleetSecretKey, f.SecretFile != ""}, {fleetLeasesKey, f.Leases == LeasesRequire}} {
+	}{{fleetListenKey, f.Listen != ""}, {fleetSecretKey, f.SecretFile != ""}, {fleetLeasesKey, f.Leases == LeasesRequire}, {fleetPrivateKey, f.Private == PrivateShare}} {
 		if setting.set && !f.S3.Enabled() {
 			l.problem(l.origins[setting.key], "has no effect without fleet.s3; name the bucket that the mirrors share")
 		}
@@ -180,6 +188,9 @@ func (l *loader) finishFleet() {
 	if f.Leases == LeasesRequire && f.Listen == "" {
 		l.problem(l.origins[fleetLeasesKey], "needs fleet.listen, where the other mirrors read what this one is downloading")
 	}
+	if f.Private == PrivateShare && f.S3.Enabled() {
+		l.finishPrivate()
+	}
 	if host, _, _ := net.SplitHostPort(f.Listen); f.Listen != "" && f.Advertise == "" {
 		if address, err := netip.ParseAddr(host); host == "" || err == nil && address.IsUnspecified() {
 			l.problem(l.origins[fleetListenKey], "needs fleet.advertise: host:port at which the other mirrors reach this one")
@@ -187,6 +198,21 @@ func (l *loader) finishFleet() {
 		f.Advertise = f.Listen
 	}
 	l.finishS3()
+}
+
+// finishPrivate reports what private content must not be shared without.
+func (l *loader) finishPrivate() {
+	f := l.config.Fleet
+	if f.SecretFile == "" {
+		l.problem(l.origins[fleetPrivateKey], "needs fleet.secret_file: the names of private repositories are hashed under the fleet's secret")
+	}
+	u, err := url.Parse(f.S3.Endpoint)
+	if err != nil || u.Scheme == "https" || u.Hostname() == "localhost" {
+		return
+	}
+	if address, err := netip.ParseAddr(u.Hostname()); err != nil || !address.IsLoopback() {
+		l.problem(l.origins[fleetPrivateKey], "needs an https endpoint in fleet.s3: private content would be sent in the clear")
+	}
 }
 
 // finishS3 reports a key of an object store that is only half there.

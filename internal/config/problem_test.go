@@ -57,6 +57,10 @@ mirrord.yaml:1:39: fleet.secret_file: has no effect without fleet.s3; name the b
 			`mirrord.yaml:1:58: fleet.leases: needs fleet.listen, where the other mirrors read what this one is downloading`},
 		{"name of a mirror", "fleet: {node: 'a/b'}\n",
 			`mirrord.yaml:1:15: fleet.node: "a/b" is not a name of a mirror; write up to 253 letters, digits, dots, hyphens and underscores`},
+		{"private content without a secret", "fleet: {s3: {endpoint: 'http://127.0.0.1:9000', bucket: abc}, private: share}\n",
+			`mirrord.yaml:1:72: fleet.private: needs fleet.secret_file: the names of private repositories are hashed under the fleet's secret`},
+		{"private content in the clear", "fleet: {s3: {endpoint: 'http://s3.example', bucket: abc}, secret_file: /s, private: share}\n",
+			`mirrord.yaml:1:85: fleet.private: needs an https endpoint in fleet.s3: private content would be sent in the clear`},
 		{"slow uploads", "fleet: {upload_bandwidth: 64KiB}\n",
 			`mirrord.yaml:1:27: fleet.upload_bandwidth: "64KiB" is too little for uploads to go on; write 256KiB or more, or 0 for no limit`},
 		{"short age", "fleet: {max_age: 1h}\n",
@@ -370,7 +374,7 @@ func TestEnvironmentProblems(t *testing.T) {
 		{"unknown", "MIRRORD_CACHE_SIZE=1", `MIRRORD_CACHE_SIZE: unknown variable; did you mean "MIRRORD_CACHE_MAX_SIZE"?`},
 		{"unknown like none", "MIRRORD_FOO=1", `MIRRORD_FOO: unknown variable; expected one of: MIRRORD_CONFIG, MIRRORD_LISTEN, MIRRORD_LISTENERS, MIRRORD_ADMIN_LISTEN, MIRRORD_ADMIN_SOCKET, MIRRORD_ADMIN_TOKEN_FILE, MIRRORD_METRICS_LISTEN, ` +
 			`MIRRORD_CACHE_DIR, MIRRORD_CACHE_MAX_SIZE, MIRRORD_CACHE_MIN_FREE, MIRRORD_CACHE_MAX_PINNED, MIRRORD_CACHE_MAX_FILLS, MIRRORD_CACHE_SCRUB, MIRRORD_CLIENTS_MAX_REQUESTS, MIRRORD_CLIENTS_REQUESTS_PER_SECOND, MIRRORD_CLIENTS_MAX_CONNECTIONS, MIRRORD_CLIENTS_BANDWIDTH, MIRRORD_CLIENTS_TOTAL_BANDWIDTH, MIRRORD_CLIENTS_CATALOG, MIRRORD_CLIENTS_ALLOW, MIRRORD_CLIENTS_DENY, MIRRORD_CLIENTS_TRUSTED_PROXIES, MIRRORD_ACCESS_PRIVATE, MIRRORD_ACCESS_RULES, MIRRORD_ACCESS_AUDIT_LOG, MIRRORD_TAGS_FRESH, MIRRORD_TAGS_RULES, MIRRORD_TAGS_STALE_WHILE_REVALIDATE, MIRRORD_TAGS_MAX_STALE, MIRRORD_TAGS_MAX_SILENCE, ` +
-			`MIRRORD_QUOTA_RESERVE, MIRRORD_QUOTA_PROBE, MIRRORD_QUOTA_PER_CLIENT, MIRRORD_STATUS_CLIENTS, MIRRORD_WARM_LISTS, MIRRORD_NOTIFY, MIRRORD_OFFLINE, MIRRORD_FLEET_S3, MIRRORD_FLEET_NODE, MIRRORD_FLEET_LISTEN, MIRRORD_FLEET_ADVERTISE, MIRRORD_FLEET_SECRET_FILE, MIRRORD_FLEET_LEASES, MIRRORD_FLEET_UPLOAD_BANDWIDTH, MIRRORD_FLEET_MAX_AGE, MIRRORD_UPSTREAMS, MIRRORD_LOG_LEVEL, MIRRORD_LOG_ACCESS, MIRRORD_LOG_ACCESS_SAMPLE, MIRRORD_LOG_FORMAT`},
+			`MIRRORD_QUOTA_RESERVE, MIRRORD_QUOTA_PROBE, MIRRORD_QUOTA_PER_CLIENT, MIRRORD_STATUS_CLIENTS, MIRRORD_WARM_LISTS, MIRRORD_NOTIFY, MIRRORD_OFFLINE, MIRRORD_FLEET_S3, MIRRORD_FLEET_NODE, MIRRORD_FLEET_LISTEN, MIRRORD_FLEET_ADVERTISE, MIRRORD_FLEET_SECRET_FILE, MIRRORD_FLEET_LEASES, MIRRORD_FLEET_PRIVATE, MIRRORD_FLEET_UPLOAD_BANDWIDTH, MIRRORD_FLEET_MAX_AGE, MIRRORD_UPSTREAMS, MIRRORD_LOG_LEVEL, MIRRORD_LOG_ACCESS, MIRRORD_LOG_ACCESS_SAMPLE, MIRRORD_LOG_FORMAT`},
 		{"spelling", "MIRRORD_LOGLEVL=x", `MIRRORD_LOGLEVL: unknown variable; did you mean "MIRRORD_LOG_LEVEL"?`},
 		{"file", "MIRRORD_CONFIG=gone.yaml", `gone.yaml: cannot be read: no such file or directory`},
 		{"no upstream", "MIRRORD_UPSTREAMS= ", `MIRRORD_UPSTREAMS: is empty; write at least one upstream, or leave it out for docker.io`},

@@ -111,6 +111,8 @@ var settings = []setting{
 		"FILE", "", "file with the secret that all mirrors of the fleet have; without one they share content alone"},
 	{scalar(fleetLeasesKey, oneOf(LeasesAuto, LeasesRequire, LeasesOff), func(c *Config) *string { return &c.Fleet.Leases }),
 		"auto|require|off", LeasesAuto, "whether mirrors agree on who downloads a blob: auto if the object store can, require to refuse one that cannot, or off"},
+	{scalar(fleetPrivateKey, oneOf(PrivateOff, PrivateShare), func(c *Config) *string { return &c.Fleet.Private }),
+		"MODE", "off", "whether content of private repositories goes into the bucket, for mirrors that the upstream lets have it: off or share"},
 	{scalar("fleet.upload_bandwidth", parseUploadRate, func(c *Config) *Size { return &c.Fleet.UploadBandwidth }),
 		"RATE", "0", "how many bytes are uploaded to the bucket in a second, by all uploads together, 256KiB or more; 0 means no limit"},
 	{scalar("fleet.max_age", parseMaxAge, func(c *Config) *duration { return (*duration)(&c.Fleet.MaxAge) }),

@@ -79,6 +79,7 @@ status:
 offline: false
 fleet:
   leases: auto
+  private: off
   upload_bandwidth: 0
   max_age: 720h
 upstreams:

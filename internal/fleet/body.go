@@ -20,7 +20,8 @@ type body struct {
 	registry *Registry
 	ctx      context.Context
 	ref      oci.Ref
-	offset   int64 // of the next Read
+	key      string // of the object that may have it
+	offset   int64  // of the next Read
 
 	known    bool   // after the first response, which sets size; it never changes then
 	size     int64  // in bytes
@@ -36,7 +37,7 @@ type body struct {
 }
 
 func (r *Registry) newBody(ctx context.Context, ref oci.Ref) *body {
-	return &body{registry: r, ctx: ctx, ref: ref, offset: oci.PartHint(ctx).Begin}
+	return &body{registry: r, ctx: ctx, ref: ref, key: keys.Blob(ref.Digest()), offset: oci.PartHint(ctx).Begin}
 }
 
 // content is what b reads, once its size is known.
@@ -47,7 +48,7 @@ func (b *body) content(via oci.Via) *oci.Content {
 
 // connectBucket opens the object at the offset. It fails for one of another size than before.
 func (b *body) connectBucket() error {
-	o, err := b.registry.getAgain(b.ctx, keys.Blob(b.ref.Digest()), b.offset, b.etag)
+	o, err := b.registry.getAgain(b.ctx, b.key, b.offset, b.etag)
 	if err != nil {
 		return err
 	}
@@ -242,7 +243,7 @@ func (b *body) Reopen(ctx context.Context, part oci.Span) (io.ReadCloser, error)
 	var err error
 	if b.etag != "" {
 		var o *bucket.Object
-		if o, err = b.registry.getAgain(ctx, keys.Blob(b.ref.Digest()), part.Begin, b.etag); err == nil {
+		if o, err = b.registry.getAgain(ctx, b.key, part.Begin, b.etag); err == nil {
 			from = o.Body
 		}
 	}
@@ -269,7 +270,7 @@ func (b *body) Checked(err error) {
 	for _, seen := range b.peers {
 		b.registry.avoid(seen)
 	}
-	b.registry.noteCorrupt(b.ref, b.etag)
+	b.registry.noteCorrupt(b.ref, b.key, b.etag)
 }
 
 // upstream is the body of the upstream's content, at an offset.

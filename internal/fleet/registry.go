@@ -31,6 +31,13 @@ type Options struct {
 	Bucket bucket.Bucket
 	Work   *Work // nil: this mirror fetches what the bucket does not have, whatever others do
 	Hooks  Hooks
+
+	// Private has the secret under which content is shared that is not everybody's. The
+	// zero Secret: it is not shared.
+	Private keys.Secret
+	// Public reports whether ref is known to be everybody's, without asking anybody. It is
+	// needed with Private.
+	Public func(ref oci.Ref) bool
 }
 
 // Work is how mirrors agree on who fetches what.
@@ -65,8 +72,8 @@ type Registry struct {
 
 // corrupt is an object whose bytes are wrong.
 type corrupt struct {
-	etag  string // empty: there is no object
-	found time.Time
+	key, etag string // empty: there is no object
+	found     time.Time
 }
 
 const (
@@ -108,7 +115,10 @@ func (r *Registry) Open(ctx context.Context, ref oci.Ref) (*oci.Content, error) 
 	if !ref.ByDigest() || r.isCorrupt(ref.Digest()) {
 		return r.opts.Next.Open(ctx, ref)
 	}
-	content, err := r.openShared(ctx, ref)
+	content, err := r.openShared(ctx, ref, keys.Blob(ref.Digest()))
+	if errors.Is(err, bucket.ErrAbsent) && r.mayBePrivate(ref) {
+		content, err = r.openPrivate(ctx, ref)
+	}
 	if errors.Is(err, bucket.ErrAbsent) {
 		return r.openTogether(ctx, ref)
 	}
@@ -126,12 +136,13 @@ func (r *Registry) orUpstream(ctx context.Context, ref oci.Ref, content *oci.Con
 	return r.opts.Next.Open(ctx, ref)
 }
 
-// openShared opens what the bucket has.
-func (r *Registry) openShared(ctx context.Context, ref oci.Ref) (*oci.Content, error) {
+// openShared opens what the bucket has of ref, under a key.
+func (r *Registry) openShared(ctx context.Context, ref oci.Ref, key string) (*oci.Content, error) {
 	if ref.Kind() == oci.Manifest {
-		return r.openManifest(ctx, ref)
+		return r.openManifest(ctx, ref, key)
 	}
 	b := r.newBody(ctx, ref)
+	b.key = key
 	if err := b.connectBucket(); err != nil {
 		return nil, err
 	}
@@ -142,16 +153,16 @@ func (r *Registry) openShared(ctx context.Context, ref oci.Ref) (*oci.Content, e
 }
 
 // openManifest reads a manifest from the bucket.
-func (r *Registry) openManifest(ctx context.Context, ref oci.Ref) (*oci.Content, error) {
+func (r *Registry) openManifest(ctx context.Context, ref oci.Ref, key string) (*oci.Content, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, manifestTime, bucket.ErrTimeout)
 	defer cancel()
-	o, err := r.get(ctx, keys.Blob(ref.Digest()), 0, "")
+	o, err := r.get(ctx, key, 0, "")
 	if err != nil {
 		return nil, err
 	}
 	content, err := readManifest(ref, o.Body, oci.Shared)
 	if errors.Is(err, oci.ErrCorrupt) {
-		r.noteCorrupt(ref, o.ETag)
+		r.noteCorrupt(ref, key, o.ETag)
 	}
 	return content, err
 }
@@ -223,11 +234,11 @@ func (w *watched) Close() error {
 	return w.ReadCloser.Close()
 }
 
-// noteCorrupt remembers that wrong bytes were sent for ref, by the object with that ETag or,
-// if it is empty, by another mirror: the upstream is asked, and what it sends replaces the
-// object.
-func (r *Registry) noteCorrupt(ref oci.Ref, etag string) {
-	r.wrong.Add(ref.Digest(), corrupt{etag, time.Now()})
+// noteCorrupt remembers that wrong bytes were sent for ref, by the object with that key and
+// ETag or, if they are empty, by another mirror: the upstream is asked, and what it sends
+// replaces the object.
+func (r *Registry) noteCorrupt(ref oci.Ref, key, etag string) {
+	r.wrong.Add(ref.Digest(), corrupt{key, etag, time.Now()})
 	if report := r.opts.Hooks.Corrupt; report != nil {
 		report(ref)
 	}
@@ -238,10 +249,10 @@ func (r *Registry) isCorrupt(d oci.Digest) bool {
 	return ok && time.Since(c.found) < corruptTime
 }
 
-// cond is the condition under which d is uploaded: that it is not there, or is what has
-// wrong bytes.
-func (r *Registry) cond(d oci.Digest) bucket.Cond {
-	if c, ok := r.wrong.Peek(d); ok && c.etag != "" {
+// cond is the condition under which d is uploaded as the object with a key: that it is not
+// there, or is what has wrong bytes.
+func (r *Registry) cond(d oci.Digest, key string) bucket.Cond {
+	if c, ok := r.wrong.Peek(d); ok && c.key == key && c.etag != "" {
 		return bucket.IfMatch(c.etag)
 	}
 	return bucket.IfAbsent()

@@ -95,7 +95,7 @@ func (r *Registry) openFound(ctx context.Context, ref oci.Ref, found found) (*oc
 		b.waitForPeer(found)
 		return b.content(oci.Peer), nil
 	case found.object:
-		content, err := r.openShared(ctx, ref)
+		content, err := r.openShared(ctx, ref, keys.Blob(ref.Digest()))
 		return r.orUpstream(ctx, ref, content, err)
 	}
 	r.noteRole(Alone)
@@ -110,7 +110,7 @@ func (r *Registry) readPeerManifest(ref oci.Ref, found found) (*oci.Content, err
 	content, err := readManifest(ref, found.stream, oci.Peer)
 	if errors.Is(err, oci.ErrCorrupt) {
 		r.avoid(found.seen)
-		r.noteCorrupt(ref, "")
+		r.noteCorrupt(ref, "", "")
 	}
 	return content, err
 }

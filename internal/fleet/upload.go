@@ -14,7 +14,6 @@ import (
 
 	"mirrord/internal/call"
 	"mirrord/internal/fleet/bucket"
-	"mirrord/internal/fleet/keys"
 	"mirrord/internal/oci"
 )
 
@@ -208,7 +207,8 @@ func (u *Uploads) upload(ctx context.Context, ref oci.Ref) error {
 	if err != nil && !oci.Temporary(err) {
 		return fmt.Errorf("%w: %w", errLocal, err)
 	}
-	if err != nil || !public {
+	key, ok := u.opts.Registry.keyOf(ref, public)
+	if err != nil || !ok {
 		return err
 	}
 	content, err := u.opts.Open(ctx, ref)
@@ -230,7 +230,7 @@ func (u *Uploads) upload(ctx context.Context, ref oci.Ref) error {
 	if !verifier.Verified() {
 		return fmt.Errorf("%w: %s is damaged on the disk: %w", errLocal, ref, oci.ErrCorrupt)
 	}
-	return u.send(ctx, ref, body, content.Size)
+	return u.send(ctx, ref, key, body, content.Size)
 }
 
 // kept is content whose lease is held for as long as it is being read.
@@ -244,12 +244,12 @@ func (k kept) ReadAt(p []byte, off int64) (int, error) {
 	return k.ReaderAt.ReadAt(p, off)
 }
 
-func (u *Uploads) send(ctx context.Context, ref oci.Ref, body io.ReaderAt, size int64) error {
+func (u *Uploads) send(ctx context.Context, ref oci.Ref, key string, body io.ReaderAt, size int64) error {
 	r := u.opts.Registry
 	ctx, cancel := context.WithTimeoutCause(ctx, uploadTime+time.Duration(size/slowestUpload)*time.Second, bucket.ErrTimeout)
 	defer cancel()
 	body = kept{body, func() { r.keep(ref.Digest()) }}
-	err := r.opts.Bucket.Upload(ctx, keys.Blob(ref.Digest()), body, size, r.cond(ref.Digest()))
+	err := r.opts.Bucket.Upload(ctx, key, body, size, r.cond(ref.Digest(), key))
 	switch {
 	case errors.Is(err, bucket.ErrPrecondition): // another mirror was faster
 		r.wrong.Remove(ref.Digest())

@@ -26,6 +26,9 @@ type FleetWork struct {
 func (s *Stack) joinFleet(next oci.Registry, hooks *cache.Hooks) oci.Registry {
 	o := s.options.Fleet
 	options := fleet.Options{Next: next, Bucket: o.Bucket, Hooks: o.Hooks}
+	if o.SharePrivate {
+		options.Private, options.Public = o.Secret, s.isKnownPublic
+	}
 	if w := o.Work; w != nil {
 		s.Leases = lease.New(lease.Options{Bucket: w.Bucket, Secret: o.Secret, Self: w.Self})
 		options.Work = &fleet.Work{Leases: s.Leases, Siblings: w.Siblings, Public: s.isKnownPublic, Ready: func() bool {

@@ -66,7 +66,11 @@ type Fleet struct {
 	Queue  fleet.Queue
 	Secret keys.Secret // none: only content is shared
 	Hooks  fleet.Hooks
-	Work   *FleetWork // nil: each mirror fetches what the bucket does not have
+
+	// SharePrivate has content shared that is not everybody's, which needs the Secret.
+	SharePrivate bool
+
+	Work *FleetWork // nil: each mirror fetches what the bucket does not have
 
 	// Found returns what is known of the store; nil: nothing ever is.
 	Found func() fleetprobe.State

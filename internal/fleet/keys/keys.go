@@ -20,6 +20,7 @@ import (
 const (
 	version = "v1/" // of the layout
 	public  = version + "pub/"
+	private = version + "prv/"
 )
 
 // Fleet is the key of the object that tells whether a mirror has the fleet's secret.
@@ -28,6 +29,7 @@ const Fleet = version + "fleet"
 // Prefixes of the keys of one kind, for listing them.
 const (
 	Blobs   = public + "b/"
+	Private = private
 	Leases  = public + "l/"
 	Tags    = public + "t/"
 	Ledgers = version + "q/"
@@ -36,6 +38,12 @@ const (
 
 // Blob is the key of public content.
 func Blob(d oci.Digest) string { return Blobs + path(d) }
+
+// Private is the key of content, by digest, of a repository that is not everybody's. Who
+// knows neither the secret nor the repository cannot tell what it is of.
+func (s Secret) Private(ref oci.Ref) string {
+	return Private + s.Hash("repository", ref.Upstream(), ref.Repository()) + "/b/" + path(ref.Digest())
+}
 
 // Lease is the key of the lease of who fetches public content.
 func Lease(d oci.Digest) string { return Leases + path(d) }

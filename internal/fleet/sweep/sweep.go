@@ -66,6 +66,7 @@ type kind struct {
 // kinds are all that mirrord writes, but for keys.Fleet, which stays.
 var kinds = []kind{
 	{name: "content", prefix: keys.Blobs},
+	{name: "private", prefix: keys.Private},
 	{name: "tags", prefix: keys.Tags},
 	{name: "leases", prefix: keys.Leases, age: day},
 	{name: "budgets", prefix: keys.Ledgers, age: 7 * day},

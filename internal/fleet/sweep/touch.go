@@ -61,7 +61,7 @@ func NewToucher(o TouchOptions) *Toucher {
 // note notes that an object is read. It never blocks: of very many old objects some are
 // left to the next reader.
 func (t *Toucher) note(o bucket.Info) {
-	if o.Age <= t.opts.MaxAge/2 || !strings.HasPrefix(o.Key, keys.Blobs) {
+	if o.Age <= t.opts.MaxAge/2 || !isContent(o.Key) {
 		return
 	}
 	t.mu.Lock()
@@ -74,6 +74,10 @@ func (t *Toucher) note(o bucket.Info) {
 		t.pending[o.Key] = struct{}{}
 	default:
 	}
+}
+
+func isContent(key string) bool {
+	return strings.HasPrefix(key, keys.Blobs) || strings.HasPrefix(key, keys.Private)
 }
 
 // Run touches until ctx ends. Run once.
