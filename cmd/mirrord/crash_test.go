@@ -198,7 +198,7 @@ func (c *crash) inspectLog() {
 	if lost := lostRE.FindString(log); lost != "" {
 		c.t.Errorf("the index had records without files: %s", lost)
 	}
-	for _, sign := range []string{"panic", "fatal error", "DATA RACE", `"level":"error"`, "damaged"} {
+	for _, sign := range []string{"panic: ", "panic serving", "fatal error", "DATA RACE", `"level":"error"`, "damaged"} {
 		if i := strings.Index(log, sign); i >= 0 {
 			c.t.Errorf("the log tells of %q:\n%.4000s", sign, log[max(0, i-200):])
 		}
