@@ -119,7 +119,7 @@ func (r *Registry) Open(ctx context.Context, ref oci.Ref) (*oci.Content, error) 
 	if errors.Is(err, bucket.ErrAbsent) && r.mayBePrivate(ref) {
 		content, err = r.openPrivate(ctx, ref)
 	}
-	if errors.Is(err, bucket.ErrAbsent) {
+	if errors.Is(err, bucket.ErrAbsent) || errors.Is(err, bucket.ErrSlow) { // others want it, too
 		return r.openTogether(ctx, ref)
 	}
 	return r.orUpstream(ctx, ref, content, err)

@@ -96,6 +96,9 @@ func (r *Registry) openFound(ctx context.Context, ref oci.Ref, found found) (*oc
 		return b.content(oci.Peer), nil
 	case found.object:
 		content, err := r.openShared(ctx, ref, keys.Blob(ref.Digest()))
+		if errors.Is(err, bucket.ErrSlow) {
+			content, err = r.openShared(ctx, ref, keys.Blob(ref.Digest()))
+		}
 		return r.orUpstream(ctx, ref, content, err)
 	}
 	r.noteRole(Alone)

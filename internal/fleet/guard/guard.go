@@ -80,18 +80,23 @@ func (b *Bucket) Put(ctx context.Context, key string, data []byte, c bucket.Cond
 	return etag, err
 }
 
-const maxRepeats = 2
+const maxRepeats = 4
 
-// again sends a request, and sends it again after 50 to 400 ms, at random, when the store
-// wants fewer: it has done nothing then, and without this each such response would cost a
-// request to the upstream.
+// again sends a request, and sends it again when the store wants fewer, after 50 to 400 ms at
+// random, then up to twice as long, and so on until ctx ends: the store has done nothing, and
+// without this each such response would cost a request to the upstream.
 func again(ctx context.Context, send func() error) error {
+	var slow error
 	for repeats := 0; ; repeats++ {
 		err := send()
+		if slow != nil && ctx.Err() != nil {
+			return slow // that is why there was too little time
+		}
 		if !errors.Is(err, bucket.ErrSlow) || repeats == maxRepeats {
 			return err
 		}
-		if !call.Sleep(ctx, 50*time.Millisecond+rand.N(350*time.Millisecond)) {
+		slow = err
+		if !call.Sleep(ctx, 50*time.Millisecond+rand.N(350*time.Millisecond<<repeats)) {
 			return err
 		}
 	}

@@ -171,7 +171,7 @@ func (s stalled) Read([]byte) (int, error) {
 	return 0, context.Cause(s.ctx)
 }
 
-// TestFewer finds that a request is sent again when the store wants fewer, twice at the most,
+// TestFewer finds that a request is sent again when the store wants fewer, four times at the most,
 // and that nothing else is repeated.
 func TestFewer(t *testing.T) {
 	for name, test := range map[string]struct {
@@ -181,13 +181,13 @@ func TestFewer(t *testing.T) {
 		sent    int
 	}{
 		"once":     {1, bucket.ErrSlow, nil, 2},
-		"always":   {100, bucket.ErrSlow, bucket.ErrSlow, 3},
+		"always":   {100, bucket.ErrSlow, bucket.ErrSlow, 5},
 		"it fails": {100, bucket.ErrDenied, bucket.ErrDenied, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				for op, request := range map[buckettest.Op]func(b bucket.Bucket) error{
-					buckettest.Get: func(b bucket.Bucket) error { return read(t.Context(), b, "a") },
+					buckettest.Get: func(b bucket.Bucket) error { _, err := b.Get(t.Context(), "a", 0, ""); return err },
 					buckettest.Put: func(b bucket.Bucket) error {
 						_, err := b.Put(t.Context(), "a", []byte("new"), bucket.Cond{})
 						return err
@@ -208,7 +208,7 @@ func TestFewer(t *testing.T) {
 					if err := request(guard.New(memory, guard.Hooks{})); !errors.Is(err, test.want) || int(sent.Load()) != test.sent {
 						t.Errorf("%s: %d requests, %v; want %d, %v", op, sent.Load(), err, test.sent, test.want)
 					}
-					if took := time.Since(begun); took > time.Second {
+					if took := time.Since(begun); took > 6*time.Second {
 						t.Errorf("%s: took %v", op, took)
 					}
 				}

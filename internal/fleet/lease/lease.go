@@ -26,7 +26,7 @@ import (
 )
 
 const (
-	requestTime  = time.Second
+	requestTime  = 2 * time.Second
 	renewEvery   = 3 * time.Second
 	lostAfter    = 7 * time.Second  // since the last renewal that succeeded was sent
 	unchangedFor = 10 * time.Second // after which a lease that was watched has expired
@@ -105,6 +105,7 @@ type Seen struct {
 	etag   string
 	age    time.Duration // by the store's clock
 	at     time.Time     // when this etag was first seen
+	read   time.Time     // when it was last seen
 }
 
 // Expired reports whether the holder has not renewed s for so long that somebody else may
@@ -124,6 +125,9 @@ func (s *Seen) Over() bool { return s.State == Failed || s.Expired() }
 // others have tried too often.
 func (l *Leases) Acquire(ctx context.Context, d oci.Digest) (*Lease, *Seen) {
 	now, err := l.read(ctx, d) // of many mirrors most only need this, and a write costs more
+	for attempt := 1; attempt < maxAttempts && errors.Is(err, bucket.ErrSlow) && pause(ctx); attempt++ {
+		now, err = l.read(ctx, d)
+	}
 	seen, free := l.judge(d, now, err)
 	if !free {
 		return nil, seen
@@ -201,9 +205,13 @@ func (s *Seen) triesNow() int {
 	return s.record.Tries
 }
 
-// Watch reads again the lease that was seen. It fails when that is not there, or cannot be
+// Watch reads again the lease that was seen, unless its holder cannot have renewed it since.
+// It fails when that is not there, or cannot be
 // read.
 func (l *Leases) Watch(ctx context.Context, s *Seen) (*Seen, error) {
+	if time.Since(s.read) < renewEvery && s.Size >= 0 {
+		return s, nil
+	}
 	now, err := l.read(ctx, s.digest)
 	if err != nil {
 		return nil, err
@@ -249,7 +257,7 @@ func (l *Leases) read(ctx context.Context, d oci.Digest) (*Seen, error) {
 	}
 	return &Seen{
 		Self: Self{r.Node, r.Boot, r.Addr}, Size: r.Size, Have: r.Have, State: r.State, Code: oci.Code(r.Code),
-		digest: d, record: r, etag: o.ETag, age: o.Age, at: time.Now(),
+		digest: d, record: r, etag: o.ETag, age: o.Age, at: time.Now(), read: time.Now(),
 	}, nil
 }
 
