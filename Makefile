@@ -95,6 +95,10 @@ tls: build ## measure what TLS costs, beside nginx (taskset, Debian's nginx, two
 office: ## simulate two days in an office behind a pull limit, for docs/quota.md
 	$(GO) test -count=1 -v -run TestOfficeDay ./test/officeday
 
+.PHONY: fleet-sim
+fleet-sim: ## simulate a thousand mirrors that pull one image, for docs/fleet.md
+	FLEET_SIM=1000 $(GO) test -count=1 -v -timeout 30m ./test/fleetsim
+
 .PHONY: dashboards
 dashboards: ## write the dashboards for Grafana again, after a change of their generator
 	cd dashboards/generate && $(GO) run .

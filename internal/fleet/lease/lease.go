@@ -206,8 +206,7 @@ func (s *Seen) triesNow() int {
 }
 
 // Watch reads again the lease that was seen, unless its holder cannot have renewed it since.
-// It fails when that is not there, or cannot be
-// read.
+// It fails when that is not there, or cannot be read.
 func (l *Leases) Watch(ctx context.Context, s *Seen) (*Seen, error) {
 	if time.Since(s.read) < renewEvery && s.Size >= 0 {
 		return s, nil
