@@ -85,14 +85,7 @@ func build(cfg *config.Config, load func() (*config.Config, error), passed socke
 		return nil, refusal{err}
 	}
 	ledger := ratelimit.NewLedger(rememberedBudgets(storage.index, log))
-	d.status = status.New(status.Options{
-		Pulls:   func() (saved, spent int64) { return pulls(d.mirror.Cache, ledger) },
-		Clients: func() bool { return d.policy.current.Load().cfg.Status.Clients },
-		Store:   storage.index,
-		StoreFailed: func(err error) {
-			log.Warn("the history of the status cannot be read or written; a restart may lose it", zap.Error(err))
-		},
-	})
+	d.buildStatus(storage.index, ledger)
 	if err := d.buildStack(storage, ledger); err != nil {
 		return nil, err
 	}
@@ -131,6 +124,18 @@ func build(cfg *config.Config, load func() (*config.Config, error), passed socke
 	quotas := newQuotaWatch(d.events, ledger.Budgets, d.policy.reserve, storage.index, log)
 	d.workers = append(append(renewals(d.doors), d.fleet.workers()...), d.events.Run, quotas.run, d.mirror.Run, d.pins.Run, d.lists.Run, d.status.Run, budgets.run, d.audit.Run, d.tracer.Run)
 	return d, nil
+}
+
+// buildStatus makes what the status page and the status show.
+func (d *daemon) buildStatus(store *index.Index, ledger *ratelimit.Ledger) {
+	d.status = status.New(status.Options{
+		Pulls:   func() (saved, spent int64) { return pulls(d.mirror.Cache, ledger) },
+		Clients: func() bool { return d.policy.current.Load().cfg.Status.Clients },
+		Store:   store,
+		StoreFailed: func(err error) {
+			d.log.Warn("the history of the status cannot be read or written; a restart may lose it", zap.Error(err))
+		},
+	})
 }
 
 // openOutputs makes ready where the daemon reports to, beside its log and its metrics.
