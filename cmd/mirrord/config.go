@@ -2,8 +2,10 @@ package main
 
 import (
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"strings"
@@ -28,7 +30,7 @@ func newConfigCommand() *cobra.Command {
 }
 
 func newConfigCheckCommand() *cobra.Command {
-	return &cobra.Command{
+	c := &cobra.Command{
 		Use:   "check [FILE]",
 		Short: "Say whether a configuration file is valid, and if not, what to write instead",
 		Long: `Say whether a configuration file is valid, and if not, what to write instead.
@@ -36,19 +38,45 @@ Each credential, certificate, key and list is read as the mirror would read it; 
 upstream. Without a file, check what mirrord serve would use here: the file of the service or that
 of MIRRORD_CONFIG, and the environment.`,
 		Args: refuse(cobra.MaximumNArgs(1)),
-		RunE: func(c *cobra.Command, args []string) error {
-			cfg, name, err := loadChecked(args)
-			if err != nil {
-				return err
-			}
-			notes, err := checkFiles(cfg)
-			if err != nil {
-				return err
-			}
-			_, err = fmt.Fprintf(c.OutOrStdout(), "%s: the configuration is valid\n%s", name, notes)
-			return err
-		},
 	}
+	asJSON := c.Flags().Bool("json", false, "print JSON, also of a file that is not valid")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		name, notes, err := checkConfig(args)
+		if *asJSON {
+			return errors.Join(writeChecked(c.OutOrStdout(), name, notes, err), err)
+		}
+		if err == nil {
+			_, err = fmt.Fprintf(c.OutOrStdout(), "%s: the configuration is valid\n%s", name, notes)
+		}
+		return err
+	}
+	return c
+}
+
+// checkConfig checks a configuration, and returns what to call it.
+func checkConfig(args []string) (name, notes string, err error) {
+	cfg, name, err := loadChecked(args)
+	if err == nil {
+		notes, err = checkFiles(cfg)
+	}
+	return name, notes, err
+}
+
+// writeChecked writes what was found as JSON.
+func writeChecked(out io.Writer, name, notes string, wrong error) error {
+	result := struct {
+		File  string   `json:"file"`
+		Valid bool     `json:"valid"`
+		Error string   `json:"error,omitempty"`
+		Notes []string `json:"notes"`
+	}{File: name, Valid: wrong == nil, Notes: []string{}}
+	if wrong != nil {
+		result.Error = wrong.Error()
+	}
+	for note := range strings.Lines(notes) {
+		result.Notes = append(result.Notes, strings.TrimSuffix(note, "\n"))
+	}
+	return json.NewEncoder(out).Encode(result)
 }
 
 // loadChecked returns the configuration of a file, or without one what the daemon would

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -35,12 +36,13 @@ func newVerifyCommand() *cobra.Command {
 		Use:   "verify",
 		Short: "Hash everything cached and report damage",
 		Long: `Hash every file of the cache and compare the directory with the index. If a
-mirror runs at admin.listen, it does this while serving, at 32 MiB/s. If none
-runs, or cache.dir names another directory, that directory is read here. Exits
-with status 3 if anything is wrong, even if repaired.`,
+mirror runs at admin.socket or admin.listen, it does this while serving, at 32
+MiB/s. If none runs, or cache.dir names another directory, that directory is
+read here. Exits with status 3 if anything is wrong, even if repaired.`,
 		Args: refuse(cobra.NoArgs),
 	}
 	repair := c.Flags().Bool("repair", false, "drop what is damaged, lost or not a blob, and adopt intact files that the index does not know")
+	asJSON := c.Flags().Bool("json", false, "print a line of JSON for each fault, and a last one with the figures")
 	config.AddFlags(c.Flags(), cacheDirKey, adminListenKey, adminSocketKey, adminTokenFileKey)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		cfg, err := config.Load(c.Flags(), os.Environ())
@@ -56,7 +58,11 @@ with status 3 if anything is wrong, even if repaired.`,
 		}
 		defer target.close()
 		_, _ = fmt.Fprintln(c.ErrOrStderr(), "verifying", target.name)
-		return target.run(ctx, c.OutOrStdout(), *repair)
+		var r reporter = &report{out: c.OutOrStdout(), bar: newBar(), begun: time.Now()}
+		if *asJSON {
+			r = &jsonReport{json.NewEncoder(c.OutOrStdout())}
+		}
+		return target.run(ctx, r, *repair)
 	}
 	return c
 }
@@ -72,14 +78,13 @@ type verifyTarget struct {
 	close  func()
 }
 
-// run verifies the cache and reports on out.
-func (t *verifyTarget) run(ctx context.Context, out io.Writer, repair bool) error {
-	r := &report{out: out, bar: newBar(), begun: time.Now()}
+// run verifies the cache and reports to r.
+func (t *verifyTarget) run(ctx context.Context, r reporter, repair bool) error {
 	found, err := t.verify(ctx, repair, r.progress)
 	if err != nil && found == (cache.Findings{}) {
 		return fmt.Errorf("nothing was verified: %w", err)
 	}
-	r.finish(found, repair)
+	r.finish(found, repair, err)
 	if err != nil {
 		return fmt.Errorf("the verification is not complete: %w", err)
 	}
@@ -179,6 +184,31 @@ func openUnused(dir string) (verify verifyFunc, end func(), err error) {
 	return verify, end, nil
 }
 
+// reporter is told of a verification, one call at a time.
+type reporter interface {
+	// progress tells how far it is, and what is wrong with a file unless fault is nil.
+	progress(found cache.Findings, fault *cache.Fault)
+	// finish tells what was found until the end, or until err.
+	finish(found cache.Findings, repair bool, err error)
+}
+
+// jsonReport reports in the lines that the admin API has, but for those of progress.
+type jsonReport struct{ lines *json.Encoder }
+
+func (r *jsonReport) progress(found cache.Findings, fault *cache.Fault) {
+	if fault != nil {
+		_ = r.lines.Encode(admin.Finding{Found: &found, Name: fault.Name, Wrong: fault.Err.Error()})
+	}
+}
+
+func (r *jsonReport) finish(found cache.Findings, _ bool, err error) {
+	last := admin.Finding{Found: &found, Done: true}
+	if err != nil {
+		last.Error = err.Error()
+	}
+	_ = r.lines.Encode(last)
+}
+
 // report reports a verification to a person: what is wrong on out, how far it is on
 // a terminal, the figures at the end.
 type report struct {
@@ -210,7 +240,7 @@ func (r *report) progress(found cache.Findings, fault *cache.Fault) {
 	_, _ = fmt.Fprintf(r.out, "%s: %v\n", fault.Name, fault.Err)
 }
 
-func (r *report) finish(f cache.Findings, repair bool) {
+func (r *report) finish(f cache.Findings, repair bool, _ error) {
 	if r.bar != nil {
 		_ = r.bar.Finish()
 	}
