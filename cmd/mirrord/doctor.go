@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -27,7 +26,9 @@ the mirror responds, the disk of the cache, file descriptors, whether upstreams 
 login, whether large responses arrive, the clock, pull limits, and the bucket of a fleet. A running mirror
 checks this itself, with its own network, logins and files; without one this command does, as this user.
 Then it looks at how Docker, containerd and podman on this host are configured. No check spends a pull. The
-exit status is 1 if a check failed; warnings do not count.`,
+exit status is 1 if a check failed, also that of the configuration; warnings do not count. Without --config
+and MIRRORD_CONFIG the file of the service is read, /etc/mirrord/mirrord.yaml, if it exists and no mirror of
+this user runs.`,
 		Args: refuse(cobra.NoArgs),
 	}
 	asJSON := c.Flags().Bool("json", false, "print a line of JSON for each check")
@@ -63,13 +64,11 @@ func writeCheck(w io.Writer, c doctor.Check, asJSON bool) error {
 
 // diagnose passes each check to report when it is done.
 func diagnose(c *cobra.Command, report func(doctor.Check)) {
-	cfg, err := config.Load(c.Flags(), os.Environ())
+	cfg, file, isUnits, err := theUnit.load(c, os.Environ())
+	report(configuration(file, isUnits, err))
 	if err != nil {
-		report(doctor.Check{Name: "configuration", State: doctor.Fail, Detail: err.Error(), Hint: "correct it; mirrord config sample prints every setting"})
 		return
 	}
-	file := cmp.Or(c.Flag("config").Value.String(), config.File(os.Environ()), "no file, only defaults, environment and flags")
-	report(doctor.Check{Name: "configuration", State: doctor.OK, Detail: "valid: " + file})
 	served, ok := examineThere(c.Context(), cfg, report)
 	if !ok {
 		served = examineHere(c.Context(), cfg, report)
@@ -95,6 +94,11 @@ func examineThere(ctx context.Context, cfg *config.Config, report func(doctor.Ch
 	if err != nil {
 		report(doctor.Check{Name: what, State: doctor.Warn, Detail: sentence(err) + " What follows is checked by this command, as this user",
 			Hint: "start it with mirrord serve, or name it with --admin-listen or --admin-socket"})
+		return served, false
+	}
+	if cfg.Cache.DirSet && found.dir != admin.RealPath(cfg.Cache.Dir) {
+		report(doctor.Check{Name: what, State: doctor.Warn, Detail: fmt.Sprintf("that at %s uses %s, and not %s as its cache.dir. What follows is checked by this command, as this user", found.at, found.dir, cfg.Cache.Dir),
+			Hint: "name the mirror that is meant with --admin-listen or --admin-socket, or start it with mirrord serve"})
 		return served, false
 	}
 	ready, err := found.client.Ready(ctx)
