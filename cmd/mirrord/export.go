@@ -31,7 +31,8 @@ is repeated; a tar begins again. Without --platform an archive has the platforms
 that are cached.`,
 		Example: `mirrord export alpine:3 'quay.io/org/**' -o images.tar
 mirrord export nginx:1.27 --platform linux/arm64 --fetch -o /media/usb/images/`,
-		Args: refuse(cobra.MinimumNArgs(1)),
+		Args:              refuse(cobra.MinimumNArgs(1)),
+		ValidArgsFunction: completeImages,
 	}
 	out := c.Flags().StringP("output", "o", "", "file to write, directory (an existing one, or with / at the end), or - for stdout")
 	platforms := c.Flags().StringArray("platform", nil, "such as linux/arm64; may be repeated")

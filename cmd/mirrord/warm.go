@@ -38,6 +38,8 @@ What it would cost is shown first. Above --max-pulls it asks on a terminal, and
 elsewhere refuses without --yes; a list of the mirror's has its own. Exits with status 1 if not all was warmed.`,
 		Example: "  mirrord warm alpine:3 ghcr.io/org/app:v1\n  docker image ls | mirrord warm -f -\n  mirrord warm --list base-images",
 		RunE:    func(c *cobra.Command, args []string) error { return w.run(c, args) },
+
+		ValidArgsFunction: completeImages,
 	}
 	c.Flags().StringArrayVarP(&w.files, "file", "f", nil, "a list of images, - for standard input; may be repeated")
 	c.Flags().StringArrayVar(&w.platforms, "platform", nil, "a platform such as linux/arm64, or all; by default that of the mirror's host; may be repeated")
