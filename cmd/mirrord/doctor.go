@@ -34,14 +34,24 @@ this user runs.`,
 	asJSON := c.Flags().Bool("json", false, "print a line of JSON for each check")
 	config.AddFlags(c.Flags())
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		failed := 0
+		ctx, stop := untilInterrupted(c.Context())
+		defer stop()
+		c.SetContext(ctx)
+		done, failed := 0, 0
 		var broken error
 		diagnose(c, func(check doctor.Check) {
+			if ctx.Err() != nil {
+				return // what a check finds then is the end of ctx
+			}
+			done++
 			if check.State == doctor.Fail {
 				failed++
 			}
 			broken = errors.Join(broken, writeCheck(c.OutOrStdout(), check, *asJSON))
 		})
+		if ctx.Err() != nil {
+			return fmt.Errorf("interrupted after %s, %d failed", plural(done, "check"), failed)
+		}
 		if broken == nil && failed > 0 {
 			return fmt.Errorf("%d of the checks failed", failed)
 		}

@@ -42,8 +42,13 @@ webhook's events are, and says what to do if it is not accepted. Exits with stat
 		if len(args) > 0 {
 			name = args[0]
 		}
-		failed := 0
-		err = mirror.TestWebhooks(c.Context(), name, func(raw []byte, line admin.WebhookLine) {
+		ctx, stop := untilInterrupted(c.Context())
+		defer stop()
+		done, failed := 0, 0
+		err = mirror.TestWebhooks(ctx, name, func(raw []byte, line admin.WebhookLine) {
+			if line.WebhookTest != nil {
+				done++
+			}
 			if line.WebhookTest != nil && !line.Delivered {
 				failed++
 			}
@@ -54,6 +59,9 @@ webhook's events are, and says what to do if it is not accepted. Exits with stat
 				_, _ = fmt.Fprintf(c.OutOrStdout(), "%s: %s\n", printable(line.Name), printable(receptionOf(*line.WebhookTest)))
 			}
 		})
+		if ctx.Err() != nil {
+			return fmt.Errorf("interrupted after %s, %d failed", plural(done, "webhook"), failed)
+		}
 		if err == nil && failed > 0 {
 			err = errors.New("not all webhooks have accepted the event")
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -93,15 +94,21 @@ mirrord verify --repair removes them.`,
 		if err != nil {
 			return err
 		}
-		done, raw, err := mirror.Collect(c.Context(), *unused, *dryRun)
-		if err != nil {
-			return err
+		ctx, stop := untilInterrupted(c.Context())
+		defer stop()
+		done, raw, err := mirror.Collect(ctx, *unused, *dryRun)
+		if ctx.Err() != nil {
+			err = errors.New("interrupted; the same command goes on with the rest")
 		}
-		if *asJSON {
-			_, err = c.OutOrStdout().Write(raw)
-			return err
+		var written error
+		switch {
+		case raw == nil: // nothing was done
+		case *asJSON:
+			_, written = c.OutOrStdout().Write(raw)
+		default:
+			written = writeCollected(c, done, *dryRun)
 		}
-		return writeCollected(c, done, *dryRun)
+		return errors.Join(err, written)
 	}
 	return c
 }
@@ -109,7 +116,8 @@ mirrord verify --repair removes them.`,
 func writeCollected(c *cobra.Command, done admin.Collected, dryRun bool) error {
 	out := c.OutOrStdout()
 	if !dryRun {
-		_, _ = fmt.Fprintf(out, "the index: %d files adopted that it did not know, %d records removed whose file is lost, %d strays\n", done.Adopted, done.Lost, done.Strays)
+		_, _ = fmt.Fprintf(out, "the index: %s adopted that it did not know, %s removed whose file is lost, %s\n",
+			plural(done.Adopted, "file"), plural(done.Lost, "record"), plural(done.Strays, "stray"))
 		_, _ = fmt.Fprintf(out, "unfinished downloads: removed %d, %s\n", done.Parts, units.BytesSize(float64(done.PartBytes)))
 		_, _ = fmt.Fprintf(out, "over the limits: evicted %s, %s\n", plural(int(done.Evicted), "blob"), units.BytesSize(float64(done.EvictedBytes)))
 	}

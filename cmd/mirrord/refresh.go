@@ -27,8 +27,13 @@ pull. Only if a tag has moved is the new manifest fetched, which spends one, unl
 		if err != nil {
 			return err
 		}
-		failed := 0
-		err = mirror.Refresh(c.Context(), args, func(raw []byte, line admin.RefreshLine) {
+		ctx, stop := untilInterrupted(c.Context())
+		defer stop()
+		asked, failed := 0, 0
+		err = mirror.Refresh(ctx, args, func(raw []byte, line admin.RefreshLine) {
+			if line.Refreshed != nil {
+				asked++
+			}
 			if line.Refreshed != nil && line.Failed != "" {
 				failed++
 			}
@@ -39,6 +44,9 @@ pull. Only if a tag has moved is the new manifest fetched, which spends one, unl
 				_, _ = fmt.Fprintf(c.OutOrStdout(), "%s: %s\n", printable(shortName(line.Name)), printable(outcomeOf(*line.Refreshed)))
 			}
 		})
+		if ctx.Err() != nil {
+			return fmt.Errorf("interrupted: asked for %d of %s, %d failed; the same command asks for all again", asked, plural(len(args), "tag"), failed)
+		}
 		if err == nil && failed > 0 {
 			err = errors.New("not all tags were refreshed")
 		}

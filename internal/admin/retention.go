@@ -33,7 +33,8 @@ type Purged struct {
 	Done  bool     `json:"done"`
 }
 
-// Collected is what a collection has done, as JSON. Sizes are in bytes.
+// Collected is a line of the response to a collection: what was done until then. Sizes are
+// in bytes.
 type Collected struct {
 	Purged
 	Adopted      int   `json:"adopted"` // files that the index did not know
@@ -135,11 +136,17 @@ func (a *API) collect(r *http.Request, lines *lineWriter) error {
 		return badRequest(errors.New("older_than is not a duration; write for example 720h, or 0s for all that no image needs"))
 	}
 	lines.begin() // reading the directory may take long
-	c, err := a.opts.Retention.Collect(r.Context(), unused, isDryRun(r))
+	c, err := a.opts.Retention.Collect(r.Context(), unused, isDryRun(r), func(c retention.Collected) { lines.write(collectedOf(c, false)) })
 	if err == nil {
-		lines.write(Collected{purgedOf(c.Purged), c.Tidied.Adopted, c.Tidied.Lost, c.Tidied.Strays, c.Tidied.Parts, c.Tidied.PartBytes, c.Tidied.Evicted, c.Tidied.EvictedBytes})
+		lines.write(collectedOf(c, true))
 	}
 	return err
+}
+
+func collectedOf(c retention.Collected, done bool) Collected {
+	purged := purgedOf(c.Purged)
+	purged.Done = done
+	return Collected{purged, c.Tidied.Adopted, c.Tidied.Lost, c.Tidied.Strays, c.Tidied.Parts, c.Tidied.PartBytes, c.Tidied.Evicted, c.Tidied.EvictedBytes}
 }
 
 // Pins returns the images that are pinned, and as the mirror sent them.
@@ -171,12 +178,17 @@ func (c *Client) Purge(ctx context.Context, patterns []string, dryRun bool) (pur
 }
 
 // Collect removes what no image needs and was not used for that long, and returns what was
-// done, and as the mirror sent it.
+// done until the end or until err, and as the mirror sent it: nil when nothing is known. The
+// mirror stops when ctx ends.
 func (c *Client) Collect(ctx context.Context, unused time.Duration, dryRun bool) (done Collected, raw []byte, err error) {
 	query := url.Values{"older_than": {unused.String()}, "dry_run": {strconv.FormatBool(dryRun)}}
 	err = c.lines(ctx, http.MethodPost, "/v1/gc", query, nil, func(line []byte) error {
-		raw = append(line, '\n')
-		return json.Unmarshal(line, &done)
+		var next Collected
+		err := json.Unmarshal(line, &next)
+		if err == nil && next.Tags != nil { // else it is an error
+			done, raw = next, append(line, '\n')
+		}
+		return err
 	})
 	return done, raw, err
 }

@@ -131,11 +131,13 @@ func (r *Retention) pinned(ctx context.Context) (all map[oci.Digest]int64, err e
 }
 
 // remove removes what is cached of ds and was not used after the moment used, or with
-// dryRun counts it.
+// dryRun counts it, and adds that to purged.
 func (r *Retention) remove(ctx context.Context, purged Purged, used time.Time, ds []oci.Digest, dryRun bool) (Purged, error) {
 	if !dryRun {
 		removed, err := r.opts.Cache.Remove(ctx, used, ds...)
-		purged.Blobs, purged.Bytes, purged.InUse = removed.Blobs, removed.Bytes, removed.InUse
+		purged.Blobs += removed.Blobs
+		purged.Bytes = sum(purged.Bytes, removed.Bytes)
+		purged.InUse += removed.InUse
 		return purged, err
 	}
 	for _, d := range ds {
@@ -157,7 +159,8 @@ type Collected struct {
 // nor a pin needs and nobody has used for that long. A tag needs what it named before only
 // while what it names is not cached. With dryRun it only says what that is, and leaves the
 // rest alone. It fails when ctx ends, or the directory or a manifest cannot be read.
-func (r *Retention) Collect(ctx context.Context, unused time.Duration, dryRun bool) (c Collected, err error) {
+// Progress is told what was done until then, now and then.
+func (r *Retention) Collect(ctx context.Context, unused time.Duration, dryRun bool, progress func(Collected)) (c Collected, err error) {
 	unlock, err := r.lock(ctx)
 	if err != nil {
 		return c, err
@@ -167,6 +170,7 @@ func (r *Retention) Collect(ctx context.Context, unused time.Duration, dryRun bo
 		if c.Tidied, err = r.opts.Cache.Tidy(ctx); err != nil {
 			return c, err
 		}
+		progress(c)
 	}
 	needed, err := r.pinned(ctx)
 	for _, k := range r.opts.Tags.All() {
@@ -188,9 +192,16 @@ func (r *Retention) Collect(ctx context.Context, unused time.Duration, dryRun bo
 			old = append(old, record.Digest)
 		}
 	}
-	c.Purged, err = r.remove(ctx, Purged{}, limit, old, dryRun)
-	return c, err
+	for some := range slices.Chunk(old, progressBlobs) {
+		if c.Purged, err = r.remove(ctx, c.Purged, limit, some, dryRun); err != nil {
+			return c, err
+		}
+		progress(c)
+	}
+	return c, nil
 }
+
+const progressBlobs = 1000 // that are removed between two reports of progress
 
 // sum adds sizes, some of which upstreams say.
 func sum(a, b int64) int64 {

@@ -3,6 +3,7 @@ package retention_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -83,7 +84,7 @@ func TestPurgeWhileReading(t *testing.T) {
 			t.Errorf("%d bytes of %d, %v", n, len(layer), err)
 		}
 		<-time.After(time.Second)
-		if c, err := m.Collect(t.Context(), 0, false); err != nil || c.Blobs != 1 || m.Stats().Bytes != 0 {
+		if c, err := m.Collect(t.Context(), 0, false, func(retention.Collected) {}); err != nil || c.Blobs != 1 || m.Stats().Bytes != 0 {
 			t.Errorf("%+v, %v", c, err)
 		}
 	})
@@ -99,14 +100,19 @@ func TestCollect(t *testing.T) {
 		m.image(t, "app", present)
 		<-time.After(2 * time.Minute)
 		m.pull(t, "app")
-		if c, err := m.Collect(t.Context(), time.Hour, false); err != nil || c.Blobs != 0 {
+		if c, err := m.Collect(t.Context(), time.Hour, false, func(retention.Collected) {}); err != nil || c.Blobs != 0 {
 			t.Errorf("%+v, %v", c, err)
 		}
-		if c, err := m.Collect(t.Context(), time.Minute, true); err != nil || c.Blobs != 2 || !m.cached(old) {
+		if c, err := m.Collect(t.Context(), time.Minute, true, func(retention.Collected) {}); err != nil || c.Blobs != 2 || !m.cached(old) {
 			t.Errorf("%+v, %v", c, err)
 		}
-		if c, err := m.Collect(t.Context(), time.Minute, false); err != nil || c.Blobs != 2 || m.cached(old) || !m.cached(present) {
+		var told []int
+		tell := func(c retention.Collected) { told = append(told, c.Blobs) }
+		if c, err := m.Collect(t.Context(), time.Minute, false, tell); err != nil || c.Blobs != 2 || m.cached(old) || !m.cached(present) {
 			t.Errorf("%+v, %v", c, err)
+		}
+		if !slices.Equal(told, []int{0, 2}) {
+			t.Errorf("progress is %v", told)
 		}
 	})
 }
@@ -123,16 +129,16 @@ func TestCollectUntagged(t *testing.T) {
 		m.read(t, ocitest.ManifestRef(t, oci.FromBytes(manifest).String()))
 		m.Settled(t)
 		<-time.After(30 * time.Minute)
-		if c, err := m.Collect(t.Context(), 45*time.Minute, false); err != nil || c.Blobs != 0 {
+		if c, err := m.Collect(t.Context(), 45*time.Minute, false, func(retention.Collected) {}); err != nil || c.Blobs != 0 {
 			t.Errorf("%+v, %v: the layer is of a manifest that was used", c, err)
 		}
 		ended, cancel := context.WithCancel(t.Context())
 		cancel()
-		if _, err := m.Collect(ended, 0, false); !errors.Is(err, context.Canceled) || !m.cached(layer) {
+		if _, err := m.Collect(ended, 0, false, func(retention.Collected) {}); !errors.Is(err, context.Canceled) || !m.cached(layer) {
 			t.Error(err)
 		}
 		<-time.After(time.Hour)
-		if c, err := m.Collect(t.Context(), 45*time.Minute, false); err != nil || c.Blobs != 2 || m.Stats().Bytes != 0 {
+		if c, err := m.Collect(t.Context(), 45*time.Minute, false, func(retention.Collected) {}); err != nil || c.Blobs != 2 || m.Stats().Bytes != 0 {
 			t.Errorf("%+v, %v", c, err)
 		}
 	})

@@ -50,7 +50,7 @@ func TestUnreadableManifest(t *testing.T) {
 		m.reopen(t, 1<<20)
 		bad.digest, bad.err = oci.FromBytes(manifest), syscall.EIO
 		<-time.After(time.Hour)
-		if _, err := m.Collect(t.Context(), 0, false); !errors.Is(err, syscall.EIO) {
+		if _, err := m.Collect(t.Context(), 0, false, func(retention.Collected) {}); !errors.Is(err, syscall.EIO) {
 			t.Error(err)
 		}
 		if _, err := m.Purge(t.Context(), pattern(t, "other"), false); !errors.Is(err, syscall.EIO) || !m.cached(layer) {
@@ -127,7 +127,7 @@ func TestCollectUsedMeanwhile(t *testing.T) {
 			<-time.After(time.Second)
 			m.read(t, ref)
 		}})
-		if c, err := m.Collect(t.Context(), time.Minute, false); err != nil || c.Blobs != 0 || c.InUse != 1 || !m.cached(layer) {
+		if c, err := m.Collect(t.Context(), time.Minute, false, func(retention.Collected) {}); err != nil || c.Blobs != 0 || c.InUse != 1 || !m.cached(layer) {
 			t.Errorf("%+v, %v", c, err)
 		}
 	})
@@ -149,7 +149,7 @@ func TestCollectOnFailingDisk(t *testing.T) {
 		<-time.After(time.Hour)
 		bad.digest, bad.err = oci.FromBytes(manifest), syscall.EMFILE
 		_, _, _ = ocitest.Read(t.Context(), m.Fixture, ocitest.ManifestRef(t, bad.digest.String()))
-		if _, err := m.Collect(t.Context(), 0, false); !errors.Is(err, syscall.EMFILE) || !m.cached(layer) {
+		if _, err := m.Collect(t.Context(), 0, false, func(retention.Collected) {}); !errors.Is(err, syscall.EMFILE) || !m.cached(layer) {
 			t.Errorf("%v, cached %v", err, m.cached(layer))
 		}
 	})
