@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"time"
 
 	"mirrord/internal/oci"
@@ -48,6 +49,9 @@ func (u Upstream) download(ctx context.Context, registry *upstream.Registry) Che
 		c.State, c.Detail, c.Hint = Info, "not checked: "+err.Error(), hintNotSent
 	case isFree(err):
 		c.State, c.Detail, c.Hint = Info, "not checked: "+err.Error(), hintPull
+	case refuses(upstream.StatusOf(err)):
+		c.State, c.Detail = Info, "not checked: "+err.Error()
+		c.Hint = r.address() + " responds, and refuses this: if a proxy or a filter on the way does that, let it through; otherwise " + hintPull
 	case isTimeout(err) && r.connected.Load():
 		c.State, c.Detail = Warn, fmt.Sprintf("%s did not arrive from %s within %s, while small responses do", what, r.address(), downloadTimeout)
 		c.Hint = hintMTU
@@ -64,6 +68,10 @@ func isFree(err error) bool {
 	var limit *oci.LimitError
 	return errors.As(err, &limit) || oci.IsUnknown(err) || oci.CodeOf(err) == oci.Denied || errors.Is(err, oci.ErrLogin)
 }
+
+// refuses reports whether a response of that status came from a host that works, and that
+// the way to is open.
+func refuses(status int) bool { return status > 0 && status < http.StatusInternalServerError }
 
 // large gets something large and returns what, empty if nothing is known, and how many bytes
 // arrived.

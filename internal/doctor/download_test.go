@@ -43,6 +43,14 @@ func TestDownload(t *testing.T) {
 	remove := hub.Inject(hubsim.Fault{Op: "blob", Status: 404, Body: `{"errors":[{"code":"BLOB_UNKNOWN"}]}`, ContentType: "application/json"})
 	want(t, u.check(t.Context()), "download", Info, "not checked")
 	remove()
+	const xml = `<?xml version="1.0"?><Error><Code>BlobNotFound</Code></Error>`
+	for status, state := range map[int]State{404: Info, 403: Info, 500: Fail} {
+		for _, op := range []string{"blob", "cdn"} {
+			remove = hub.Inject(hubsim.Fault{Op: op, Status: status, Body: xml, ContentType: "application/xml"})
+			want(t, u.check(t.Context()), "download", state, fmt.Sprint(" responded with ", status))
+			remove()
+		}
+	}
 	registry, _ := hub.Addresses()
 	hub.Announce(registry, "127.0.0.1:1")
 	want(t, u.check(t.Context()), "download", Fail, "from 127.0.0.1:1: ")
@@ -56,6 +64,9 @@ func TestDownloadOfTags(t *testing.T) {
 	_, err = hub.AddImage(tagsOfHub, "latest", image)
 	check(t, err)
 	want(t, connect(t, hub.URL(), login.Anonymous()).check(t.Context()), "download", Info, "not a full-size packet")
+	remove := hub.Inject(hubsim.Fault{Op: "tags", Status: 404, Body: `<Error><Code>BlobNotFound</Code></Error>`, ContentType: "application/xml"})
+	want(t, connect(t, hub.URL(), login.Anonymous()).check(t.Context()), "download", Info, "not checked")
+	remove()
 	for i := range 200 {
 		_, err := hub.AddImage(tagsOfHub, fmt.Sprint("1.36.", i), image)
 		check(t, err)

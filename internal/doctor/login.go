@@ -40,6 +40,9 @@ func (u Upstream) credential(ctx context.Context, m upstream.Member) (Check, *up
 			c.Hint = hintNotSent
 		}
 	}
+	if loggedIn && !fresh.AskedForLogin() && (c.State == OK || c.State == Info) {
+		return Check{what, Info, "the registry asked for no login; it was not checked", "what is public needs none; a wrong one shows when something else is pulled"}, fresh
+	}
 	if c.State == OK && !u.usable(m.Name) {
 		c = Check{what, Warn, "it works now, and failed before: the mirror tries it again within 5 minutes", "systemctl reload mirrord makes it try at once"}
 	}

@@ -200,6 +200,30 @@ func TestLogins(t *testing.T) {
 	want(t, u.check(t.Context()), "login c0", Warn, "set credentials")
 }
 
+// A registry that asks for no login says nothing of the one that is configured.
+func TestLoginIsNotAskedFor(t *testing.T) {
+	for _, name := range []string{"mcr", "k8s"} {
+		profile, ok := hubsim.ProfileNamed(name)
+		if !ok {
+			t.Fatalf("there is no profile %s", name)
+		}
+		hub := startHub(t, hubsim.Options{Users: map[string]string{"me": password}, Profile: profile})
+		layer := addLayer(t, hub)
+		app, err := oci.ParseManifest(oci.DockerHub, layer.Repository(), "v1")
+		check(t, err)
+		none, err := oci.ParseManifest(oci.DockerHub, "library/none", "v1")
+		check(t, err)
+		for _, image := range []oci.Ref{{}, app, none} {
+			u := connect(t, hub.URL(), passwordFile(t, "swordfish-7"), login.Anonymous())
+			u.Image, u.Blob = image, layer
+			all := u.check(t.Context())
+			want(t, all, "login c0", Info, "the registry asked for no login; it was not checked")
+			want(t, all, "login c1", map[bool]State{true: Info, false: OK}[image == none], "without a login")
+			want(t, all, "download", OK, "of a layer")
+		}
+	}
+}
+
 // A run sends a wrong password once, with an image to ask for and a layer to download too:
 // registries count them towards locking the account.
 func TestWrongPasswordIsSentOnce(t *testing.T) {

@@ -23,6 +23,14 @@ func (r *Registry) HasLogin(ctx context.Context) (bool, error) {
 	return *login != (authn.AuthConfig{}), nil
 }
 
+// AskedForLogin reports whether the registry has required an authorization of any request so
+// far: otherwise no login was sent to it.
+func (r *Registry) AskedForLogin() bool {
+	r.tokens.mu.Lock()
+	defer r.tokens.mu.Unlock()
+	return r.tokens.challenge.scheme != ""
+}
+
 // LogIn does what docker login does: it gets a token without a repository, or has the login
 // accepted at /v2/, as the registry requires. It fails with oci.ErrLogin when the login is
 // refused, and with oci.Denied when there is none and one is required.

@@ -29,7 +29,7 @@ func (r *Registry) refusalError(q request, refused *refusal) error {
 		return oci.Errorf(oci.Unavailable, "%s: %w: %s%s", r.opts.Name, needsGet(refused), refused.status, refused.message)
 	case !refused.fromRegistry:
 		// Links to storage expire, so this says nothing about the content.
-		return oci.Errorf(oci.Unavailable, "%s: storage host %s responded with %s%s", r.opts.Name, refused.host, refused.status, refused.message)
+		return oci.Errorf(oci.Unavailable, "%s: storage host %s responded with %w%s", r.opts.Name, refused.host, responded{refused.code, refused.status}, refused.message)
 	case refused.code == http.StatusUnauthorized && (refused.authoritative || refused.reason() == insufficientScope):
 		// With a fresh token: Docker Hub does not distinguish missing from private.
 		return oci.Errorf(oci.NameUnknown, "%s: repository %s does not exist, or the login may not pull it%s", r.opts.Name, q.repository, refused.message)
@@ -39,7 +39,29 @@ func (r *Registry) refusalError(q request, refused *refusal) error {
 		// No request has a precondition: this is how Harbor enforces a policy.
 		return oci.Errorf(oci.Denied, "%s: pull of %s forbidden by a policy%s", r.opts.Name, q.repository, refused.message)
 	}
-	return oci.Errorf(oci.Unavailable, "%s responded with %s%s", r.opts.Name, refused.status, refused.message)
+	return oci.Errorf(oci.Unavailable, "%s responded with %w%s", r.opts.Name, responded{refused.code, refused.status}, refused.message)
+}
+
+// responded is the status of a response, as the cause of an error.
+type responded struct {
+	code int
+	text string
+}
+
+func (s responded) Error() string { return s.text }
+
+// StatusOf returns the status of the response that err is about; 0 when there was none, or
+// when err has a code or a cause of its own that says more.
+func StatusOf(err error) int {
+	var s responded
+	var refused *denial
+	switch {
+	case errors.As(err, &s):
+		return s.code
+	case errors.As(err, &refused):
+		return refused.code
+	}
+	return 0
 }
 
 // getMaySucceed reports whether a GET may succeed where this HEAD was refused: links

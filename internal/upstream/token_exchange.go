@@ -153,7 +153,7 @@ func (t *tokens) exchangeError(what string, err error) error {
 	if !errors.As(err, &refused) {
 		return oci.Errorf(oci.Unavailable, "%s: %s: %w", t.name, what, firstLine{redact(err)})
 	}
-	return oci.Errorf(oci.Unavailable, "%s: %s: %d %s", t.name, what, refused.StatusCode, http.StatusText(refused.StatusCode))
+	return oci.Errorf(oci.Unavailable, "%s: %s: %w", t.name, what, responded{refused.StatusCode, fmt.Sprintf("%d %s", refused.StatusCode, http.StatusText(refused.StatusCode))})
 }
 
 // firstLine is an error without its further lines, in which the library repeats the
