@@ -22,7 +22,7 @@ func (d *daemon) examine(ctx context.Context, report func(doctor.Check)) doctor.
 	if err != nil {
 		report(*err)
 	}
-	m.Process, m.Disk = true, d.disk
+	m.Process, m.Disk, m.Holds = true, d.disk, d.mirror.Cache.Stats().Bytes
 	m.CheckDisk(ctx, report)
 	known := confirmed(d.mirror.Tags.All())
 	layers := d.layersOf(ctx, known)

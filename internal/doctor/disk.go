@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"os/user"
+	"path/filepath"
 	"strconv"
 	"time"
 
@@ -26,7 +27,7 @@ var networkFileSystems = map[int64]string{0x6969: "NFS", 0xff534d42: "CIFS", 0xf
 
 // disk checks the cache directory: whether it takes files of this process, how long four
 // synced writes of 1 MiB take, and whether the file system has MaxSize bytes for blobs
-// beside the MinFree bytes that stay free. It leaves nothing there.
+// beside other files and the MinFree bytes that stay free. It leaves nothing there.
 func (m Mirror) disk(ctx context.Context) []Check {
 	all, err := Use(ctx, m.Disk, m.look)
 	if errors.Is(err, ErrDiskHangs) {
@@ -43,7 +44,11 @@ func (m Mirror) look() []Check {
 		return []Check{m.noDirectory(err)}
 	}
 	block := stat.Frsize // which the numbers of blocks are of, and not Bsize
-	return []Check{m.writes(), space(m.Dir, int64(stat.Bavail)*block, int64(stat.Blocks)*block, m.MaxSize, m.MinFree), fileSystem(m.Dir, int64(stat.Type))}
+	room := room{free: int64(stat.Bavail) * block, total: int64(stat.Blocks) * block, held: m.Holds}
+	if !m.Process {
+		room.held = held(m.Dir, time.Now().Add(walkTime))
+	}
+	return []Check{m.writes(), m.space(room), fileSystem(m.Dir, int64(stat.Type))}
 }
 
 // noDirectory is the check of a cache directory that cannot be looked at because of err.
@@ -146,16 +151,54 @@ func write(dir string) (n int, err error) {
 	return n, nil
 }
 
-func space(dir string, free, total, maxSize, minFree int64) Check {
+// room is what there is on the file system of a cache, in bytes.
+type room struct {
+	free, total int64
+	held        int64 // by the cache; negative: not known
+}
+
+// space checks whether the cache can grow to MaxSize: what others have on the file system is
+// not for it. When it is not known what the cache holds, only the whole file system counts.
+func (m Mirror) space(r room) Check {
 	const what = "disk space"
-	detail := fmt.Sprintf("%s has %s of %s free; cache.max_size is %s, cache.min_free %s", dir, size(free), size(total), size(maxSize), size(minFree))
+	detail := fmt.Sprintf("%s has %s of %s free; cache.max_size is %s, cache.min_free %s", m.Dir, size(r.free), size(r.total), size(m.MaxSize), size(m.MinFree))
+	if r.held >= 0 {
+		detail = fmt.Sprintf("%s has %s of %s free, and holds %s; cache.max_size is %s, cache.min_free %s", m.Dir, size(r.free), size(r.total), size(r.held), size(m.MaxSize), size(m.MinFree))
+	}
 	switch {
-	case free < minFree:
+	case r.free < m.MinFree:
 		return Check{what, Warn, detail, "the cache evicts to leave cache.min_free: free space there, or lower cache.min_free"}
-	case total < maxSize+minFree:
+	case r.total < m.MaxSize+m.MinFree:
 		return Check{what, Warn, detail, "the file system is too small for cache.max_size: lower that, or use a larger disk"}
+	case r.held >= 0 && r.free+r.held < m.MaxSize+m.MinFree:
+		return Check{what, Warn, detail, "other files leave less than cache.max_size to the cache: remove them, or lower cache.max_size"}
 	}
 	return Check{what, OK, detail, ""}
+}
+
+// walkTime is how long the sizes of files are added up.
+const walkTime = 3 * time.Second
+
+// held returns the size of all files in a cache directory; negative if it cannot be read, or
+// not before the deadline.
+func held(dir string, deadline time.Time) (bytes int64) {
+	err := filepath.WalkDir(dir, func(_ string, entry fs.DirEntry, err error) error {
+		if err == nil && time.Now().After(deadline) {
+			err = os.ErrDeadlineExceeded
+		}
+		if err != nil || !entry.Type().IsRegular() {
+			return err
+		}
+		info, err := entry.Info()
+		if err == nil {
+			bytes += info.Size()
+		}
+		return err
+	})
+	if err != nil {
+		return -1
+	}
+	return bytes
 }
 
 func size(bytes int64) string { return units.BytesSize(float64(bytes)) }

@@ -28,7 +28,7 @@ func checkDisk(t *testing.T, m Mirror) (all []Check) {
 func TestDisk(t *testing.T) {
 	dir := t.TempDir()
 	all := checkDisk(t, Mirror{Dir: dir, MaxSize: 1})
-	want(t, all, "disk space", OK, "free; cache.max_size is 1B, cache.min_free 0B")
+	want(t, all, "disk space", OK, "free, and holds 0B; cache.max_size is 1B, cache.min_free 0B")
 	if len(all) != 3 {
 		t.Errorf("%+v", all)
 	}
@@ -41,12 +41,25 @@ func TestDisk(t *testing.T) {
 		t.Error(m.writable())
 	}
 	for _, tt := range []struct {
-		free, total, maxSize int64
-		want                 State
-	}{{9, 100, 50, Warn}, {10, 100, 90, OK}, {10, 100, 91, Warn}} {
-		if c := space(dir, tt.free, tt.total, tt.maxSize, 10); c.State != tt.want {
-			t.Errorf("%+v: %+v", tt, c)
-		}
+		room    room
+		maxSize int64
+		want    State
+		words   string
+	}{
+		{room{9, 100, -1}, 50, Warn, "lower cache.min_free"},
+		{room{10, 100, -1}, 90, OK, "10B of 100B free;"},
+		{room{10, 100, -1}, 91, Warn, "too small"},
+		{room{40, 100, 20}, 50, OK, "and holds 20B;"},
+		{room{40, 100, 20}, 51, Warn, "other files"},
+		{room{40, 100, 0}, 31, Warn, "other files"},
+	} {
+		want(t, []Check{Mirror{Dir: dir, MaxSize: tt.maxSize, MinFree: 10}.space(tt.room)}, "disk space", tt.want, tt.words)
+	}
+	check(t, os.WriteFile(filepath.Join(dir, "fills", "a"), make([]byte, 2048), 0o600))
+	want(t, checkDisk(t, Mirror{Dir: dir, MaxSize: 1}), "disk space", OK, "and holds 2KiB;")
+	want(t, checkDisk(t, Mirror{Dir: dir, MaxSize: 1, Process: true, Holds: 1024}), "disk space", OK, "and holds 1KiB;")
+	if n := held(dir, time.Time{}); n != -1 {
+		t.Errorf("after its time %d bytes", n)
 	}
 	if c := fileSystem(dir, 0x6969); c.State != Warn {
 		t.Errorf("%+v", c)

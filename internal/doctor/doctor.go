@@ -34,6 +34,7 @@ type Mirror struct {
 	Dir              string // of it
 	Fills            string // below Dir, of unfinished fills
 	MaxSize, MinFree int64  // of the cache, in bytes
+	Holds            int64  // bytes that the cache holds; of a Process only
 	Process          bool   // this process is the mirror, so that its own limits count
 	Upstreams        []Upstream
 	Bucket           bucket.Bucket // of its fleet; nil: none
