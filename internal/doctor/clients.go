@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/BurntSushi/toml"
@@ -72,16 +73,26 @@ type host struct {
 
 func (h host) path(name string) string { return filepath.Join(h.root, name) }
 
-// read returns a file; absent says that there is none, or that it cannot be read.
+// read returns a file; absent says that there is none. It fails with fs.ErrPermission when
+// this user may not read it.
 func (h host) read(name string) (raw []byte, absent string, err error) {
 	raw, err = os.ReadFile(h.path(name))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, "there is no " + name, nil
 	case errors.Is(err, fs.ErrPermission):
-		return nil, name + " cannot be read by this user", nil
+		return nil, "", fmt.Errorf("%s cannot be read by this user: %w", name, fs.ErrPermission)
 	}
 	return raw, "", err
+}
+
+// invalid is the check of a file of a client that is invalid because of err, or cannot be
+// read, which says nothing about the client.
+func invalid(what, file string, err error, hint string) Check {
+	if errors.Is(err, fs.ErrPermission) {
+		return Check{what, Info, file + " cannot be read by this user", "run this as root"}
+	}
+	return Check{what, Warn, fmt.Sprintf("%s is invalid: %v", file, err), hint}
 }
 
 // notConfigured is the check of a client that does not know the mirror.
@@ -96,12 +107,28 @@ func (h host) find(address, scheme string) (Listener, bool) {
 		name, port = strings.Trim(address, "[]"), map[string]string{"http": "80"}[scheme]
 	}
 	port = cmp.Or(port, "443")
+	here := sync.OnceValue(func() []netip.Addr { return slices.DeleteFunc(h.addresses(name), isForeign) })
 	for _, l := range h.served.Listeners {
-		if _, p, err := net.SplitHostPort(l.Address); err == nil && p == port && h.isHere(name) {
+		at, p, err := net.SplitHostPort(l.Address)
+		if err == nil && p == port && slices.ContainsFunc(here(), h.accepts(at)) {
 			return l, true
 		}
 	}
 	return Listener{}, false
+}
+
+// accepts returns whether a listener at a host, as in listen, accepts connections to an
+// address of this host.
+func (h host) accepts(at string) func(netip.Addr) bool {
+	if at == "" {
+		return func(netip.Addr) bool { return true }
+	}
+	own := h.addresses(at)
+	return func(to netip.Addr) bool {
+		return slices.ContainsFunc(own, func(a netip.Addr) bool {
+			return a == to || a == netip.IPv6Unspecified() || a == netip.IPv4Unspecified() && to.Is4()
+		})
+	}
 }
 
 const (
@@ -109,35 +136,43 @@ const (
 	lookupsTimeout = 10 * time.Second
 )
 
-// isHere reports whether name, a host, is this one.
-func (h host) isHere(name string) bool {
-	own, _ := os.Hostname()
-	if name == "localhost" || own != "" && strings.EqualFold(name, own) {
-		return true
+// addresses returns those of name, a host; none when it is not resolved.
+func (h host) addresses(name string) []netip.Addr {
+	if name == "localhost" {
+		return []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}
 	}
 	if address, err := netip.ParseAddr(name); err == nil {
-		return isOwn(address)
+		return []netip.Addr{address.Unmap()}
 	}
 	if strings.Contains(name, "@") { // a login, which is not for the DNS
-		return false
+		return nil
 	}
 	ctx, cancel := context.WithTimeout(h.ctx, lookupTimeout)
 	defer cancel()
-	found, _ := net.DefaultResolver.LookupNetIP(ctx, "ip", name) // one that is not resolved is not here
-	return slices.ContainsFunc(found, isOwn)
+	found, _ := net.DefaultResolver.LookupNetIP(ctx, "ip", name)
+	if own, _ := os.Hostname(); len(found) == 0 && own != "" && strings.EqualFold(name, own) {
+		found = slices.DeleteFunc(interfaceAddresses(), netip.Addr.IsLoopback) // as nss-myhostname resolves it
+	}
+	for i, address := range found {
+		found[i] = address.Unmap()
+	}
+	return found
 }
 
-// isOwn reports whether an interface of this host has that address.
-func isOwn(address netip.Addr) bool {
-	address = address.Unmap()
-	if address.IsLoopback() {
-		return true
-	}
+// isForeign reports whether no interface of this host has that address.
+func isForeign(address netip.Addr) bool {
+	return !address.IsLoopback() && !slices.Contains(interfaceAddresses(), address)
+}
+
+// interfaceAddresses returns the addresses of this host.
+func interfaceAddresses() (own []netip.Addr) {
 	interfaces, _ := net.InterfaceAddrs()
-	return slices.ContainsFunc(interfaces, func(a net.Addr) bool {
-		own, err := netip.ParsePrefix(a.String())
-		return err == nil && own.Addr().Unmap() == address
-	})
+	for _, a := range interfaces {
+		if prefix, err := netip.ParsePrefix(a.String()); err == nil {
+			own = append(own, prefix.Addr().Unmap())
+		}
+	}
+	return own
 }
 
 // parseTOML reads raw into value. Its errors quote nothing of it, which may be a password.

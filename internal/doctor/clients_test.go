@@ -4,8 +4,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"mirrord/internal/clientconfig"
 )
@@ -15,6 +18,10 @@ var (
 	secure = Served{Listeners: []Listener{{Address: "127.0.0.1:5000", TLS: true}}, Upstreams: []string{"docker.io", "ghcr.io"}}
 	second = Served{Listeners: plain.Listeners, Upstreams: []string{"ghcr.io", "docker.io"}}
 	noHub  = Served{Listeners: plain.Listeners, Upstreams: []string{"ghcr.io"}}
+	two    = Served{Listeners: []Listener{{Address: "127.0.0.1:5000", Upstream: "ghcr.io"}, {Address: "127.0.0.2:5000", Upstream: "docker.io"}}, Upstreams: []string{"docker.io", "ghcr.io"}}
+	ipv4   = Served{Listeners: []Listener{{Address: "0.0.0.0:5000"}}, Upstreams: []string{"docker.io"}}
+	ipv6   = Served{Listeners: []Listener{{Address: "[::]:5000"}}, Upstreams: []string{"docker.io"}}
+	names  = Served{Listeners: plain.Listeners, Upstreams: plain.Upstreams, Aliases: bound.Aliases}
 	bound  = Served{Listeners: []Listener{{Address: ":5000", Upstream: "ghcr.io"}}, Upstreams: []string{"docker.io", "ghcr.io"}, Aliases: map[string]string{"hub": "docker.io", "gh": "ghcr.io"}}
 )
 
@@ -36,6 +43,8 @@ func TestClients(t *testing.T) {
 		last       = "etc/containerd/conf.d/2.toml"
 		mirrorOf   = "[[registry]]\nprefix = %q\nlocation = %[1]q\n[[registry.mirror]]\n%s\n"
 	)
+	self, err := os.Hostname()
+	check(t, err)
 	for _, test := range []struct {
 		served Served
 		files  map[string]string
@@ -59,6 +68,15 @@ func TestClients(t *testing.T) {
 		{plain, map[string]string{daemon: `{"registry-mirrors": ["http//me:swordfish@x"]}`}, "docker", Warn, "with a login"},
 		{plain, map[string]string{daemon: `{"registry-mirrors": "swordfish"}`}, "docker", Warn, "invalid"},
 		{plain, map[string]string{daemon: `{"registry-mirrors": ["swordfish",]`}, "docker", Warn, "jq"},
+		{two, map[string]string{daemon: `{"registry-mirrors": ["http://127.0.0.2:5000"]}`}, "docker", OK, "127.0.0.2"},
+		{two, map[string]string{daemon: `{"registry-mirrors": ["http://127.0.0.1:5000"]}`}, "docker", Warn, "the listener of ghcr.io"},
+		{two, map[string]string{daemon: `{"registry-mirrors": ["http://127.0.0.3:5000"]}`}, "docker", Info, "is this mirror"},
+		{two, map[string]string{daemon: `{"registry-mirrors": ["http://localhost:5000"]}`}, "docker", Warn, "the listener of ghcr.io"},
+		{ipv4, map[string]string{daemon: `{"registry-mirrors": ["http://127.0.0.3:5000"]}`}, "docker", OK, "127.0.0.3"},
+		{ipv4, map[string]string{daemon: `{"registry-mirrors": ["http://[::1]:5000"]}`}, "docker", Info, "is this mirror"},
+		{ipv6, map[string]string{daemon: `{"registry-mirrors": ["http://[::1]:5000"]}`}, "docker", OK, "[::1]"},
+		{ipv6, map[string]string{daemon: `{"registry-mirrors": ["http://127.0.0.3:5000"]}`}, "docker", OK, "127.0.0.3"},
+		{ipv6, map[string]string{daemon: fmt.Sprintf(`{"registry-mirrors": ["http://%s:5000"]}`, self)}, "docker", OK, self},
 
 		{plain, nil, "containerd", Info, "no hosts.toml below /etc/containerd/certs.d"},
 		{plain, map[string]string{hosts: named}, "containerd", Warn, "config_path"},
@@ -69,7 +87,7 @@ func TestClients(t *testing.T) {
 		{plain, map[string]string{fallback: everything, config: fmt.Sprintf(cri1, certs)}, "containerd", OK, "_default"},
 		{plain, map[string]string{fallback: named, config: fmt.Sprintf(cri1, certs)}, "containerd", Warn, "write nothing after the port"},
 		{plain, map[string]string{hosts: `[host."http://127.0.0.1:5000/v2/ghcr.io"]`, config: fmt.Sprintf(cri1, certs)}, "containerd", Warn, "write /docker.io after the port"},
-		{bound, map[string]string{hosts: `[host."http://127.0.0.1:5000/hub"]`, config: fmt.Sprintf(cri1, certs)}, "containerd", OK, "docker.io"},
+		{names, map[string]string{hosts: `[host."http://127.0.0.1:5000/hub"]`, config: fmt.Sprintf(cri1, certs)}, "containerd", OK, "docker.io"},
 		{plain, map[string]string{hosts: named, config: "[plugins.a.registry]\nconfig_path = '/etc/containerd/certs.d'"}, "containerd", Warn, "before 2.2"},
 		{plain, map[string]string{hosts: named, config: "version = 3\n" + fmt.Sprintf(cri1, certs)}, "containerd", Warn, "no config_path"},
 		{plain, map[string]string{hosts: named, config: "version = 3\n" + fmt.Sprintf(cri1, "/a") + fmt.Sprintf(cri2, certs)}, "containerd", OK, "docker.io"},
@@ -79,6 +97,9 @@ func TestClients(t *testing.T) {
 		{plain, map[string]string{hosts: named, config: imports, first: fmt.Sprintf(cri1, "/a"), last: fmt.Sprintf(cri2, certs)}, "containerd", OK, "docker.io"},
 		{plain, map[string]string{hosts: named, config: imports + fmt.Sprintf(cri1, certs), first: "[plugins.'io.containerd.grpc.v1.cri']\nx = 1\n"}, "containerd", Info, "before containerd 2.1, because /etc/containerd/conf.d/1.toml"},
 		{plain, map[string]string{hosts: named, config: imports, first: "imports = ['2.toml', '1.toml', '../config.toml']\n", last: fmt.Sprintf(cri2, certs)}, "containerd", OK, "docker.io"},
+		{bound, map[string]string{hosts: named, config: fmt.Sprintf(cri1, certs)}, "containerd", Warn, "is the listener of ghcr.io"},
+		{bound, map[string]string{"etc/containerd/certs.d/ghcr.io/hosts.toml": everything, config: fmt.Sprintf(cri1, certs)}, "containerd", OK, "for ghcr.io"},
+		{bound, map[string]string{fallback: everything, config: fmt.Sprintf(cri1, certs)}, "containerd", Warn, "a listener for all upstreams"},
 		{secure, map[string]string{hosts: named}, "containerd", Warn, "write https"},
 		{plain, map[string]string{hosts: `server = "swordfish`}, "containerd", Warn, "in line 1"},
 		{plain, map[string]string{hosts: named, config: "auth = 'swordfish"}, "containerd", Warn, "config.toml is invalid"},
@@ -148,5 +169,30 @@ func TestNoUpstreams(t *testing.T) {
 	h := host{ctx: t.Context(), root: t.TempDir(), served: Served{Listeners: plain.Listeners}}
 	if found, problem := h.podmanMirror("docker.io", mirrorOfOther{Location: "127.0.0.1:5000", Insecure: true}); found || problem == nil {
 		t.Errorf("%t, %+v", found, problem)
+	}
+}
+
+// A file that this user may not read says nothing of what it has.
+func TestUnreadable(t *testing.T) {
+	for _, test := range []struct{ client, file string }{
+		{"docker", daemonJSON},
+		{"containerd", containerdConfig},
+		{"containerd", containerdHosts + "/docker.io/hosts.toml"},
+		{"podman", registriesConf},
+	} {
+		root := t.TempDir()
+		path := filepath.Join(root, test.file)
+		check(t, os.MkdirAll(filepath.Dir(path), 0o755))
+		check(t, os.WriteFile(path, nil, 0))
+		check(t, os.Chmod(filepath.Dir(root), 0o755))
+		found := make(chan []Check)
+		go func() {
+			if os.Geteuid() == 0 { // which may read all files
+				runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+				_ = unix.Setfsuid(65534)
+			}
+			found <- Clients(t.Context(), root, plain)
+		}()
+		want(t, <-found, test.client, Info, test.file+" cannot be read by this userrun this as root")
 	}
 }

@@ -1,7 +1,6 @@
 package doctor
 
 import (
-	"fmt"
 	"maps"
 	"net/url"
 	"path/filepath"
@@ -17,9 +16,9 @@ const (
 // containerd checks the host files of containerd, and whether it reads them.
 func (h host) containerd() Check {
 	const what = "containerd on this host"
-	config, err := h.readConfig()
+	config, file, err := h.readConfig()
 	if err != nil {
-		return Check{what, Warn, err.Error(), "correct it: containerd does not start with it"}
+		return invalid(what, file, err, "correct it: containerd does not start with it")
 	}
 	var named []string
 	for _, dir := range config.dirs {
@@ -63,7 +62,8 @@ func (h host) hostsFile(what, file, upstream string) (found bool, problem *Check
 		err = parseTOML(raw, &hosts)
 	}
 	if err != nil {
-		return false, &Check{what, Warn, fmt.Sprintf("%s is invalid: %v", file, err), "correct it: pulls from that registry fail"}
+		problem := invalid(what, file, err, "correct it: pulls from that registry fail")
+		return false, &problem
 	}
 	for _, name := range append(slices.Sorted(maps.Keys(hosts.Host)), hosts.Server) {
 		if !strings.Contains(name, "://") {
@@ -77,20 +77,33 @@ func (h host) hostsFile(what, file, upstream string) (found bool, problem *Check
 		if !ok {
 			continue
 		}
-		if detail, hint := wrongScheme(u, l); detail != "" {
+		if detail, hint := h.wrongHost(u, l, upstream); detail != "" {
 			return false, &Check{what, Warn, file + ": " + detail, hint + " in that file; containerd reads it at each pull"}
-		}
-		if other := h.otherUpstream(u.Path, upstream); other != "" {
-			path := "/" + upstream
-			if upstream == "_default" {
-				path = "nothing"
-			}
-			return false, &Check{what, Warn, file + ": " + shown(name) + " has the path of " + other + ": the mirror refuses to serve other registries there, and containerd pulls past it",
-				"write " + path + " after the port in that file; containerd reads it at each pull"}
 		}
 		found = true
 	}
 	return found, nil
+}
+
+// wrongHost says what is wrong with a URL that leads to l, in the host file of an upstream, or
+// nothing.
+func (h host) wrongHost(u *url.URL, l Listener, upstream string) (detail, hint string) {
+	if detail, hint := wrongScheme(u, l); detail != "" {
+		return detail, hint
+	}
+	path, wanted := "/"+upstream, upstream
+	if upstream == "_default" {
+		path, wanted = "nothing", "all upstreams"
+	}
+	if l.Upstream != "" && l.Upstream != upstream {
+		return shown(u.String()) + " is the listener of " + l.Upstream + ": the mirror refuses to serve other registries there, and containerd pulls past it",
+			"write the address of a listener for " + wanted
+	}
+	if other := h.otherUpstream(u.Path, upstream); other != "" {
+		return shown(u.String()) + " has the path of " + other + ": the mirror refuses to serve other registries there, and containerd pulls past it",
+			"write " + path + " after the port"
+	}
+	return "", ""
 }
 
 // otherUpstream returns the upstream that a path in the host file of one names, if that is
@@ -116,7 +129,8 @@ const maxImports = 100
 
 // readConfig reads the configuration of containerd as that does: a file overrides those
 // before it, its own imports come after all that are known by then, and none is read twice.
-func (h host) readConfig() (config criConfig, err error) {
+// It returns the file with an error.
+func (h host) readConfig() (config criConfig, wrong string, err error) {
 	config.dirs = []string{containerdHosts}
 	read := make(map[string]bool)
 	section := "" // that has config_path
@@ -136,7 +150,7 @@ func (h host) readConfig() (config criConfig, err error) {
 			err = parseTOML(raw, &file)
 		}
 		if err != nil {
-			return config, fmt.Errorf("%s is invalid: %w", path, err)
+			return config, path, err
 		}
 		if in, dirs := file.configPath(); dirs != "" {
 			config, section = criConfig{dirs: filepath.SplitList(dirs), from: path}, in
@@ -145,7 +159,7 @@ func (h host) readConfig() (config criConfig, err error) {
 		}
 		pending = append(pending, h.imports(path, file.Imports)...)
 	}
-	return config, nil
+	return config, "", nil
 }
 
 // configFile is one file of containerd's configuration.

@@ -2,7 +2,6 @@ package doctor
 
 import (
 	"encoding/json"
-	"fmt"
 	"net/url"
 	"slices"
 	"strings"
@@ -29,7 +28,7 @@ func (h host) docker() Check {
 		err = json.Unmarshal(raw, &daemon)
 	}
 	if err != nil {
-		return Check{what, Warn, fmt.Sprintf("%s is invalid: %v", daemonJSON, err), "correct it: Docker does not start with it; jq . " + daemonJSON + " says where JSON is wrong"}
+		return invalid(what, daemonJSON, err, "correct it: Docker does not start with it; jq . "+daemonJSON+" says where JSON is wrong")
 	}
 	for _, mirror := range daemon.Mirrors {
 		u, err := url.Parse(mirror)

@@ -37,7 +37,7 @@ func (h host) podman() Check {
 			err = parseTOML(raw, &c)
 		}
 		if err != nil {
-			return Check{what, Warn, fmt.Sprintf("%s is invalid: %v", file, err), "correct it: podman, skopeo, buildah and CRI-O pull nothing with it"}
+			return invalid(what, file, err, "correct it: podman, skopeo, buildah and CRI-O pull nothing with it")
 		}
 		for _, r := range c.Registry {
 			prefix := cmp.Or(r.Prefix, r.Location)
