@@ -34,8 +34,10 @@ one a line, a YAML file of skopeo sync, a compose file, manifests of Kubernetes,
 or the output of "docker image ls"; - reads standard input. --list runs one of
 the mirror's own lists, warm.lists, now; --lists shows when they are due.
 
-What it would cost is shown first. Above --max-pulls it asks on a terminal, and
-elsewhere refuses without --yes; a list of the mirror's has its own. Exits with status 1 if not all was warmed.`,
+What it would cost at the least is shown first. Above --max-pulls it asks on a
+terminal, and elsewhere refuses without --yes. If it turns out to cost more, it
+ends there. A list of the mirror's has its own bound. Exits with status 1 if not
+all was warmed.`,
 		Example: "  mirrord warm alpine:3 ghcr.io/org/app:v1\n  docker image ls | mirrord warm -f -\n  mirrord warm --list base-images",
 		RunE:    func(c *cobra.Command, args []string) error { return w.run(c, args) },
 
@@ -95,8 +97,12 @@ func (w *warmCommand) run(c *cobra.Command, args []string) error {
 		w.writeFailures(c.OutOrStdout(), plan)
 		return nil
 	}
-	if err := w.ask(c, plan); err != nil {
+	consent, err := w.ask(c, plan)
+	if err != nil {
 		return err
+	}
+	if !consent { // the plan is what it costs at the least
+		request.MaxPulls = w.maxPulls
 	}
 	ctx, stop := untilInterrupted(c.Context()) // not before: Ctrl-C ends the question, too
 	defer stop()
@@ -171,22 +177,25 @@ func (w *warmCommand) writeFailures(out io.Writer, p *warm.Plan) {
 	}
 }
 
-// ask asks whether to spend the pulls of p, if they are many. It fails unless the answer
-// is yes.
-func (w *warmCommand) ask(c *cobra.Command, p *warm.Plan) error {
+// ask asks whether to spend the pulls of p, if they are more than maxPulls, and fails unless
+// the answer is yes. It reports whether more than maxPulls may be spent.
+func (w *warmCommand) ask(c *cobra.Command, p *warm.Plan) (consent bool, err error) {
 	pulls := p.TotalPulls()
-	if w.yes || w.list != "" || pulls <= w.maxPulls {
-		return nil
+	if w.yes || w.list != "" {
+		return true, nil
+	}
+	if pulls <= w.maxPulls {
+		return false, nil
 	}
 	if !term.IsTerminal(int(os.Stdin.Fd())) || slices.Contains(w.files, "-") {
-		return refusal{fmt.Errorf("this would spend %s, more than --max-pulls %d; add --yes, or raise it", plural(pulls, "pull"), w.maxPulls)}
+		return false, refusal{fmt.Errorf("this would spend %s, more than --max-pulls %d; add --yes, or raise it", plural(pulls, "pull"), w.maxPulls)}
 	}
 	_, _ = fmt.Fprintf(c.ErrOrStderr(), "Spend %s? [y/N] ", plural(pulls, "pull"))
 	answer, _ := bufio.NewReader(c.InOrStdin()).ReadString('\n') // without one it is no
 	if answer = strings.ToLower(strings.TrimSpace(answer)); answer != "y" && answer != "yes" {
-		return errors.New("nothing was warmed")
+		return false, errors.New("nothing was warmed")
 	}
-	return nil
+	return true, nil
 }
 
 // warm lets the mirror warm and reports on out.
@@ -210,6 +219,8 @@ func (w *warmCommand) warm(ctx context.Context, out io.Writer, mirror *admin.Cli
 		return errors.New("interrupted; what was fetched is cached, and the same command goes on with the rest")
 	case err != nil:
 		return err
+	case w.summary.Spent && request.MaxPulls > 0:
+		return fmt.Errorf("not all images were warmed; add --yes, or raise --max-pulls %d", request.MaxPulls)
 	case w.summary.Warmed+w.summary.Cached < w.summary.Images:
 		return errors.New("not all images were warmed")
 	}

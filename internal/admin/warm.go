@@ -41,8 +41,8 @@ func (a *API) readWarmRequest(r *http.Request) (WarmRequest, error) {
 	if request.List == "" {
 		return request, request.Check()
 	}
-	if len(request.Images)+len(request.Platforms) > 0 {
-		return request, errors.New("both a list and images or platforms are named; a list has its own")
+	if len(request.Images)+len(request.Platforms)+request.MaxPulls != 0 {
+		return request, errors.New("both a list and images, platforms or max_pulls are named; a list has its own")
 	}
 	var err error
 	request.Job, _, err = a.opts.WarmLists.Job(request.List)

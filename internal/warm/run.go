@@ -138,7 +138,10 @@ func (r *run) confirm(ctx context.Context, e *Entry) error {
 // fetch fetches what is missing of an image. It fails unless all of it is on the disk in
 // the end: the cache may have evicted the first blobs for the last ones.
 func (r *run) fetch(ctx context.Context, e *Entry) error {
-	top, err := r.image(ctx, e.ref, make(visited))
+	top, err := r.top(ctx, e)
+	if err == nil {
+		top, err = r.image(ctx, top, make(visited))
+	}
 	if err != nil {
 		return err
 	}
@@ -150,6 +153,19 @@ func (r *run) fetch(ctx context.Context, e *Entry) error {
 		return fmt.Errorf("%s was fetched, and %d parts of it were evicted again: raise cache.max_size, or warm less at once", e.Image, left.Pulls+left.missing)
 	}
 	return nil
+}
+
+// top returns the name to fetch an image by: its digest if the manifest is cached, which
+// spends no pull, so that no limit applies. The tag is confirmed then.
+func (r *run) top(ctx context.Context, e *Entry) (oci.Ref, error) {
+	if e.ref.ByDigest() || len(e.manifests) == 0 {
+		return e.ref, nil
+	}
+	now, err := r.opts.Registry.Resolve(ctx, e.ref)
+	if planned := e.manifests[0]; err == nil && now.Via != oci.Stale && planned == e.ref.At(now.Digest) {
+		return planned, nil
+	}
+	return e.ref, err
 }
 
 // image fetches what is missing of what ref names now, but for manifests in seen, and

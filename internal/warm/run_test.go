@@ -153,6 +153,60 @@ func TestWarmTwice(t *testing.T) {
 	}
 }
 
+// An image whose manifest is cached costs no pull to complete: neither the reserve nor
+// max_pulls ends it, and it does not count.
+func TestWarmCompletes(t *testing.T) {
+	w := start(t, 4, 50)
+	images := w.addImages(t, "acme/app", 3)
+	job := warm.Job{Images: images[:2]}
+	if summary, err := w.warmer.Run(t.Context(), job, warm.Report{}); err != nil || summary.Warmed != 2 {
+		t.Fatalf("%+v, %v", summary, err)
+	}
+	for _, image := range job.Images {
+		w.removeLayers(t, image)
+	}
+	job = warm.Job{Images: images}
+	plan, err := w.warmer.Plan(t.Context(), job)
+	if err != nil || plan.TotalPulls() != 1 || plan.Cached != 0 {
+		t.Errorf("%+v, %v", plan, err)
+	}
+	summary, err := w.warmer.Run(t.Context(), job, warm.Report{Result: func(r warm.Result) {
+		if r.Outcome != warm.Warmed && r.Image != "docker.io/acme/app:1.2.0" {
+			t.Errorf("%+v", r)
+		}
+	}})
+	if err != nil || summary.Warmed != 2 || summary.Waiting != 1 {
+		t.Errorf("%+v, %v", summary, err)
+	}
+	if c := w.hub.Counters(); c.ManifestGETs != 2 {
+		t.Errorf("%d pulls, want 2", c.ManifestGETs)
+	}
+	w.removeLayers(t, images[0])
+	w.removeLayers(t, images[1])
+	job = warm.Job{Images: images, MaxPulls: 1}
+	if summary, err = w.warmer.Run(t.Context(), job, warm.Report{}); err != nil || summary.Warmed != 2 {
+		t.Errorf("with max_pulls: %+v, %v", summary, err)
+	}
+}
+
+// removeLayers removes from the cache all that the manifest of an image names.
+func (w *world) removeLayers(t *testing.T, image warm.Image) {
+	t.Helper()
+	ref, err := parse(image.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	known, _ := w.mirror.Tags.Known(ref)
+	for _, record := range w.mirror.Cache.Records() {
+		if record.MediaType != "" || record.Digest == known.Latest.Digest {
+			continue
+		}
+		if _, err := w.mirror.Cache.Remove(t.Context(), time.Now(), record.Digest); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // Tags are selected by an expression.
 func TestWarmSelects(t *testing.T) {
 	w := start(t, 0, 0)

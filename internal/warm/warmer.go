@@ -56,7 +56,7 @@ func New(o Options) *Warmer { return &Warmer{opts: o, turn: make(chan struct{}, 
 type Job struct {
 	Images    []Image  `json:"images"`
 	Platforms []string `json:"platforms,omitempty"` // such as linux/arm64, or AllPlatforms; none: that of this host
-	MaxPulls  int      `json:"-"`                   // that may be spent; 0: no limit but those of the upstreams
+	MaxPulls  int      `json:"max_pulls,omitempty"` // that may be spent; 0: no limit but those of the upstreams
 }
 
 // Check returns what is wrong with j, nil when nothing is.
@@ -80,6 +80,9 @@ func (w *Warmer) Ready() error {
 func (j Job) check() (wanted, error) {
 	if len(j.Images) == 0 || len(j.Images) > maxImages {
 		return wanted{}, fmt.Errorf("%d images; name 1 to %d", len(j.Images), maxImages)
+	}
+	if j.MaxPulls < 0 {
+		return wanted{}, fmt.Errorf("max_pulls is %d; write 1 or more, or leave it out for no limit", j.MaxPulls)
 	}
 	return parsePlatforms(j.Platforms)
 }
