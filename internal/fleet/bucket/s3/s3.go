@@ -69,6 +69,7 @@ func New(o Options) (*Bucket, error) {
 		}
 		clock.next = transport
 	}
+	clock.next = bounded{clock.next}
 	if o.UploadLimit > 0 {
 		clock.next = newThrottle(clock.next, o.UploadLimit)
 	}

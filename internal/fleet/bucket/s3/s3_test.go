@@ -1,6 +1,7 @@
 package s3_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net"
@@ -226,5 +227,30 @@ func TestLongErrors(t *testing.T) {
 		if err == nil || len(err.Error()) > 1000 || strings.ContainsRune(err.Error(), '\u009b') {
 			t.Errorf("%d: %.2000v", status, err)
 		}
+	}
+}
+
+// TestEndlessAnswers finds that a list that never ends does not fill the memory.
+func TestEndlessAnswers(t *testing.T) {
+	var sent atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, err := w.Write([]byte("<ListBucketResult><Contents><Key>"))
+		for chunk := bytes.Repeat([]byte("x"), 1<<16); err == nil && sent.Load() < 256<<20; {
+			_, err = w.Write(chunk)
+			sent.Add(int64(len(chunk)))
+		}
+	}))
+	defer server.Close()
+	endpoint, err := url.Parse(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for info, err := range open(t, s3.Options{Endpoint: endpoint, Bucket: "fleet"}).List(t.Context(), "") {
+		if err == nil {
+			t.Errorf("it lists %.100s", info.Key)
+		}
+	}
+	if n := sent.Load(); n >= 256<<20 {
+		t.Errorf("%d bytes of a list were read", n)
 	}
 }
