@@ -131,7 +131,7 @@ func (n *Notifier) Run(ctx context.Context) error {
 	defer stop()
 	running := make(map[*queue]context.CancelFunc)
 	var workers sync.WaitGroup
-	for ctx.Err() == nil {
+	for ended := false; !ended; {
 		queues := *n.targets.Load()
 		for _, q := range queues {
 			if running[q] == nil {
@@ -149,6 +149,7 @@ func (n *Notifier) Run(ctx context.Context) error {
 		select {
 		case <-n.changed:
 		case <-ctx.Done():
+			ended = true
 		}
 	}
 	defer time.AfterFunc(flushTime, stop).Stop()
