@@ -112,16 +112,17 @@ func (o *fleetOps) bucketFails(err error) {
 
 const tryTime = 2 * time.Second // for a request that nobody waits for
 
-// tryBucket is why the bucket is left alone, or nil. It reads and writes an object when a
-// try is due: a mirror that no client uses finds out, too, that the bucket works again.
+// tryBucket is why the bucket is left alone, or nil. It writes and reads the object of this
+// mirror when a try is due: a mirror that no client uses finds out, too, that the bucket works
+// again.
 func (o *fleetOps) tryBucket() error {
 	ctx, cancel := context.WithTimeoutCause(context.Background(), tryTime, bucket.ErrTimeout)
 	defer cancel()
-	if object, err := o.guarded.Get(ctx, keys.Fleet, 0, ""); err == nil {
+	_ = roster.Beacon{Bucket: o.guarded, Self: o.self}.Write(ctx)
+	if object, err := o.guarded.Get(ctx, keys.Node(o.self.Node, o.self.Boot), 0, ""); err == nil {
 		_, _ = io.Copy(io.Discard, io.LimitReader(object.Body, object.Size))
 		_ = object.Body.Close()
 	}
-	_ = roster.Beacon{Bucket: o.guarded, Self: o.self}.Write(ctx)
 	return o.guarded.Failure()
 }
 
