@@ -112,7 +112,7 @@ func (b Budget) withShared(all Budget) Budget {
 		b.Limit, b.Window, b.Remaining, b.ResetBy, b.Observed = all.Limit, all.Window, all.Remaining, all.ResetBy, all.Observed
 	}
 	b.PullsAt, b.RequestsAt = later(b.PullsAt, all.PullsAt), later(b.RequestsAt, all.RequestsAt)
-	b.Shared = true
+	b.Shared = all.Shared
 	return b
 }
 

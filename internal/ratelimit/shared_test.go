@@ -94,9 +94,9 @@ func TestSharedBudget(t *testing.T) {
 		"less":     {Budget{Limit: 200, Remaining: 40, Window: time.Hour}, Budget{Limit: 200, Remaining: 40, Window: time.Hour, PullsAt: now}},
 		"earlier":  {Budget{PullsAt: now.Add(-time.Second)}, own},
 		"later":    {Budget{PullsAt: now.Add(time.Second)}, Budget{Limit: 100, Remaining: 50, PullsAt: now.Add(time.Second)}},
+		"shared":   {Budget{Shared: true}, Budget{Limit: 100, Remaining: 50, PullsAt: now, Shared: true}},
 		"requests": {Budget{RequestsAt: now}, Budget{Limit: 100, Remaining: 50, PullsAt: now, RequestsAt: now}},
 	} {
-		test.want.Shared = true
 		if diff := cmp.Diff(test.want, own.withShared(test.all)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}

@@ -150,10 +150,13 @@ func TestNotReady(t *testing.T) {
 		if gets, puts := n.bucket.counts(); gets+puts > 0 || n.ledger.Stats().Pulls[budget.Alone] < 9 {
 			t.Errorf("%d gets, %d puts, %+v", gets, puts, n.ledger.Stats())
 		}
+		if n.Budget().Shared {
+			t.Error("the budget is said to be shared")
+		}
 		ready.Store(true)
 		pullEach(t, []*node{n}, 1, (*node).pull, 10*time.Second, time.Second)
-		if s := n.ledger.Stats(); s.Pulls[budget.Granted] < 9 {
-			t.Errorf("once it is ready: %+v", s)
+		if s := n.ledger.Stats(); s.Pulls[budget.Granted] < 9 || !n.Budget().Shared {
+			t.Errorf("once it is ready: %+v, %+v", s, n.Budget())
 		}
 	})
 }

@@ -214,7 +214,7 @@ func (l *Ledger) flushBy(a *account, at time.Time) {
 func (l *Ledger) Known(name string) ratelimit.Budget {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	b := ratelimit.Budget{Upstream: l.opts.Upstream}
+	b := ratelimit.Budget{Upstream: l.opts.Upstream, Shared: l.ready()}
 	a := l.accounts[name]
 	k, ok := l.clock()
 	if a == nil || !ok {
