@@ -116,7 +116,7 @@ func examineThere(ctx context.Context, cfg *config.Config, report func(doctor.Ch
 	case err != nil:
 		report(doctor.Check{Name: what, State: doctor.Fail, Detail: err.Error(), Hint: "see its log"})
 	case degraded != "ready":
-		report(doctor.Check{Name: what, State: doctor.Warn, Detail: found.at + " is " + degraded, Hint: "see its log, and the disk below"})
+		report(doctor.Check{Name: what, State: doctor.Warn, Detail: found.at + " is " + strings.ReplaceAll(degraded, "\n", "; "), Hint: "see its log, and the checks below"})
 	default:
 		report(doctor.Check{Name: what, State: doctor.OK, Detail: "ready at " + found.at + "; it checks what follows"})
 	}

@@ -69,7 +69,7 @@ func fleetScreen(f admin.Fleet, now time.Time) string {
 	row("bucket", f.Bucket)
 	row("store", storeText(f.Fleet))
 	row("secret", secretTexts[f.Secret])
-	row("works", outageText(f.Outage, now))
+	row("works", worksText(f, now))
 	row("responds", latencyText("reads", f.Reads)+"; "+latencyText("writes", f.Writes))
 	row("read", bytesText(f.BytesRead)+" since the start, written "+bytesText(f.BytesWritten))
 	row("uploads", fmt.Sprintf("%d wait", f.UploadsWaiting))
@@ -110,8 +110,14 @@ var secretTexts = map[string]string{
 	"wrong":   "not that of the fleet; only blobs and manifests are shared",
 }
 
-func outageText(o *status.FleetError, now time.Time) string {
-	if o == nil {
+// worksText says whether the bucket works. It was listed just now, and is left alone only after
+// several failures.
+func worksText(f admin.Fleet, now time.Time) string {
+	o := f.Outage
+	switch {
+	case o == nil && f.Unknown != "":
+		return "no, it cannot be listed"
+	case o == nil:
 		return "yes"
 	}
 	return fmt.Sprintf("no, left alone since %s (%s): %s", o.Since.UTC().Format(time.RFC3339), ago(&o.Since, now), o.Error)

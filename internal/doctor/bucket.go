@@ -22,7 +22,7 @@ func Bucket(ctx context.Context, at string, b bucket.Bucket) Check {
 	case err == nil:
 		return Check{what, OK, fmt.Sprintf("%s can be read, and responds after %s", at, time.Since(sent).Round(time.Millisecond)), ""}
 	case errors.Is(err, bucket.ErrDenied):
-		return Check{what, Fail, at + ": " + err.Error(), "check access_key and its secret in fleet.s3; the key must be allowed to read, write and list the bucket"}
+		return Check{what, Fail, at + ": " + err.Error(), "check access_key and its secret in fleet.s3; the key must be allowed to list the bucket and to read, write and delete objects"}
 	}
 	return Check{what, Fail, at + ": " + err.Error(), "check endpoint, bucket, region and path_style in fleet.s3, and the way to the store; clients are served without it"}
 }

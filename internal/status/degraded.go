@@ -7,7 +7,7 @@ import (
 
 // advices say what to do about a component of the mirror that fails.
 var advices = map[string]string{
-	"bucket": "mirrord doctor checks the endpoint, the key and the region of fleet.s3. Clients are served without the bucket; it is tried again within a minute, and what is to be uploaded waits.",
+	"bucket": "mirrord doctor checks endpoint, key and region. Clients are served without the bucket, and uploads wait; it is tried again within a minute.",
 	"disk":   "Free space on the file system of the cache, or repair the disk: it is tried again every 10 s. Until then clients are served past the cache.",
 	"fleet":  "Give all mirrors of the fleet the same fleet.secret_file, and a store that docs/fleet.md says can do what it needs; mirrord fleet status says more.",
 	"index":  "Free space: the index needs 64 MiB; or repair the disk. Everything is served, but a restart loses what cannot be recorded.",
