@@ -30,8 +30,12 @@ func newEvents(cfg *config.Config, log *zap.Logger, metrics *telemetry.Metrics) 
 		Source: "/mirrord/" + cmp.Or(host, "unknown"),
 		Client: notify.NewClient(nil),
 		Hooks: notify.Hooks{
-			Failing: func(target string, err error) {
-				log.Warn("webhook fails; events that it may accept later are tried again for up to 15 minutes", zap.String("webhook", target), zap.Error(err))
+			Failing: func(target string, err error, again bool) {
+				text := "webhook fails; the event is tried again for up to 15 minutes"
+				if !again {
+					text = "webhook fails; it refused the event, which is not tried again: mirrord notify test says what to do"
+				}
+				log.Warn(text, zap.String("webhook", target), zap.Error(err))
 			},
 			Recovered: func(target string) { log.Info("webhook works again", zap.String("webhook", target)) },
 			Undelivered: func(target string, n int) {

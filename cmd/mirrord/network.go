@@ -3,11 +3,14 @@ package main
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"os"
+	"syscall"
 	"time"
 
 	"mirrord/internal/config"
@@ -82,8 +85,12 @@ func clientCertificate(u config.Upstream) (func() (*tls.Certificate, error), err
 
 // readCAs returns the certificate authorities of the system and those in the file.
 func readCAs(path string) (*x509.CertPool, error) {
-	raw, err := os.ReadFile(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // not waiting for the writer of a pipe
 	if err != nil {
+		return nil, err
+	}
+	raw, err := io.ReadAll(f)
+	if err := errors.Join(err, f.Close()); err != nil {
 		return nil, err
 	}
 	pool, err := x509.SystemCertPool()

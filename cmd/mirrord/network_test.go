@@ -17,6 +17,8 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -94,4 +96,13 @@ func writeCertificate(t *testing.T, cert, key string) tls.Certificate {
 	pair, err := tls.LoadX509KeyPair(cert, key)
 	check(t, err)
 	return pair
+}
+
+// A ca_file that is a pipe which nobody writes to does not stop the mirror.
+func TestPipeOfCAs(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pipe")
+	check(t, syscall.Mkfifo(path, 0o600))
+	if _, err := readCAs(path); err == nil || !strings.Contains(err.Error(), "contains no certificate in PEM form") {
+		t.Error(err)
+	}
 }

@@ -79,9 +79,9 @@ func (n *Notifier) deliver(ctx context.Context, q *queue, m message) (Outcome, e
 		switch {
 		case err == nil:
 			return Delivered, nil
-		case errors.As(err, &refused) && !refused.temporary():
+		case !mayRepeat(err):
 			return Refused, err
-		case refused != nil:
+		case errors.As(err, &refused):
 			wait = max(wait, refused.after)
 		}
 		if attempt == maxAttempts || wait > maxAge-time.Since(m.created) { // a Retry-After may be centuries
@@ -96,13 +96,20 @@ func (n *Notifier) deliver(ctx context.Context, q *queue, m message) (Outcome, e
 	}
 }
 
+// mayRepeat reports whether a delivery that failed may succeed later: not when the target
+// refused the event for good.
+func mayRepeat(err error) bool {
+	var refused *refusal
+	return !errors.As(err, &refused) || refused.temporary()
+}
+
 // report tells when a target begins to fail, and when it recovers.
 func (n *Notifier) report(q *queue, err error) {
 	was := q.failing
 	q.failing = err != nil
 	switch hooks := n.opts.Hooks; {
 	case q.failing && !was && hooks.Failing != nil:
-		hooks.Failing(q.name, err)
+		hooks.Failing(q.name, err, mayRepeat(err))
 	case !q.failing && was && hooks.Recovered != nil:
 		hooks.Recovered(q.name)
 	}

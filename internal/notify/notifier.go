@@ -30,9 +30,9 @@ func (t Target) wants(e Event) bool {
 
 // Hooks report what becomes of deliveries. Each may be nil, and must not block.
 type Hooks struct {
-	Failing     func(target string, err error) // deliveries have begun to fail; reported once
-	Recovered   func(target string)            // and succeed again
-	Undelivered func(target string, n int)     // events are dropped, because the target is removed or the mirror ends
+	Failing     func(target string, err error, again bool) // deliveries have begun to fail, reported once; again: the event is tried again
+	Recovered   func(target string)                        // and succeed again
+	Undelivered func(target string, n int)                 // events are dropped, because the target is removed or the mirror ends
 }
 
 // Options of a Notifier.

@@ -45,7 +45,12 @@ func run(t *testing.T, r *responses, wait time.Duration) (Stats, []string) {
 	t.Helper()
 	var told []string
 	n := New(Options{Client: &http.Client{Transport: r}, Hooks: Hooks{
-		Failing:     func(_ string, err error) { told = append(told, err.Error()) },
+		Failing: func(_ string, err error, again bool) {
+			told = append(told, err.Error())
+			if !again {
+				told = append(told, "for good")
+			}
+		},
 		Recovered:   func(string) { told = append(told, "recovered") },
 		Undelivered: func(string, int) { told = append(told, "undelivered") },
 	}})
@@ -75,8 +80,8 @@ func TestRetries(t *testing.T) {
 		{"at once", []int{204}, "", Delivered, 1, ""},
 		{"after failures", []int{503, 429, 408, 200}, "", Delivered, 4, "it responded with 503 Service Unavailable recovered"},
 		{"never", []int{500}, "", Failed, maxAttempts, "it responded with 500 Internal Server Error"},
-		{"refused", []int{404}, "", Refused, 1, "it responded with 404 Not Found"},
-		{"redirected", []int{307}, "", Refused, 1, "it responded with 307 Temporary Redirect"},
+		{"refused", []int{404}, "", Refused, 1, "it responded with 404 Not Found for good"},
+		{"redirected", []int{307}, "", Refused, 1, "it responded with 307 Temporary Redirect for good"},
 		{"too late", []int{503}, "3600", Failed, 1, "it responded with 503 Service Unavailable"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
