@@ -193,6 +193,9 @@ func (a *Audit) Actions(next http.Handler) http.Handler {
 		}
 		action := r.Method + " " + r.URL.RequestURI()
 		outcome := httpsnoop.CaptureMetrics(next, w, r)
+		if query := r.URL.Query(); outcome.Code == http.StatusOK && (query.Get("dry_run") == "true" || query.Get("plan") == "true") {
+			return // it has changed nothing
+		}
 		a.add(auditLine{Event: "admin", Action: action[:min(len(action), maxAction)], Status: outcome.Code}, client)
 	})
 }

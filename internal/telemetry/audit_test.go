@@ -183,13 +183,14 @@ func TestAuditActions(t *testing.T) {
 			w.WriteHeader(http.StatusForbidden)
 		}
 	}))
-	for _, target := range []string{"GET /metrics", "HEAD /readyz", "POST /verify?repair=true", "DELETE /" + strings.Repeat("x", 1000)} {
+	for _, target := range []string{"GET /metrics", "HEAD /readyz", "POST /verify?repair=true", "POST /verify?dry_run=true", "POST /verify?plan=true", "POST /x?plan=true", "DELETE /" + strings.Repeat("x", 1000)} {
 		method, path, _ := strings.Cut(target, " ")
 		handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(method, path, nil))
 	}
 	a.flush(t)
 	if diff := cmp.Diff([]map[string]any{
 		{"event": "admin", "client": "192.0.2.1", "action": "POST /verify?repair=true", "status": 200.},
+		{"event": "admin", "client": "192.0.2.1", "action": "POST /x?plan=true", "status": 403.},
 		{"event": "admin", "client": "192.0.2.1", "action": "DELETE /" + strings.Repeat("x", 248), "status": 403.},
 	}, auditLines(t, file)); diff != "" {
 		t.Error(diff)
