@@ -120,13 +120,22 @@ func (f *facts) lookUp(name fact) (state, bool) {
 
 // put notes a fact.
 func (f *facts) put(name fact, s state) {
+	if f.remember(name, s) {
+		f.flush() // what is private must not be taken for public after a crash and without a login
+	}
+}
+
+// remember is put, and reports whether this is the first private content.
+func (f *facts) remember(name fact, s state) (first bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if old, ok := f.known.Get(name); ok && old == s {
-		return
+		return false
 	}
 	f.add(name, s)
+	private := f.private.Load()
 	f.notePrivate(name)
+	return f.private.Load() != private
 }
 
 // add adds a fact that the index gets, too. The caller holds mu.

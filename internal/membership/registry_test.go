@@ -166,6 +166,25 @@ func TestLoopIsNoOutage(t *testing.T) {
 	}
 }
 
+// That there is private content is in the index at once: after a crash and without the login
+// it would be taken for public.
+func TestFirstPrivateContent(t *testing.T) {
+	index := &recorded{}
+	f := newFacts(index, 10, nil)
+	f.put(fact{upstream: "u", repository: "public"}, state{public: true})
+	if index.put != 0 {
+		t.Errorf("%d facts are written at once", index.put)
+	}
+	f.put(fact{"u", "private", oci.FromBytes([]byte("a"))}, state{})
+	if index.put != 2 {
+		t.Errorf("%d facts are written, want both", index.put)
+	}
+	f.put(fact{"u", "private", oci.FromBytes([]byte("b"))}, state{})
+	if index.put != 2 {
+		t.Errorf("%d facts are written, want the third later", index.put)
+	}
+}
+
 // The facts that are used least are forgotten, in the index as well.
 func TestFactsAreBounded(t *testing.T) {
 	index := &recorded{}
