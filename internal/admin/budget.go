@@ -87,21 +87,24 @@ const (
 	checkEvery = time.Second     // at most so often, however many ask for it: it needs no token
 )
 
-// checks asks the upstreams for all who ask at the same time.
+// checks asks the upstreams for all who ask at the same time, and no more often than is
+// allowed: those who come too early wait.
 type checks struct {
 	turn  chan struct{} // has one while the upstreams are asked; guards all below
-	at    time.Time     // of the last check
+	begun time.Time     // the last check
 	pools []*upstream.Pool
 	found []error
 }
 
 // ask returns what is wrong with each credential, in the order of the pools.
 func (c *checks) ask(ctx context.Context, pools []*upstream.Pool) []error {
+	arrived := time.Now()
 	c.turn <- struct{}{}
 	defer func() { <-c.turn }()
-	if time.Since(c.at) >= checkEvery || !slices.Equal(c.pools, pools) {
+	if c.begun.Before(arrived) || !slices.Equal(c.pools, pools) {
+		<-time.After(time.Until(c.begun.Add(checkEvery)))
+		c.begun, c.pools = time.Now(), slices.Clone(pools)
 		c.found = checkAll(context.WithoutCancel(ctx), pools) // others get it, too
-		c.at, c.pools = time.Now(), slices.Clone(pools)
 	}
 	return c.found
 }
