@@ -82,7 +82,11 @@ func TagHooks(log *zap.Logger, m *Metrics) tags.Hooks {
 func HealthHooks(log *zap.Logger) health.Hooks {
 	return health.Hooks{
 		Degraded: func(c health.Component, err error) {
-			log.Error(degradedMessages[c], zap.String("part", string(c)), zap.Error(err))
+			level := zapcore.ErrorLevel
+			if c == health.Bucket { // each mirror does its work without it
+				level = zapcore.WarnLevel
+			}
+			log.Log(level, degradedMessages[c], zap.String("part", string(c)), zap.Error(err))
 		},
 		Recovered: func(c health.Component) {
 			log.Info("recovered", zap.String("part", string(c)))
