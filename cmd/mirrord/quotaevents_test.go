@@ -8,6 +8,8 @@ import (
 	"maps"
 	"net/http"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -40,13 +42,17 @@ func (s *sentStore) PutQuotaEvents(values map[string][]byte) error {
 type quotaProcess struct {
 	watch  *quotaWatch
 	logged *observer.ObservedLogs
-	bodies []string
 	end    func()
+
+	mu     sync.Mutex // guards bodies
+	bodies []string
 }
 
 // RoundTrip is that of the receiver.
 func (p *quotaProcess) RoundTrip(r *http.Request) (*http.Response, error) {
 	body, err := io.ReadAll(r.Body)
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.bodies = append(p.bodies, string(body))
 	return &http.Response{StatusCode: http.StatusNoContent, Body: http.NoBody, Request: r}, err
 }
@@ -73,6 +79,8 @@ func (p *quotaProcess) sent(t *testing.T) string {
 	t.Helper()
 	time.Sleep(quotaWatchEvery)
 	synctest.Wait()
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	var types []string
 	for _, body := range p.bodies {
 		var e received
@@ -86,7 +94,10 @@ func (p *quotaProcess) sent(t *testing.T) string {
 func TestQuotaEvents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := ratelimit.Budget{Upstream: "docker.io", Credential: "a", Limit: 100, Remaining: 100}
-		p := startQuotas(t, newSentStore(), func() []ratelimit.Budget { return []ratelimit.Budget{b} })
+		var now atomic.Pointer[ratelimit.Budget]
+		set := func(b ratelimit.Budget) { now.Store(&b) }
+		set(b)
+		p := startQuotas(t, newSentStore(), func() []ratelimit.Budget { return []ratelimit.Budget{*now.Load()} })
 		defer p.end()
 		for i, step := range []struct {
 			remaining, limit int
@@ -103,6 +114,7 @@ func TestQuotaEvents(t *testing.T) {
 			if step.wait > 0 {
 				b.PullsAt = time.Now().Add(step.wait)
 			}
+			set(b)
 			if got := p.sent(t); got != step.want {
 				t.Fatalf("step %d: sent %q, want %q", i, got, step.want)
 			}
