@@ -31,7 +31,8 @@ func (c *counted) Read(p []byte) (int, error) {
 	if !c.read {
 		c.read = true
 		now := c.busy.now.Add(1)
-		c.busy.most.Store(max(now, c.busy.most.Load()))
+		for most := c.busy.most.Load(); now > most && !c.busy.most.CompareAndSwap(most, now); most = c.busy.most.Load() {
+		}
 	}
 	n, err := c.Paced.Read(p)
 	if err != nil {
