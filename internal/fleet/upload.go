@@ -10,8 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"mirrord/internal/call"
 	"mirrord/internal/fleet/bucket"
 	"mirrord/internal/oci"
@@ -37,20 +35,53 @@ type UploadOptions struct {
 	Public func(ctx context.Context, ref oci.Ref) (bool, error)
 }
 
-// Uploads puts into the bucket what was fetched and stored, in the background. New makes
-// it; Run works for it. Its methods may be called concurrently.
+// Uploads puts into the bucket what was fetched and stored, in the background. Manifests do
+// not wait for blobs: another mirror would pay a pull for one that is not there yet.
+// NewUploads makes it; Run works for it. Its methods may be called concurrently.
 type Uploads struct {
-	opts  UploadOptions
-	added chan struct{} // has one element after Add
+	opts             UploadOptions
+	manifests, blobs *line
 
-	mu      sync.Mutex // guards the rest
-	waiting []oci.Ref
-	known   map[oci.Digest]struct{} // of those that wait or are in flight
+	mu    sync.Mutex              // guards the rest, and what waits in the lines
+	known map[oci.Digest]struct{} // of those that wait or are in flight
+}
+
+// line is what waits for its upload, in order. refs is guarded by Uploads.mu.
+type line struct {
+	added chan struct{} // has one element after add
+	refs  []oci.Ref
+}
+
+func newLine() *line { return &line{added: make(chan struct{}, 1)} }
+
+func (l *line) add(ref oci.Ref) {
+	l.refs = append(l.refs, ref)
+	l.wake()
+}
+
+// take takes the first, and wakes the next worker for the others.
+func (l *line) take() (oci.Ref, bool) {
+	if len(l.refs) == 0 {
+		return oci.Ref{}, false
+	}
+	ref := l.refs[0]
+	l.refs = l.refs[1:]
+	if len(l.refs) > 0 {
+		l.wake()
+	}
+	return ref, true
+}
+
+func (l *line) wake() {
+	select {
+	case l.added <- struct{}{}:
+	default:
+	}
 }
 
 const (
-	uploadsAtOnce = 2
-	maxUploads    = 100_000 // that wait
+	uploadsAtOnce = 2       // of manifests, and as many of blobs
+	maxUploads    = 100_000 // that wait or are in flight
 	idlePause     = time.Second
 	uploadTime    = time.Minute // for any upload, and more for a large one:
 	slowestUpload = 64 << 10    // bytes a second
@@ -58,9 +89,7 @@ const (
 
 // NewUploads returns Uploads that go on with what the queue has.
 func NewUploads(o UploadOptions) *Uploads {
-	return &Uploads{
-		opts: o, added: make(chan struct{}, 1), known: make(map[oci.Digest]struct{}),
-	}
+	return &Uploads{opts: o, manifests: newLine(), blobs: newLine(), known: make(map[oci.Digest]struct{})}
 }
 
 // Stored notes that what the Registry opened for ref, by digest, is stored. What came from
@@ -77,32 +106,42 @@ func (u *Uploads) Stored(ref oci.Ref, via oci.Via) {
 // that there is no end to be seen.
 func (u *Uploads) Add(ref oci.Ref) {
 	u.opts.Registry.keep(ref.Digest())
-	if !u.enqueue(ref) {
+	if !u.accept(ref) {
 		return
 	}
-	if err := u.opts.Queue.PutUpload(ref); err != nil {
+	if err := u.opts.Queue.PutUpload(ref); err != nil { // before a worker can remove it
 		u.refused(ref, fmt.Errorf("remember an upload: %w", err)) // it is uploaded all the same, if nothing comes between
 	}
+	u.enqueue(ref)
 }
 
-// enqueue reports whether ref waits from now on.
-func (u *Uploads) enqueue(ref oci.Ref) bool {
+// accept reports whether ref is to be enqueued.
+func (u *Uploads) accept(ref oci.Ref) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if _, ok := u.known[ref.Digest()]; ok {
 		return false
 	}
-	if len(u.waiting) >= maxUploads {
+	if len(u.known) >= maxUploads {
 		u.opts.Registry.release(ref.Digest())
 		return false
 	}
 	u.known[ref.Digest()] = struct{}{}
-	u.waiting = append(u.waiting, ref)
-	select {
-	case u.added <- struct{}{}:
-	default:
-	}
 	return true
+}
+
+// enqueue puts ref, which was accepted, at the end of its line.
+func (u *Uploads) enqueue(ref oci.Ref) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.lineOf(ref).add(ref)
+}
+
+func (u *Uploads) lineOf(ref oci.Ref) *line {
+	if ref.Kind() == oci.Manifest {
+		return u.manifests
+	}
+	return u.blobs
 }
 
 // Waiting is how many uploads wait or are in flight.
@@ -119,25 +158,31 @@ func (u *Uploads) Run(ctx context.Context) error {
 			u.refused(oci.Ref{}, fmt.Errorf("read the queue of uploads: %w", err))
 			continue
 		}
-		u.enqueue(ref)
+		if u.accept(ref) {
+			u.enqueue(ref)
+		}
 	}
-	var group errgroup.Group
-	for range uploadsAtOnce {
-		group.Go(func() error {
-			for u.next(ctx) {
-			}
-			return nil
-		})
+	var workers sync.WaitGroup
+	for _, l := range []*line{u.manifests, u.blobs} {
+		for range uploadsAtOnce {
+			workers.Go(func() {
+				for u.next(ctx, l) {
+				}
+			})
+		}
 	}
-	return group.Wait()
+	workers.Wait()
+	return nil
 }
 
-// next uploads one, or waits for it. It reports whether there may be more.
-func (u *Uploads) next(ctx context.Context) bool {
-	ref, ok := u.take()
+// next uploads the first of a line, or waits for one. It reports whether there may be more.
+func (u *Uploads) next(ctx context.Context, l *line) bool {
+	u.mu.Lock()
+	ref, ok := l.take()
+	u.mu.Unlock()
 	if !ok {
 		select {
-		case <-u.added:
+		case <-l.added:
 			return true
 		case <-ctx.Done():
 			return false
@@ -149,37 +194,13 @@ func (u *Uploads) next(ctx context.Context) bool {
 		return false
 	case err == nil:
 	case !errors.Is(err, errLocal): // of the bucket or the upstream: it passes
-		u.putBack(ref)
+		u.enqueue(ref)
 		return call.Sleep(ctx, idlePause)
 	default:
 		u.refused(ref, err)
 	}
 	u.done(ref)
 	return true
-}
-
-func (u *Uploads) take() (oci.Ref, bool) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if len(u.waiting) == 0 {
-		return oci.Ref{}, false
-	}
-	ref := u.waiting[0]
-	u.waiting = u.waiting[1:]
-	if len(u.waiting) > 0 { // for the next worker
-		select {
-		case u.added <- struct{}{}:
-		default:
-		}
-	}
-	return ref, true
-}
-
-// putBack puts ref at the end of the queue.
-func (u *Uploads) putBack(ref oci.Ref) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.waiting = append(u.waiting, ref)
 }
 
 func (u *Uploads) done(ref oci.Ref) {

@@ -283,3 +283,46 @@ func TestUploads(t *testing.T) {
 		})
 	}
 }
+
+// TestManifestsDoNotWait finds that a manifest is uploaded at once while blobs hold up each
+// other, also those that the queue has at the start.
+func TestManifestsDoNotWait(t *testing.T) {
+	for name, before := range map[string]bool{"added": false, "at the start": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := newMirror(t)
+				var refs []oci.Ref
+				for i := range 10 {
+					refs = append(refs, m.cache(ocitest.Content(1000, byte(i))))
+				}
+				manifest := []byte(`{"schemaVersion":2}`)
+				ref := ocitest.ManifestRef(t, oci.FromBytes(manifest).String())
+				m.cached[ref.Digest()] = manifest
+				refs = append(refs, ref)
+				m.memory.Faults = func(op buckettest.Op, k string) buckettest.Fault {
+					if op == buckettest.Upload && k != key(ref.Digest()) {
+						return buckettest.Fault{Before: 50 * time.Second}
+					}
+					return buckettest.Fault{}
+				}
+				add := func(u *fleet.Uploads) {
+					for _, ref := range refs {
+						u.Add(ref)
+					}
+				}
+				if before {
+					for _, ref := range refs {
+						m.queue.refs[ref] = true
+					}
+					add = nil
+				}
+				m.run(time.Second, add)
+				m.want(ref, manifest)
+				m.wantWaiting(10)
+				m.registry = nil // the next process
+				m.run(6*time.Minute, nil)
+				m.wantWaiting(0)
+			})
+		})
+	}
+}

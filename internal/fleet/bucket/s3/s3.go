@@ -197,6 +197,7 @@ func conditional(c bucket.Cond) minio.PutObjectOptions {
 
 // Upload is of the interface.
 func (b *Bucket) Upload(ctx context.Context, key string, from io.ReaderAt, size int64, c bucket.Cond) error {
+	ctx = asUpload(ctx)
 	if size <= b.partSize {
 		_, err := b.put(ctx, key, io.NewSectionReader(from, 0, size), size, c)
 		return err

@@ -9,10 +9,18 @@ import (
 	"golang.org/x/time/rate"
 )
 
-const (
-	throttleStep = 16 << 10 // bytes of a body that are sent at once, so that uploads share a slow line evenly
-	smallBody    = 64 << 10 // bytes up to which a body is not held up: leases and tags are far smaller
-)
+// throttleStep is how many bytes of a body are sent at once, so that uploads share a slow
+// line evenly.
+const throttleStep = 16 << 10
+
+// uploading is the key of what marks the context of an upload: other requests, such as those
+// of leases and tags, do not wait for any.
+type uploading struct{}
+
+// asUpload returns ctx for requests whose bodies a throttle counts.
+func asUpload(ctx context.Context) context.Context {
+	return context.WithValue(ctx, uploading{}, true)
+}
 
 // throttle is a transport that sends the bodies of uploads no faster than its limit, all of
 // them together.
@@ -28,7 +36,7 @@ func newThrottle(next http.RoundTripper, limit int64) *throttle {
 
 // RoundTrip implements http.RoundTripper.
 func (t *throttle) RoundTrip(r *http.Request) (*http.Response, error) {
-	if r.Body == nil || r.ContentLength <= smallBody {
+	if r.Body == nil || r.Context().Value(uploading{}) == nil {
 		return t.next.RoundTrip(r)
 	}
 	slow := r.WithContext(r.Context())

@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -23,15 +24,15 @@ func (sink) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // took is how long it takes to send bodies of these sizes through a throttle of 1 MiB/s, at
-// once.
-func took(t *testing.T, sizes ...int) time.Duration {
+// once, in a context.
+func took(t *testing.T, ctx context.Context, sizes ...int) time.Duration {
 	t.Helper()
 	begun := time.Now()
 	transport := newThrottle(sink{}, 1<<20)
 	var requests errgroup.Group
 	for _, size := range sizes {
 		requests.Go(func() error {
-			r, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "http://store/a", bytes.NewReader(make([]byte, size)))
+			r, err := http.NewRequestWithContext(ctx, http.MethodPut, "http://store/a", bytes.NewReader(make([]byte, size)))
 			if err != nil {
 				return err
 			}
@@ -45,19 +46,22 @@ func took(t *testing.T, sizes ...int) time.Duration {
 	return time.Since(begun)
 }
 
-// Uploads share their limit, and what is small does not wait for them.
+// Uploads share their limit, however small they are, and other writes do not wait for them.
 func TestThrottle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		small := slices.Repeat([]int{10 << 10}, 300)
 		for _, test := range []struct {
+			ctx   context.Context
 			sizes []int
 			want  time.Duration
 		}{
-			{[]int{10 << 20}, 10 * time.Second},
-			{[]int{10 << 20, 20 << 20}, 30 * time.Second},
-			{[]int{smallBody, smallBody, smallBody}, 0},
+			{asUpload(t.Context()), []int{10 << 20}, 10 * time.Second},
+			{asUpload(t.Context()), []int{10 << 20, 20 << 20}, 30 * time.Second},
+			{asUpload(t.Context()), small, 3 * time.Second},
+			{t.Context(), small, 0},
 		} {
-			if got := took(t, test.sizes...).Round(time.Second); got != test.want {
-				t.Errorf("%d bytes took %s, want %s", test.sizes, got, test.want)
+			if got := took(t, test.ctx, test.sizes...).Round(time.Second); got != test.want {
+				t.Errorf("%d bodies took %s, want %s", len(test.sizes), got, test.want)
 			}
 		}
 	})
@@ -66,7 +70,7 @@ func TestThrottle(t *testing.T) {
 // An upload that is given up does not wait for its turn.
 func TestThrottleGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithCancel(t.Context())
+		ctx, cancel := context.WithCancel(asUpload(t.Context()))
 		time.AfterFunc(time.Second, cancel)
 		r, err := http.NewRequestWithContext(ctx, http.MethodPut, "http://store/a", bytes.NewReader(make([]byte, 1<<30)))
 		if err != nil {
