@@ -184,8 +184,11 @@ func hash(r io.ReadSeeker) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), err
 }
 
+// conditional returns the options of a write. DisableContentSha256 leaves the hash that the
+// caller gives alone: without it, minio-go would send over plain HTTP an encoding of its own
+// in chunks, which some stores keep as if it were the object.
 func conditional(c bucket.Cond) minio.PutObjectOptions {
-	o := minio.PutObjectOptions{ContentType: "application/octet-stream"}
+	o := minio.PutObjectOptions{ContentType: "application/octet-stream", DisableContentSha256: true}
 	switch {
 	case c.Absent():
 		o.SetMatchETagExcept("*")
@@ -224,7 +227,7 @@ func (b *Bucket) uploadParts(ctx context.Context, key, id string, from io.Reader
 			return fmt.Errorf("upload %s: %w", key, err)
 		}
 		sent, err := b.core.PutObjectPart(ctx, b.bucket, b.prefix+key, id, len(parts)+1, part, part.Size(),
-			minio.PutObjectPartOptions{Sha256Hex: sum})
+			minio.PutObjectPartOptions{Sha256Hex: sum, DisableContentSha256: true})
 		if err != nil {
 			return translateWrite("upload", key, err)
 		}

@@ -3,13 +3,18 @@ package s3_test
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -42,12 +47,44 @@ func TestVersitygw(t *testing.T) {
 	})
 }
 
+// TestServer runs the contract suite over the server that MIRRORD_TEST_S3 names, such as
+// http://KEY:SECRET@127.0.0.1:9000/BUCKET, and is skipped without one.
+func TestServer(t *testing.T) {
+	server, err := url.Parse(os.Getenv("MIRRORD_TEST_S3"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if server.Host == "" {
+		t.Skip("MIRRORD_TEST_S3 names no server")
+	}
+	secret, _ := server.User.Password()
+	buckettest.Run(t, buckettest.Options{
+		PartSize: partSize,
+		New: func(t *testing.T) bucket.Bucket {
+			b, err := s3.New(s3.Options{
+				Endpoint: &url.URL{Scheme: server.Scheme, Host: server.Host}, Bucket: path.Base(server.Path),
+				Prefix: rand.Text() + "/v1/", Region: "us-east-1", PathStyle: true, PartSize: partSize,
+				AccessKey: server.User.Username(), SecretKey: secret, Transport: transport(t),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return b
+		},
+	})
+}
+
+// transport returns a transport for the time of a test.
+func transport(t *testing.T) http.RoundTripper {
+	transport := &http.Transport{}
+	t.Cleanup(transport.CloseIdleConnections)
+	return transport
+}
+
 // open returns the Bucket of o with the credentials of the server.
 func open(t *testing.T, o s3.Options) *s3.Bucket {
 	t.Helper()
-	transport := &http.Transport{}
-	t.Cleanup(transport.CloseIdleConnections)
-	o.Region, o.PathStyle, o.PartSize, o.Transport = "us-east-1", true, partSize, transport
+	o.Region, o.PathStyle, o.PartSize, o.Transport = "us-east-1", true, partSize, transport(t)
 	o.AccessKey, o.SecretKey = "access", "secret"
 	b, err := s3.New(o)
 	if err != nil {
@@ -177,6 +214,44 @@ func wantKind(t *testing.T, what string, err, want error) {
 		if errors.Is(err, kind) != (kind == want) {
 			t.Errorf("%s: %v: is it %q: %v", what, err, kind, kind != want)
 		}
+	}
+}
+
+// TestPlainBodies finds that a store is sent the bytes of objects as they are, with their
+// hash, over plain HTTP too: not every store understands S3's own encoding in chunks.
+func TestPlainBodies(t *testing.T) {
+	var parts atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Query().Has("uploads"):
+			_, _ = w.Write([]byte("<InitiateMultipartUploadResult><UploadId>1</UploadId></InitiateMultipartUploadResult>"))
+			return
+		case r.Method == http.MethodPost:
+			_, _ = w.Write([]byte("<CompleteMultipartUploadResult><Bucket>fleet</Bucket><ETag>0123</ETag></CompleteMultipartUploadResult>"))
+			return
+		}
+		parts.Add(1)
+		hash := sha256.New()
+		size, err := io.Copy(hash, r.Body)
+		told := r.Header.Get("X-Amz-Content-Sha256")
+		if err != nil || size != r.ContentLength || told != hex.EncodeToString(hash.Sum(nil)) || r.Header.Get("Content-Encoding") != "" {
+			t.Errorf("%d bytes of %d with the hash %s, encoded by %q: %v", size, r.ContentLength, told, r.Header.Get("Content-Encoding"), err)
+		}
+		w.Header().Set("ETag", `"0123"`)
+	}))
+	defer server.Close()
+	endpoint, err := url.Parse(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := open(t, s3.Options{Endpoint: endpoint, Bucket: "fleet"})
+	for _, size := range []int{0, 10, partSize + 10} {
+		if err := b.Upload(t.Context(), "key", bytes.NewReader(make([]byte, size)), int64(size), bucket.IfAbsent()); err != nil {
+			t.Errorf("upload %d bytes: %v", size, err)
+		}
+	}
+	if n := parts.Load(); n != 4 {
+		t.Errorf("%d bodies for 3 objects, one of them in 2 parts", n)
 	}
 }
 
