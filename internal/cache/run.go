@@ -7,10 +7,7 @@ import (
 	"mirrord/internal/health"
 )
 
-const (
-	flushEvery = 15 * time.Second // so a kill loses less than half a minute of recency
-	tendEvery  = 30 * time.Second
-)
+const tendEvery = 15 * time.Second // so a kill loses less than half a minute of recency
 
 // Run works for the cache until ctx ends: it compares the directory with the index,
 // hashes what is cached, writes recency and keeps the disk within its limits. Then
@@ -19,16 +16,13 @@ const (
 func (c *Cache) Run(ctx context.Context) error {
 	defer c.shutDown()
 	c.runner.Go(func() { newScrubber(c).run(c.runner.Context()) })
-	flush, tend := time.NewTicker(flushEvery), time.NewTicker(tendEvery)
-	defer flush.Stop()
-	defer tend.Stop()
+	ticker := time.NewTicker(tendEvery)
+	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-flush.C:
-			c.recorder.flush()
-		case <-tend.C:
+		case <-ticker.C:
 			c.tend()
 		}
 	}
@@ -43,9 +37,10 @@ func (c *Cache) shutDown() {
 	c.partDir.sync()
 }
 
-// tend removes unfinished fills that are too old, and evicts what is over the
-// limits.
+// tend writes recency, removes unfinished fills that are too old, and evicts what is
+// over the limits.
 func (c *Cache) tend() {
+	c.recorder.flush()
 	c.mu.Lock()
 	old := c.leaveParts(c.parts.takeBefore(time.Now().Add(-partAge))...)
 	c.mu.Unlock()
