@@ -153,14 +153,10 @@ func (c *Cache) joinFlight(ctx context.Context, ref oci.Ref) (*flight, error) {
 // takePull books the pull that fetching ref costs, for the client behind ctx. It
 // returns what gives it back.
 func (c *Cache) takePull(ctx context.Context, ref oci.Ref) (refund func(), err error) {
-	quota := c.opts.Quota
-	if quota == nil || ref.Kind() != oci.Manifest {
+	if c.opts.Quota == nil || ref.Kind() != oci.Manifest {
 		return func() {}, nil
 	}
-	if err := quota.Take(ctx, ref.Upstream()); err != nil {
-		return nil, err
-	}
-	return func() { quota.Return(ctx, ref.Upstream()) }, nil
+	return c.opts.Quota.Take(ctx, ref)
 }
 
 // attach waits for the upstream's response and returns a reader of the flight,

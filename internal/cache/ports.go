@@ -69,12 +69,11 @@ type BlobRecord struct {
 	Verified time.Time // when its bytes were last hashed, to the second
 }
 
-// Quota books the pulls of an upstream. Methods may be called concurrently; ctx
+// Quota books pulls. Methods may be called concurrently; ctx
 // carries the client.
 type Quota interface {
-	// Take books a pull for the client, or fails with an *oci.LimitError when it may
-	// have none.
-	Take(ctx context.Context, upstream string) error
-	// Return gives back a pull that was taken and not spent.
-	Return(ctx context.Context, upstream string)
+	// Take books the pull that fetching ref costs, for the client, and returns what
+	// gives it back if it was not spent. It fails with an *oci.LimitError when the
+	// client may have none.
+	Take(ctx context.Context, ref oci.Ref) (refund func(), err error)
 }

@@ -115,14 +115,29 @@ func (r *Registry) Open(ctx context.Context, ref oci.Ref) (*oci.Content, error) 
 	if !ref.ByDigest() || r.isCorrupt(ref.Digest()) {
 		return r.opts.Next.Open(ctx, ref)
 	}
-	content, err := r.openShared(ctx, ref, keys.Blob(ref.Digest()))
-	if errors.Is(err, bucket.ErrAbsent) && r.mayBePrivate(ref) {
-		content, err = r.openPrivate(ctx, ref)
-	}
+	content, err := r.openBucket(ctx, ref)
 	if errors.Is(err, bucket.ErrAbsent) || errors.Is(err, bucket.ErrSlow) { // others want it, too
 		return r.openTogether(ctx, ref)
 	}
 	return r.orUpstream(ctx, ref, content, err)
+}
+
+// Has reports whether the bucket has ref, a manifest, for this mirror. It reads the object.
+func (r *Registry) Has(ctx context.Context, ref oci.Ref) bool {
+	if !ref.ByDigest() || r.isCorrupt(ref.Digest()) {
+		return false
+	}
+	content, err := r.openBucket(ctx, ref)
+	return err == nil && content.Close() == nil
+}
+
+// openBucket opens what the bucket has of ref, which is by digest.
+func (r *Registry) openBucket(ctx context.Context, ref oci.Ref) (*oci.Content, error) {
+	content, err := r.openShared(ctx, ref, keys.Blob(ref.Digest()))
+	if errors.Is(err, bucket.ErrAbsent) && r.mayBePrivate(ref) {
+		return r.openPrivate(ctx, ref)
+	}
+	return content, err
 }
 
 // orUpstream returns content, or asks the upstream when err says that there is none.

@@ -36,6 +36,7 @@ func (s *Stack) joinFleet(next oci.Registry, hooks *cache.Hooks) oci.Registry {
 		}}
 	}
 	registry := fleet.New(options)
+	s.quota.shared = registry.Has
 	s.Uploads = fleet.NewUploads(fleet.UploadOptions{
 		Registry: registry,
 		Queue:    o.Queue,

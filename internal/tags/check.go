@@ -93,7 +93,7 @@ func (r *Registry) savePull(ctx context.Context, ref oci.Ref, result oci.Result)
 	if !have {
 		return result
 	}
-	if err := r.opts.Quota.Save(ctx, ref.Upstream()); err != nil {
+	if err := r.opts.Quota.Save(ctx, ref.At(result.Digest)); err != nil {
 		stale.Reason = reasonFor(err)
 		return stale
 	}

@@ -63,14 +63,13 @@ type Record struct {
 	RefusedAt time.Time      // when it last refused; zero when it has not
 }
 
-// Quota decides about spending the pulls of an upstream. Methods may be called
-// concurrently; ctx carries the client. Errors are an *oci.LimitError.
+// Quota decides about spending pulls. Methods may be called concurrently; ctx carries
+// the client. Errors are an *oci.LimitError.
 type Quota interface {
-	// Save returns why no pull should be spent on a newer copy of what is cached;
-	// nil when one may be.
-	Save(ctx context.Context, upstream string) error
-	// Take books a pull for the client, or returns why it may have none.
-	Take(ctx context.Context, upstream string) error
-	// Return gives back a pull that was taken and not spent.
-	Return(ctx context.Context, upstream string)
+	// Save returns why ref, a newer copy of what is cached, should not be fetched; nil
+	// when it may be.
+	Save(ctx context.Context, ref oci.Ref) error
+	// Take books the pull that fetching ref costs, for the client, and returns what
+	// gives it back if it was not spent, or why the client may have none.
+	Take(ctx context.Context, ref oci.Ref) (refund func(), err error)
 }

@@ -38,22 +38,18 @@ func (r *Registry) pull(ctx, payer context.Context, ref oci.Ref) (oci.Result, er
 // takePull books a pull for the client behind payer and returns what gives it
 // back.
 func (r *Registry) takePull(payer context.Context, ref oci.Ref) (refund func(), err error) {
-	quota, upstream := r.opts.Quota, ref.Upstream()
-	if quota == nil {
+	if r.opts.Quota == nil {
 		return func() {}, nil
 	}
 	r.mu.Lock()
 	_, have := r.staleCopy(r.tags[ref])
 	r.mu.Unlock()
 	if have {
-		if err := quota.Save(payer, upstream); err != nil {
+		if err := r.opts.Quota.Save(payer, ref); err != nil {
 			return nil, err
 		}
 	}
-	if err := quota.Take(payer, upstream); err != nil {
-		return nil, err
-	}
-	return func() { quota.Return(payer, upstream) }, nil
+	return r.opts.Quota.Take(payer, ref)
 }
 
 // readManifest reads and verifies the manifest that ref has turned out to name,

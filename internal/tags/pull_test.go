@@ -113,14 +113,17 @@ func TestTagByGetFails(t *testing.T) {
 // shares is a Quota with pulls for one client only.
 type shares struct{ client string }
 
-func (s shares) Save(ctx context.Context, u string) error { return s.Take(ctx, u) }
-func (s shares) Take(ctx context.Context, _ string) error {
-	if client := oci.ClientOf(ctx); client.Address.String() != s.client {
-		return errClient
-	}
-	return nil
+func (s shares) Save(ctx context.Context, ref oci.Ref) error {
+	_, err := s.Take(ctx, ref)
+	return err
 }
-func (shares) Return(context.Context, string) {}
+
+func (s shares) Take(ctx context.Context, _ oci.Ref) (refund func(), err error) {
+	if client := oci.ClientOf(ctx); client.Address.String() != s.client {
+		return nil, errClient
+	}
+	return func() {}, nil
+}
 
 // A client that has used up its share is refused, but not another client that waits
 // for the same tag.

@@ -21,22 +21,23 @@ type purse struct {
 	taken      int
 }
 
-func (p *purse) Save(context.Context, string) error {
+func (p *purse) Save(context.Context, oci.Ref) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.save
 }
 
-func (p *purse) Take(context.Context, string) error {
+func (p *purse) Take(context.Context, oci.Ref) (refund func(), err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.take == nil {
-		p.taken++
+	if p.take != nil {
+		return nil, p.take
 	}
-	return p.take
+	p.taken++
+	return p.refund, nil
 }
 
-func (p *purse) Return(context.Context, string) {
+func (p *purse) refund() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.taken--

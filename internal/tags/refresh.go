@@ -48,7 +48,7 @@ func (r *Registry) Refresh(ctx context.Context, ref oci.Ref) (Refreshed, error) 
 		return refreshed, nil
 	}
 	if r.opts.Quota != nil {
-		if err := r.opts.Quota.Save(ctx, ref.Upstream()); err != nil {
+		if err := r.opts.Quota.Save(ctx, ref.At(result.Digest)); err != nil {
 			refreshed.Unpulled = err
 			return refreshed, nil
 		}
