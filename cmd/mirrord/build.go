@@ -108,6 +108,7 @@ func build(cfg *config.Config, load func() (*config.Config, error), passed socke
 	if err != nil {
 		return nil, refusal{err}
 	}
+	acted := telemetry.Acted(log, d.audit)
 	d.api = admin.New(admin.Options{
 		Metrics: d.metrics.Handler(d.tracer != nil), Cache: d.mirror.Cache, Health: d.mirror.Health, Pools: d.mirror.Pools, Warmer: d.warmer, WarmLists: d.lists,
 		Doctor: d.examine, Images: d.images, Tags: d.mirror.Tags, Retention: d.pins, Events: d.events, Status: d.status, Version: thisBuild().Version, Offline: func() bool { return d.policy.current.Load().cfg.Offline },
@@ -115,11 +116,12 @@ func build(cfg *config.Config, load func() (*config.Config, error), passed socke
 		Connect: func(host string) page.Connect { return connect(d.policy.current.Load().cfg, host) },
 		Dir:     cfg.Cache.Dir, Listen: cfg.Admin.Listen, Token: token, MetricsListen: cfg.Metrics.Listen,
 		Fleet:    d.fleet.adminFleet(),
+		Acted:    func(a admin.Action) { acted(telemetry.Action(a)) },
 		Archives: &archive.Mirror{Cache: d.mirror.Cache, Tags: d.mirror.Tags, Routes: func() route.Table { return routes(cfg) }},
 	})
 	budgets := &budgetWriter{ledger: ledger, pools: d.mirror.Pools, probe: d.policy.probe, write: storage.index.PutQuotas, log: log}
 	d.mirrors = d.mirrorServers(listeners.mirrors)
-	d.admin = adminServers(listeners, d.audit.Actions(d.api.Handler()), d.api.MetricsHandler(), log)
+	d.admin = adminServers(listeners, d.api.Handler(), d.api.MetricsHandler(), log)
 	d.siblings = d.fleet.siblingServer(listeners.fleet)
 	quotas := newQuotaWatch(d.events, ledger.Budgets, d.policy.reserve, storage.index, log)
 	d.workers = append(append(renewals(d.doors), d.fleet.workers()...), d.events.Run, quotas.run, d.mirror.Run, d.pins.Run, d.lists.Run, d.status.Run, budgets.run, d.audit.Run, d.tracer.Run)

@@ -131,9 +131,10 @@ func isSocket(listen string) bool {
 // adminServers returns the servers of the admin API: that of admin.listen, and those of
 // admin.socket and metrics.listen if there are any.
 func adminServers(open listening, api, metrics http.Handler, log *zap.Logger) []*server.Server {
-	servers := []*server.Server{server.New(open.admin, server.Options{Handler: api, ErrorLog: zap.NewStdLog(log)})}
+	o := server.Options{Handler: api, ErrorLog: zap.NewStdLog(log), ConnContext: admin.WithPeer}
+	servers := []*server.Server{server.New(open.admin, o)}
 	if open.socket != nil {
-		servers = append(servers, server.New(open.socket, server.Options{Handler: api, ErrorLog: zap.NewStdLog(log)}))
+		servers = append(servers, server.New(open.socket, o))
 	}
 	if open.metrics != nil {
 		servers = append(servers, server.New(open.metrics, server.Options{Handler: metrics, ErrorLog: zap.NewStdLog(log)}))

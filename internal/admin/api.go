@@ -55,6 +55,10 @@ type Options struct {
 
 	Fleet *FleetOptions // nil: the mirror is by itself
 
+	// Acted is called after each request that may have changed something, served or not;
+	// nil: nobody wants to know. It may be called concurrently.
+	Acted func(Action)
+
 	// For the status.
 	Version string
 	Status  *status.Recorder
@@ -111,7 +115,7 @@ func (a *API) Handler() http.Handler {
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
-	return guard(a.opts.Token.need(mux), a.opts.Listen)
+	return a.reportActions(guard(a.opts.Token.need(mux), a.opts.Listen))
 }
 
 // routes are what only those who run the mirror may ask. Each is in

@@ -50,6 +50,7 @@ func (a *API) serveExport(w http.ResponseWriter, r *http.Request) {
 		err = missingError(plan.Missing)
 	}
 	if err != nil {
+		noteOf(r).err = err
 		writeError(w, badRequest(err))
 		return
 	}
@@ -58,7 +59,7 @@ func (a *API) serveExport(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Trailer", resultTrailer)
 	result := exported
 	if err := archive.Write(r.Context(), w, a.opts.Archives.Cache, plan); err != nil {
-		result = strings.Join(strings.Fields(err.Error()), " ") // of one line
+		result, noteOf(r).err = strings.Join(strings.Fields(err.Error()), " "), err // of one line
 	}
 	w.Header().Set(resultTrailer, result)
 }
@@ -110,12 +111,26 @@ func (a *API) importing(r *http.Request, lines *lineWriter, run func(archive.Imp
 			}
 		},
 	})
+	noteImport(noteOf(r), sum, err)
 	end := ImportLine{Summary: sum, Done: true}
 	if err != nil {
 		end.Error = err.Error()
 	}
 	lines.write(end)
 	return nil
+}
+
+// noteImport notes which images were imported.
+func noteImport(n *note, sum archive.Summary, err error) {
+	for _, image := range sum.Images {
+		if image.Error == "" {
+			n.addImage(image.Image)
+		}
+	}
+	n.leftOut(sum.Failed(), len(sum.Images), "imported")
+	if err != nil {
+		n.err = err
+	}
 }
 
 // Export returns an archive of images, and how many bytes its blobs have. The caller

@@ -25,6 +25,7 @@ func respond(handle func(*http.Request) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		value, err := handle(r)
 		if err != nil {
+			noteOf(r).err = err
 			writeError(w, err)
 			return
 		}
@@ -38,6 +39,9 @@ func stream(handle func(*http.Request, *lineWriter) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		lines := &lineWriter{response: w}
 		err := handle(r, lines)
+		if err != nil {
+			noteOf(r).err = err
+		}
 		switch {
 		case err != nil && lines.begun:
 			lines.write(failure{err.Error()})

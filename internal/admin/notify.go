@@ -58,13 +58,16 @@ func (a *API) testWebhooks(r *http.Request, lines *lineWriter) error {
 	}
 	defer a.testing.Unlock()
 	lines.begin() // a webhook may take ten seconds
+	failed := 0
 	a.opts.Events.Test(r.Context(), names, func(result notify.TestResult) {
 		test := &WebhookTest{Name: result.Target, Delivered: result.Err == nil}
 		if result.Err != nil {
+			failed++
 			test.Failed, test.Advice = result.Err.Error(), notify.Advice(result.Err)
 		}
 		lines.write(WebhookLine{WebhookTest: test})
 	})
+	noteOf(r).leftOut(failed, len(names), "delivered")
 	lines.write(WebhookLine{Done: true})
 	return nil
 }

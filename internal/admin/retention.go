@@ -95,6 +95,9 @@ func (a *API) changePins(r *http.Request, change func(context.Context, []retenti
 	if err != nil {
 		return nil, refused(err)
 	}
+	for _, p := range pins {
+		noteOf(r).addImage(p.Ref.String())
+	}
 	return pinsOf(pins), nil
 }
 
@@ -116,10 +119,18 @@ func (a *API) purge(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, refused(err)
 	}
+	for _, ref := range purged.Tags {
+		noteOf(r).addImage(ref.String())
+	}
 	return purgedOf(purged), nil
 }
 
-func isDryRun(r *http.Request) bool { return r.URL.Query().Get("dry_run") == "true" }
+// isDryRun reports whether r only asks what would be done, and notes it.
+func isDryRun(r *http.Request) bool {
+	dry := r.URL.Query().Get("dry_run") == "true"
+	noteOf(r).looked = dry
+	return dry
+}
 
 func purgedOf(p retention.Purged) Purged {
 	purged := Purged{Tags: []string{}, Blobs: p.Blobs, Bytes: p.Bytes, InUse: p.InUse, Done: true}
@@ -228,12 +239,18 @@ func (a *API) refresh(r *http.Request, lines *lineWriter) error {
 		refs = append(refs, ref)
 	}
 	lines.begin()
+	failed := 0
 	for _, ref := range refs {
 		if r.Context().Err() != nil {
 			return context.Cause(r.Context())
 		}
-		lines.write(RefreshLine{Refreshed: a.refreshed(r.Context(), ref)})
+		line := a.refreshed(r.Context(), ref)
+		if line.Failed != "" {
+			failed++
+		}
+		lines.write(RefreshLine{Refreshed: line})
 	}
+	noteOf(r).leftOut(failed, len(refs), "refreshed")
 	lines.write(RefreshLine{Done: true})
 	return nil
 }

@@ -56,7 +56,7 @@ func (a *API) verify(r *http.Request, lines *lineWriter) error {
 	found, err := a.opts.Cache.Verify(r.Context(), cache.VerifyOptions{Repair: query.Get("repair") == "true", Rate: verifyRate}, progress.write)
 	last := Finding{Found: &found, Done: true}
 	if err != nil {
-		last.Error = err.Error()
+		last.Error, noteOf(r).err = err.Error(), err
 	}
 	lines.write(last)
 	return nil

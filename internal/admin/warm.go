@@ -59,8 +59,14 @@ func (a *API) warm(r *http.Request, lines *lineWriter) error {
 	if err := a.opts.Warmer.Ready(); err != nil {
 		return refuse(http.StatusConflict, err)
 	}
+	note := noteOf(r)
+	note.list = request.List
+	for _, image := range request.Images {
+		note.addImage(image.Name)
+	}
 	lines.begin() // the plan may take long
 	if r.URL.Query().Get("plan") == "true" {
+		note.looked = true
 		plan, err := a.opts.Warmer.Plan(r.Context(), request.Job)
 		if err == nil {
 			lines.write(WarmLine{Plan: plan, Done: true})
@@ -79,6 +85,7 @@ func (a *API) warm(r *http.Request, lines *lineWriter) error {
 		summary, err = a.opts.Warmer.Run(r.Context(), request.Job, report)
 	}
 	if err == nil {
+		note.leftOut(summary.Images-summary.Warmed-summary.Cached, summary.Images, "warmed")
 		lines.write(WarmLine{Summary: &summary, Done: true})
 	}
 	return err

@@ -74,7 +74,7 @@ var settings = []setting{
 	{listOf(accessRulesKey, accessRules, func(c *Config) []AccessRule { return c.Access.Rules }, func(c *Config, all []AccessRule) { c.Access.Rules = all }),
 		"RULE", "", "what may be pulled, each rule as deny=true, allow=true, min_age=DURATION or require_signature=KEYFILE and its conditions: upstream, repository, tag, from, who; the first match decides, and what no rule matches is allowed" + listHelp},
 	{scalar("access.audit_log", parseAuditLog, func(c *Config) *string { return &c.Access.AuditLog }),
-		"FILE", "", "file to which a line of JSON is appended for each refused request, failed login and change through the admin API; stderr writes them there; SIGHUP opens the file again"},
+		"FILE", "", "file to which a line of JSON is appended for each refused request, failed login and change through the admin API; stderr writes them there; SIGHUP opens the file again; without a file those changes are in the log"},
 	{scalar(tagsFreshKey, parseDuration, func(c *Config) *duration { return (*duration)(&c.Tags.Fresh) }),
 		"DURATION", "1m", "how long a tag, or a list of tags or referrers, is served before it is checked with the upstream again; 0 checks every time"},
 	{listOf("tags.rules", rules, getRules, setRules),

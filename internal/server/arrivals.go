@@ -26,7 +26,11 @@ type arrivalKey struct{}
 
 // watch counts the connections of a server. It is called before the server serves.
 func (a *arrivals) watch(s *http.Server) {
+	before := s.ConnContext
 	s.ConnContext = func(ctx context.Context, conn net.Conn) context.Context {
+		if before != nil {
+			ctx = before(ctx, conn)
+		}
 		one := new(arrival)
 		a.waiting.Add(1)
 		a.open.Store(conn, one)

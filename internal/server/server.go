@@ -28,6 +28,9 @@ type Options struct {
 	Handler  http.Handler
 	TLS      *tls.Config // nil: plain HTTP
 	ErrorLog *log.Logger
+
+	// ConnContext is that of net/http; nil: none.
+	ConnContext func(context.Context, net.Conn) context.Context
 }
 
 // New returns a Server on l, which it closes. It bounds what a client may take
@@ -42,6 +45,7 @@ func newServer(l net.Listener, o Options, progressTime time.Duration) *Server {
 		Handler:           boundBodies(o.Handler),
 		TLSConfig:         o.TLS,
 		ErrorLog:          o.ErrorLog,
+		ConnContext:       o.ConnContext,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10, // podman's 1024 ranges take half of it

@@ -5,13 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net/http"
-	"net/netip"
 	"os"
 	"sync"
 	"time"
 
-	"github.com/felixge/httpsnoop"
 	"go.uber.org/zap"
 
 	"mirrord/internal/access"
@@ -123,6 +120,7 @@ type auditLine struct {
 	Time       time.Time `json:"time"`
 	Event      string    `json:"event"` // refused, login_failed, admin
 	Client     string    `json:"client,omitempty"`
+	UID        *uint32   `json:"uid,omitempty"`
 	User       string    `json:"user,omitempty"`
 	Rule       string    `json:"rule,omitempty"`
 	DryRun     bool      `json:"dry_run,omitempty"`
@@ -132,6 +130,10 @@ type auditLine struct {
 	Method     string    `json:"method,omitempty"`
 	Action     string    `json:"action,omitempty"`
 	Status     int       `json:"status,omitempty"`
+	List       string    `json:"list,omitempty"`
+	Images     []string  `json:"images,omitempty"`
+	Total      int       `json:"images_total,omitempty"`
+	Error      string    `json:"error,omitempty"`
 	Reason     string    `json:"reason,omitempty"`
 }
 
@@ -172,30 +174,4 @@ func (a *Audit) LoginFailed(f access.LoginFailure) {
 		return
 	}
 	a.add(auditLine{Event: "login_failed", User: f.User, Method: string(f.Method), Reason: f.Err.Error()}, f.Client)
-}
-
-const maxAction = 256 // bytes of a path that are written
-
-// Actions returns a handler of the admin API that writes what changes something, with
-// its outcome.
-func (a *Audit) Actions(next http.Handler) http.Handler {
-	if a == nil {
-		return next
-	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodGet || r.Method == http.MethodHead {
-			next.ServeHTTP(w, r)
-			return
-		}
-		client := oci.Client{}
-		if address, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
-			client.Address = address.Addr().Unmap()
-		}
-		action := r.Method + " " + r.URL.RequestURI()
-		outcome := httpsnoop.CaptureMetrics(next, w, r)
-		if query := r.URL.Query(); outcome.Code == http.StatusOK && (query.Get("dry_run") == "true" || query.Get("plan") == "true") {
-			return // it has changed nothing
-		}
-		a.add(auditLine{Event: "admin", Action: action[:min(len(action), maxAction)], Status: outcome.Code}, client)
-	})
 }
