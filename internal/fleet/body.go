@@ -27,6 +27,7 @@ type body struct {
 	size     int64  // in bytes
 	etag     string // of the object; empty: none was read
 	failed   bool   // since the last byte
+	pace     pace   // of the bucket
 	switches int    // from another mirror to whatever came next
 
 	source   io.ReadCloser // at offset, of the bucket or a mirror; nil when not connected
@@ -48,7 +49,7 @@ func (b *body) content(via oci.Via) *oci.Content {
 
 // connectBucket opens the object at the offset. It fails for one of another size than before.
 func (b *body) connectBucket() error {
-	o, err := b.registry.getAgain(b.ctx, b.key, b.offset, b.etag)
+	o, err := b.registry.getAgain(b.ctx, b.key, b.offset, b.etag, &b.pace)
 	if err != nil {
 		return err
 	}
@@ -84,6 +85,18 @@ func (b *body) setSize(size int64) error {
 	}
 	b.known, b.size = true, size
 	return nil
+}
+
+// checkSize fails, and has the object replaced, when that cannot have the right bytes: it is
+// empty, or has another size than is known from elsewhere.
+func (b *body) checkSize(known int64) error {
+	empty := b.size == 0 && b.ref.Digest().Algorithm().FromBytes(nil) != b.ref.Digest()
+	if !empty && (known <= 0 || b.size == known) {
+		return nil
+	}
+	err := fmt.Errorf("%w: the bucket has %d bytes of %s", oci.ErrCorrupt, b.size, b.ref)
+	b.Checked(err)
+	return err
 }
 
 func (b *body) disconnect() {
@@ -146,7 +159,7 @@ func (b *body) goOn() error {
 	switch {
 	case b.peer != nil && b.switches < maxSwitches:
 		return b.goOnFromPeer(!again)
-	case b.peer == nil && again:
+	case b.peer == nil && again && !b.pace.slow:
 		return nil // the bucket is asked once more
 	}
 	return b.openUpstream()
@@ -243,7 +256,7 @@ func (b *body) Reopen(ctx context.Context, part oci.Span) (io.ReadCloser, error)
 	var err error
 	if b.etag != "" {
 		var o *bucket.Object
-		if o, err = b.registry.getAgain(ctx, b.key, part.Begin, b.etag); err == nil {
+		if o, err = b.registry.getAgain(ctx, b.key, part.Begin, b.etag, new(pace)); err == nil {
 			from = o.Body
 		}
 	}

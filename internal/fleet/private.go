@@ -17,13 +17,16 @@ func (r *Registry) mayBePrivate(ref oci.Ref) bool {
 // openPrivate opens what the bucket has of a repository that is not everybody's, once the
 // upstream has said that this repository has it and that this mirror may. That is no pull.
 func (r *Registry) openPrivate(ctx context.Context, ref oci.Ref) (*oci.Content, error) {
-	content, err := r.openShared(ctx, ref, r.opts.Private.Private(ref))
+	content, err := r.openShared(ctx, ref, r.opts.Private.Private(ref), oci.UnknownSize)
 	if err != nil {
 		return nil, err
 	}
 	found, err := r.opts.Next.Resolve(ctx, ref)
 	if err == nil && found.Digest != ref.Digest() {
 		err = fmt.Errorf("the upstream has %s as %s", ref, found.Digest)
+	}
+	if b, ok := oci.Unverified(content.Body).(*body); ok && err == nil {
+		err = b.checkSize(found.Size)
 	}
 	if err != nil {
 		return nil, errors.Join(err, content.Close())

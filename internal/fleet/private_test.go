@@ -33,11 +33,13 @@ func TestPrivate(t *testing.T) {
 		secret  keys.Secret
 		public  bool // the repository
 		has     bool // the upstream
+		resized bool // the object has more bytes than the upstream says
 		via     oci.Via
 		methods string // that the upstream is called by
 	}{
 		"allowed":        {secret: secret, has: true, via: oci.Shared, methods: "Resolve"},
 		"denied":         {secret: secret, methods: "Resolve Open"},
+		"another size":   {secret: secret, has: true, resized: true, via: oci.Fill, methods: "Resolve Open"},
 		"public":         {secret: secret, public: true, has: true, via: oci.Fill, methods: "Open"},
 		"another secret": {secret: secretOf(t, "the secret of some other fleet"), has: true, via: oci.Fill, methods: "Open"},
 		"not shared":     {has: true, via: oci.Fill, methods: "Open"},
@@ -47,7 +49,11 @@ func TestPrivate(t *testing.T) {
 			if test.has {
 				fake.AddBlob(ref.Repository(), content)
 			}
-			if _, err := memory.Put(t.Context(), secret.Private(ref), content, bucket.Cond{}); err != nil {
+			object := content
+			if test.resized {
+				object = ocitest.Content(1_000_000, 1)
+			}
+			if _, err := memory.Put(t.Context(), secret.Private(ref), object, bucket.Cond{}); err != nil {
 				t.Fatal(err)
 			}
 			r := fleet.New(fleet.Options{Next: fake, Bucket: memory, Private: test.secret, Public: func(oci.Ref) bool { return test.public }})

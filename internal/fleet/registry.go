@@ -133,7 +133,7 @@ func (r *Registry) Has(ctx context.Context, ref oci.Ref) bool {
 
 // openBucket opens what the bucket has of ref, which is by digest.
 func (r *Registry) openBucket(ctx context.Context, ref oci.Ref) (*oci.Content, error) {
-	content, err := r.openShared(ctx, ref, keys.Blob(ref.Digest()))
+	content, err := r.openShared(ctx, ref, keys.Blob(ref.Digest()), oci.UnknownSize)
 	if errors.Is(err, bucket.ErrAbsent) && r.mayBePrivate(ref) {
 		return r.openPrivate(ctx, ref)
 	}
@@ -151,8 +151,9 @@ func (r *Registry) orUpstream(ctx context.Context, ref oci.Ref, content *oci.Con
 	return r.opts.Next.Open(ctx, ref)
 }
 
-// openShared opens what the bucket has of ref, under a key.
-func (r *Registry) openShared(ctx context.Context, ref oci.Ref, key string) (*oci.Content, error) {
+// openShared opens what the bucket has of ref, under a key. A blob of another size than is
+// known, unless that is oci.UnknownSize, is as wrong as one with other bytes.
+func (r *Registry) openShared(ctx context.Context, ref oci.Ref, key string, size int64) (*oci.Content, error) {
 	if ref.Kind() == oci.Manifest {
 		return r.openManifest(ctx, ref, key)
 	}
@@ -164,6 +165,9 @@ func (r *Registry) openShared(ctx context.Context, ref oci.Ref, key string) (*oc
 	if b.size < 0 {
 		return nil, errors.Join(errors.New("the object store does not say the size of an object"), b.Close())
 	}
+	if err := b.checkSize(size); err != nil {
+		return nil, errors.Join(err, b.Close())
+	}
 	return b.content(oci.Shared), nil
 }
 
@@ -171,7 +175,7 @@ func (r *Registry) openShared(ctx context.Context, ref oci.Ref, key string) (*oc
 func (r *Registry) openManifest(ctx context.Context, ref oci.Ref, key string) (*oci.Content, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, manifestTime, bucket.ErrTimeout)
 	defer cancel()
-	o, err := r.get(ctx, key, 0, "")
+	o, err := r.get(ctx, key, 0, "", new(pace))
 	if err != nil {
 		return nil, err
 	}
@@ -201,11 +205,13 @@ func readManifest(ref oci.Ref, from io.ReadCloser, via oci.Via) (*oci.Content, e
 }
 
 // get opens an object. It fails when the store does not respond in time, and the Body does
-// when it stalls.
-func (r *Registry) get(ctx context.Context, key string, from int64, etag string) (*bucket.Object, error) {
+// when it stalls or when the pace is too slow.
+func (r *Registry) get(ctx context.Context, key string, from int64, etag string, p *pace) (*bucket.Object, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	timer := time.AfterFunc(responseTime, func() { cancel(bucket.ErrTimeout) })
+	begun := time.Now()
 	o, err := r.opts.Bucket.Get(ctx, key, from, etag)
+	p.add(0, time.Since(begun))
 	if !timer.Stop() && err == nil {
 		_ = o.Body.Close()
 		err = bucket.ErrTimeout
@@ -217,31 +223,37 @@ func (r *Registry) get(ctx context.Context, key string, from int64, etag string)
 	if beat := oci.Progress(ctx); beat != nil {
 		beat()
 	}
-	o.Body = &watched{ReadCloser: o.Body, cancel: cancel}
+	o.Body = &watched{o.Body, cancel, p}
 	return o, nil
 }
 
 // getAgain opens an object of which a part was read before, with that ETag. A touch may have
 // changed that since: the bytes are verified anyway.
-func (r *Registry) getAgain(ctx context.Context, key string, from int64, etag string) (*bucket.Object, error) {
-	o, err := r.get(ctx, key, from, etag)
+func (r *Registry) getAgain(ctx context.Context, key string, from int64, etag string, p *pace) (*bucket.Object, error) {
+	o, err := r.get(ctx, key, from, etag, p)
 	if etag != "" && errors.Is(err, bucket.ErrPrecondition) {
-		o, err = r.get(ctx, key, from, "")
+		o, err = r.get(ctx, key, from, "", p)
 	}
 	return o, err
 }
 
-// watched is the body of an object that fails when a Read takes too long. While nobody
-// reads, it may wait.
+// watched is the body of an object that fails when a Read takes too long, or after one when
+// the pace is too slow. While nobody reads, it may wait.
 type watched struct {
 	io.ReadCloser
 	cancel context.CancelCauseFunc
+	pace   *pace
 }
 
 func (w *watched) Read(p []byte) (int, error) {
 	timer := time.AfterFunc(stallTime, func() { w.cancel(bucket.ErrTimeout) })
-	defer timer.Stop()
-	return w.ReadCloser.Read(p)
+	begun := time.Now()
+	n, err := w.ReadCloser.Read(p)
+	timer.Stop()
+	if w.pace.add(n, time.Since(begun)); w.pace.slow {
+		w.cancel(errTooSlow)
+	}
+	return n, err
 }
 
 func (w *watched) Close() error {

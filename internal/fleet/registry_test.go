@@ -225,12 +225,14 @@ func TestWrongBytes(t *testing.T) {
 	for name, test := range map[string]struct {
 		right, wrong []byte
 		manifest     bool
+		atOnce       bool // it is known before a byte is passed on
 	}{
-		"other bytes":    {blob, ocitest.Content(100_000, 2), false},
-		"truncated":      {blob, blob[:70_000], false},
-		"too long":       {blob, append(bytes.Clone(blob), 1), false},
-		"empty":          {blob, nil, false},
-		"wrong manifest": {manifest, []byte(`{"schemaVersion":2}`), true},
+		"other bytes":    {blob, ocitest.Content(100_000, 2), false, false},
+		"truncated":      {blob, blob[:70_000], false, false},
+		"too long":       {blob, append(bytes.Clone(blob), 1), false, false},
+		"empty":          {blob, nil, false, true},
+		"wrong manifest": {manifest, []byte(`{"schemaVersion":2}`), true, true},
+		"empty manifest": {manifest, nil, true, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			fake, memory := new(ocitest.Fake), buckettest.NewMemory()
@@ -241,7 +243,7 @@ func TestWrongBytes(t *testing.T) {
 				ref = ocitest.ManifestRef(t, fake.AddManifest(ocitest.Repo, "", ocispec.MediaTypeImageManifest, test.right).String())
 			}
 			put(t, memory, ref.Digest(), test.wrong)
-			if err := fill(t, r, ref); (err == nil) != test.manifest {
+			if err := fill(t, r, ref); (err == nil) != test.atOnce {
 				t.Errorf("first fill: %v", err)
 			}
 			wantRead(t, r, ref, test.right, oci.Pass)

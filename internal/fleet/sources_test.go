@@ -76,6 +76,24 @@ func TestWrongSize(t *testing.T) {
 	})
 }
 
+// TestWrongSizeInBucket finds that an object of another size than the lease says is not passed
+// on.
+func TestWrongSizeInBucket(t *testing.T) {
+	together(t, func(g *group) {
+		a, b := g.add("a"), g.add("b")
+		a.holds().Progress(10, int64(len(g.blob)))
+		time.Sleep(4 * time.Second) // until that is written
+		a.serves(func(context.Context, oci.Digest) (*oci.Content, error) {
+			put(g.T, g.memory, g.ref.Digest(), ocitest.Content(2*len(g.blob), 1))
+			return nil, fs.ErrNotExist
+		})
+		b.want(oci.Pass, 1)
+		if b.corrupt != 1 {
+			g.Errorf("reported %d times", b.corrupt)
+		}
+	})
+}
+
 // TestBlame finds that of two mirrors that have sent wrong bytes together neither is read
 // from for a while.
 func TestBlame(t *testing.T) {

@@ -95,9 +95,9 @@ func (r *Registry) openFound(ctx context.Context, ref oci.Ref, found found) (*oc
 		b.waitForPeer(found)
 		return b.content(oci.Peer), nil
 	case found.object:
-		content, err := r.openShared(ctx, ref, keys.Blob(ref.Digest()))
+		content, err := r.openShared(ctx, ref, keys.Blob(ref.Digest()), found.seen.Size)
 		if errors.Is(err, bucket.ErrSlow) {
-			content, err = r.openShared(ctx, ref, keys.Blob(ref.Digest()))
+			content, err = r.openShared(ctx, ref, keys.Blob(ref.Digest()), found.seen.Size)
 		}
 		return r.orUpstream(ctx, ref, content, err)
 	}
@@ -165,7 +165,7 @@ type follow struct {
 // found is what a follow has come to; zero: the mirror is alone.
 type found struct {
 	stream *sibling.Stream // of the holder
-	seen   *lease.Seen     // whose stream it is
+	seen   *lease.Seen     // whose lease it is
 	cancel context.CancelCauseFunc
 	lease  *lease.Lease // that was taken over
 	object bool         // it is in the bucket by now
@@ -193,14 +193,14 @@ func (f *follow) next(ctx, waiting context.Context) found {
 					return found{seen: f.seen, later: true}
 				}
 				if f.mayBeShared() && f.inBucket(waiting) {
-					return found{object: true}
+					return found{object: true, seen: f.seen}
 				}
 				continue
 			}
 		}
 		f.broken, reached = false, false
 		if f.inBucket(waiting) {
-			return found{object: true}
+			return found{object: true, seen: f.seen}
 		}
 		var held *lease.Lease
 		if held, f.seen = f.registry.opts.Work.Leases.TakeOver(waiting, f.seen); held != nil {
@@ -280,7 +280,7 @@ func (f *follow) inBucket(ctx context.Context) bool {
 	if f.seen != nil {
 		from = max(from, f.seen.Size-1)
 	}
-	o, err := f.registry.get(ctx, keys.Blob(f.ref.Digest()), from, "")
+	o, err := f.registry.get(ctx, keys.Blob(f.ref.Digest()), from, "", new(pace))
 	if err != nil {
 		return false
 	}

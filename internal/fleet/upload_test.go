@@ -265,6 +265,17 @@ func TestUploads(t *testing.T) {
 			m.want(ref, content)
 			wantRead(m.T, m.registry, ref, content, oci.Shared)
 		},
+		"an empty object is replaced": func(m *mirror) {
+			content := ocitest.Content(1000, 1)
+			ref := m.cache(content)
+			put(m.T, m.memory, ref.Digest(), nil)
+			m.run(0, nil)
+			if err := fill(m.T, m.registry, ref); !oci.IsUnknown(err) { // the upstream was asked, and has nothing
+				m.Errorf("fill: %v", err)
+			}
+			m.run(0, func(u *fleet.Uploads) { u.Add(ref) })
+			m.want(ref, content)
+		},
 		"right bytes are not replaced": func(m *mirror) {
 			content := ocitest.Content(1000, 1)
 			ref := m.cache(content)
