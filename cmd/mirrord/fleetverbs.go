@@ -34,9 +34,10 @@ func newFleetStatusCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "status",
 		Short: "Show which mirrors share the bucket, what its store can do, and whether it works",
-		Long: `Show which mirrors were seen in the bucket in the last hour, what its object store can do, what this mirror
-has read from it and written to it since the start, how fast it responds, and since when and why it is left
-alone if it fails. The bucket is listed for this, which no request of a client does.`,
+		Long: `Show which mirrors share the bucket and run, and which have ended in the last hour and were not started again;
+what its object store can do, what this mirror has read from it and written to it since the start, how fast it
+responds, and since when and why it is left alone if it fails. The bucket is listed for this, which no request
+of a client does.`,
 		Args:              refuse(cobra.NoArgs),
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}

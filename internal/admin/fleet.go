@@ -24,7 +24,7 @@ type FleetOptions struct {
 // Fleet is a fleet as one of its mirrors sees it, as JSON.
 type Fleet struct {
 	status.Fleet
-	Nodes   []FleetNode `json:"nodes"`           // that were seen in the last hour
+	Nodes   []FleetNode `json:"nodes"`           // that run, and the latest of each other name that was seen in the last hour
 	Unknown string      `json:"error,omitempty"` // why there are none
 }
 
@@ -54,7 +54,7 @@ func (a *API) fleetStatus(r *http.Request) (any, error) {
 	if err != nil {
 		f.Unknown = err.Error()
 	}
-	for _, m := range members {
+	for _, m := range roster.Latest(members) {
 		f.Nodes = append(f.Nodes, FleetNode{
 			Node: m.Node, Boot: m.Boot, Address: m.Address, Version: m.Version, Seen: m.Seen.Seconds(),
 			Here: m.Node == f.Node && m.Boot == f.Boot, Stopped: m.Stopped, Twice: m.Twice(members),

@@ -43,7 +43,7 @@ func TestFleetStatus(t *testing.T) {
 	a := New(Options{Fleet: &FleetOptions{
 		Status: func() *status.Fleet { return &status.Fleet{Node: "one", Boot: "b1"} },
 		Members: func(context.Context) ([]roster.Member, error) {
-			return []roster.Member{{Node: "one", Boot: "b1"}, {Node: "one", Boot: "b2"}, {Node: "two", Boot: "b1", Stopped: true}}, failure
+			return []roster.Member{{Node: "one", Boot: "b1"}, {Node: "one", Boot: "b2"}, {Node: "one", Boot: "b0", Stopped: true}, {Node: "two", Boot: "b1", Stopped: true}}, failure
 		},
 	}})
 	ask := func() (f Fleet) {

@@ -168,6 +168,24 @@ func (m *Member) read(ctx context.Context, b bucket.Bucket) error {
 	return nil
 }
 
+// Latest returns, of all that List has returned, the mirrors that run, and of a name that none
+// of those has the one that was seen last.
+func Latest(all []Member) []Member {
+	latest := []Member{}
+	for _, m := range all {
+		known := slices.ContainsFunc(latest, func(l Member) bool { return l.Node == m.Node })
+		if !known && !isRunning(m.Node, all) || m.isPresent() {
+			latest = append(latest, m)
+		}
+	}
+	return latest
+}
+
+// isRunning reports whether a mirror with that name runs.
+func isRunning(node string, all []Member) bool {
+	return slices.ContainsFunc(all, func(m Member) bool { return m.Node == node && m.isPresent() })
+}
+
 // Twice reports whether another mirror of all has the name of m, and both run.
 func (m Member) Twice(all []Member) bool {
 	return m.isPresent() && slices.ContainsFunc(all, func(o Member) bool {

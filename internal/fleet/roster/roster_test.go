@@ -141,6 +141,30 @@ func TestTwice(t *testing.T) {
 	})
 }
 
+// TestLatest finds that processes that have ended are not listed once there is a later one,
+// and that two that run with one name both are.
+func TestLatest(t *testing.T) {
+	all := []Member{
+		{Node: "down", Boot: "last", Stopped: true, Seen: 10 * time.Minute},
+		{Node: "down", Boot: "before", Stopped: true, Seen: 20 * time.Minute},
+		{Node: "killed", Boot: "last", Seen: 10 * time.Minute},
+		{Node: "killed", Boot: "before", Seen: 20 * time.Minute},
+		{Node: "restarted", Boot: "before", Stopped: true, Seen: time.Second},
+		{Node: "restarted", Boot: "now", Seen: time.Minute},
+		{Node: "restarted", Boot: "killed", Seen: 10 * time.Minute},
+		{Node: "twice", Boot: "one", Seen: time.Second},
+		{Node: "twice", Boot: "ended", Stopped: true, Seen: 2 * time.Second},
+		{Node: "twice", Boot: "other", Seen: 3 * time.Second},
+	}
+	var got []string
+	for _, m := range Latest(all) {
+		got = append(got, m.Node+" "+m.Boot)
+	}
+	if diff := cmp.Diff([]string{"down last", "killed last", "restarted now", "twice one", "twice other"}, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // TestHostile finds that objects which no mirror has written do no harm.
 func TestHostile(t *testing.T) {
 	m := buckettest.NewMemory()
