@@ -28,7 +28,7 @@ func (o *fleetOps) shareWork(f *stack.Fleet) {
 	o.secret = f.Secret
 	f.Work = &stack.FleetWork{
 		Self:     lease.Self{Node: o.self.Node, Boot: o.self.Boot, Addr: o.self.Address},
-		Bucket:   guard.New(o.bucket, guard.Hooks{}),
+		Bucket:   guard.New(o.bucket, telemetry.LeaseHooks(o.daemon.log)),
 		Siblings: sibling.NewClient(sibling.ClientOptions{Secret: f.Secret, Node: o.self.Node}),
 		Ready: func() bool {
 			s := o.probe.Capabilities()

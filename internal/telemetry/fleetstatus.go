@@ -2,12 +2,14 @@ package telemetry
 
 import (
 	"math"
+	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 	"go.uber.org/zap"
 
 	"mirrord/internal/fleet/fleetprobe"
+	"mirrord/internal/fleet/guard"
 )
 
 // ProbeHooks returns hooks that log what is found of the fleet's store. What makes the
@@ -22,6 +24,29 @@ func ProbeHooks(log *zap.Logger) fleetprobe.Hooks {
 		},
 		Probed: func(c fleetprobe.Capabilities) {
 			log.Info("the fleet's object store was probed", zap.Bool("conditions", c.Conditions), zap.Bool("ages", c.Ages), zap.Bool("touch", c.Touch), zap.Bool("secret_ok", c.SecretOK))
+		},
+	}
+}
+
+// LeaseHooks returns hooks of the bucket of leases, which log when that is left alone, and
+// when all of it works again.
+func LeaseHooks(log *zap.Logger) guard.Hooks {
+	var mu sync.Mutex // guards failing
+	failing := 0      // parts of the bucket: reads, writes
+	return guard.Hooks{
+		Failing: func(err error) {
+			mu.Lock()
+			defer mu.Unlock()
+			if failing++; failing == 1 {
+				log.Warn("leases in the fleet's bucket cannot be read or written: what several mirrors miss at the same time each fetches by itself; they are tried again within a minute", zap.Error(err))
+			}
+		},
+		Recovered: func() {
+			mu.Lock()
+			defer mu.Unlock()
+			if failing--; failing == 0 {
+				log.Info("leases in the fleet's bucket can be read and written again")
+			}
 		},
 	}
 }

@@ -1,16 +1,24 @@
 package telemetry_test
 
 import (
+	"errors"
+	"io"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
 
 	"mirrord/internal/fleet/bucket"
 	"mirrord/internal/fleet/bucket/buckettest"
 	"mirrord/internal/fleet/fleetprobe"
+	"mirrord/internal/fleet/guard"
 	"mirrord/internal/telemetry"
 )
 
@@ -67,4 +75,43 @@ mirrord_fleet_wrong_secret 1
 	if err := testutil.GatherAndCompare(m.Gatherer(), strings.NewReader(want), "mirrord_fleet_wrong_secret"); err != nil {
 		t.Error(err)
 	}
+}
+
+// Leases that fail are a warning once, and a line when they work again, whatever parts of the
+// bucket that is about.
+func TestLeaseHooks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		core, logged := observer.New(zap.InfoLevel)
+		memory := buckettest.NewMemory()
+		var fails atomic.Bool
+		memory.Faults = func(buckettest.Op, string) buckettest.Fault {
+			if fails.Load() {
+				return buckettest.Fault{Before: time.Second, Err: errors.New("connection reset")}
+			}
+			return buckettest.Fault{}
+		}
+		b := guard.New(memory, telemetry.LeaseHooks(zap.New(core)))
+		use := func() {
+			for range 120 {
+				_, _ = b.Put(t.Context(), "lease", nil, bucket.Cond{})
+				if o, err := b.Get(t.Context(), "lease", 0, ""); err == nil {
+					_, _ = io.Copy(io.Discard, o.Body)
+				}
+				time.Sleep(time.Second)
+			}
+		}
+		for range 2 {
+			for _, failing := range []bool{true, false} {
+				fails.Store(failing)
+				use()
+			}
+		}
+		var levels []zapcore.Level
+		for _, line := range logged.All() {
+			levels = append(levels, line.Level)
+		}
+		if want := []zapcore.Level{zap.WarnLevel, zap.InfoLevel, zap.WarnLevel, zap.InfoLevel}; !slices.Equal(levels, want) {
+			t.Errorf("levels %v, want %v", levels, want)
+		}
+	})
 }
