@@ -151,6 +151,13 @@ var fleet = []panel{
 		q(zero(`mirrord_fleet_uploads_waiting{MIRROR}`, "instance", noFleet), "{{instance}}")),
 	graph("Wrong bytes in the bucket", units.Short, "Objects in the last hour that did not match their digest; no client got one as a whole, and they are replaced. Above 0: somebody else writes to the bucket, or a disk or memory is bad. 0 without a fleet.",
 		q(zero(`sum by (instance) (increase(mirrord_fleet_bucket_corrupt_total{MIRROR}[1h]))`, "instance", noFleet), "{{instance}}")),
+	graph("Tags looked for in the fleet", units.RequestsPerSecond, "Tags that were not fresh, by what the bucket had. used: what another mirror was told, so that the upstream was not asked. stale, absent: the upstream was asked, and the others have its answer. foreign: not written by a mirror with this secret. error: the bucket failed. 0 without fleet.secret_file.",
+		q(zero(`sum by (result) (rate(mirrord_fleet_tags_total{MIRROR}[$__rate_interval]))`, "result", noFleet), "{{result}}")),
+	graph("Pulls of the shared limit per hour", units.Short, "Parts that mirrors have taken of what is left of the pull limit, and the manifest GETs that were to be sent from them. refused: nothing was left above the reserve. alone: the bucket did not say in time, so that the fleet may spend more than is left. 0 without fleet.secret_file.",
+		q(zero(`sum by (upstream) (increase(mirrord_fleet_grants_total{MIRROR}[1h]))`, "upstream", noFleet), "{{upstream}} parts"),
+		q(zero(`sum by (upstream, result) (increase(mirrord_fleet_budget_pulls_total{MIRROR}[1h]))`, "upstream", noFleet), "{{upstream}} {{result}}")),
+	graph("What the store can do", units.Short, "As each mirror has found out at its start: 1 if all have, 0 if one has not, or does not know yet. conditions: conditional writes, for leases, tags and the shared limit. ages, touch: to remove what nobody uses. secret: the mirrors have the same one; 0 without fleet.secret_file. 0 without a fleet.",
+		q(zero(`min by (capability) (mirrord_fleet_capability{MIRROR})`, "capability", noFleet), "{{capability}}")),
 }
 
 var warmLists = []panel{

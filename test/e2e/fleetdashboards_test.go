@@ -20,7 +20,8 @@ func TestFleetDashboards(t *testing.T) {
 	p.await(t, `mirrord_fleet_bucket_corrupt_total == 0`)
 	second.pull(t, img)
 	p.await(t, `sum(increase(mirrord_fleet_bucket_bytes_total{direction="read"}[10m])) > 0`)
-	want(t, "fleet", p.observed(t, "fleet"), map[string]float64{"Uploads waiting": 0, "Wrong bytes in the bucket": 0})
+	p.await(t, `sum(mirrord_fleet_capability{capability!="secret"}) == 3`)
+	want(t, "fleet", p.observed(t, "fleet"), map[string]float64{"Uploads waiting": 0, "Wrong bytes in the bucket": 0, "What the store can do": 3})
 
 	img = publishLayers(t, hub, 3, 512<<10)
 	first.pull(t, img)
