@@ -36,7 +36,7 @@ type Options struct {
 	// zero Secret: it is not shared.
 	Private keys.Secret
 	// Public reports whether ref is known to be everybody's, without asking anybody. It is
-	// needed with Private.
+	// needed with Work and with Private.
 	Public func(ref oci.Ref) bool
 }
 
@@ -47,8 +47,6 @@ type Work struct {
 
 	// Ready reports whether the bucket is known to do what leases need.
 	Ready func() bool
-	// Public reports whether ref is known to be everybody's, without asking anybody.
-	Public func(ref oci.Ref) bool
 }
 
 // Hooks report what no call returns. Each may be nil, may be called concurrently, and must

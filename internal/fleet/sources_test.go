@@ -137,7 +137,8 @@ func TestNotStored(t *testing.T) {
 				a := g.add("a")
 				m.registry = fleet.New(fleet.Options{
 					Next: a.fake, Bucket: dribbling{g.memory},
-					Work: &fleet.Work{Leases: a.leases, Ready: func() bool { return true }, Public: func(oci.Ref) bool { return true }},
+					Work:   &fleet.Work{Leases: a.leases, Ready: func() bool { return true }},
+					Public: func(oci.Ref) bool { return true },
 				})
 				m.cache(g.blob)
 				m.run(20*time.Minute, func(u *fleet.Uploads) {

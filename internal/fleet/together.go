@@ -51,7 +51,7 @@ func (r *Registry) noteRole(role Role) {
 // is nobody else's business.
 func (r *Registry) worksTogether(ref oci.Ref) bool {
 	w := r.opts.Work
-	return w != nil && w.Ready() && w.Public(ref)
+	return w != nil && w.Ready() && r.opts.Public(ref)
 }
 
 // openTogether opens what the bucket does not have: at the upstream, for all, or at the

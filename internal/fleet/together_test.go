@@ -73,7 +73,8 @@ func (g *group) add(name string) *member {
 	client := sibling.NewClient(sibling.ClientOptions{Secret: g.secret, Node: name, Transport: transport})
 	m.registry = fleet.New(fleet.Options{
 		Next: m.fake, Bucket: g.memory,
-		Work: &fleet.Work{Leases: m.leases, Siblings: client, Ready: func() bool { return true }, Public: func(oci.Ref) bool { return m.public }},
+		Work:   &fleet.Work{Leases: m.leases, Siblings: client, Ready: func() bool { return true }},
+		Public: func(oci.Ref) bool { return m.public },
 		Hooks: fleet.Hooks{
 			Role:    func(r fleet.Role) { m.mu.Lock(); m.roles = append(m.roles, r); m.mu.Unlock() },
 			Corrupt: func(oci.Ref) { m.mu.Lock(); m.corrupt++; m.mu.Unlock() },

@@ -25,13 +25,13 @@ type FleetWork struct {
 // uploaded once it is stored.
 func (s *Stack) joinFleet(next oci.Registry, hooks *cache.Hooks) oci.Registry {
 	o := s.options.Fleet
-	options := fleet.Options{Next: next, Bucket: o.Bucket, Hooks: o.Hooks}
+	options := fleet.Options{Next: next, Bucket: o.Bucket, Hooks: o.Hooks, Public: s.isKnownPublic}
 	if o.SharePrivate {
-		options.Private, options.Public = o.Secret, s.isKnownPublic
+		options.Private = o.Secret
 	}
 	if w := o.Work; w != nil {
 		s.Leases = lease.New(lease.Options{Bucket: w.Bucket, Secret: o.Secret, Self: w.Self})
-		options.Work = &fleet.Work{Leases: s.Leases, Siblings: w.Siblings, Public: s.isKnownPublic, Ready: func() bool {
+		options.Work = &fleet.Work{Leases: s.Leases, Siblings: w.Siblings, Ready: func() bool {
 			return !s.offline.Load() && w.Ready() // a mirror that is offline could not fetch for the others
 		}}
 	}
