@@ -100,7 +100,8 @@ type Bucket interface {
 	// that it yields.
 	List(ctx context.Context, prefix string) iter.Seq2[Info, error]
 
-	// Sweep removes the remains of uploads that began more than age ago.
+	// Sweep removes the remains of uploads that began more than age ago. It fails with
+	// ErrUnsupported when the store does not list them.
 	Sweep(ctx context.Context, age time.Duration) error
 
 	// Now is the store's time: that of its last response, and what has passed since

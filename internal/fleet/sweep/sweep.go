@@ -75,8 +75,8 @@ var kinds = []kind{
 }
 
 // Run looks at all objects and removes those that are too old, and then the remains of
-// uploads that broke off. It fails when the bucket cannot be listed, or when many objects
-// cannot be removed; the Result is what was done until then.
+// uploads that broke off, if the store lists those. It fails when the bucket cannot be
+// listed, or when many objects cannot be removed; the Result is what was done until then.
 //
 // What another mirror touches in the second in which it is removed is lost: it is fetched
 // from the upstream again.
@@ -89,6 +89,9 @@ func Run(ctx context.Context, o Options) (Result, error) {
 	err := s.objects(ctx)
 	if err == nil && !o.DryRun {
 		err = o.Bucket.Sweep(ctx, uploadAge)
+		if errors.Is(err, bucket.ErrUnsupported) { // then nothing tells which remains there are
+			err = nil
+		}
 	}
 	return s.result(), err
 }

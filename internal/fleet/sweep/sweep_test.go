@@ -181,3 +181,22 @@ func TestListFails(t *testing.T) {
 		t.Errorf("%+v, %v", r, err)
 	}
 }
+
+// sweepless is a Bucket whose store fails to list the remains of uploads.
+type sweepless struct {
+	*buckettest.Memory
+	err error
+}
+
+func (b sweepless) Sweep(context.Context, time.Duration) error { return b.err }
+
+// TestUploadsNotListed finds that a store which cannot list uploads is swept all the same,
+// and that another failure to do so is told.
+func TestUploadsNotListed(t *testing.T) {
+	broken := errors.New("broken")
+	for err, want := range map[error]error{fmt.Errorf("sweep: %w", bucket.ErrUnsupported): nil, broken: broken} {
+		if _, got := Run(t.Context(), Options{Bucket: sweepless{buckettest.NewMemory(), err}, MaxAge: maxAge}); !errors.Is(got, want) {
+			t.Errorf("%v: error %v, want %v", err, got, want)
+		}
+	}
+}
