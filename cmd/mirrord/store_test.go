@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"crypto/md5"
 	"encoding/hex"
 	"io"
@@ -10,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -85,7 +83,7 @@ func (s *laxStore) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	data, ok := s.objects[r.URL.Path]
 	switch {
 	case r.Method == http.MethodPut:
-		data = readChunks(r.Body)
+		data, _ = io.ReadAll(r.Body)
 		s.objects[r.URL.Path] = data
 	case r.URL.Query().Has("list-type"):
 		_, _ = io.WriteString(w, "<ListBucketResult></ListBucketResult>")
@@ -104,20 +102,5 @@ func (s *laxStore) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Last-Modified", time.Now().UTC().Format(http.TimeFormat))
 	if r.Method == http.MethodGet {
 		_, _ = w.Write(data)
-	}
-}
-
-// readChunks returns the content of a body in the chunks that S3 signs one by one.
-func readChunks(body io.Reader) (data []byte) {
-	for r := bufio.NewReader(body); ; {
-		line, err := r.ReadString('\n')
-		size, _, _ := strings.Cut(line, ";")
-		n, parseErr := strconv.ParseUint(size, 16, 31)
-		if err != nil || parseErr != nil || n == 0 {
-			return data
-		}
-		chunk := make([]byte, n+2) // with the end of its line
-		_, _ = io.ReadFull(r, chunk)
-		data = append(data, chunk[:n]...)
 	}
 }
