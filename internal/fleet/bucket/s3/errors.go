@@ -29,6 +29,9 @@ func translate(what, key string, err error) error {
 	if known := meaning(told); known != nil {
 		return fmt.Errorf("%s %s: %w (%s)", what, key, known, clip(told.Code))
 	}
+	if told.Message == "" {
+		return fmt.Errorf("%s %s: the object store says %s", what, key, clip(told.Code))
+	}
 	return fmt.Errorf("%s %s: the object store says %s: %s", what, key, clip(told.Code), clip(told.Message))
 }
 

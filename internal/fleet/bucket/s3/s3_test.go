@@ -305,6 +305,23 @@ func TestLongErrors(t *testing.T) {
 	}
 }
 
+// TestBareErrors finds that an error without a message, such as Ceph sends, ends with its code.
+func TestBareErrors(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusNotFound)
+		_, _ = w.Write([]byte("<Error><Code>NoSuchBucket</Code></Error>"))
+	}))
+	defer server.Close()
+	endpoint, err := url.Parse(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = open(t, s3.Options{Endpoint: endpoint, Bucket: "fleet"}).Get(t.Context(), "key", 0, "")
+	if want := "get key: the object store says NoSuchBucket"; err == nil || err.Error() != want {
+		t.Errorf("error %v, want %q", err, want)
+	}
+}
+
 // TestEndlessAnswers finds that a list that never ends does not fill the memory.
 func TestEndlessAnswers(t *testing.T) {
 	var sent atomic.Int64
