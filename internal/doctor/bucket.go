@@ -24,7 +24,7 @@ func Bucket(ctx context.Context, at string, b bucket.Bucket) Check {
 	case errors.Is(err, bucket.ErrDenied):
 		return Check{what, Fail, at + ": " + err.Error(), "check access_key and its secret in fleet.s3; the key must be allowed to list the bucket and to read, write and delete objects"}
 	}
-	return Check{what, Fail, at + ": " + err.Error(), "check endpoint, bucket, region and path_style in fleet.s3, and the way to the store; clients are served without it"}
+	return Check{what, Fail, at + ": " + err.Error(), "check endpoint, bucket, region, path_style and ca_file in fleet.s3, and the way to the store; clients are served without it"}
 }
 
 // read asks for an object that is not there. That alone any web server would pass, so it
