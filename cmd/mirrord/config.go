@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -40,8 +41,13 @@ of MIRRORD_CONFIG, and the environment.`,
 		Args: refuse(cobra.MaximumNArgs(1)),
 	}
 	asJSON := c.Flags().Bool("json", false, "print JSON, also of a file that is not valid")
+	named := c.Flags().String("config", "", "the file to check, as `FILE` is")
 	c.RunE = func(c *cobra.Command, args []string) error {
-		name, notes, err := checkConfig(args)
+		file, err := fileToCheck(args, *named)
+		if err != nil {
+			return err
+		}
+		name, notes, err := checkConfig(file)
 		if *asJSON {
 			return errors.Join(writeChecked(c.OutOrStdout(), name, notes, err), err)
 		}
@@ -53,9 +59,21 @@ of MIRRORD_CONFIG, and the environment.`,
 	return c
 }
 
-// checkConfig checks a configuration, and returns what to call it.
-func checkConfig(args []string) (name, notes string, err error) {
-	cfg, name, err := loadChecked(args)
+// fileToCheck returns the file that an argument or --config names, empty for none.
+func fileToCheck(args []string, named string) (string, error) {
+	switch {
+	case len(args) == 0:
+		return named, nil
+	case named != "" && filepath.Clean(named) != filepath.Clean(args[0]):
+		return "", refusal{fmt.Errorf("both %s and --config %s are named; check one file at a time", args[0], named)}
+	}
+	return args[0], nil
+}
+
+// checkConfig checks the configuration of a file, or without one what the daemon would
+// load, and returns what to call it.
+func checkConfig(file string) (name, notes string, err error) {
+	cfg, name, err := loadChecked(file)
 	if err == nil {
 		notes, err = checkFiles(cfg)
 	}
@@ -81,10 +99,10 @@ func writeChecked(out io.Writer, name, notes string, wrong error) error {
 
 // loadChecked returns the configuration of a file, or without one what the daemon would
 // load, and what to call it.
-func loadChecked(args []string) (cfg *config.Config, name string, err error) {
-	if len(args) == 1 {
-		cfg, err = config.LoadFile(args[0])
-		return cfg, args[0], err
+func loadChecked(file string) (cfg *config.Config, name string, err error) {
+	if file != "" {
+		cfg, err = config.LoadFile(file)
+		return cfg, file, err
 	}
 	none := pflag.NewFlagSet("", pflag.ContinueOnError)
 	config.AddFlags(none)

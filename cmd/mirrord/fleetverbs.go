@@ -71,9 +71,9 @@ func fleetScreen(f admin.Fleet, now time.Time) string {
 	row("store", storeText(f.Fleet))
 	row("secret", secretTexts[f.Secret])
 	row("works", worksText(f, now))
-	row("responds", latencyText("reads", f.Reads)+"; "+latencyText("writes", f.Writes))
+	row("responds", latencyText("read", f.Reads)+"; "+latencyText("write", f.Writes))
 	row("read", bytesText(f.BytesRead)+" since the start, written "+bytesText(f.BytesWritten))
-	row("uploads", fmt.Sprintf("%d wait", f.UploadsWaiting))
+	row("uploads", fmt.Sprintf("%d %s", f.UploadsWaiting, either(f.UploadsWaiting, "waits", "wait")))
 	if f.Leases != nil {
 		row("leases", fmt.Sprintf("%d held here", *f.Leases))
 	}
@@ -127,11 +127,11 @@ func worksText(f admin.Fleet, now time.Time) string {
 func latencyText(what string, l status.FleetLatency) string {
 	switch {
 	case l.Requests == 0:
-		return "no " + what + " yet"
+		return "no " + what + "s yet"
 	case l.Most == 0:
-		return fmt.Sprintf("%d %s, many slower than 10 s", l.Requests, what)
+		return fmt.Sprintf("%s, many slower than 10 s", plural(int(l.Requests), what))
 	}
-	return fmt.Sprintf("95%% of %d %s within %s", l.Requests, what, seconds(l.Most))
+	return fmt.Sprintf("95%% of %s within %s", plural(int(l.Requests), what), seconds(l.Most))
 }
 
 // writeNodes writes the mirrors that were seen.
@@ -210,7 +210,7 @@ func (g *fleetCollect) run(c *cobra.Command) error {
 		case g.asJSON:
 			_, _ = fmt.Fprintf(out, "%s\n", raw)
 		case !line.Done:
-			_, _ = fmt.Fprintf(c.ErrOrStderr(), "%d objects looked at, %d %s\n", line.Objects, line.Total(), g.verb())
+			_, _ = fmt.Fprintf(c.ErrOrStderr(), "%s looked at, %d %s\n", plural(line.Objects, "object"), line.Total(), g.verb())
 		}
 	})
 	return g.summarize(ctx, out, err)
@@ -236,20 +236,21 @@ func (g *fleetCollect) summarize(ctx context.Context, out io.Writer, err error) 
 	case ctx.Err() != nil:
 		return errors.New("interrupted; the same command goes on with the rest")
 	case err == nil && g.last.Failed > 0:
-		return fmt.Errorf("%d objects could not be removed: %s", g.last.Failed, printable(g.last.Problem))
+		return fmt.Errorf("%s could not be removed: %s", plural(g.last.Failed, "object"), printable(g.last.Problem))
 	}
 	return err
 }
 
 func (g *fleetCollect) writeSummary(out io.Writer) {
 	r := g.last.Result
-	_, _ = fmt.Fprintf(out, "%d objects, %s; %d %s, %s\n", r.Objects, units.BytesSize(float64(r.Bytes)), r.Total(), g.verb(), units.BytesSize(float64(r.Freed)))
+	_, _ = fmt.Fprintf(out, "%s, %s; %d %s, %s\n", plural(r.Objects, "object"), units.BytesSize(float64(r.Bytes)), r.Total(), g.verb(), units.BytesSize(float64(r.Freed)))
 	for _, kind := range slices.Sorted(maps.Keys(r.Removed)) {
 		if n := r.Removed[kind]; n > 0 {
 			_, _ = fmt.Fprintf(out, "  %-8s %d\n", kind, n)
 		}
 	}
 	if r.Unknown > 0 {
-		_, _ = fmt.Fprintf(out, "%d objects are not of this version of mirrord, and stay\n", r.Unknown)
+		_, _ = fmt.Fprintf(out, "%s %s of this version of mirrord, and %s\n", plural(r.Unknown, "object"),
+			either(r.Unknown, "is not", "are not"), either(r.Unknown, "stays", "stay"))
 	}
 }

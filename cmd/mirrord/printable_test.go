@@ -29,7 +29,7 @@ func TestPrintable(t *testing.T) {
 		Errors: []status.Problem{{Image: hostile, Summary: hostile, Advice: hostile}},
 	}
 	for what, text := range map[string]string{
-		"doctor": check.String(), "import": imported.String(), "status": statusScreen(s), "top": fitLines(newTopView(s).table(topLines), screenWidth), "error": printableLines("one\n" + hostile),
+		"doctor": check.String(), "import": imported.String(), "status": statusScreen(s, screenWidth), "top": fitLines(newTopView(s).table(topLines), screenWidth), "error": printableLines("one\n" + hostile),
 	} {
 		if strings.ContainsAny(text, "\x1b\x07\u009b") || !strings.Contains(text, "\n") {
 			t.Errorf("%s: %q", what, text)

@@ -3,12 +3,14 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/docker/go-units"
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"mirrord/internal/status"
 )
@@ -20,7 +22,8 @@ func newStatusCommand() *cobra.Command {
 		Long: `Show on one screen what the mirror saves today, this month and since its start; how full
 its cache is, and how much of it is pinned; what is left of the upstreams' pull limits;
 the last and the next run of warm lists; the downloads in flight; the images that were
-pulled most in the last day; and the last problems, with what to do.
+pulled most in the last day; and the last problems, with what to do. What is too long for
+a terminal is cut; in a file or a pipe nothing is.
 
 Exits with status 1 if no mirror responds. Without the mirror's token, and not at its
 socket, images and clients have no names.`,
@@ -42,7 +45,7 @@ socket, images and clients have no names.`,
 			_, err = c.OutOrStdout().Write(raw)
 			return err
 		}
-		_, err = io.WriteString(c.OutOrStdout(), statusScreen(s))
+		_, err = io.WriteString(c.OutOrStdout(), statusScreen(s, outputWidth()))
 		return err
 	}
 	return c
@@ -59,20 +62,50 @@ const (
 	listWidth    = 20
 )
 
-// statusScreen writes a status for a person.
-func statusScreen(s status.Status) string {
-	var b strings.Builder
+// outputWidth returns how many columns the terminal has that standard output is, 0 when it
+// is none.
+func outputWidth() int {
+	out := int(os.Stdout.Fd())
+	if !term.IsTerminal(out) {
+		return 0
+	}
+	width, _, err := term.GetSize(out)
+	if err != nil || width <= 0 {
+		return screenWidth
+	}
+	return width
+}
+
+// statusText is text for a person, in so many columns. Without a width, which a file or a pipe
+// does not have, nothing is cut.
+type statusText struct {
+	strings.Builder
+	width int
+}
+
+// short returns text in at most that many columns, if there is a width.
+func (s *statusText) short(text string, most int) string {
+	if s.width == 0 {
+		return text
+	}
+	return middle(text, most)
+}
+
+// statusScreen returns a status for a person, in lines of a width, or of any length if that
+// is 0.
+func statusScreen(s status.Status, width int) string {
+	b := &statusText{width: width}
 	b.WriteString(headline(s))
-	writeTraffic(&b, s)
-	writeStores(&b, s)
-	writeFleet(&b, s)
-	writeFills(&b, s, screenFills)
-	writeUses(&b, "IMAGE OF THE LAST DAY", s.Images, screenImages, nil)
+	writeTraffic(b, s)
+	writeStores(b, s)
+	writeFleet(b, s)
+	writeFills(b, s, screenFills)
+	writeUses(b, "IMAGE OF THE LAST DAY", s.Images, screenImages, nil)
 	if s.Withheld {
 		b.WriteString("\nNames are not shown without the mirror's token: run this as root or its user.\n")
 	}
-	writeProblems(&b, s, screenErrors)
-	return fitLines(b.String(), screenWidth)
+	writeProblems(b, s, screenErrors)
+	return fitLines(b.String(), width)
 }
 
 // headline says whether the mirror helps.
@@ -94,7 +127,7 @@ func headline(s status.Status) string {
 
 func bytesText(n int64) string { return units.BytesSize(float64(n)) }
 
-func writeTraffic(b *strings.Builder, s status.Status) {
+func writeTraffic(b *statusText, s status.Status) {
 	b.WriteString("\n")
 	table := tabwriter.NewWriter(b, 0, 0, 2, ' ', tabwriter.AlignRight)
 	_, _ = fmt.Fprintln(table, "\tREQUESTS\tHITS\tFAILED\tSENT\tFETCHED\tPULLS SAVED\tSPENT\t")
@@ -110,9 +143,9 @@ func writeTraffic(b *strings.Builder, s status.Status) {
 
 // writeStores writes how full the cache is, what is left of the pull limits, and what became
 // of warm lists.
-func writeStores(b *strings.Builder, s status.Status) {
+func writeStores(b *statusText, s status.Status) {
 	c := s.Cache
-	_, _ = fmt.Fprintf(b, "\ncache      %s of %s in %d blobs; %s of the disk free", bytesText(c.Bytes), bytesText(c.Max), c.Blobs, bytesText(c.Free))
+	_, _ = fmt.Fprintf(b, "\ncache      %s of %s in %s; %s of the disk free", bytesText(c.Bytes), bytesText(c.Max), plural(c.Blobs, "blob"), bytesText(c.Free))
 	if c.Holds > 0 {
 		_, _ = fmt.Fprintf(b, "; lasts %s", strings.ToLower(units.HumanDuration(seconds(c.Holds))))
 	}
@@ -121,7 +154,7 @@ func writeStores(b *strings.Builder, s status.Status) {
 		_, _ = fmt.Fprintf(b, "pinned     %s of %s, %s\n", bytesText(c.Pinned), bytesText(c.MaxPinned), plural(c.Pins, "image"))
 	}
 	for _, u := range s.Budgets {
-		_, _ = fmt.Fprintf(b, "pulls      %s\n", budgetLine(u, s.Now))
+		_, _ = fmt.Fprintf(b, "pulls      %s\n", budgetLine(b, u, s.Now))
 		if u.State != "ok" {
 			_, _ = fmt.Fprintf(b, "           %s\n", printable(u.State))
 		}
@@ -131,13 +164,13 @@ func writeStores(b *strings.Builder, s status.Status) {
 			_, _ = fmt.Fprintf(b, "           and %d more; mirrord warm --lists has all\n", len(s.Warm)-i)
 			break
 		}
-		_, _ = fmt.Fprintf(b, "warm       %s\n", listLine(l, s.Now))
+		_, _ = fmt.Fprintf(b, "warm       %s\n", listLine(b, l, s.Now))
 	}
 }
 
 // listLine says what became of a list that is warmed by a schedule, at the time now.
-func listLine(l status.WarmList, now time.Time) string {
-	text := middle(l.Name, listWidth) + ": "
+func listLine(b *statusText, l status.WarmList, now time.Time) string {
+	text := b.short(l.Name, listWidth) + ": "
 	if l.Last == nil {
 		text += "no run yet"
 	} else {
@@ -153,12 +186,13 @@ func listLine(l status.WarmList, now time.Time) string {
 }
 
 // writeFleet writes what is shared with other mirrors, if there are any.
-func writeFleet(b *strings.Builder, s status.Status) {
+func writeFleet(b *statusText, s status.Status) {
 	f := s.Fleet
 	if f == nil {
 		return
 	}
-	_, _ = fmt.Fprintf(b, "fleet      read %s and wrote %s; %d uploads wait\n", bytesText(f.BytesRead), bytesText(f.BytesWritten), f.UploadsWaiting)
+	_, _ = fmt.Fprintf(b, "fleet      read %s and wrote %s; %s %s\n", bytesText(f.BytesRead), bytesText(f.BytesWritten),
+		plural(f.UploadsWaiting, "upload"), either(f.UploadsWaiting, "waits", "wait"))
 	if f.Outage != nil {
 		writeWrapped(b, "           ", "the bucket is left alone, failing since "+ago(&f.Outage.Since, s.Now)+": "+printable(f.Outage.Error))
 	}
@@ -170,12 +204,12 @@ func writeFleet(b *strings.Builder, s status.Status) {
 func seconds(n float64) time.Duration { return time.Duration(n * float64(time.Second)) }
 
 // budgetLine says what is left of a credential's pull limit, at the time now.
-func budgetLine(u status.Budget, now time.Time) string {
+func budgetLine(b *statusText, u status.Budget, now time.Time) string {
 	text := u.Upstream
 	if u.Credential != defaultCredential {
 		text += " with " + u.Credential
 	}
-	text = middle(text, imageWidth)
+	text = b.short(text, imageWidth)
 	if u.Remaining == nil {
 		text += ": no limit known"
 	} else {
@@ -188,7 +222,7 @@ func budgetLine(u status.Budget, now time.Time) string {
 }
 
 // writeProblems writes the first problems, with what to do.
-func writeProblems(b *strings.Builder, s status.Status, most int) {
+func writeProblems(b *statusText, s status.Status, most int) {
 	if len(s.Errors) == 0 {
 		b.WriteString("\nNo problems in the last day.\n")
 		return
@@ -199,7 +233,7 @@ func writeProblems(b *strings.Builder, s status.Status, most int) {
 			_, _ = fmt.Fprintf(b, "and %d more; --json has all\n", len(s.Errors)-most)
 			return
 		}
-		_, _ = fmt.Fprintf(b, "%s\n", problemLine(p, s.Now))
+		_, _ = fmt.Fprintf(b, "%s\n", problemLine(b, p, s.Now))
 		if p.Image != "" {
 			writeWrapped(b, "  ", printable(p.Error))
 		}
@@ -208,13 +242,13 @@ func writeProblems(b *strings.Builder, s status.Status, most int) {
 }
 
 // problemLine says what a problem is, in one line.
-func problemLine(p status.Problem, now time.Time) string {
+func problemLine(b *statusText, p status.Problem, now time.Time) string {
 	what := p.Summary
 	switch {
 	case p.Ongoing:
 		return "now: " + printable(p.Error)
 	case p.Image != "":
-		what = middle(shortName(p.Image), imageWidth) + ": " + what
+		what = b.short(shortName(p.Image), imageWidth) + ": " + what
 	}
 	last := "just now"
 	if now.Sub(p.Time) >= time.Minute {
@@ -223,12 +257,12 @@ func problemLine(p status.Problem, now time.Time) string {
 	return fmt.Sprintf("%dx %s, %s", p.Count, what, last)
 }
 
-// writeWrapped writes text after a mark, in at most two lines.
-func writeWrapped(b *strings.Builder, mark, text string) {
+// writeWrapped writes text after a mark, in at most two lines if there is a width.
+func writeWrapped(b *statusText, mark, text string) {
 	const lines = 2
 	line, n := "", 1
 	for word := range strings.FieldsSeq(text) {
-		if len(mark)+len(line)+len(word) >= screenWidth && n < lines {
+		if len(mark)+len(line)+len(word) >= b.width && n < lines && b.width > 0 {
 			b.WriteString(mark + line + "\n")
 			mark, line, n = strings.Repeat(" ", len(mark)), "", n+1
 		}

@@ -9,7 +9,7 @@ import (
 )
 
 // A status of anything fits 80 columns and one screen, and sends a terminal nothing but
-// text.
+// text. Where there is no terminal, nothing is cut.
 func TestStatusScreen(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	long := strings.Repeat("very-long-name/", 20)
@@ -28,7 +28,16 @@ func TestStatusScreen(t *testing.T) {
 		s.Fills = append(s.Fills, status.Fill{Upstream: "docker.io", Repository: long, Digest: "sha256:0123456789abcdef", Size: -1, Bytes: 5, Rate: 1e9})
 		s.Errors = append(s.Errors, status.Problem{Time: now, Count: 7, Image: long, Summary: "unavailable", Error: "bad \x1b[31m words " + long, Advice: strings.Repeat("advice ", 40)})
 	}
-	text := statusScreen(s)
+	text := statusScreen(s, screenWidth)
+	whole := statusScreen(s, 0)
+	for _, want := range []string{"\n  bad ?[31m words " + long + "\n", "\n  -> " + strings.Repeat(" advice", 40)[1:] + "\n", "\n" + shortName("docker.io/"+long+":tag") + "  "} {
+		if !strings.Contains(whole, want) {
+			t.Errorf("no %q in\n%s", want, whole)
+		}
+	}
+	if strings.Contains(whole, "…") {
+		t.Errorf("something is cut without a terminal:\n%s", whole)
+	}
 	lines := strings.Split(text, "\n")
 	for _, line := range lines {
 		if n := len([]rune(line)); n > screenWidth {

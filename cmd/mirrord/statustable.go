@@ -14,7 +14,7 @@ import (
 )
 
 // writeFills writes the first downloads in flight, if there are any.
-func writeFills(b *strings.Builder, s status.Status, most int) {
+func writeFills(b *statusText, s status.Status, most int) {
 	if len(s.Fills) == 0 {
 		return
 	}
@@ -26,7 +26,7 @@ func writeFills(b *strings.Builder, s status.Status, most int) {
 		if f.Repository != "" {
 			name = shortName(f.Upstream+"/"+f.Repository) + "@" + shortDigest(f.Digest)
 		}
-		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", middle(name, imageWidth), doneText(f), sizeText(f), rateText(f.Rate), waitersText(f))
+		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", b.short(name, imageWidth), doneText(f), sizeText(f), rateText(f.Rate), waitersText(f))
 	}
 	_ = table.Flush()
 }
@@ -64,7 +64,7 @@ func rateText(rate float64) string {
 
 // writeUses writes the first of the images or clients. Rates, by name, may be nil for a
 // table without them.
-func writeUses(b *strings.Builder, title string, all []status.Use, most int, rates map[string]float64) {
+func writeUses(b *statusText, title string, all []status.Use, most int, rates map[string]float64) {
 	if len(all) == 0 {
 		return
 	}
@@ -80,7 +80,7 @@ func writeUses(b *strings.Builder, title string, all []status.Use, most int, rat
 	}
 	_, _ = fmt.Fprintln(table, head)
 	for _, u := range all[:min(most, len(all))] {
-		_, _ = fmt.Fprintf(table, "%s\t%d\t%.0f%%\t%s", middle(printable(shortName(u.Name)), imageWidth), u.Pulls, 100*float64(u.Hits)/float64(max(1, u.Requests)), bytesText(u.Bytes))
+		_, _ = fmt.Fprintf(table, "%s\t%d\t%.0f%%\t%s", b.short(printable(shortName(u.Name)), imageWidth), u.Pulls, 100*float64(u.Hits)/float64(max(1, u.Requests)), bytesText(u.Bytes))
 		if rates != nil {
 			_, _ = fmt.Fprintf(table, "\t%s", rateText(rates[u.Name]))
 		}
@@ -95,6 +95,14 @@ func plural(n int, noun string) string {
 		return "1 " + noun
 	}
 	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// either is what is said of one thing, or of several.
+func either(n int, one, several string) string {
+	if n == 1 {
+		return one
+	}
+	return several
 }
 
 // middle returns text in at most width columns, without its middle if it is longer.
@@ -126,12 +134,16 @@ func printable(text string) string {
 	}, text)
 }
 
-// fitLines cuts the lines of text to a width, and what tables leave at their ends.
+// fitLines cuts the lines of text to a width, if that is not 0, and what tables leave at
+// their ends.
 func fitLines(text string, width int) string {
 	var b strings.Builder
 	for line := range strings.Lines(text) {
 		all := []rune(printable(strings.TrimRight(line, " \n")))
-		b.WriteString(string(all[:min(len(all), width)]) + "\n")
+		if width > 0 {
+			all = all[:min(len(all), width)]
+		}
+		b.WriteString(string(all) + "\n")
 	}
 	return b.String()
 }

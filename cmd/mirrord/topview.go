@@ -69,25 +69,25 @@ func (v *topView) quiet() bool {
 
 // table returns what is shown in that many lines.
 func (v *topView) table(height int) string {
-	var b strings.Builder
-	_, _ = fmt.Fprintf(&b, "mirrord %s: %s sent, %s fetched, %.0f requests/s; downloads: %d\n", v.Version, rateText(v.sent), rateText(v.fetched), v.requests, len(v.Fills))
+	b := &statusText{width: screenWidth}
+	_, _ = fmt.Fprintf(b, "mirrord %s: %s sent, %s fetched, %.0f requests/s; downloads: %d\n", v.Version, rateText(v.sent), rateText(v.fetched), v.requests, len(v.Fills))
 	for _, u := range v.Budgets {
-		_, _ = fmt.Fprintf(&b, "pulls of %s\n", budgetLine(u, v.Now))
+		_, _ = fmt.Fprintf(b, "pulls of %s\n", budgetLine(b, u, v.Now))
 		if u.State != "ok" {
-			_, _ = fmt.Fprintf(&b, "  %s\n", printable(u.State))
+			_, _ = fmt.Fprintf(b, "  %s\n", printable(u.State))
 		}
 	}
 	for _, p := range v.Errors {
 		if !p.Minor {
-			_, _ = fmt.Fprintln(&b, problemLine(p, v.Now))
+			_, _ = fmt.Fprintln(b, problemLine(b, p, v.Now))
 			break
 		}
 	}
 	const heads = 6 // of three tables, with an empty line each
 	rows := max(3, (height-strings.Count(b.String(), "\n")-heads)/3)
-	writeUses(&b, "CLIENT", v.Clients, rows, v.clients)
-	writeUses(&b, "IMAGE", v.Images, rows, v.images)
-	writeFills(&b, v.Status, rows)
+	writeUses(b, "CLIENT", v.Clients, rows, v.clients)
+	writeUses(b, "IMAGE", v.Images, rows, v.images)
+	writeFills(b, v.Status, rows)
 	if v.Withheld {
 		b.WriteString("\nNames are not shown without the mirror's token: run this as root or its user.\n")
 	}

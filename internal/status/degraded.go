@@ -28,11 +28,19 @@ func (s *Status) Fail(upstream string, hosts int) {
 		s.Failing = make(map[string]int)
 	}
 	s.Failing[upstream] = hosts
-	s.alarm(Problem{Upstream: upstream, Summary: "upstream down", Error: fmt.Sprintf("%d hosts of %s have failed repeatedly; they are asked again every 5 s", hosts, upstream), Advice: causeBroken.advice})
+	s.alarm(Problem{Upstream: upstream, Summary: "upstream down", Error: failingHosts(hosts, upstream), Advice: causeBroken.advice})
 }
 
 // alarm puts a problem that there is now before those of requests.
 func (s *Status) alarm(p Problem) {
 	p.Time, p.Count, p.Ongoing = s.Now, 1, true
 	s.Errors = slices.Insert(s.Errors, 0, p)
+}
+
+// failingHosts says that hosts of an upstream are down.
+func failingHosts(n int, upstream string) string {
+	if n == 1 {
+		return fmt.Sprintf("a host of %s has failed repeatedly; it is asked again every 5 s", upstream)
+	}
+	return fmt.Sprintf("%d hosts of %s have failed repeatedly; they are asked again every 5 s", n, upstream)
 }

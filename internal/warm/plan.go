@@ -187,7 +187,7 @@ func (w *Warmer) expand(ctx context.Context, image Image) []Entry {
 		}
 	}
 	if len(entries) == 0 {
-		return []Entry{{Image: image.Name, Error: fmt.Sprintf("none of its %d tags matches %q", len(all), image.Tags+image.Versions)}}
+		return []Entry{{Image: image.Name, Error: fmt.Sprintf("none of its tags (%d) matches %q", len(all), image.Tags+image.Versions)}}
 	}
 	return entries
 }

@@ -150,7 +150,7 @@ func (r *run) fetch(ctx context.Context, e *Entry) error {
 		return err
 	}
 	if left.Pulls+left.missing > 0 {
-		return fmt.Errorf("%s was fetched, and %d parts of it were evicted again: raise cache.max_size, or warm less at once", e.Image, left.Pulls+left.missing)
+		return fmt.Errorf("%s was fetched, and parts of it were evicted again, %d in all: raise cache.max_size, or warm less at once", e.Image, left.Pulls+left.missing)
 	}
 	return nil
 }

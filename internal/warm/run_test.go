@@ -219,10 +219,10 @@ func TestWarmSelects(t *testing.T) {
 	}{
 		{warm.Image{Name: "acme/app", Tags: `^1\.1[01]?\.0$`}, 3, ""},
 		{warm.Image{Name: "acme/app", Tags: "."}, 12, ""},
-		{warm.Image{Name: "acme/app", Tags: "^new$"}, 1, `none of its 12 tags matches "^new$"`},
+		{warm.Image{Name: "acme/app", Tags: "^new$"}, 1, `none of its tags (12) matches "^new$"`},
 		{warm.Image{Name: "acme/none", Tags: "."}, 1, "acme/none"},
 		{warm.Image{Name: "acme/app", Versions: ">= 1.9"}, 3, ""},
-		{warm.Image{Name: "acme/app", Versions: "~2"}, 1, `none of its 12 tags matches "~2"`},
+		{warm.Image{Name: "acme/app", Versions: "~2"}, 1, `none of its tags (12) matches "~2"`},
 		{warm.Image{Name: "acme/app", Versions: "about 2"}, 1, `"about 2": improper constraint`},
 		{warm.Image{Name: "acme/app", Tags: ".", Versions: "2"}, 1, "choose one"},
 		{warm.Image{Name: "acme/app", Versions: strings.Repeat(">1 ", 1000)}, 1, "more than 1024 bytes"},

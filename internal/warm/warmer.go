@@ -146,24 +146,32 @@ func (s Summary) Done() int { return s.Warmed + s.Cached + s.Waiting + s.Failed 
 func (s Summary) Text(now time.Time) string {
 	text := fmt.Sprintf("warmed %d of %d", s.Warmed+s.Cached, s.Images)
 	if s.Cached > 0 {
-		text += fmt.Sprintf(" (%d were cached)", s.Cached)
+		text += fmt.Sprintf(" (%d %s cached)", s.Cached, either(s.Cached, "was", "were"))
 	}
 	if s.Failed > 0 {
 		text += fmt.Sprintf("; %d failed", s.Failed)
 	}
 	if s.Waiting > 0 {
-		text += fmt.Sprintf("; %d wait for the limit", s.Waiting)
+		text += fmt.Sprintf("; %d %s for the limit", s.Waiting, either(s.Waiting, "waits", "wait"))
 		if s.RetryAt != nil {
 			text += fmt.Sprintf(", which resets in %s", hoursAndMinutes(s.RetryAt.Sub(now)))
 		}
 	}
 	if left := s.Images - s.Done(); left > 0 {
-		text += fmt.Sprintf("; %d were not reached", left)
+		text += fmt.Sprintf("; %d %s not reached", left, either(left, "was", "were"))
 	}
 	if s.Spent {
 		text += ", because max_pulls are spent"
 	}
 	return text
+}
+
+// either is what is said of one thing, or of several.
+func either(n int, one, several string) string {
+	if n == 1 {
+		return one
+	}
+	return several
 }
 
 // hoursAndMinutes rounds up to minutes.
