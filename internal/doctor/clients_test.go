@@ -16,6 +16,7 @@ import (
 var (
 	plain  = Served{Listeners: []Listener{{Address: "0.0.0.0:5000"}}, Upstreams: []string{"docker.io", "ghcr.io"}}
 	secure = Served{Listeners: []Listener{{Address: "127.0.0.1:5000", TLS: true}}, Upstreams: []string{"docker.io", "ghcr.io"}}
+	https  = Served{Listeners: []Listener{{Address: "127.0.0.1:443", TLS: true}}, Upstreams: []string{"docker.io"}}
 	second = Served{Listeners: plain.Listeners, Upstreams: []string{"ghcr.io", "docker.io"}}
 	noHub  = Served{Listeners: plain.Listeners, Upstreams: []string{"ghcr.io"}}
 	two    = Served{Listeners: []Listener{{Address: "127.0.0.1:5000", Upstream: "ghcr.io"}, {Address: "127.0.0.2:5000", Upstream: "docker.io"}}, Upstreams: []string{"docker.io", "ghcr.io"}}
@@ -122,6 +123,8 @@ func TestClients(t *testing.T) {
 		{bound, map[string]string{registries: fmt.Sprintf(mirrorOf, "docker.io", `location = "127.0.0.1:5000/docker.io"`+"\ninsecure = true")}, "podman", Warn, "at the listener of ghcr.io"},
 		{bound, map[string]string{daemon: `{"registry-mirrors": ["http://127.0.0.1:5000"]}`}, "docker", Warn, "the listener of ghcr.io"},
 		{plain, map[string]string{registries: fmt.Sprintf(mirrorOf, "docker.io", `location = "swordfish@127.0.0.1:5000"`)}, "podman", Info, "not configured"},
+		{plain, map[string]string{registries: "[[registry]]\nprefix = 'docker.io/acme'\nlocation = 'quay.io/acme'\n[[registry.mirror]]\nlocation = '127.0.0.1:5000/docker.io/acme'\ninsecure = true\n"}, "podman", OK, "for docker.io/acme"},
+		{https, map[string]string{registries: fmt.Sprintf(mirrorOf, "docker.io", `location = "127.0.0.1/docker.io"`)}, "podman", OK, "for docker.io"},
 		{plain, map[string]string{"etc/containers/registries.conf": "unqualified = 'swordfish"}, "podman", Warn, "pull nothing"},
 	} {
 		root := t.TempDir()
