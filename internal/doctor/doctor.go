@@ -4,7 +4,6 @@ package doctor
 
 import (
 	"context"
-	"sync"
 
 	"mirrord/internal/fleet/bucket"
 )
@@ -50,17 +49,26 @@ func (m Mirror) Check(ctx context.Context, report func(Check)) {
 			report(c)
 		}
 	}
-	found := make([][]Check, len(m.Upstreams)+1) // the last are of the bucket
-	var asked sync.WaitGroup
-	for i, u := range m.Upstreams {
-		asked.Go(func() { found[i] = u.check(ctx) })
+	var tasks []func() []Check
+	for _, u := range m.Upstreams {
+		tasks = append(tasks, func() []Check { return u.check(ctx) })
 	}
 	if m.Bucket != nil {
-		asked.Go(func() { found[len(m.Upstreams)] = []Check{Bucket(ctx, m.BucketName, m.Bucket)} })
+		tasks = append(tasks, func() []Check { return []Check{Bucket(ctx, m.BucketName, m.Bucket)} })
 	}
-	asked.Wait()
+	inOrder(tasks, report)
+}
+
+// inOrder runs the tasks at the same time, and passes the checks of each to report, in their
+// order, as soon as those before it are done, too.
+func inOrder(tasks []func() []Check, report func(Check)) {
+	found := make([]chan []Check, len(tasks))
+	for i, task := range tasks {
+		found[i] = make(chan []Check, 1)
+		go func() { found[i] <- task() }()
+	}
 	for _, checks := range found {
-		for _, c := range checks {
+		for _, c := range <-checks {
 			report(c)
 		}
 	}

@@ -1,8 +1,11 @@
 package doctor
 
 import (
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -49,4 +52,21 @@ func TestMirror(t *testing.T) {
 	all = nil
 	Mirror{Bucket: buckettest.NewMemory(), BucketName: "acme"}.Check(t.Context(), func(c Check) { all = append(all, c) })
 	want(t, all, "fleet bucket", OK, "acme")
+}
+
+// A check is reported when it and those before it are done, not only with the slowest.
+func TestInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begun := time.Now()
+		task := func(name string, takes time.Duration) func() []Check {
+			return func() []Check { time.Sleep(takes); return []Check{{Name: name}} }
+		}
+		var got []string
+		inOrder([]func() []Check{task("a", 2*time.Second), task("b", time.Second), task("c", 34*time.Second)}, func(c Check) {
+			got = append(got, c.Name+" after "+time.Since(begun).String())
+		})
+		if want := []string{"a after 2s", "b after 2s", "c after 34s"}; !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
 }
