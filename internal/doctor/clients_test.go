@@ -177,17 +177,21 @@ func TestNoUpstreams(t *testing.T) {
 
 // A file that this user may not read says nothing of what it has.
 func TestUnreadable(t *testing.T) {
-	for _, test := range []struct{ client, file string }{
-		{"docker", daemonJSON},
-		{"containerd", containerdConfig},
-		{"containerd", containerdHosts + "/docker.io/hosts.toml"},
-		{"podman", registriesConf},
+	for _, test := range []struct{ client, file, closed, named string }{
+		{"docker", daemonJSON, daemonJSON, daemonJSON},
+		{"containerd", containerdConfig, containerdConfig, containerdConfig},
+		{"containerd", containerdHosts + "/docker.io/hosts.toml", containerdHosts + "/docker.io/hosts.toml", containerdHosts + "/docker.io/hosts.toml"},
+		{"containerd", containerdHosts + "/docker.io/hosts.toml", containerdHosts, containerdHosts + "/docker.io/hosts.toml"},
+		{"podman", registriesConf, registriesConf, registriesConf},
+		{"podman", registriesConf + ".d/a.conf", registriesConf + ".d", registriesConf + ".d/*.conf"},
 	} {
 		root := t.TempDir()
 		path := filepath.Join(root, test.file)
 		check(t, os.MkdirAll(filepath.Dir(path), 0o755))
-		check(t, os.WriteFile(path, nil, 0))
+		check(t, os.WriteFile(path, nil, 0o644))
 		check(t, os.Chmod(filepath.Dir(root), 0o755))
+		check(t, os.Chmod(filepath.Join(root, test.closed), 0))
+		t.Cleanup(func() { _ = os.Chmod(filepath.Join(root, test.closed), 0o755) })
 		found := make(chan []Check)
 		go func() {
 			if os.Geteuid() == 0 { // which may read all files
@@ -196,6 +200,6 @@ func TestUnreadable(t *testing.T) {
 			}
 			found <- Clients(t.Context(), root, plain)
 		}()
-		want(t, <-found, test.client, Info, test.file+" cannot be read by this userrun this as root")
+		want(t, <-found, test.client, Info, test.named+" cannot be read by this userrun this as root")
 	}
 }

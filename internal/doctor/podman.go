@@ -2,7 +2,10 @@ package doctor
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 )
@@ -109,8 +112,12 @@ func (h host) wrongPath(prefix, address, path string, l Listener) (detail, hint 
 	return "", ""
 }
 
-// glob returns the files on this host that pattern matches.
+// glob returns the files on this host that pattern matches, and pattern itself when this
+// user may not look into its directory: read says so then.
 func (h host) glob(pattern string) (files []string) {
+	if _, err := os.ReadDir(h.path(filepath.Dir(pattern))); errors.Is(err, fs.ErrPermission) {
+		return []string{pattern}
+	}
 	found, _ := filepath.Glob(h.path(pattern)) // a wrong pattern matches nothing
 	for _, file := range found {
 		files = append(files, filepath.Join("/", strings.TrimPrefix(file, filepath.Clean(h.root))))
