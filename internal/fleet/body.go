@@ -162,7 +162,12 @@ func (b *body) goOn() error {
 	case b.peer == nil && again && !b.pace.slow:
 		return nil // the bucket is asked once more
 	}
-	return b.openUpstream()
+	err := b.openUpstream()
+	if err != nil && b.pace.slow { // a slow bucket is better than none
+		b.pace = pace{}
+		return nil
+	}
+	return err
 }
 
 // goOnFromPeer finds who has the rest of what another mirror has sent a part of. broken says

@@ -8,10 +8,10 @@ import (
 )
 
 // A public store sends megabytes a second on each connection, and each of 32 downloads that
-// share a line of 2 Mbit/s still gets this.
+// share a line of 2 Mbit/s still gets 7 KiB/s.
 const (
 	slowTime  = 30 * time.Second // of waiting for an object
-	slowBytes = 240 << 10        // that must arrive in it: 8 KiB/s
+	slowBytes = 120 << 10        // that must arrive in it: 4 KiB/s
 )
 
 var errTooSlow = fmt.Errorf("%w: less than %d KiB in %s", bucket.ErrTimeout, slowBytes>>10, slowTime)

@@ -52,8 +52,8 @@ func TestPace(t *testing.T) {
 	}{
 		"drips":                        {1, 2 * time.Second, len(blob), 1, 32 * time.Second},
 		"a byte for each request":      {1, time.Second, 1, 1, 32 * time.Second},
-		"nearly 8 KiB/s":               {7 << 10, time.Second, len(blob), 1, 32 * time.Second},
-		"a little more than 8 KiB/s":   {9 << 10, time.Second, len(blob), 0, 2 * time.Minute},
+		"nearly 4 KiB/s":               {7 << 9, time.Second, len(blob), 1, 32 * time.Second},
+		"a little more than 4 KiB/s":   {9 << 9, time.Second, len(blob), 0, 4 * time.Minute},
 		"16 KiB/s, and often breaking": {16 << 10, time.Second, 64 << 10, 0, 2 * time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -75,6 +75,21 @@ func TestPace(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestSlowBucketAlone finds that a bucket which is too slow is read to the end while the
+// upstream cannot be asked.
+func TestSlowBucketAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := buckettest.NewMemory()
+		blob := ocitest.Content(100_000, 1)
+		ref := ocitest.BlobRef(t, oci.FromBytes(blob))
+		put(t, memory, ref.Digest(), blob)
+		slow := changed{memory, func(ctx context.Context, _ int64, o *bucket.Object) {
+			o.Body = &drip{o.Body, ctx, 1000, time.Second, len(blob)}
+		}}
+		wantRead(t, fleet.New(fleet.Options{Next: new(ocitest.Fake), Bucket: slow}), ref, blob, oci.Shared)
+	})
 }
 
 // TestSlowReader finds that who reads slowly has no slow bucket.

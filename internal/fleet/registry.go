@@ -66,6 +66,7 @@ type Registry struct {
 	wrong   *lru.Cache[oci.Digest, corrupt]  // objects whose bytes are wrong
 	avoided *lru.Cache[string, time.Time]    // mirrors that have sent wrong bytes, by boot
 	fetched *lru.Cache[oci.Digest, struct{}] // what the upstream was asked for in the place of another source
+	peeked  *lru.Cache[oci.Ref, peeked]      // what Has has found
 }
 
 // corrupt is an object whose bytes are wrong.
@@ -85,12 +86,13 @@ const (
 // New returns a Registry. Nothing is sent.
 func New(o Options) *Registry {
 	return &Registry{
-		opts: o, wrong: newLRU[oci.Digest, corrupt](), avoided: newLRU[string, time.Time](), fetched: newLRU[oci.Digest, struct{}](),
+		opts: o, wrong: newLRU[oci.Digest, corrupt](maxRemember), avoided: newLRU[string, time.Time](maxRemember),
+		fetched: newLRU[oci.Digest, struct{}](maxRemember), peeked: newLRU[oci.Ref, peeked](maxPeeked),
 	}
 }
 
-func newLRU[K comparable, V any]() *lru.Cache[K, V] {
-	c, err := lru.New[K, V](maxRemember)
+func newLRU[K comparable, V any](size int) *lru.Cache[K, V] {
+	c, err := lru.New[K, V](size)
 	if err != nil {
 		panic(err) // only for a size below one
 	}
@@ -110,6 +112,9 @@ func (r *Registry) List(ctx context.Context, q oci.Listing) (*oci.Page, error) {
 // Open opens what the bucket has of ref, with Via Shared, or what another mirror is
 // fetching, with Via Peer, or else asks the upstream.
 func (r *Registry) Open(ctx context.Context, ref oci.Ref) (*oci.Content, error) {
+	if content, ok := r.takePeeked(ref); ok {
+		return content, nil
+	}
 	if !ref.ByDigest() || r.isCorrupt(ref.Digest()) {
 		return r.opts.Next.Open(ctx, ref)
 	}
@@ -118,15 +123,6 @@ func (r *Registry) Open(ctx context.Context, ref oci.Ref) (*oci.Content, error) 
 		return r.openTogether(ctx, ref)
 	}
 	return r.orUpstream(ctx, ref, content, err)
-}
-
-// Has reports whether the bucket has ref, a manifest, for this mirror. It reads the object.
-func (r *Registry) Has(ctx context.Context, ref oci.Ref) bool {
-	if !ref.ByDigest() || r.isCorrupt(ref.Digest()) {
-		return false
-	}
-	content, err := r.openBucket(ctx, ref)
-	return err == nil && content.Close() == nil
 }
 
 // openBucket opens what the bucket has of ref, which is by digest.

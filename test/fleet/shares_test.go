@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"testing"
 	"time"
@@ -50,6 +51,27 @@ func TestShareUsedUp(t *testing.T) {
 		if n := w.hub.Counters().ManifestGETs; n != 2 {
 			t.Errorf("%d pulls, want 2", n)
 		}
+	})
+}
+
+// At the reserve a newer index does not take the place of the stale copy because another
+// mirror has put it into the bucket: the image that the client wants of it may not be there.
+func TestReserveWithIndex(t *testing.T) {
+	inFrontOf(t, hubsim.Options{Limit: pullLimit}, func(t *testing.T, w *world) {
+		first := w.start()
+		second := w.start(func(o *stack.Options) { o.Upstreams[0].Reserve = func(limit int) int { return limit } })
+		push := func(n string) []byte {
+			const indexType = "application/vnd.oci.image.index.v1+json"
+			raw := fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":%q,"manifests":[],"annotations":{"n":%q}}`, indexType, n)
+			w.hub.AddManifest(publicRepo, "v1", indexType, raw)
+			return raw
+		}
+		old := push("1")
+		w.pull(second, publicRepo, old)
+		newer := push("2")
+		<-time.After(mirrortest.Fresh)
+		w.pull(first, publicRepo, newer)
+		w.pull(second, publicRepo, old)
 	})
 }
 

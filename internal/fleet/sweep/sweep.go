@@ -89,7 +89,7 @@ func Run(ctx context.Context, o Options) (Result, error) {
 	err := s.objects(ctx)
 	if err == nil && !o.DryRun {
 		err = o.Bucket.Sweep(ctx, uploadAge)
-		if errors.Is(err, bucket.ErrUnsupported) { // then nothing tells which remains there are
+		if errors.Is(err, bucket.ErrUnsupported) { // the store does not list them
 			err = nil
 		}
 	}
