@@ -73,7 +73,7 @@ func TestFillsNeverExceedMaxFills(t *testing.T) {
 	})
 }
 
-// An upstream that drips takes no more than its turns, so that another one's blob is
+// An upstream that is too slow takes no more than its turns, so that another one's blob is
 // filled at once.
 func TestFillsOfOneUpstreamLeaveTurnsToOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -79,13 +79,13 @@ func (b changed) Get(ctx context.Context, key string, from int64, etag string) (
 	return o, err
 }
 
-// dripping yields a byte in ten seconds.
-type dripping struct {
+// bytewise yields a byte in ten seconds.
+type bytewise struct {
 	io.ReadCloser
 	ctx context.Context
 }
 
-func (d dripping) Read(p []byte) (int, error) {
+func (d bytewise) Read(p []byte) (int, error) {
 	select {
 	case <-time.After(10 * time.Second):
 		return d.ReadCloser.Read(p[:1])
@@ -94,17 +94,17 @@ func (d dripping) Read(p []byte) (int, error) {
 	}
 }
 
-// TestDrippingManifest finds that a manifest that comes byte by byte is left for the
+// TestBytewiseManifest finds that a manifest that comes byte by byte is left for the
 // upstream.
-func TestDrippingManifest(t *testing.T) {
+func TestBytewiseManifest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake, memory := new(ocitest.Fake), buckettest.NewMemory()
 		manifest := []byte(`{"schemaVersion":2,"mediaType":"` + ocispec.MediaTypeImageManifest + `"}`)
 		d := fake.AddManifest(ocitest.Repo, "", ocispec.MediaTypeImageManifest, manifest)
 		put(t, memory, d, manifest)
-		drip := changed{memory, func(ctx context.Context, _ int64, o *bucket.Object) { o.Body = dripping{o.Body, ctx} }}
+		slow := changed{memory, func(ctx context.Context, _ int64, o *bucket.Object) { o.Body = bytewise{o.Body, ctx} }}
 		begun := time.Now()
-		wantRead(t, fleet.New(fleet.Options{Next: fake, Bucket: drip}), ocitest.ManifestRef(t, d.String()), manifest, oci.Pass)
+		wantRead(t, fleet.New(fleet.Options{Next: fake, Bucket: slow}), ocitest.ManifestRef(t, d.String()), manifest, oci.Pass)
 		if took := time.Since(begun); took > 5*time.Second {
 			t.Errorf("took %v, want 5 s at most", took)
 		}

@@ -16,8 +16,8 @@ import (
 	"mirrord/internal/oci/ocitest"
 )
 
-// drip yields so many bytes after each pause, and breaks off after some.
-type drip struct {
+// trickle yields so many bytes after each pause, and breaks off after some.
+type trickle struct {
 	io.ReadCloser
 	ctx   context.Context
 	each  int
@@ -25,7 +25,7 @@ type drip struct {
 	left  int // bytes until it breaks off
 }
 
-func (d *drip) Read(p []byte) (int, error) {
+func (d *trickle) Read(p []byte) (int, error) {
 	select {
 	case <-time.After(d.pause):
 	case <-d.ctx.Done():
@@ -50,7 +50,7 @@ func TestPace(t *testing.T) {
 		upstream int
 		within   time.Duration
 	}{
-		"drips":                        {1, 2 * time.Second, len(blob), 1, 32 * time.Second},
+		"bytewise":                     {1, 2 * time.Second, len(blob), 1, 32 * time.Second},
 		"a byte for each request":      {1, time.Second, 1, 1, 32 * time.Second},
 		"nearly 4 KiB/s":               {7 << 9, time.Second, len(blob), 1, 32 * time.Second},
 		"a little more than 4 KiB/s":   {9 << 9, time.Second, len(blob), 0, 4 * time.Minute},
@@ -62,7 +62,7 @@ func TestPace(t *testing.T) {
 				ref := ocitest.BlobRef(t, fake.AddBlob(ocitest.Repo, blob))
 				put(t, memory, ref.Digest(), blob)
 				slow := changed{memory, func(ctx context.Context, _ int64, o *bucket.Object) {
-					o.Body = &drip{o.Body, ctx, test.each, test.pause, test.breaks}
+					o.Body = &trickle{o.Body, ctx, test.each, test.pause, test.breaks}
 				}}
 				begun := time.Now()
 				wantRead(t, fleet.New(fleet.Options{Next: fake, Bucket: slow}), ref, blob, oci.Shared)
@@ -86,7 +86,7 @@ func TestSlowBucketAlone(t *testing.T) {
 		ref := ocitest.BlobRef(t, oci.FromBytes(blob))
 		put(t, memory, ref.Digest(), blob)
 		slow := changed{memory, func(ctx context.Context, _ int64, o *bucket.Object) {
-			o.Body = &drip{o.Body, ctx, 1000, time.Second, len(blob)}
+			o.Body = &trickle{o.Body, ctx, 1000, time.Second, len(blob)}
 		}}
 		wantRead(t, fleet.New(fleet.Options{Next: new(ocitest.Fake), Bucket: slow}), ref, blob, oci.Shared)
 	})
@@ -123,7 +123,7 @@ func TestSlowBucketFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake, memory := new(ocitest.Fake), buckettest.NewMemory()
 		slow := changed{memory, func(ctx context.Context, _ int64, o *bucket.Object) {
-			o.Body = &drip{o.Body, ctx, 1, time.Second, 1_000_000}
+			o.Body = &trickle{o.Body, ctx, 1, time.Second, 1_000_000}
 		}}
 		guarded := guard.New(slow, guard.Hooks{})
 		r := fleet.New(fleet.Options{Next: fake, Bucket: guarded})

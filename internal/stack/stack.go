@@ -196,7 +196,7 @@ func New(o Options) (*Stack, error) {
 }
 
 // maxFills returns how many fills each upstream may have at once: not all of them,
-// so that one whose downloads drip does not hold up the others.
+// so that one whose downloads are slow does not hold up the others.
 func maxFills(upstreams []Upstream, all int) map[string]int {
 	most := make(map[string]int)
 	all = cmp.Or(all, cache.DefaultMaxFills)

@@ -45,14 +45,14 @@ func inMemory(t *testing.T, handle http.HandlerFunc) (*url.URL, *Transport) {
 	return u, transport
 }
 
-// A body that drips gives way to another try, which goes on where it was; a slow
+// A body that is too slow is given up for another try, which resumes it; a slow
 // one does not.
 func TestSlowBody(t *testing.T) {
 	content := ocitest.Content(500_000, 1)
 	for name, test := range map[string]struct {
 		rate  int // bytes a second, of the first answer
 		tries int
-	}{"drips": {100, 2}, "slow": {1000, 1}} {
+	}{"too slow": {100, 2}, "slow": {1000, 1}} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var tries int

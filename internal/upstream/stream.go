@@ -9,7 +9,7 @@ import (
 )
 
 // stream is the body of one response. It fails when no byte arrives for idleTime, or
-// less than dripBytes in dripTime.
+// less than slowBytes in slowTime.
 type stream struct {
 	body   io.ReadCloser
 	first  []byte // read by begin, and not yet by Read
@@ -17,7 +17,7 @@ type stream struct {
 	timer  *time.Timer
 	idle   atomic.Bool // the timer has fired
 
-	waited time.Duration // for the last bytes, up to dripTime
+	waited time.Duration // for the last bytes, up to slowTime
 	got    int64         // of them
 }
 
@@ -78,7 +78,7 @@ func (s *stream) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// tooSlow reports whether too little has arrived in dripTime.
+// tooSlow reports whether too little has arrived in slowTime.
 func (s *stream) tooSlow() bool {
 	if s.waited < slowTime {
 		return false
