@@ -177,20 +177,42 @@ func TestNoUpstreams(t *testing.T) {
 
 // A file that this user may not read says nothing of what it has.
 func TestUnreadable(t *testing.T) {
-	for _, test := range []struct{ client, file, closed, named string }{
-		{"docker", daemonJSON, daemonJSON, daemonJSON},
-		{"containerd", containerdConfig, containerdConfig, containerdConfig},
-		{"containerd", containerdHosts + "/docker.io/hosts.toml", containerdHosts + "/docker.io/hosts.toml", containerdHosts + "/docker.io/hosts.toml"},
-		{"containerd", containerdHosts + "/docker.io/hosts.toml", containerdHosts, containerdHosts + "/docker.io/hosts.toml"},
-		{"podman", registriesConf, registriesConf, registriesConf},
-		{"podman", registriesConf + ".d/a.conf", registriesConf + ".d", registriesConf + ".d/*.conf"},
+	const (
+		hosts   = containerdHosts + "/docker.io/hosts.toml"
+		imports = "/etc/containerd/conf.d"
+		search  = 0o711 // of a directory that others may not list
+	)
+	for _, test := range []struct {
+		client, file, closed string
+		mode                 os.FileMode
+		named                string // as what cannot be read; empty: all is read
+	}{
+		{"docker", daemonJSON, daemonJSON, 0, daemonJSON},
+		{"containerd", containerdConfig, containerdConfig, 0, containerdConfig},
+		{"containerd", hosts, hosts, 0, hosts},
+		{"containerd", hosts, containerdHosts, 0, hosts},
+		{"containerd", hosts, containerdHosts, search, ""},
+		{"containerd", imports + "/a.toml", imports, 0, imports + "/*.toml"},
+		{"containerd", imports + "/a.toml", imports, search, imports + "/*.toml"},
+		{"containerd", imports + "/one", imports, search, ""},
+		{"podman", registriesConf, registriesConf, 0, registriesConf},
+		{"podman", registriesConf + ".d/a.conf", registriesConf + ".d", 0, registriesConf + ".d/*.conf"},
+		{"podman", registriesConf + ".d/a.conf", registriesConf + ".d", search, registriesConf + ".d/*.conf"},
 	} {
 		root := t.TempDir()
 		path := filepath.Join(root, test.file)
+		config := filepath.Join(root, containerdConfig)
+		check(t, os.MkdirAll(filepath.Dir(config), 0o755))
+		switch filepath.Base(path) {
+		case "a.toml":
+			check(t, os.WriteFile(config, []byte("imports = ['conf.d/*.toml']"), 0o644))
+		case "one":
+			check(t, os.WriteFile(config, []byte("imports = ['conf.d/one']"), 0o644))
+		}
 		check(t, os.MkdirAll(filepath.Dir(path), 0o755))
 		check(t, os.WriteFile(path, nil, 0o644))
 		check(t, os.Chmod(filepath.Dir(root), 0o755))
-		check(t, os.Chmod(filepath.Join(root, test.closed), 0))
+		check(t, os.Chmod(filepath.Join(root, test.closed), test.mode))
 		t.Cleanup(func() { _ = os.Chmod(filepath.Join(root, test.closed), 0o755) })
 		found := make(chan []Check)
 		go func() {
@@ -200,6 +222,10 @@ func TestUnreadable(t *testing.T) {
 			}
 			found <- Clients(t.Context(), root, plain)
 		}()
+		if test.named == "" {
+			want(t, <-found, test.client, Info, "not configured")
+			continue
+		}
 		want(t, <-found, test.client, Info, test.named+" cannot be read by this userrun this as root")
 	}
 }

@@ -157,7 +157,11 @@ func (h host) readConfig() (config criConfig, wrong string, err error) {
 		} else if _, has := file.Plugins[section]; has {
 			config.hidden = path
 		}
-		pending = append(pending, h.imports(path, file.Imports)...)
+		imported, wrong, err := h.imports(path, file.Imports)
+		if err != nil {
+			return config, wrong, err
+		}
+		pending = append(pending, imported...)
 	}
 	return config, "", nil
 }
@@ -185,13 +189,19 @@ func (f configFile) configPath() (section, dirs string) {
 	return "", ""
 }
 
-// imports returns the files that patterns in a file of containerd's configuration match.
-func (h host) imports(parent string, patterns []string) (files []string) {
+// imports returns the files that patterns in a file of containerd's configuration match. It
+// returns the pattern with an error.
+func (h host) imports(parent string, patterns []string) (files []string, wrong string, err error) {
 	for _, pattern := range patterns {
 		if !filepath.IsAbs(pattern) {
 			pattern = filepath.Join(filepath.Dir(parent), pattern)
 		}
-		files = append(files, h.glob(filepath.Clean(pattern))...)
+		pattern = filepath.Clean(pattern)
+		found, err := h.glob(pattern)
+		if err != nil {
+			return nil, pattern, err
+		}
+		files = append(files, found...)
 	}
-	return files
+	return files, "", nil
 }

@@ -30,7 +30,9 @@ type mirrorOfOther struct {
 func (h host) podman() Check {
 	const what = "podman on this host"
 	var named []string
-	for _, file := range append([]string{registriesConf}, h.glob(registriesConf+".d/*.conf")...) {
+	const dropIns = registriesConf + ".d/*.conf"
+	files, unlisted := h.glob(dropIns)
+	for _, file := range append([]string{registriesConf}, files...) {
 		raw, absent, err := h.read(file)
 		if absent != "" {
 			continue
@@ -54,6 +56,9 @@ func (h host) podman() Check {
 				}
 			}
 		}
+	}
+	if unlisted != nil {
+		return invalid(what, dropIns, unlisted, "")
 	}
 	if len(named) == 0 {
 		return notConfigured(what, "podman", "no mirror in "+registriesConf+" and "+registriesConf+".d is this one")
@@ -112,15 +117,18 @@ func (h host) wrongPath(prefix, address, path string, l Listener) (detail, hint 
 	return "", ""
 }
 
-// glob returns the files on this host that pattern matches, and pattern itself when this
-// user may not look into its directory: read says so then.
-func (h host) glob(pattern string) (files []string) {
+// glob returns the files on this host that pattern matches, or pattern itself when it is the
+// name of one file. It fails with fs.ErrPermission when this user may not list its directory.
+func (h host) glob(pattern string) (files []string, err error) {
+	if !strings.ContainsAny(pattern, `*?[\`) {
+		return []string{pattern}, nil
+	}
 	if _, err := os.ReadDir(h.path(filepath.Dir(pattern))); errors.Is(err, fs.ErrPermission) {
-		return []string{pattern}
+		return nil, err
 	}
 	found, _ := filepath.Glob(h.path(pattern)) // a wrong pattern matches nothing
 	for _, file := range found {
 		files = append(files, filepath.Join("/", strings.TrimPrefix(file, filepath.Clean(h.root))))
 	}
-	return files
+	return files, nil
 }
