@@ -41,8 +41,11 @@ of MIRRORD_CONFIG, and the environment.`,
 		Args: refuse(cobra.MaximumNArgs(1)),
 	}
 	asJSON := c.Flags().Bool("json", false, "print JSON, also of a file that is not valid")
-	named := c.Flags().String("config", "", "the file to check, as `FILE` is")
+	named := c.Flags().String("config", "", "check `FILE`; the same as naming it without --config")
 	c.RunE = func(c *cobra.Command, args []string) error {
+		if c.Flags().Changed("config") && *named == "" {
+			return refusal{errors.New("--config: is empty; name a file or leave the flag out")}
+		}
 		file, err := fileToCheck(args, *named)
 		if err != nil {
 			return err

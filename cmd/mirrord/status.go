@@ -22,8 +22,9 @@ func newStatusCommand() *cobra.Command {
 		Long: `Show on one screen what the mirror saves today, this month and since its start; how full
 its cache is, and how much of it is pinned; what is left of the upstreams' pull limits;
 the last and the next run of warm lists; the downloads in flight; the images that were
-pulled most in the last day; and the last problems, with what to do. What is too long for
-a terminal is cut; in a file or a pipe nothing is.
+pulled most in the last day; and the last problems, with what to do. A terminal shows long
+names without their middle, and no more of a line than its width; in a file or a pipe names
+and lines are whole. Of warm lists, downloads, images and problems only the first few are shown.
 
 Exits with status 1 if no mirror responds. Without the mirror's token, and not at its
 socket, images and clients have no names.`,
@@ -77,7 +78,7 @@ func outputWidth() int {
 }
 
 // statusText is text for a person, in so many columns. Without a width, which a file or a pipe
-// does not have, nothing is cut.
+// does not have, no name or line is cut.
 type statusText struct {
 	strings.Builder
 	width int

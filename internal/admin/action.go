@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"strings"
 
 	"github.com/felixge/httpsnoop"
 )
@@ -17,10 +18,10 @@ type Action struct {
 
 	Request     string   // method, path and query
 	List        string   // of warm.lists
-	Images      []string // that it was about, the first maxNoted of them; none: Request has all
+	Images      []string // that it was about, the first maxNoted of them; none: no image, or it failed before they were known
 	ImagesTotal int
 
-	Status int   // of the response
+	Status int   // of the response; 500 when the handler panicked, whatever was sent by then
 	Err    error // why it failed, or not all of it was done, also when Status is 200
 }
 
@@ -52,7 +53,10 @@ func noteOf(r *http.Request) *note {
 func (n *note) addImage(name string) {
 	n.total++
 	if len(n.images) < maxNoted {
-		n.images = append(n.images, name[:min(len(name), maxNotedName)])
+		if len(name) > maxNotedName {
+			name = strings.ToValidUTF8(name[:maxNotedName], "") // of whole characters
+		}
+		n.images = append(n.images, name)
 	}
 }
 
@@ -75,17 +79,34 @@ func (a *API) reportActions(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		action := Action{Request: r.Method + " " + r.URL.RequestURI()}
-		action.UID, action.User = peerOf(r.Context())
-		if address, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
-			action.Address = address.Addr().Unmap()
-		}
-		n := new(note)
-		action.Status = httpsnoop.CaptureMetrics(next, w, r.WithContext(context.WithValue(r.Context(), noteKey{}, n))).Code
-		if n.looked && action.Status == http.StatusOK {
-			return
-		}
-		action.List, action.Images, action.ImagesTotal, action.Err = n.list, n.images, n.total, n.err
-		a.opts.Acted(action)
+		n, status := new(note), 0
+		defer func() {
+			p := recover()
+			if p != nil {
+				status, n.err = http.StatusInternalServerError, fmt.Errorf("panic: %v", p)
+			}
+			a.report(r, n, status)
+			if p != nil {
+				panic(p)
+			}
+		}()
+		status = httpsnoop.CaptureMetrics(next, w, r.WithContext(context.WithValue(r.Context(), noteKey{}, n))).Code
 	})
+}
+
+// report reports a request that had that status, with what its handler has noted, unless it
+// was a dry run or a plan that has succeeded.
+func (a *API) report(r *http.Request, n *note, status int) {
+	if n.looked && status == http.StatusOK && n.err == nil {
+		return
+	}
+	action := Action{
+		Request: r.Method + " " + r.URL.RequestURI(), List: n.list,
+		Images: n.images, ImagesTotal: n.total, Status: status, Err: n.err,
+	}
+	action.UID, action.User = peerOf(r.Context())
+	if address, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
+		action.Address = address.Addr().Unmap()
+	}
+	a.opts.Acted(action)
 }

@@ -42,7 +42,7 @@ type ImportLine struct {
 func (a *API) serveExport(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
 	if len(query["image"]) == 0 {
-		writeError(w, badRequest(errors.New("name the images to export, or a pattern of them, such as alpine:3 or '**'")))
+		fail(w, r, badRequest(errors.New("name the images to export, or a pattern of them, such as alpine:3 or '**'")))
 		return
 	}
 	plan, err := a.opts.Archives.Plan(r.Context(), query["image"], query["platform"], query.Get("fetch") == "true")
@@ -50,9 +50,11 @@ func (a *API) serveExport(w http.ResponseWriter, r *http.Request) {
 		err = missingError(plan.Missing)
 	}
 	if err != nil {
-		noteOf(r).err = err
-		writeError(w, badRequest(err))
+		fail(w, r, badRequest(err))
 		return
+	}
+	for _, image := range plan.Images {
+		noteOf(r).addImage(image.Ref.String())
 	}
 	w.Header().Set("Content-Type", "application/x-tar")
 	w.Header().Set(bytesHeader, strconv.FormatInt(plan.Bytes(), 10))

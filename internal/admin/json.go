@@ -25,8 +25,7 @@ func respond(handle func(*http.Request) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		value, err := handle(r)
 		if err != nil {
-			noteOf(r).err = err
-			writeError(w, err)
+			fail(w, r, err)
 			return
 		}
 		writeJSON(w, http.StatusOK, value)
@@ -56,6 +55,12 @@ func stream(handle func(*http.Request, *lineWriter) error) http.HandlerFunc {
 // failure is an error as JSON: a response, or the last line of one.
 type failure struct {
 	Error string `json:"error"`
+}
+
+// fail responds with err, and notes it.
+func fail(w http.ResponseWriter, r *http.Request, err error) {
+	noteOf(r).err = err
+	writeError(w, err)
 }
 
 func writeError(w http.ResponseWriter, err error) {

@@ -22,7 +22,8 @@ func WithPeer(ctx context.Context, conn net.Conn) context.Context {
 	return ctx
 }
 
-// peerUID returns the user of the process that connected to a unix socket, as he was then.
+// peerUID returns the user of the process that connected to a unix socket, at the time when it
+// connected.
 func peerUID(conn *net.UnixConn) (uid uint32, err error) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
@@ -39,8 +40,8 @@ func peerUID(conn *net.UnixConn) (uid uint32, err error) {
 	return peer.Uid, nil
 }
 
-// peerOf returns the user who sends a request over a unix socket, and his name: nil and
-// empty when they are not known.
+// peerOf returns the user who sends a request over a unix socket, and the name of that user:
+// nil and empty when they are not known. It may ask a directory service of this host.
 func peerOf(ctx context.Context) (uid *uint32, name string) {
 	id, ok := ctx.Value(peerKey{}).(uint32)
 	if !ok {

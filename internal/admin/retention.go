@@ -116,11 +116,11 @@ func (a *API) purge(r *http.Request) (any, error) {
 		return nil, err
 	}
 	purged, err := a.opts.Retention.Purge(r.Context(), patterns, isDryRun(r))
+	for _, ref := range purged.Tags { // also when it has failed in the middle
+		noteOf(r).addImage(ref.String())
+	}
 	if err != nil {
 		return nil, refused(err)
-	}
-	for _, ref := range purged.Tags {
-		noteOf(r).addImage(ref.String())
 	}
 	return purgedOf(purged), nil
 }
@@ -238,6 +238,9 @@ func (a *API) refresh(r *http.Request, lines *lineWriter) error {
 		}
 		refs = append(refs, ref)
 	}
+	for _, ref := range refs {
+		noteOf(r).addImage(ref.String())
+	}
 	lines.begin()
 	failed := 0
 	for _, ref := range refs {
@@ -245,12 +248,12 @@ func (a *API) refresh(r *http.Request, lines *lineWriter) error {
 			return context.Cause(r.Context())
 		}
 		line := a.refreshed(r.Context(), ref)
-		if line.Failed != "" {
+		if line.Failed != "" || line.Unpulled != "" {
 			failed++
 		}
 		lines.write(RefreshLine{Refreshed: line})
 	}
-	noteOf(r).leftOut(failed, len(refs), "refreshed")
+	noteOf(r).leftOut(failed, len(refs), "fully refreshed")
 	lines.write(RefreshLine{Done: true})
 	return nil
 }
